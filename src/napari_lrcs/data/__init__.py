@@ -1,0 +1,1 @@
+"""Open, filter, annotate and write volumes; needs no torch."""

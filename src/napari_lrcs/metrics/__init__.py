@@ -1,0 +1,1 @@
+"""Scores and measures of labels; needs no torch."""

@@ -1,0 +1,154 @@
+"""Material phases: their labels, names and colours."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self, TypedDict
+
+UNPAINTED = 0
+"""Label of a voxel that nobody has painted: ignored in losses, scores and measures."""
+
+MAX_PHASES = 255
+"""Labels are uint8 and 0 is taken."""
+
+# Okabe and Ito's colour-blind safe palette (https://jfly.uni-koeln.de/color/),
+# in an order that keeps neighbours far apart in lightness.
+_PALETTE = (
+    "#0072b2",
+    "#e69f00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#d55e00",
+    "#f0e442",
+    "#999999",
+)
+
+
+class PhaseDict(TypedDict):
+    """A phase as it stands in JSON."""
+
+    label: int
+    name: str
+    colour: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """One material class.
+
+    Parameters
+    ----------
+    label : int
+        Its value in labels, 1 to 255.
+    name : str
+        Its name on screen and in tables.
+    colour : str
+        Its colour as ``#rrggbb``.
+
+    Raises
+    ------
+    ValueError
+        If the label is out of range, the name is empty or the colour is no ``#rrggbb``.
+    """
+
+    label: int
+    name: str
+    colour: str
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.label <= MAX_PHASES:
+            raise ValueError(
+                f"a phase's label must be 1 to {MAX_PHASES}, got {self.label}"
+            )
+        if not self.name.strip():
+            raise ValueError(f"the phase with label {self.label} has an empty name")
+        digits = self.colour.removeprefix("#")
+        if len(self.colour) != 7 or not set(digits.lower()) <= set("0123456789abcdef"):
+            raise ValueError(f"a colour must read #rrggbb, got {self.colour!r}")
+
+    @property
+    def rgb(self) -> tuple[float, float, float]:
+        """Red, green and blue, 0 to 1."""
+        red, green, blue = (int(self.colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+        return red, green, blue
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseTable:
+    """Phases labelled 1 to `n_phases` without a gap.
+
+    Parameters
+    ----------
+    phases : tuple of Phase
+        At least two, in the order of their labels.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two, labels have gaps, or a name stands twice.
+
+    Examples
+    --------
+    >>> table = PhaseTable.named("pore", "CBD", "NMC")
+    >>> [(phase.label, phase.name) for phase in table]
+    [(1, 'pore'), (2, 'CBD'), (3, 'NMC')]
+    """
+
+    phases: tuple[Phase, ...]
+
+    def __post_init__(self) -> None:
+        labels = [phase.label for phase in self.phases]
+        if len(labels) < 2:
+            raise ValueError(f"a segmentation needs at least 2 phases, got {labels}")
+        if labels != list(range(1, len(labels) + 1)):
+            raise ValueError(
+                f"phases must be labelled 1 to {len(labels)} in order, got {labels}"
+            )
+        if len(set(self.names)) < len(labels):
+            raise ValueError(f"two phases share a name: {', '.join(self.names)}")
+
+    def __len__(self) -> int:
+        return len(self.phases)
+
+    def __iter__(self) -> Iterator[Phase]:
+        return iter(self.phases)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names in the order of the labels."""
+        return tuple(phase.name for phase in self.phases)
+
+    @classmethod
+    def named(cls, *names: str) -> Self:
+        """Make a table with the given names and the default colours."""
+        return cls(
+            tuple(
+                Phase(label=i + 1, name=name, colour=_PALETTE[i % len(_PALETTE)])
+                for i, name in enumerate(names)
+            )
+        )
+
+    @classmethod
+    def numbered(cls, n_phases: int) -> Self:
+        """Make a table of "phase 1", "phase 2", … with the default colours."""
+        return cls.named(*(f"phase {i + 1}" for i in range(n_phases)))
+
+    @classmethod
+    def from_dicts(cls, rows: Sequence[PhaseDict]) -> Self:
+        """Read what `to_dicts` wrote."""
+        return cls(tuple(Phase(**row) for row in rows))
+
+    def to_dicts(self) -> list[PhaseDict]:
+        """List the phases as JSON objects."""
+        return [PhaseDict(label=p.label, name=p.name, colour=p.colour) for p in self]
+
+
+ELECTRODE = PhaseTable(
+    (
+        # Blue pores, orange binder and green particles, as in the paper's Fig. 1a.
+        Phase(label=1, name="pore", colour="#0072b2"),
+        Phase(label=2, name="CBD", colour="#e69f00"),
+        Phase(label=3, name="NMC", colour="#009e73"),
+    )
+)
+"""Pores, carbon-binder domain and NMC particles of a battery cathode."""

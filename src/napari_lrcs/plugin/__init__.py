@@ -1,0 +1,1 @@
+"""The napari plugin: the only code that imports Qt, napari or magicgui."""

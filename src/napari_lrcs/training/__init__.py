@@ -1,0 +1,1 @@
+"""Sampling, augmentation, losses and the training loop."""
