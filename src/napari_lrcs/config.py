@@ -37,6 +37,36 @@ def setting(
     return field(default=default, metadata=metadata)
 
 
+def _check(name: str, value: object, setting_: Any) -> None:
+    _check_type(name, value, setting_.type)
+    low, high = setting_.metadata["min"], setting_.metadata["max"]
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            continue
+        if number != number or (low is not None and number < low):
+            raise ValueError(f"{name} must be at least {low}, got {number}")
+        if high is not None and number > high:
+            raise ValueError(f"{name} must be at most {high}, got {number}")
+
+
+def _check_type(name: str, value: object, annotation: Any) -> None:
+    if get_origin(annotation) is Literal:
+        if value not in get_args(annotation):
+            known = ", ".join(get_args(annotation))
+            raise ValueError(f"{name} must be one of {known}; got {value!r}")
+        return
+    accepted = get_origin(annotation) or annotation
+    if accepted is float:
+        accepted = (int, float)
+    if not isinstance(value, accepted) or (
+        isinstance(value, bool) and annotation is not bool
+    ):
+        raise ValueError(
+            f"{name} must be of type {getattr(annotation, '__name__', annotation)}, "
+            f"got {value!r}"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Config:
     """What all configs share: checked fields and a way to and from JSON."""
@@ -362,33 +392,3 @@ class PredictConfig(_Config):
         bounds=(0, 1000),
         unit="voxels",
     )
-
-
-def _check(name: str, value: object, setting_: Any) -> None:
-    _check_type(name, value, setting_.type)
-    low, high = setting_.metadata["min"], setting_.metadata["max"]
-    for number in value if isinstance(value, tuple) else (value,):
-        if isinstance(number, bool) or not isinstance(number, int | float):
-            continue
-        if number != number or (low is not None and number < low):
-            raise ValueError(f"{name} must be at least {low}, got {number}")
-        if high is not None and number > high:
-            raise ValueError(f"{name} must be at most {high}, got {number}")
-
-
-def _check_type(name: str, value: object, annotation: Any) -> None:
-    if get_origin(annotation) is Literal:
-        if value not in get_args(annotation):
-            known = ", ".join(get_args(annotation))
-            raise ValueError(f"{name} must be one of {known}; got {value!r}")
-        return
-    accepted = get_origin(annotation) or annotation
-    if accepted is float:
-        accepted = (int, float)
-    if not isinstance(value, accepted) or (
-        isinstance(value, bool) and annotation is not bool
-    ):
-        raise ValueError(
-            f"{name} must be of type {getattr(annotation, '__name__', annotation)}, "
-            f"got {value!r}"
-        )
