@@ -329,6 +329,12 @@ class TrainConfig(_Config):
             if size and size % 2 == 0:
                 raise ValueError(f"{name} must be odd, got {size}")
 
+    @property
+    def is_warping(self) -> bool:
+        """Whether patches are looked up between pixels."""
+        strengths = (self.rotation, self.scaling, self.elastic)
+        return bool(any(strengths) and self.warp_share)
+
 
 PRESETS: Mapping[str, TrainConfig] = types.MappingProxyType(
     {

@@ -90,18 +90,27 @@ class PredictionStarted:
     n_slices: int
     n_done: int
     """Slices that an earlier, interrupted prediction has left."""
-    tile_shape: tuple[int, int]
-    """Side lengths of the network's input, halo included."""
+    n_tiles: int
+    """Tiles a slice; 1 where whole slices fit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TilePredicted:
+    """A tile of some slices is computed; yielded several times a second."""
+
+    n_done: float
+    """Slices of the region that are computed, parts included."""
+    n_slices: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlabPredicted:
-    """A run of slices has reached the result, or a part of it the network's output."""
+    """A run of slices has reached the result."""
 
     start: int
     stop: int
     n_done: int
-    """Slices of the region that are finished."""
+    """Slices of the region that are written."""
     n_slices: int
 
 
@@ -111,6 +120,7 @@ class PredictionEnded:
 
     out: Path | None
     """None for a prediction into memory."""
+    shape: tuple[int, int, int]
     n_voxels: int
     """Voxels predicted by this call, what a resumed prediction found done left out."""
     seconds: float
@@ -120,4 +130,6 @@ class PredictionEnded:
 TrainEvent: TypeAlias = (
     Notice | TrainingStarted | StepEnded | EpochEnded | TrainingEnded
 )
-PredictEvent: TypeAlias = Notice | PredictionStarted | SlabPredicted | PredictionEnded
+PredictEvent: TypeAlias = (
+    Notice | PredictionStarted | TilePredicted | SlabPredicted | PredictionEnded
+)

@@ -1,0 +1,73 @@
+"""Grey levels to numbers around zero, robustly, the same at training and prediction."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from napari_lrcs.arrays import GreyImage
+
+_TAIL = 0.5
+"""Percentage of the grey levels at either end that does not count: hot and dead
+pixels, streaks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Normalisation:
+    """Subtract `mean` and divide by `sd`, outliers limited first.
+
+    Parameters
+    ----------
+    low, high : float
+        Grey levels that all but the tails lie between. Values farther out than once
+        their distance are set to that limit.
+    mean, sd : float
+        Of the grey levels limited to `low` and `high`.
+    """
+
+    low: float
+    high: float
+    mean: float
+    sd: float
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Lowest and highest grey level that passes unchanged."""
+        span = self.high - self.low
+        return self.low - span, self.high + span
+
+    def __call__(self, image: GreyImage) -> GreyImage:
+        """Normalise grey levels of any shape."""
+        limited = np.clip(image, *self.limits)
+        return ((limited - self.mean) / self.sd).astype(np.float32, copy=False)
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the fields as JSON values."""
+        return asdict(self)
+
+
+def fit_normalisation(images: Sequence[GreyImage]) -> Normalisation:
+    """Derive a normalisation from the slices that a network is trained on.
+
+    Parameters
+    ----------
+    images : sequence of ndarray of float32
+        Grey levels in the field of view, any shapes.
+
+    Raises
+    ------
+    ValueError
+        If all grey levels are equal.
+    """
+    values = np.concatenate([image.ravel() for image in images])
+    low, high = np.percentile(values, [_TAIL, 100 - _TAIL])
+    limited = np.clip(values, low, high).astype(np.float64)
+    sd = float(limited.std())
+    if sd == 0:
+        raise ValueError(
+            f"the image is constant ({low:g}) on the training slices; there is "
+            "nothing to learn from it"
+        )
+    return Normalisation(
+        low=float(low), high=float(high), mean=float(limited.mean()), sd=sd
+    )

@@ -1,0 +1,285 @@
+"""Write results as a stream, and put them in place only when they are complete."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+import zarr
+from numpy.typing import DTypeLike, NDArray
+
+from napari_lrcs.data.volume import PHASES_KEY, PHASES_TAG, VoxelSize, is_zarr
+from napari_lrcs.errors import ResultExistsError, VolumeError
+from napari_lrcs.phases import PhaseTable
+
+# Offsets of classic TIFF have 32 bits; 32 MiB are left for what is not voxels.
+_CLASSIC_LIMIT = 2**32 - 2**25
+
+# Bytes that are compressed in one go; tifffile's own choice is half a gigabyte.
+_BUFFER = 2**24
+
+_OME_SYMBOLS = {
+    "picometer": "pm",
+    "angstrom": "Å",
+    "nanometer": "nm",
+    "micrometer": "µm",
+    "millimeter": "mm",
+    "centimeter": "cm",
+    "meter": "m",
+    "inch": "in",
+}
+
+
+def check_new(path: Path, *, overwrite: bool) -> None:
+    """Refuse a place for a result before any work is done for it.
+
+    Parameters
+    ----------
+    path : Path
+        File or folder that is to be written.
+    overwrite : bool
+        Whether what is there may be replaced.
+
+    Raises
+    ------
+    ResultExistsError
+        If something is there and `overwrite` is False.
+    VolumeError
+        If the parent folder is missing or may not be written to.
+    """
+    parent = path.absolute().parent
+    if not parent.is_dir():
+        raise VolumeError(f"{path} cannot be written: there is no folder {parent}")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise VolumeError(
+            f"{path} cannot be written: the folder {parent} is read-only for you"
+        )
+    if path.exists() and not overwrite:
+        raise ResultExistsError(
+            f"{path} exists already; choose another name, or ask to overwrite it"
+        )
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write beside `path`, and put the result in its place when it is complete.
+
+    Parameters
+    ----------
+    path : Path
+        File or folder to create or replace. Its name has one writer at a time.
+
+    Yields
+    ------
+    Path
+        Hidden temporary name beside `path`, of the same suffix, where the block must
+        create a file or a folder. It is removed if the block raises, and `path` is
+        then as it was.
+    """
+    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    _remove(temporary)  # left by a killed run
+    try:
+        yield temporary
+        _put_in_place(temporary, path)
+    finally:
+        _remove(temporary)
+
+
+def write_labels_tiff(  # noqa: PLR0913 what the file carries comes along
+    path: Path,
+    slabs: Iterable[NDArray[Any]],
+    *,
+    shape: tuple[int, int, int],
+    dtype: DTypeLike = np.uint8,
+    voxel_size: VoxelSize | None = None,
+    unit: str | None = None,
+    phases: PhaseTable | None = None,
+) -> None:
+    """Stream slabs into one compressed OME-TIFF.
+
+    Parameters
+    ----------
+    path : Path
+        Replaced only when the new file is complete.
+    slabs : iterable of ndarray, shape (n, y, x), of `dtype`
+        In order of z; n may differ from slab to slab.
+    shape : tuple of int
+        Of the whole, z, y and x.
+    dtype : dtype-like
+        Of the voxels.
+    voxel_size : tuple of float, optional
+        Along z, y and x, in `unit`.
+    unit : str, optional
+        As OME-NGFF spells it.
+    phases : PhaseTable, optional
+        `open_volume` gives them back.
+
+    Raises
+    ------
+    ValueError
+        If a slab does not fit, or there are too few or too many slices.
+    VolumeError
+        If `path` is a folder.
+    OSError
+        If the disk is full, or the like.
+    """
+    if path.is_dir():
+        raise VolumeError(f"{path} is a folder; expected the name of a TIFF file")
+    dtype = np.dtype(dtype)
+    pending = iter(slabs)
+    needs_big = int(np.prod(shape)) * dtype.itemsize > _CLASSIC_LIMIT
+    with replacing(path) as temporary:
+        with tifffile.TiffWriter(temporary, bigtiff=needs_big, ome=True) as tif:
+            tif.write(
+                _planes(pending, shape=shape, dtype=dtype),
+                shape=shape,
+                dtype=dtype,
+                photometric="minisblack",
+                compression="zlib",
+                metadata={"axes": "ZYX", **_ome_metadata(voxel_size, unit)},
+                extratags=_phase_tags(phases),
+                buffersize=_BUFFER,
+            )
+        if any(len(slab) > 0 for slab in pending):
+            raise _too_many(shape)
+
+
+def create_ome_zarr(  # noqa: PLR0913 what the image carries comes along
+    path: Path,
+    *,
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    dtype: DTypeLike = np.uint8,
+    voxel_size: VoxelSize | None = None,
+    unit: str | None = None,
+    phases: PhaseTable | None = None,
+    name: str = "labels",
+) -> zarr.Array[Any]:
+    """Create an OME-Zarr 0.5 image of one level, for slabs to be written into.
+
+    Parameters
+    ----------
+    path : Path
+        Folder; a Zarr that is there is replaced.
+    shape, chunks : tuple of int
+        (z, y, x), or (channel, z, y, x).
+    dtype : dtype-like
+        Of the voxels.
+    voxel_size : tuple of float, optional
+        Along z, y and x, in `unit`.
+    unit : str, optional
+        As OME-NGFF spells it.
+    phases : PhaseTable, optional
+        `open_volume` gives them back.
+    name : str
+        Of the image, shown by viewers.
+
+    Returns
+    -------
+    zarr.Array
+        The full resolution, writable, 0 everywhere.
+
+    Raises
+    ------
+    VolumeError
+        If something is at `path` that is no Zarr.
+    """
+    if path.exists() and not is_zarr(path):
+        raise VolumeError(
+            f"{path} is there and is no Zarr; choose another name or remove it"
+        )
+    axes: list[dict[str, str]] = [{"name": axis, "type": "space"} for axis in "zyx"]
+    if unit is not None:
+        axes = [axis | {"unit": unit} for axis in axes]
+    if len(shape) == 4:
+        axes.insert(0, {"name": "c", "type": "channel"})
+    scale = [1.0] * (len(shape) - 3) + list(voxel_size or (1.0, 1.0, 1.0))
+    level = {
+        "path": "0",
+        "coordinateTransformations": [{"type": "scale", "scale": scale}],
+    }
+    image = {"name": name, "axes": axes, "datasets": [level]}
+    attributes: dict[str, Any] = {"ome": {"version": "0.5", "multiscales": [image]}}
+    if phases is not None:
+        attributes[PHASES_KEY] = {"phases": phases.to_dicts()}
+    with replacing(path) as temporary:
+        group = zarr.create_group(temporary, attributes=attributes, zarr_format=3)
+        group.create_array(
+            "0",
+            shape=shape,
+            chunks=chunks,
+            dtype=dtype,
+            dimension_names=[axis["name"] for axis in axes],
+        )
+    return zarr.open_array(path / "0", mode="r+")
+
+
+def _planes(
+    slabs: Iterable[NDArray[Any]], *, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> Iterator[NDArray[Any]]:
+    n_done = 0
+    for slab in slabs:
+        if slab.shape[1:] != shape[1:] or slab.dtype != dtype:
+            raise ValueError(
+                f"a slab is {slab.shape} {slab.dtype}; expected (n, "
+                f"{shape[1]}, {shape[2]}) {dtype}"
+            )
+        n_done += len(slab)
+        if n_done > shape[0]:
+            raise _too_many(shape)
+        yield from slab
+    if n_done < shape[0]:
+        raise ValueError(f"got {n_done} slices, expected {shape[0]}")
+
+
+def _too_many(shape: tuple[int, ...]) -> ValueError:
+    return ValueError(f"got more than the expected {shape[0]} slices")
+
+
+def _ome_metadata(voxel_size: VoxelSize | None, unit: str | None) -> dict[str, Any]:
+    if voxel_size is None:
+        return {}
+    symbol = "pixel" if unit is None else _OME_SYMBOLS[unit]
+    return {
+        f"PhysicalSize{axis}{suffix}": value
+        for axis, size in zip("ZYX", voxel_size, strict=True)
+        for suffix, value in (("", size), ("Unit", symbol))
+    }
+
+
+def _phase_tags(phases: PhaseTable | None) -> list[tuple[int, str, int, str, bool]]:
+    if phases is None:
+        return []
+    text = json.dumps({PHASES_KEY: {"phases": phases.to_dicts()}})
+    return [(PHASES_TAG, "s", 0, text, True)]
+
+
+def _put_in_place(temporary: Path, path: Path) -> None:
+    """Rename, a folder in two steps, since none can replace a full one in one."""
+    if temporary.is_file():
+        with temporary.open("r+b") as file:
+            os.fsync(file.fileno())
+    if not path.is_dir() and (temporary.is_file() or not path.exists()):
+        temporary.replace(path)
+        return
+    former = path.with_name(f".{path.stem}.old{path.suffix}")
+    _remove(former)
+    path.replace(former)
+    try:
+        temporary.replace(path)
+    except OSError:
+        former.replace(path)
+        raise
+    _remove(former)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

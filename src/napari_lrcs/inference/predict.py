@@ -1,0 +1,364 @@
+"""Predict a volume slab by slab: a generator of events; memory stays as it is."""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from hashlib import sha256
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_lrcs.arrays import GreyImage, Mask
+from napari_lrcs.config import PredictConfig
+from napari_lrcs.data.slices import SliceReader
+from napari_lrcs.data.volume import Volume
+from napari_lrcs.inference.results import Geometry, Result, Slab
+from napari_lrcs.models.checkpoint import Checkpoint
+from napari_lrcs.models.device import (
+    arithmetic,
+    is_out_of_memory,
+    on_device,
+    release_memory,
+    resolve_device,
+    resolve_precision,
+)
+from napari_lrcs.models.tiles import Tile, apply_in_tiles, plan_tiles, tile_size_for
+from napari_lrcs.progress import (
+    Notice,
+    PredictEvent,
+    PredictionEnded,
+    PredictionStarted,
+    SlabPredicted,
+    TilePredicted,
+)
+
+_MEBI = 2**20
+_SLAB_BYTES = 32 * _MEBI
+"""Grey levels of a slab in float32; a few slabs are under way at once."""
+
+_SLAB_SLICES = 16
+
+_CPU_MEMORY = 512 * _MEBI
+
+_SMALLEST_TILE = 64
+"""Below this a tile is mostly halo, and memory is short for another reason."""
+
+
+def predict_volume(
+    volume: Volume,
+    checkpoint: Checkpoint,
+    *,
+    result: Result,
+    config: PredictConfig | None = None,
+    slices: Sequence[int] | None = None,
+    mask: Volume | None = None,
+) -> Iterator[PredictEvent]:
+    """Predict the phases of a volume.
+
+    While a slab is computed, the next one is read and filtered, and the last one is
+    written. A prediction to disk that was interrupted is continued by calling this
+    again with the same arguments: slabs that are there are not computed again.
+
+    Parameters
+    ----------
+    volume : Volume
+        Any size; grey levels as in the training volume.
+    checkpoint : Checkpoint
+        Its filters, normalisation, axis and context are applied.
+    result : MemoryResult or DiskResult
+        Where labels, confidence and probabilities go.
+    config : PredictConfig, optional
+    slices : sequence of int, optional
+        Slices to predict, along the checkpoint's axis; the others stay 0.
+    mask : Volume of bool, optional
+        Field of view; labels outside stay 0.
+
+    Yields
+    ------
+    PredictEvent
+        `PredictionStarted` first, `TilePredicted` several times a second,
+        `SlabPredicted`, `Notice` where the user should know something,
+        `PredictionEnded` last.
+
+    Raises
+    ------
+    ValueError
+        If a slice is out of range or the device is absent.
+    VolumeError
+        If the volume holds NaN or infinity.
+    OSError
+        If the disk is full, or the like; what is written can be continued from.
+    """
+    started = time.monotonic()
+    reader = SliceReader.for_config(volume, checkpoint.config, mask=mask)
+    wanted = _checked_slices(slices, reader)
+    geometry = _geometry(reader, checkpoint)
+    engine = _Engine(checkpoint, config or PredictConfig(), reader.slice_shape)
+    done = result.open(geometry, _identity(reader, checkpoint, wanted))
+    left = [slab for slab in geometry.slabs(wanted) if slab.start not in done]
+    n_left = sum(map(len, left))
+    yield PredictionStarted(
+        device=str(engine.device),
+        precision=engine.precision,
+        n_slices=len(wanted),
+        n_done=len(wanted) - n_left,
+        n_tiles=len(engine.tiles),
+    )
+    try:
+        yield from _predict_slabs(
+            left, reader=reader, engine=engine, result=result, n_slices=len(wanted)
+        )
+    finally:
+        engine.close()
+    result.publish()
+    yield PredictionEnded(
+        out=result.path,
+        shape=volume.shape,
+        n_voxels=n_left * math.prod(reader.slice_shape),
+        seconds=time.monotonic() - started,
+        device=str(engine.device),
+    )
+
+
+def _predict_slabs(
+    slabs: Sequence[Slab],
+    *,
+    reader: SliceReader,
+    engine: "_Engine",
+    result: Result,
+    n_slices: int,
+) -> Iterator[PredictEvent]:
+    n_done = n_slices - sum(map(len, slabs))
+    # One thread reads ahead, one writes behind; leaving the block waits for both.
+    with (
+        ThreadPoolExecutor(1, "read-ahead") as ahead,
+        ThreadPoolExecutor(1, "write-behind") as behind,
+    ):
+        reading: Future[_Read] | None = None
+        writing: Future[SlabPredicted] | None = None
+        for slab, following in pairwise([*slabs, None]):
+            assert slab is not None
+            image, inside = reading.result() if reading else _read(reader, slab)
+            reading = ahead.submit(_read, reader, following) if following else None
+            parts = engine.empty_parts(result.wanted, len(slab))
+            for share in engine.fill(parts, image):
+                yield from engine.take_notices()
+                yield TilePredicted(
+                    n_done=n_done + share * len(slab), n_slices=n_slices
+                )
+            n_done += len(slab)
+            if writing:
+                yield writing.result()
+            event = SlabPredicted(
+                start=slab.start, stop=slab.stop, n_done=n_done, n_slices=n_slices
+            )
+            writing = behind.submit(_write, result, slab, parts, inside, event)
+        if writing:
+            yield writing.result()
+
+
+def _checked_slices(slices: Sequence[int] | None, reader: SliceReader) -> list[int]:
+    if slices is None:
+        return list(range(reader.n_slices))
+    wanted = sorted(set(slices))
+    if not wanted or wanted[0] < 0 or wanted[-1] >= reader.n_slices:
+        raise ValueError(
+            f"slices must lie between 0 and {reader.n_slices - 1} along {reader.axis}, "
+            f"got {wanted[:1] + wanted[-1:]}"
+        )
+    return wanted
+
+
+def _geometry(reader: SliceReader, checkpoint: Checkpoint) -> Geometry:
+    rows, columns = reader.slice_shape
+    depth = min(_SLAB_SLICES, reader.n_slices, _SLAB_BYTES // (4 * rows * columns))
+    return Geometry(
+        shape=reader.volume.shape,
+        axis=reader.axis,
+        depth=max(1, depth),
+        voxel_size=reader.volume.voxel_size,
+        unit=reader.volume.unit,
+        phases=checkpoint.phases,
+    )
+
+
+def _identity(
+    reader: SliceReader, checkpoint: Checkpoint, wanted: list[int]
+) -> dict[str, Any]:
+    """Tell one prediction from another: it is continued only if all of this agrees."""
+    weights = sha256(json.dumps(checkpoint.config.to_dict()).encode())
+    for name, tensor in sorted(checkpoint.state.items()):
+        weights.update(name.encode())
+        weights.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    weights.update(json.dumps(checkpoint.normalisation.to_dict()).encode())
+    sample = sha256(reader.volume.slab(0, 1).tobytes())
+    inside = reader.inside(wanted[0], wanted[0] + 1)
+    return {
+        "checkpoint": weights.hexdigest(),
+        "volume": reader.volume.name,
+        "shape": reader.volume.shape,
+        "first_slice": sample.hexdigest(),
+        "slices": wanted,
+        "mask": None if inside is None else sha256(inside.tobytes()).hexdigest(),
+    }
+
+
+_Read = tuple[GreyImage, Mask | None]
+
+
+def _read(reader: SliceReader, slab: Slab) -> _Read:
+    return (
+        reader.read(slab.start, slab.stop),
+        reader.inside(slab.start, slab.stop),
+    )
+
+
+def _write(
+    result: Result,
+    slab: Slab,
+    parts: dict[str, NDArray[Any]],
+    inside: Mask | None,
+    event: SlabPredicted,
+) -> SlabPredicted:
+    if inside is not None:
+        parts = {name: part * inside for name, part in parts.items()}
+    result.write(slab, parts)
+    return event
+
+
+class _Engine:
+    """The network on its device, and how much of a slab it takes at once."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, config: PredictConfig, shape: tuple[int, int]
+    ) -> None:
+        self.device = resolve_device(config.device)
+        self.precision = resolve_precision(config.precision, self.device)
+        self.n_phases = len(checkpoint.phases)
+        self.shape = shape
+        self._normalisation = checkpoint.normalisation
+        self._tile_limit = config.tile_size or max(shape)
+        self._memory = config.memory * _MEBI or _free_memory(self.device)
+        self._notices: list[Notice] = []
+        model = checkpoint.build()
+        model.fold()
+        self._model = on_device(model, self.device)
+        self._plan()
+
+    def _plan(self) -> None:
+        fitting = tile_size_for(self._model, self.shape, memory=self._memory)
+        self._tile_size = min(fitting, self._tile_limit)
+        self.tiles: list[Tile] = plan_tiles(
+            self.shape,
+            tile_size=self._tile_size,
+            halo=self._model.halo,
+            stride=self._model.stride,
+        )
+        pixels = max(_n_pixels(tile) for tile in self.tiles)
+        needed = pixels * self._model.bytes_per_pixel
+        self._batch_size = max(1, self._memory // needed)
+
+    def empty_parts(self, wanted: Sequence[str], n: int) -> dict[str, NDArray[Any]]:
+        """Make room for the parts of a slab of `n` slices."""
+        shape = (n, *self.shape)
+        kinds: dict[str, tuple[tuple[int, ...], Any]] = {
+            "labels": (shape, np.uint8),
+            "confidence": (shape, np.uint8),
+            "probabilities": ((self.n_phases, *shape), np.float16),
+        }
+        return {name: np.empty(*kinds[name]) for name in wanted}
+
+    def fill(self, parts: dict[str, NDArray[Any]], image: GreyImage) -> Iterator[float]:
+        """Predict a slab; yields the share that is done after every tile."""
+        n = parts["labels"].shape[0]
+        n_channels = len(image) - n + 1
+        slab = torch.from_numpy(self._normalisation(image))
+        windows = slab.unfold(0, n_channels, 1).movedim(-1, 1)  # (n, C, H, W)
+        start = 0
+        while start < n:
+            stop = min(start + self._batch_size, n)
+            try:
+                for share in self._predict(parts, windows[start:stop], start):
+                    yield (start + share * (stop - start)) / n
+                start = stop
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or not self._shrink():
+                    raise
+
+    def _predict(
+        self, parts: dict[str, NDArray[Any]], windows: Tensor, start: int
+    ) -> Iterator[float]:
+        rows = slice(start, start + len(windows))
+        images = windows.to(self.device)
+        with torch.inference_mode(), arithmetic(self.precision, self.device):
+            pairs = apply_in_tiles(self._model, images, self.tiles)
+            for i, (tile, logits) in enumerate(pairs):
+                place = (rows, tile.rows, tile.columns)
+                for name, part in parts.items():
+                    values = _reduce(name, logits).cpu().numpy()
+                    if name == "probabilities":
+                        part[(slice(None), *place)] = values
+                    else:
+                        part[place] = values
+                yield (i + 1) / len(self.tiles)
+
+    def _shrink(self) -> bool:
+        """Ask for less memory at once, at last for none of the GPU's."""
+        release_memory(self.device)
+        before = self._batch_size, self._tile_size
+        if self._batch_size > 1 or self._tile_size > _SMALLEST_TILE:
+            while (self._batch_size, self._tile_size) == before:
+                self._memory //= 2
+                self._plan()
+            what = f"goes on with tiles of {self._tile_size} px"
+        elif self.device.type != "cpu":
+            self._model.to("cpu")
+            self.device, self._memory = torch.device("cpu"), _CPU_MEMORY
+            self._plan()
+            what = "goes on, more slowly, on the CPU"
+        else:
+            return False
+        self._notices.append(
+            Notice(kind="out_of_memory", text=f"memory ran out on the device; {what}")
+        )
+        return True
+
+    def take_notices(self) -> list[Notice]:
+        """Return what the user should know, once."""
+        taken, self._notices = self._notices, []
+        return taken
+
+    def close(self) -> None:
+        """Release the device."""
+        del self._model
+        release_memory(self.device)
+
+
+def _reduce(name: str, logits: Tensor) -> Tensor:
+    """Make one part of a result from logits, shape (B, n_phases, H, W)."""
+    if name == "labels":
+        return logits.argmax(dim=1).to(torch.uint8) + 1
+    probabilities = logits.softmax(dim=1)
+    if name == "probabilities":
+        return probabilities.half().transpose(0, 1)
+    return (probabilities.amax(dim=1) * 255).round().to(torch.uint8)
+
+
+def _n_pixels(tile: Tile) -> int:
+    height = tile.read_rows.stop - tile.read_rows.start
+    width = tile.read_columns.stop - tile.read_columns.start
+    return int(height * width)
+
+
+def _free_memory(device: torch.device) -> int:
+    """Take half of what a GPU has free, and little of a CPU's."""
+    if device.type == "cpu":
+        return _CPU_MEMORY
+    free, _ = torch.cuda.mem_get_info(device)
+    return math.floor(free / 2)

@@ -1,0 +1,305 @@
+"""Shares of volume, surface and interfaces, counted in voxels slab by slab."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from itertools import combinations
+from operator import add
+from typing import Literal, Self, TypedDict, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_lrcs.arrays import Labels
+from napari_lrcs.phases import UNPAINTED, PhaseTable
+
+Neighbourhood = Literal[4, 8, 6, 18, 26]
+"""How many neighbours a voxel has: 4 and 8 within its slice, 6, 18 and 26 around it."""
+
+
+class PhaseMeasuresDict(TypedDict):
+    """Measures of one phase as they stand in JSON."""
+
+    label: int
+    name: str
+    volume_fraction: float
+    surface_fraction: float
+
+
+class InterfaceDict(TypedDict):
+    """Measures of one interface as they stand in JSON."""
+
+    phases: list[int]
+    fraction: float
+    sides: list[float]
+
+
+class MeasuresDict(TypedDict):
+    """What ``measure --json`` prints."""
+
+    phases: list[PhaseMeasuresDict]
+    interfaces: list[InterfaceDict]
+    neighbourhood: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Composition:
+    """Counts of voxels, from which all fractions follow; those of slabs add up.
+
+    All fractions are of labelled voxels, 0 to 1, and NaN where there are none.
+
+    Parameters
+    ----------
+    n_voxels : ndarray of int64, shape (n_phases,)
+        Voxels of each phase.
+    n_surface : ndarray of int64, shape (n_phases,)
+        Voxels of each phase with at least one neighbour of another phase.
+    n_touching : ndarray of int64, shape (n_phases, n_phases)
+        Entry ``[a - 1, b - 1]`` counts the voxels of phase a with at least one
+        neighbour of phase b; the diagonal is 0.
+    neighbourhood : {4, 8, 6, 18, 26}
+        Which voxels were neighbours.
+    """
+
+    n_voxels: NDArray[np.int64]
+    n_surface: NDArray[np.int64]
+    n_touching: NDArray[np.int64]
+    neighbourhood: Neighbourhood
+
+    def __add__(self, other: Self) -> Self:
+        if self.neighbourhood != other.neighbourhood:
+            raise ValueError(
+                f"neighbourhoods {self.neighbourhood} and {other.neighbourhood} do not "
+                "add up; count both parts with the same"
+            )
+        return type(self)(
+            n_voxels=self.n_voxels + other.n_voxels,
+            n_surface=self.n_surface + other.n_surface,
+            n_touching=self.n_touching + other.n_touching,
+            neighbourhood=self.neighbourhood,
+        )
+
+    @property
+    def volume_fraction(self) -> NDArray[np.float64]:
+        """Share of each phase, shape (n_phases,)."""
+        return self._of_labelled(self.n_voxels)
+
+    @property
+    def surface_fraction(self) -> NDArray[np.float64]:
+        """Share of the voxels on the surface of each phase, shape (n_phases,)."""
+        return self._of_labelled(self.n_surface)
+
+    @property
+    def interface_fraction(self) -> dict[tuple[int, int], float]:
+        """Share of the voxels on the interface of phases (a, b), a < b."""
+        both = self._of_labelled(self.n_touching + self.n_touching.T)
+        return {(a, b): float(both[a - 1, b - 1]) for a, b in self._pairs()}
+
+    @property
+    def interface_sides(self) -> dict[tuple[int, int], tuple[float, float]]:
+        """The parts of `interface_fraction` that lie in a and in b."""
+        side = self._of_labelled(self.n_touching)
+        return {
+            (a, b): (float(side[a - 1, b - 1]), float(side[b - 1, a - 1]))
+            for a, b in self._pairs()
+        }
+
+    def _pairs(self) -> Iterator[tuple[int, int]]:
+        return combinations(range(1, self.n_voxels.size + 1), 2)
+
+    def _of_labelled(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        return counts / (int(self.n_voxels.sum()) or np.nan)
+
+
+def compose(
+    labels: Labels, *, n_phases: int, neighbourhood: Neighbourhood = 26
+) -> Composition:
+    """Count the voxels of phases, surfaces and interfaces.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (z, y, x) or (y, x)
+        Labels from 1 to `n_phases`; a voxel equal to `UNPAINTED` does not count and
+        is nobody's neighbour. Nothing lies beyond the border.
+    n_phases : int
+        Number of phases, 1 to 255.
+    neighbourhood : {26, 18, 6, 8, 4}
+        Which voxels are neighbours; 8 and 4 stay within a slice.
+
+    Raises
+    ------
+    ValueError
+        If a label exceeds `n_phases`, or there is no such neighbourhood.
+
+    Examples
+    --------
+    >>> labels = np.array([[1, 1, 1, 2], [1, 1, 1, 2]], np.uint8)
+    >>> measured = compose(labels, n_phases=2, neighbourhood=8)
+    >>> measured.volume_fraction.tolist()
+    [0.75, 0.25]
+    >>> measured.interface_fraction
+    {(1, 2): 0.5}
+    """
+    volume = labels[np.newaxis] if labels.ndim == 2 else labels
+    slabs = compose_slabs(
+        lambda start, stop: volume[start:stop],
+        n_slices=len(volume),
+        n_phases=n_phases,
+        neighbourhood=neighbourhood,
+    )
+    return reduce(add, slabs)
+
+
+def compose_slabs(
+    read: Callable[[int, int], Labels],
+    *,
+    n_slices: int,
+    n_phases: int,
+    neighbourhood: Neighbourhood = 26,
+    slab: int = 16,
+) -> Iterator[Composition]:
+    """Count slab by slab; the sum of all slabs equals `compose` of the whole.
+
+    Parameters
+    ----------
+    read : callable
+        Returns the labels of the slices from a start to a stop (excluded) as uint8
+        (z, y, x). It is asked for each slab and one slice on either side.
+    n_slices : int
+        Number of slices of the volume.
+    n_phases, neighbourhood
+        As of `compose`.
+    slab : int
+        Slices counted at once.
+
+    Yields
+    ------
+    Composition
+        Of one slab.
+
+    Raises
+    ------
+    ValueError
+        If a label exceeds `n_phases`, or there is no such neighbourhood.
+    """
+    if neighbourhood not in get_args(Neighbourhood):
+        raise ValueError(
+            f"there is no neighbourhood of {neighbourhood} voxels; "
+            "choose 6, 18 or 26 in 3D, 4 or 8 within slices"
+        )
+    for start in range(0, n_slices, slab):
+        stop = min(start + slab, n_slices)
+        first = max(start - 1, 0)
+        labels = read(first, min(stop + 1, n_slices))
+        highest = int(labels.max(initial=0))
+        if highest > n_phases:
+            raise ValueError(
+                f"slices {start} to {stop - 1} have the label {highest}, but there are "
+                f"{n_phases} phases; labels must be 0 to {n_phases}"
+            )
+        inner = slice(start - first, stop - first)
+        yield _compose_inner(labels, inner, n_phases, neighbourhood)
+
+
+_GROUP = 8
+"""Phases whose presence among the neighbours fits the bits of one uint8."""
+
+
+def _compose_inner(
+    labels: Labels, inner: slice, n_phases: int, neighbourhood: Neighbourhood
+) -> Composition:
+    own = labels[inner]
+    on_surface = np.zeros(own.shape, np.bool_)
+    touching = []
+    for first in range(1, n_phases + 1, _GROUP):
+        bit_of_label = np.zeros(256, np.uint8)
+        group = range(first, min(first + _GROUP, n_phases + 1))
+        bit_of_label[group.start : group.stop] = 1 << np.arange(len(group))
+        bits = bit_of_label[labels]
+        foreign = _spread(bits, neighbourhood)[inner] & ~bits[inner]
+        on_surface |= foreign > 0
+        touching.append(_count_bits(own, foreign, n_phases=n_phases)[:, : len(group)])
+    return Composition(
+        n_voxels=_count_labels(own, n_phases),
+        n_surface=_count_labels(own * on_surface, n_phases),
+        n_touching=np.concatenate(touching, axis=1),
+        neighbourhood=neighbourhood,
+    )
+
+
+def _spread(bits: NDArray[np.uint8], neighbourhood: Neighbourhood) -> NDArray[np.uint8]:
+    """OR the bits of all neighbours and of the voxel itself."""
+    along_x = _spread_along(bits, axis=2)
+    if neighbourhood == 26:
+        return _spread_along(_spread_along(along_x, axis=1), axis=0)
+    if neighbourhood == 8:
+        return _spread_along(along_x, axis=1)
+    along_x_or_y = along_x | _spread_along(bits, axis=1)
+    if neighbourhood == 4:
+        return along_x_or_y
+    if neighbourhood == 6:
+        return along_x_or_y | _spread_along(bits, axis=0)
+    # 18: the squares of 3 × 3 in the planes zx and zy, then that in yx.
+    return _spread_along(along_x_or_y, axis=0) | _spread_along(along_x, axis=1)
+
+
+def _spread_along(bits: NDArray[np.uint8], *, axis: int) -> NDArray[np.uint8]:
+    spread = bits.copy()
+    source, result = np.moveaxis(bits, axis, 0), np.moveaxis(spread, axis, 0)
+    result[1:] |= source[:-1]
+    result[:-1] |= source[1:]
+    return spread
+
+
+def _count_bits(
+    own: Labels, foreign: NDArray[np.uint8], *, n_phases: int
+) -> NDArray[np.int64]:
+    """Count for each phase and bit the phase's voxels with that bit."""
+    counts = np.zeros((n_phases + 1) * 256, np.int64)
+    # Slice by slice: bincount makes an int64 copy of its input.
+    for label, seen in zip(own, foreign, strict=True):
+        codes = (label.astype(np.uint16) << 8 | seen).ravel()
+        counts += np.bincount(codes, minlength=counts.size)
+    has_bit = np.arange(256)[:, np.newaxis] >> np.arange(_GROUP) & 1
+    return counts.reshape(-1, 256)[1:] @ has_bit
+
+
+def _count_labels(labels: Labels, n_phases: int) -> NDArray[np.int64]:
+    counts = np.zeros(n_phases + 1, np.int64)
+    for label in labels:
+        counts += np.bincount(label.ravel(), minlength=counts.size)
+    return np.delete(counts, UNPAINTED)
+
+
+def measure_dict(composition: Composition, phases: PhaseTable) -> MeasuresDict:
+    """Gather all fractions for JSON, unrounded.
+
+    Raises
+    ------
+    ValueError
+        If no voxel is labelled.
+    """
+    if not composition.n_voxels.any():
+        raise ValueError("no voxel is labelled: all are 0, so there is no share of any")
+    sides = composition.interface_sides
+    return MeasuresDict(
+        phases=[
+            PhaseMeasuresDict(
+                label=phase.label,
+                name=phase.name,
+                volume_fraction=float(volume),
+                surface_fraction=float(surface),
+            )
+            for phase, volume, surface in zip(
+                phases,
+                composition.volume_fraction,
+                composition.surface_fraction,
+                strict=True,
+            )
+        ],
+        interfaces=[
+            InterfaceDict(phases=[*pair], fraction=fraction, sides=[*sides[pair]])
+            for pair, fraction in composition.interface_fraction.items()
+        ],
+        neighbourhood=composition.neighbourhood,
+    )

@@ -1,0 +1,106 @@
+"""Where and in which arithmetic to compute."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from napari_lrcs.config import Precision
+
+Network = TypeVar("Network", bound=nn.Module)
+
+_BF16_COMPUTE_CAPABILITY = (8, 0)
+"""NVIDIA Ampere: the first with bf16 and tf32 tensor cores."""
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn "auto", "cpu", "cuda" or "cuda:1" into a device that is there.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or the device is absent.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device must be auto, cpu, cuda or cuda:N; got {name!r}")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device {name} is not there ({why_cuda_or_not()}); use auto or cpu"
+        )
+    return device
+
+
+def why_cuda_or_not() -> str:
+    """Say in one line which GPUs PyTorch can use, or why none."""
+    if torch.cuda.is_available():
+        names = (
+            torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())
+        )
+        return f"CUDA {torch.version.cuda}: {', '.join(names)}"
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is a build without CUDA"
+    return f"torch {torch.__version__} has CUDA {torch.version.cuda} but finds no GPU"
+
+
+def resolve_precision(precision: Precision, device: torch.device) -> Precision:
+    """Replace "auto" by the fastest arithmetic that the device gains by.
+
+    bf16 where the processor multiplies it in hardware; else float32.
+    """
+    if precision != "auto":
+        return precision
+    return "bf16" if _multiplies_bf16(device) else "float32"
+
+
+def _multiplies_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        capability = torch.cuda.get_device_capability(device)
+        return capability >= _BF16_COMPUTE_CAPABILITY
+    # Not in the oldest supported PyTorch.
+    ask: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    capabilities = ask()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+@contextmanager
+def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
+    """Run convolutions in a resolved precision, deterministically on CUDA."""
+    allow_tf32 = precision in ("tf32", "bf16")
+    with (
+        torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"),
+        torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=allow_tf32
+        ),
+    ):
+        yield
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether PyTorch ran out of memory, on a GPU or on the CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        sign in str(error) for sign in ("not enough memory", "can't allocate memory")
+    )
+
+
+def release_memory(device: torch.device) -> None:
+    """Give cached memory back to the GPU."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def on_device(model: Network, device: torch.device) -> Network:
+    """Move a network, its kernels laid out as convolutions are fastest."""
+    for parameter in model.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(
+                memory_format=torch.channels_last
+            )
+    return model.to(device)

@@ -1,0 +1,106 @@
+"""LRCS-Net, the network of the paper.
+
+References
+----------
+Su, Z. et al. Artificial neural network approach for multiphase segmentation of battery
+electrode nano-CT images. npj Comput. Mater. 8, 30 (2022).
+https://doi.org/10.1038/s41524-022-00709-7, Fig. 2 and Methods.
+"""
+
+import itertools
+
+import torch
+from torch import Tensor, nn
+
+from napari_lrcs.models.layers import (
+    NormalisedConv,
+    Operation,
+    SegmentationNetwork,
+    leaky_relu,
+    max_pool,
+    max_unpool,
+)
+
+
+class LRCSNet(SegmentationNetwork):
+    """Encoder and decoder joined by the places of the pooled maxima.
+
+    The encoder has three indexed poolings and no normalisation and ends in a sigmoid;
+    the decoder has eight normalised convolutions and three un-poolings.
+
+    Parameters
+    ----------
+    n_channels : int
+        Grey images that the network sees at once: a slice and its neighbours.
+    n_phases : int
+        Maps of logits, at least 2.
+    n_filters : int
+        Width c of the network; the paper's best is 32.
+    kernel_size : int
+        Side of all kernels, odd; the paper's best is 5.
+    n_bottleneck_convs : int
+        Convolutions of the encoder below its last pooling: 2 in the paper ("in total
+        five layers of convolution"), 1 in SegmentPy.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_channels: int,
+        n_phases: int,
+        n_filters: int = 32,
+        kernel_size: int = 5,
+        n_bottleneck_convs: int = 2,
+    ) -> None:
+        super().__init__()
+        k, c = kernel_size, n_filters
+
+        def conv(n_in: int, n_out: int) -> nn.Conv2d:
+            return nn.Conv2d(n_in, n_out, k, padding="same")
+
+        def block(*widths: int) -> nn.Sequential:
+            pairs = itertools.pairwise(widths)
+            return nn.Sequential(
+                *(NormalisedConv(a, b, kernel_size=k) for a, b in pairs)
+            )
+
+        self.encoder = nn.ModuleList(
+            [conv(n_channels, 2 * c), conv(2 * c, 2 * c), conv(2 * c, 4 * c)]
+        )
+        self.bottleneck = nn.ModuleList(
+            conv(4 * c, 4 * c) for _ in range(n_bottleneck_convs)
+        )
+        self.decoder = nn.ModuleList(
+            [
+                block(4 * c, 4 * c, 4 * c),
+                block(4 * c, 4 * c, 2 * c),
+                block(2 * c, 2 * c, 2 * c),
+                block(2 * c, c, c),
+            ]
+        )
+        self.classifier = conv(c, n_phases)
+        down: tuple[Operation, ...] = (k, "down")
+        up: tuple[Operation, ...] = ("up", k, k)
+        self.path = (*down * 3, *(k,) * (n_bottleneck_convs + 2), *up * 3, k)
+        # In the finest block 2c maps, their un-pooled copies, c new ones and the places
+        # of the maxima live at once.
+        self.n_phases = n_phases
+        self.bytes_per_pixel = 32 * c + 4 * (n_channels + 4 * n_phases)
+        self._initialise()
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Map (B, n_channels, H, W) to (B, n_phases, H, W)."""
+        places = []
+        for conv in self.encoder:
+            x, where = max_pool(leaky_relu(conv(x)))
+            places.append(where)
+        *inner, last = self.bottleneck
+        for conv in inner:
+            x = leaky_relu(conv(x))
+        x = torch.sigmoid(last(x))
+        coarsest, *finer = self.decoder
+        x = coarsest(x)
+        for block in finer:
+            x = block(max_unpool(x, places.pop()))
+        logits: Tensor = self.classifier(x)
+        return logits

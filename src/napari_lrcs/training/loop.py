@@ -1,0 +1,482 @@
+"""Train a network on annotated slices: a generator of events."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_lrcs.arrays import Confusion
+from napari_lrcs.config import TrainConfig
+from napari_lrcs.data.annotation import Annotation, Role
+from napari_lrcs.data.normalisation import fit_normalisation
+from napari_lrcs.errors import CheckpointError
+from napari_lrcs.metrics.overlap import accuracy, mean_iou
+from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint, load_weights
+from napari_lrcs.models.device import (
+    arithmetic,
+    is_out_of_memory,
+    on_device,
+    release_memory,
+    resolve_device,
+    resolve_precision,
+)
+from napari_lrcs.models.registry import create_model, n_channels
+from napari_lrcs.progress import (
+    EpochEnded,
+    Notice,
+    StepEnded,
+    TrainEvent,
+    TrainingEnded,
+    TrainingStarted,
+)
+from napari_lrcs.training.augment import augment
+from napari_lrcs.training.losses import LOSSES
+from napari_lrcs.training.run import Row, RunFolder, cpu_copy
+from napari_lrcs.training.sampling import Patches, PatchSampler
+from napari_lrcs.training.schedule import generator_of, learning_rate_at
+from napari_lrcs.training.scoring import (
+    count_confusion,
+    evaluate_slice,
+    history_row,
+    is_major_class_pitfall,
+    phase_weights_of,
+)
+
+_EVENT_SECONDS = 0.25
+"""Between step events: often enough for a stop to feel prompt."""
+
+_SAVE_SECONDS = 60.0
+"""Between saved states within an epoch: what a crash may cost."""
+
+_PITFALL_EPOCHS = 2
+"""Validations in a row that show it; the first alone may pass by itself."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _State:
+    """All that changes during a training, and so all that resuming needs."""
+
+    step: int = 0
+    seed: int = 0
+    n_micro_batches: int = 1
+    best_score: float = -math.inf
+    best_epoch: int = 0
+    n_pitfalls: int = 0
+    n_restarts: int = 0
+    seconds: float = 0.0
+    loss_sum: float = 0.0
+    training: list[list[int]] = field(default_factory=list)
+    history: list[Row] = field(default_factory=list)
+
+
+def train(
+    annotation: Annotation,
+    *,
+    config: TrainConfig,
+    run: Path,
+    resume: bool = False,
+    initial_weights: Path | None = None,
+) -> Iterator[TrainEvent]:
+    """Train a network and leave a run folder.
+
+    On a CPU with the same number of threads, the same seed gives the same weights to
+    the last bit, also through any number of interruptions.
+
+    Parameters
+    ----------
+    annotation : Annotation
+        From `read_annotation` with the same config.
+    config : TrainConfig
+    run : Path
+        Folder for the checkpoints, the history and the state to resume from.
+    resume : bool
+        Go on where the run in the folder stopped; its config and painting must be the
+        same.
+    initial_weights : Path, optional
+        Checkpoint or run folder whose weights to start from (transfer learning).
+
+    Yields
+    ------
+    TrainEvent
+        `TrainingStarted` first, `StepEnded` several times a second, `EpochEnded`,
+        `Notice` where the user should know something, `TrainingEnded` last. Closing
+        the generator keeps the best model and the state to resume from.
+
+    Raises
+    ------
+    CheckpointError
+        If the run or the initial weights do not fit.
+    ValueError
+        If the device is absent or the image is constant.
+    """
+    training = _Training(annotation, config=config, run=RunFolder(run))
+    if resume:
+        training.resume()
+    else:
+        training.begin(initial_weights)
+    try:
+        yield from training.events()
+    finally:
+        training.leave()
+
+
+class _Training:
+    """One run: the network, its optimiser and the state that changes."""
+
+    def __init__(
+        self, annotation: Annotation, *, config: TrainConfig, run: RunFolder
+    ) -> None:
+        self.annotation = annotation
+        self.config = config
+        self.run = run
+        self.device = resolve_device(config.device)
+        self.precision = resolve_precision(config.precision, self.device)
+        self.normalisation = fit_normalisation(
+            [s.grey_levels for s in annotation.having("train")]
+        )
+        self.weights = phase_weights_of(config, len(annotation.phases), self.device)
+        self.steps_per_epoch = math.ceil(config.patches_per_epoch / config.batch_size)
+        self.state = _State(seed=config.seed)
+        self.n_threads = torch.get_num_threads()
+        self.notices: list[Notice] = [
+            Notice(kind="advice", text=text) for text in annotation.advice
+        ]
+        self._new_model()
+
+    def _new_model(self) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.state.seed)
+            model = create_model(self.config, n_phases=len(self.annotation.phases))
+        self.model = on_device(model, self.device)
+        self.optimiser = torch.optim.Adam(self.model.parameters())
+
+    # ---- beginning and resuming ----
+
+    def begin(self, initial_weights: Path | None) -> None:
+        """Start from random weights or those of another training."""
+        if initial_weights is not None:
+            load_weights(self.model, self._transferred(initial_weights))
+        self.run.begin(self.config, self.annotation)
+        self._save()
+
+    def _transferred(self, path: Path) -> dict[str, Tensor]:
+        other = load_checkpoint(path)
+        mine, theirs = n_channels(self.config), n_channels(other.config)
+        if mine != theirs:
+            raise CheckpointError(
+                f"{path.name} sees {theirs} slices at once, this training {mine}; "
+                f"set context_slices to {other.config.context_slices}"
+            )
+        if len(other.phases) != len(self.annotation.phases):
+            raise CheckpointError(
+                f"{path.name} knows {len(other.phases)} phases "
+                f"({', '.join(other.phases.names)}), the labels show "
+                f"{len(self.annotation.phases)}"
+            )
+        return dict(other.state)
+
+    def resume(self) -> None:
+        """Go on where the run folder's state was saved."""
+        begun = self.run.read_config()
+        _check_same_config(begun, self.config)
+        saved = self.run.read_resume()
+        if saved is None:
+            self.begin(None)
+            return
+        if saved["labels_hash"] != self.annotation.labels_hash:
+            raise CheckpointError(
+                f"the labels differ from those that the run in {self.run.path} was "
+                "begun with; restore them or start a new run"
+            )
+        self.state = _State(**saved["state"])
+        self.precision = saved["precision"]
+        self.model.load_state_dict(saved["model"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        torch.set_num_threads(saved["n_threads"])
+        self.notices.append(
+            Notice(kind="resumed", text=f"resumed after step {self.state.step}")
+        )
+
+    def _save(self) -> None:
+        # A copy of the fields, not dataclasses.asdict: only plain types load safely.
+        state = {name: getattr(self.state, name) for name in _State.__slots__}
+        self.run.write_resume(
+            {
+                "state": state,
+                "model": self.model.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "precision": self.precision,
+                "labels_hash": self.annotation.labels_hash,
+                "n_threads": torch.get_num_threads(),
+            }
+        )
+        self._saved_at = time.monotonic()
+
+    def leave(self) -> None:
+        """Keep a best model and release the device, however the training ended."""
+        if self.state.step and not self.run.best.exists():
+            self.run.write_epoch(self._checkpoint(), epoch=0, is_best=True)
+        del self.model, self.optimiser
+        torch.set_num_threads(self.n_threads)
+        release_memory(self.device)
+
+    # ---- the loop ----
+
+    def events(self) -> Iterator[TrainEvent]:
+        """Run the epochs that are left, then the test."""
+        self.sampler = self._new_sampler()
+        yield from self._take_notices()
+        yield TrainingStarted(
+            device=str(self.device),
+            precision=self.precision,
+            n_parameters=sum(p.numel() for p in self.model.parameters()),
+            n_epochs=self.config.n_epochs,
+            steps_per_epoch=self.steps_per_epoch,
+            first_epoch=self._epoch + 1,
+        )
+        self._clock = time.monotonic()
+        while self._epoch < self.config.n_epochs and not self._out_of_patience():
+            yield from self._train_epoch()
+            yield from self._end_epoch()
+        yield from self._end()
+
+    @property
+    def _epoch(self) -> int:
+        return self.state.step // self.steps_per_epoch
+
+    def _out_of_patience(self) -> bool:
+        patience = self.config.patience
+        return 0 < patience <= self._epoch - self.state.best_epoch
+
+    def _new_sampler(self) -> PatchSampler:
+        slices = self.annotation.having("train")
+        shortest = min(min(s.labels.shape) for s in slices)
+        stride = self.model.stride
+        fitting = max(
+            2 * stride, min(self.config.patch_size, shortest) // stride * stride
+        )
+        if fitting < self.config.patch_size:
+            text = (
+                f"patches are {fitting} px, not {self.config.patch_size}: the smallest "
+                f"training slice is {shortest} px and sides are multiples of {stride}"
+            )
+            self.notices.append(Notice(kind="patch_cut", text=text))
+        return PatchSampler(
+            slices,
+            normalisation=self.normalisation,
+            config=self.config,
+            patch_size=fitting,
+            device=self.device,
+        )
+
+    def _take_notices(self) -> Iterator[Notice]:
+        taken, self.notices = self.notices, []
+        yield from taken
+
+    def _train_epoch(self) -> Iterator[TrainEvent]:
+        state, epoch = self.state, self._epoch + 1
+        told_at = 0.0
+        self.model.train()
+        while self._epoch < epoch:
+            loss = self._step_or_split()
+            yield from self._take_notices()
+            done = (state.step - 1) % self.steps_per_epoch + 1
+            if time.monotonic() - told_at >= _EVENT_SECONDS:
+                told_at = time.monotonic()
+                yield StepEnded(
+                    epoch=epoch,
+                    step=done,
+                    steps_per_epoch=self.steps_per_epoch,
+                    loss=loss,
+                )
+            if time.monotonic() - self._saved_at >= _SAVE_SECONDS:
+                self._save()
+
+    def _step_or_split(self) -> float:
+        """Take a step; when memory runs out, in smaller parts from now on."""
+        while True:
+            try:
+                return self._step()
+            except RuntimeError as error:
+                smallest = self.state.n_micro_batches >= self.config.batch_size
+                if not is_out_of_memory(error) or smallest:
+                    raise
+            self.optimiser.zero_grad()
+            release_memory(self.device)
+            self.state.n_micro_batches *= 2
+            part = math.ceil(self.config.batch_size / self.state.n_micro_batches)
+            text = (
+                f"{self.device} ran out of memory: each batch of "
+                f"{self.config.batch_size} is now computed {part} patches at a time"
+            )
+            self.notices.append(Notice(kind="out_of_memory", text=text))
+
+    def _step(self) -> float:
+        state, config = self.state, self.config
+        generator = generator_of(state.seed, state.step, device=self.device)
+        patches = self.sampler.sample(config.batch_size, generator=generator)
+        images = augment(patches.images, config=config, generator=generator)
+        patches = Patches(images=images, labels=patches.labels)
+        self.optimiser.zero_grad()
+        total, confusion = self._backward(patches)
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate_at(
+                state.step, config=config, steps_per_epoch=self.steps_per_epoch
+            )
+        self.optimiser.step()
+        loss = float(total)
+        if state.step % self.steps_per_epoch == 0:
+            state.loss_sum, state.training = 0.0, []
+        before = np.array(state.training) if state.training else 0
+        state.training = (confusion.cpu().numpy() + before).tolist()
+        state.loss_sum += loss
+        state.step += 1
+        self._tick()
+        return loss
+
+    def _backward(self, patches: Patches) -> tuple[Tensor, Tensor]:
+        """Add up the gradients of a batch in as many parts as memory asks for."""
+        n_phases = len(self.annotation.phases)
+        total = torch.zeros((), device=self.device)
+        confusion = torch.zeros(n_phases**2, dtype=torch.int64, device=self.device)
+        n_parts = min(self.state.n_micro_batches, len(patches.images))
+        images, labels = patches.images.chunk(n_parts), patches.labels.chunk(n_parts)
+        for patch, target in zip(images, labels, strict=True):
+            part = patch.contiguous(memory_format=torch.channels_last)
+            with arithmetic(self.precision, self.device):
+                logits = self.model(part).float()
+            loss = LOSSES[self.config.loss](logits, target, self.weights)
+            loss = loss * (len(part) / len(patches.images))
+            torch.autograd.backward(loss)
+            total += loss.detach()
+            confusion += count_confusion(logits.detach(), target)
+        return total, confusion.view(n_phases, n_phases)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self.state.seconds += now - self._clock
+        self._clock = now
+
+    # ---- the end of an epoch ----
+
+    def _end_epoch(self) -> Iterator[TrainEvent]:
+        state = self.state
+        loss, confusion = self._evaluate("validation")
+        # Without validation (its part was too small to hold out) the last is the best.
+        score = state.step if confusion is None else mean_iou(confusion)
+        is_best = bool(score > state.best_score)
+        if is_best:
+            state.best_score, state.best_epoch = float(score), self._epoch
+        self._tick()
+        event = EpochEnded(
+            epoch=self._epoch,
+            n_epochs=self.config.n_epochs,
+            step=state.step,
+            learning_rate=float(self.optimiser.param_groups[0]["lr"]),
+            loss=state.loss_sum / self.steps_per_epoch,
+            training=np.array(state.training),
+            validation_loss=loss,
+            validation=confusion,
+            is_best=is_best,
+            seconds=state.seconds,
+        )
+        state.history.append(history_row(event))
+        self.run.write_epoch(self._checkpoint(), epoch=self._epoch, is_best=is_best)
+        self.run.write_history(state.history)
+        yield event
+        yield from self._watch_for_pitfall(confusion)
+        self._save()
+
+    def _checkpoint(self) -> Checkpoint:
+        return Checkpoint(
+            config=self.config,
+            phases=self.annotation.phases,
+            normalisation=self.normalisation,
+            state=cpu_copy(self.model.state_dict()),
+            voxel_size=self.annotation.voxel_size,
+            unit=self.annotation.unit,
+            labels_hash=self.annotation.labels_hash,
+            history=tuple(self.state.history),
+        )
+
+    def _evaluate(self, role: Role) -> tuple[float, Confusion | None]:
+        """Score all painted voxels of a role, never augmented."""
+        slices = self.annotation.having(role)
+        if not slices:
+            return math.nan, None
+        scores = [
+            evaluate_slice(
+                self.model,
+                s,
+                normalisation=self.normalisation,
+                config=self.config,
+                precision=self.precision,
+            )
+            for s in slices
+        ]
+        n_painted = sum(s.n_painted for s in slices)
+        loss = sum(
+            mean * s.n_painted for (mean, _), s in zip(scores, slices, strict=True)
+        )
+        return loss / n_painted, np.sum([counts for _, counts in scores], axis=0)
+
+    def _watch_for_pitfall(self, confusion: Confusion | None) -> Iterator[TrainEvent]:
+        state = self.state
+        fell = confusion is not None and is_major_class_pitfall(confusion)
+        state.n_pitfalls = state.n_pitfalls + 1 if fell else 0
+        if confusion is None or state.n_pitfalls != _PITFALL_EPOCHS:
+            return
+        phase = list(self.annotation.phases)[int(confusion.sum(axis=0).argmax())]
+        yield Notice(
+            kind="pitfall",
+            text=(
+                f"major-class pitfall: only {phase.name} is predicted, and the "
+                f"accuracy ({accuracy(confusion):.1%}) is no more than its share of "
+                "the painted voxels; try another seed, a lower learning rate, smaller "
+                "batches or phase weights"
+            ),
+        )
+        if state.n_restarts < self.config.pitfall_restarts:
+            yield self._restart()
+
+    def _restart(self) -> Notice:
+        self.state = _State(
+            seed=self.state.seed + 1,
+            n_restarts=self.state.n_restarts + 1,
+            n_micro_batches=self.state.n_micro_batches,
+            seconds=self.state.seconds,
+        )
+        self._new_model()
+        return Notice(kind="restart", text=f"started again with seed {self.state.seed}")
+
+    def _end(self) -> Iterator[TrainEvent]:
+        best = load_checkpoint(self.run.best)
+        self.model.load_state_dict(dict(best.state))
+        _, validation = self._evaluate("validation")
+        _, test = self._evaluate("test")
+        self._tick()
+        yield TrainingEnded(
+            best=self.run.best,
+            epochs=self._epoch,
+            seconds=self.state.seconds,
+            device=str(self.device),
+            validation=validation,
+            test=test,
+        )
+
+
+def _check_same_config(begun: TrainConfig, wanted: TrainConfig) -> None:
+    same_device = replace(begun, device=wanted.device)
+    old, new = same_device.to_dict(), wanted.to_dict()
+    changed = [name for name in old if old[name] != new[name]]
+    if changed:
+        name = changed[0]
+        raise CheckpointError(
+            f"the run was begun with {name} = {old[name]}, now it is {new[name]}; "
+            "resume without changes, or start a new run"
+        )

@@ -1,0 +1,165 @@
+"""The run folder: what a training leaves, and what it resumes from."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tifffile
+import torch
+from torch import Tensor
+
+from napari_lrcs.config import TrainConfig
+from napari_lrcs.data.annotation import Annotation
+from napari_lrcs.data.writing import replacing
+from napari_lrcs.errors import CheckpointError
+from napari_lrcs.models.checkpoint import Checkpoint, save_checkpoint
+
+N_TRANSFER_CHECKPOINTS = 4
+"""The paper saves a training at "four different advancements" for transfer learning."""
+
+Row = Mapping[str, float | int | None]
+"""An epoch in ``history.csv``."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Paths of a run, and atomic writing of what belongs there.
+
+    Parameters
+    ----------
+    path : Path
+        The folder; it need not exist yet.
+    """
+
+    path: Path
+
+    @property
+    def best(self) -> Path:
+        """Checkpoint with the best validation score."""
+        return self.path / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """Checkpoint of the last epoch."""
+        return self.path / "last.safetensors"
+
+    @property
+    def is_run(self) -> bool:
+        """Whether a training has begun here."""
+        return (self.path / "config.json").is_file()
+
+    def read_config(self) -> TrainConfig:
+        """Read the config that the run was begun with.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder holds no run or its config is damaged.
+        """
+        if not self.is_run:
+            raise CheckpointError(
+                f"there is no run in {self.path} to resume; start one without resuming"
+            )
+        try:
+            text = (self.path / "config.json").read_text(encoding="utf-8")
+            return TrainConfig.from_dict(json.loads(text))
+        except (ValueError, TypeError) as error:
+            raise CheckpointError(
+                f"config.json in {self.path} is damaged: {error}"
+            ) from (error)
+
+    def begin(self, config: TrainConfig, annotation: Annotation) -> None:
+        """Make the folder and write what stays the same during the run."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._write_labels(annotation)
+        with replacing(self.path / "config.json") as temporary:
+            temporary.write_text(
+                json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8"
+            )
+
+    def remove(self) -> None:
+        """Remove the files of an earlier run, and nothing else."""
+        for pattern in ("*.safetensors", "resume.pt", "history.csv", "labels.tif"):
+            for file in self.path.glob(pattern):
+                file.unlink()
+        (self.path / "config.json").unlink(missing_ok=True)
+
+    def write_history(self, rows: Sequence[Row]) -> None:
+        """Write a row an epoch."""
+        if not rows:
+            return
+        with (
+            replacing(self.path / "history.csv") as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def write_epoch(self, checkpoint: Checkpoint, *, epoch: int, is_best: bool) -> None:
+        """Write the checkpoints that an epoch leaves."""
+        n_epochs = checkpoint.config.n_epochs
+        save_checkpoint(self.last, checkpoint)
+        if is_best:
+            save_checkpoint(self.best, checkpoint)
+        if epoch in transfer_epochs(n_epochs):
+            save_checkpoint(self.path / f"epoch-{epoch:04d}.safetensors", checkpoint)
+
+    def write_resume(self, state: Mapping[str, Any]) -> None:
+        """Write the state to resume from."""
+        with replacing(self.path / "resume.pt") as temporary:
+            torch.save(dict(state), temporary)
+
+    def read_resume(self) -> dict[str, Any] | None:
+        """Read the state to resume from; None if the run never came so far.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is damaged.
+        """
+        path = self.path / "resume.pt"
+        if not path.is_file():
+            return None
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, ValueError, OSError) as error:
+            raise CheckpointError(f"{path} is damaged: {error}") from error
+        return dict(state)
+
+    def _write_labels(self, annotation: Annotation) -> None:
+        with (
+            replacing(self.path / "labels.tif") as temporary,
+            tifffile.TiffWriter(temporary) as tiff,
+        ):
+            for s in annotation.slices:
+                place = {"volume": s.volume, "index": s.index, "role": s.role}
+                tiff.write(
+                    s.labels,
+                    photometric="minisblack",
+                    compression="zlib",
+                    description=json.dumps(place),
+                    metadata=None,
+                )
+
+
+def transfer_epochs(n_epochs: int) -> list[int]:
+    """Choose the epochs after which a checkpoint is kept for transfer learning.
+
+    Examples
+    --------
+    >>> transfer_epochs(20)
+    [5, 10, 15, 20]
+    >>> transfer_epochs(2)
+    [1, 2]
+    """
+    quarters = range(1, N_TRANSFER_CHECKPOINTS + 1)
+    return sorted({max(1, n_epochs * i // N_TRANSFER_CHECKPOINTS) for i in quarters})
+
+
+def cpu_copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copy a state dict, so that further steps do not change it."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}

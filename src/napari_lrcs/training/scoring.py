@@ -1,0 +1,124 @@
+"""Score a network in training on annotated slices."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_lrcs.arrays import Confusion
+from napari_lrcs.config import Precision, TrainConfig
+from napari_lrcs.data.annotation import AnnotatedSlice
+from napari_lrcs.data.normalisation import Normalisation
+from napari_lrcs.metrics.overlap import accuracy, iou_per_phase, mean_iou
+from napari_lrcs.models.device import arithmetic
+from napari_lrcs.models.layers import SegmentationNetwork
+from napari_lrcs.models.tiles import apply_in_tiles, plan_tiles, tile_size_for
+from napari_lrcs.progress import EpochEnded
+from napari_lrcs.training.losses import LOSSES
+from napari_lrcs.training.run import Row
+
+_PITFALL_SHARE = 0.999
+"""One phase predicted in more than this share of the voxels is the pitfall."""
+
+_EVALUATION_MEMORY = 2**29
+
+
+def evaluate_slice(
+    model: SegmentationNetwork,
+    annotated: AnnotatedSlice,
+    *,
+    normalisation: Normalisation,
+    config: TrainConfig,
+    precision: Precision,
+) -> tuple[float, Confusion]:
+    """Compute the loss and the confusion matrix of one slice as it is."""
+    device = next(model.parameters()).device
+    image = torch.from_numpy(normalisation(annotated.image))[None].to(device)
+    shape = annotated.labels.shape
+    tiles = plan_tiles(
+        shape,
+        tile_size=tile_size_for(model, shape, memory=_EVALUATION_MEMORY),
+        halo=model.halo,
+        stride=model.stride,
+    )
+    model.eval()
+    logits = torch.empty((1, model.n_phases, *shape))
+    with torch.inference_mode(), arithmetic(precision, device):
+        for tile, part in apply_in_tiles(model, image, tiles):
+            logits[..., tile.rows, tile.columns] = part.cpu()
+    target = torch.from_numpy(annotated.labels)[None]
+    weights = phase_weights_of(config, model.n_phases, torch.device("cpu"))
+    loss = float(LOSSES[config.loss](logits, target, weights))
+    counts = count_confusion(logits, target).view(model.n_phases, -1)
+    return loss, counts.numpy()
+
+
+def is_major_class_pitfall(confusion: Confusion) -> bool:
+    """Tell whether one phase is predicted everywhere although several are painted.
+
+    The paper: "the network can be easily trapped by a poor local minimum that predicts
+    only the majority class. We call it a major class pitfall as the accuracy is stuck
+    at the value of volume fraction of the major class."
+    """
+    predicted = confusion.sum(axis=0)
+    n_painted_phases = int(np.count_nonzero(confusion.sum(axis=1)))
+    return n_painted_phases > 1 and bool(
+        predicted.max() > _PITFALL_SHARE * predicted.sum()
+    )
+
+
+def history_row(event: EpochEnded) -> Row:
+    """Make an epoch's row of ``history.csv``; empty where there is no validation."""
+    row: dict[str, float | int | None] = {
+        "epoch": event.epoch,
+        "step": event.step,
+        "seconds": round(event.seconds, 3),
+        "learning_rate": event.learning_rate,
+    }
+    losses = {"training": event.loss, "validation": event.validation_loss}
+    confusions = {"training": event.training, "validation": event.validation}
+    for name, confusion in confusions.items():
+        row[f"{name}_loss"] = _or_none(losses[name])
+        n_phases = len(event.training)
+        scores = np.full(n_phases + 2, np.nan)
+        if confusion is not None:
+            scores[0], scores[1] = accuracy(confusion), mean_iou(confusion)
+            scores[2:] = iou_per_phase(confusion)
+        row[f"{name}_accuracy"], row[f"{name}_mean_iou"] = map(_or_none, scores[:2])
+        for label in range(1, n_phases + 1):
+            row[f"{name}_iou_{label}"] = _or_none(scores[label + 1])
+    return row
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def count_confusion(logits: Tensor, target: Tensor) -> Tensor:
+    """Count painted against predicted phases on the device, flat."""
+    n_phases = logits.shape[1]
+    painted = target > 0
+    code = (target.long() - 1) * n_phases + logits.argmax(dim=1)
+    return torch.bincount(code[painted], minlength=n_phases**2)
+
+
+def phase_weights_of(
+    config: TrainConfig, n_phases: int, device: torch.device
+) -> Tensor | None:
+    """Return the config's phase weights for the losses; None for equal ones.
+
+    Raises
+    ------
+    ValueError
+        If there is not one a phase, or all are 0.
+    """
+    weights = config.phase_weights
+    if not weights:
+        return None
+    if len(weights) != n_phases or not any(weights):
+        raise ValueError(
+            f"phase_weights must be {n_phases} numbers, one a phase and not all 0; got "
+            f"{weights}"
+        )
+    return torch.tensor(weights, device=device)

@@ -1,0 +1,231 @@
+import json
+from functools import reduce
+from itertools import product
+from operator import add
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
+
+from napari_lrcs.arrays import Labels
+from napari_lrcs.metrics.composition import (
+    Composition,
+    Neighbourhood,
+    compose,
+    compose_slabs,
+    measure_dict,
+)
+from napari_lrcs.phases import PhaseTable
+
+NEIGHBOURHOODS = get_args(Neighbourhood)
+
+volumes = arrays(
+    np.uint8,
+    array_shapes(min_dims=3, max_dims=3, max_side=5),
+    elements=st.integers(0, 4),
+)
+
+
+def offsets(neighbourhood: Neighbourhood) -> list[tuple[int, int, int]]:
+    """Offsets by their definition: how many coordinates may change, and which."""
+    n_changes = {4: 1, 8: 2, 6: 1, 18: 2, 26: 3}[neighbourhood]
+    z_steps = (0,) if neighbourhood in (4, 8) else (-1, 0, 1)
+    found = [
+        step
+        for step in product(z_steps, (-1, 0, 1), (-1, 0, 1))
+        if 1 <= np.count_nonzero(step) <= n_changes
+    ]
+    assert len(found) == neighbourhood
+    return found
+
+
+def count_one_by_one(
+    labels: Labels, *, n_phases: int, neighbourhood: Neighbourhood
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    surface = np.zeros(n_phases, np.int64)
+    touching = np.zeros((n_phases, n_phases), np.int64)
+    painted = {tuple(place): int(labels[tuple(place)]) for place in np.argwhere(labels)}
+    for (z, y, x), own in painted.items():
+        around = {
+            painted.get((z + dz, y + dy, x + dx), own)
+            for dz, dy, dx in offsets(neighbourhood)
+        } - {own}
+        surface[own - 1] += bool(around)
+        for other in around:
+            touching[own - 1, other - 1] += 1
+    return surface, touching
+
+
+def assert_same(one: Composition, other: Composition) -> None:
+    np.testing.assert_array_equal(one.n_voxels, other.n_voxels)
+    np.testing.assert_array_equal(one.n_surface, other.n_surface)
+    np.testing.assert_array_equal(one.n_touching, other.n_touching)
+    assert one.neighbourhood == other.neighbourhood
+
+
+@given(labels=volumes, neighbourhood=st.sampled_from(NEIGHBOURHOODS))
+def test_counts_are_those_of_looking_at_every_neighbour(
+    labels: Labels, neighbourhood: Neighbourhood
+) -> None:
+    composition = compose(labels, n_phases=4, neighbourhood=neighbourhood)
+
+    surface, touching = count_one_by_one(
+        labels, n_phases=4, neighbourhood=neighbourhood
+    )
+    np.testing.assert_array_equal(composition.n_surface, surface)
+    np.testing.assert_array_equal(composition.n_touching, touching)
+    assert composition.n_voxels.tolist() == [(labels == k).sum() for k in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize("n_phases", [8, 9, 63, 255])
+def test_many_phases_are_counted_as_few(n_phases: int) -> None:
+    rng = np.random.default_rng(n_phases)
+    labels = rng.integers(0, n_phases + 1, (4, 7, 6)).astype(np.uint8)
+
+    composition = compose(labels, n_phases=n_phases, neighbourhood=18)
+
+    surface, touching = count_one_by_one(labels, n_phases=n_phases, neighbourhood=18)
+    np.testing.assert_array_equal(composition.n_surface, surface)
+    np.testing.assert_array_equal(composition.n_touching, touching)
+
+
+@given(
+    labels=volumes,
+    neighbourhood=st.sampled_from(NEIGHBOURHOODS),
+    slab=st.integers(1, 6),
+)
+def test_slabs_of_any_thickness_sum_to_the_whole(
+    labels: Labels, neighbourhood: Neighbourhood, slab: int
+) -> None:
+    slabs = compose_slabs(
+        lambda start, stop: labels[start:stop],
+        n_slices=len(labels),
+        n_phases=4,
+        neighbourhood=neighbourhood,
+        slab=slab,
+    )
+
+    assert_same(
+        reduce(add, slabs), compose(labels, n_phases=4, neighbourhood=neighbourhood)
+    )
+
+
+def test_segmentpy_fault_3_each_neighbour_is_seen_once_and_from_both_sides() -> None:
+    for neighbourhood in NEIGHBOURHOODS:
+        labels = np.ones((3, 3, 3), np.uint8)
+        labels[1, 1, 1] = 2
+
+        composition = compose(labels, n_phases=2, neighbourhood=neighbourhood)
+
+        assert composition.n_touching.tolist() == [[0, neighbourhood], [1, 0]]
+        assert composition.interface_fraction == {(1, 2): (neighbourhood + 1) / 27}
+        assert composition.interface_sides == {(1, 2): (neighbourhood / 27, 1 / 27)}
+
+
+def test_fractions_of_a_hand_worked_slice() -> None:
+    labels = np.array([[1, 1, 2, 2, 2], [1, 0, 0, 2, 3]], np.uint8)
+
+    composition = compose(labels, n_phases=3, neighbourhood=4)
+
+    assert composition.volume_fraction.tolist() == [3 / 8, 4 / 8, 1 / 8]
+    assert composition.surface_fraction.tolist() == [1 / 8, 3 / 8, 1 / 8]
+    assert composition.interface_fraction == {(1, 2): 2 / 8, (1, 3): 0, (2, 3): 3 / 8}
+    assert composition.interface_sides[2, 3] == (2 / 8, 1 / 8)
+
+
+def test_voxel_on_two_interfaces_is_one_voxel_of_surface() -> None:
+    labels = np.array([[1, 2, 3]], np.uint8)
+
+    composition = compose(labels, n_phases=3, neighbourhood=8)
+
+    assert composition.n_surface.tolist() == [1, 1, 1]
+    assert composition.n_touching.tolist() == [[0, 1, 0], [1, 0, 1], [0, 1, 0]]
+
+
+def test_unpainted_hole_is_nobodys_neighbour() -> None:
+    composition = compose(np.array([[1, 0, 2]], np.uint8), n_phases=2, neighbourhood=8)
+
+    assert composition.surface_fraction.tolist() == [0, 0]
+
+
+def test_plane_in_3d_is_counted_slice_by_slice_with_8() -> None:
+    labels = np.array([[[1, 1]], [[2, 2]]], np.uint8)
+
+    assert not compose(labels, n_phases=2, neighbourhood=8).n_touching.any()
+    assert compose(labels, n_phases=2, neighbourhood=6).n_surface.tolist() == [2, 2]
+
+
+def test_absent_phase_has_no_share() -> None:
+    composition = compose(np.array([[1, 3]], np.uint8), n_phases=3)
+
+    assert composition.volume_fraction.tolist() == [1 / 2, 0, 1 / 2]
+    assert composition.interface_fraction == {(1, 2): 0, (1, 3): 1, (2, 3): 0}
+
+
+@pytest.mark.parametrize("neighbourhood", NEIGHBOURHOODS)
+def test_one_voxel_is_all_volume_and_no_surface(neighbourhood: Neighbourhood) -> None:
+    labels = np.array([[[2]]], np.uint8)
+
+    composition = compose(labels, n_phases=2, neighbourhood=neighbourhood)
+
+    assert composition.volume_fraction.tolist() == [0, 1]
+    assert composition.surface_fraction.tolist() == [0, 0]
+
+
+def test_fractions_of_nothing_are_nan_and_not_for_json() -> None:
+    composition = compose(np.zeros((2, 3), np.uint8), n_phases=2)
+
+    assert np.isnan(composition.volume_fraction).all()
+    with pytest.raises(ValueError, match="no voxel is labelled"):
+        measure_dict(composition, PhaseTable.numbered(2))
+
+
+def test_label_beyond_the_phases_is_refused_with_its_slices() -> None:
+    labels = np.ones((20, 2, 2), np.uint8)
+    labels[18] = 3
+
+    with pytest.raises(ValueError, match="slices 16 to 19 have the label 3"):
+        compose(labels, n_phases=2)
+
+
+def test_unknown_neighbourhood_is_refused() -> None:
+    with pytest.raises(ValueError, match="no neighbourhood of 7"):
+        compose(np.ones((2, 2), np.uint8), n_phases=2, neighbourhood=7)  # type: ignore[arg-type]
+
+
+def test_counts_of_different_neighbourhoods_do_not_add() -> None:
+    labels = np.ones((2, 2), np.uint8)
+
+    with pytest.raises(ValueError, match="4 and 8 do not add up"):
+        compose(labels, n_phases=2, neighbourhood=4) + compose(
+            labels, n_phases=2, neighbourhood=8
+        )
+
+
+def test_measures_are_json() -> None:
+    composition = compose(np.array([[1, 1, 1, 2]], np.uint8), n_phases=2)
+
+    measures = measure_dict(composition, PhaseTable.named("pore", "solid"))
+
+    assert json.loads(json.dumps(measures)) == {
+        "phases": [
+            {
+                "label": 1,
+                "name": "pore",
+                "volume_fraction": 0.75,
+                "surface_fraction": 0.25,
+            },
+            {
+                "label": 2,
+                "name": "solid",
+                "volume_fraction": 0.25,
+                "surface_fraction": 0.25,
+            },
+        ],
+        "interfaces": [{"phases": [1, 2], "fraction": 0.5, "sides": [0.25, 0.25]}],
+        "neighbourhood": 26,
+    }
