@@ -168,3 +168,15 @@ def test_what_is_left_has_no_speck_where_all_is_painted_with_large_phases() -> N
 
     assert not (cleaned == 3).any()
     assert [ndimage.label(cleaned == phase)[1] for phase in (1, 2)] == [1, 1]
+
+
+@pytest.mark.parametrize("min_size", [2, 3, 5, 9])
+def test_influence_from_as_far_as_it_can_come_reaches_the_slab(min_size: int) -> None:
+    # Peeling the chain of specks takes min_size rounds, and starts at a component that
+    # is large enough only when seen to its end, 2 * min_size - 1 slices away.
+    chain = [2, 3] * min_size
+    labels = np.array(chain[:min_size] + [1] * min_size, np.uint8).reshape(-1, 1, 1)
+
+    cleaned = clean_slabwise(labels, min_size=min_size, slab=1)
+
+    assert (cleaned == 1).all()

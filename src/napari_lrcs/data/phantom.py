@@ -169,5 +169,7 @@ def _smooth_noise(
     shape: tuple[int, ...], sigma: float, rng: np.random.Generator
 ) -> GreyImage:
     """Gaussian noise of unit variance, correlated over `sigma` voxels."""
-    noise = ndimage.gaussian_filter(rng.standard_normal(shape, np.float32), sigma)
-    return noise / noise.std()
+    noise: GreyImage = rng.standard_normal(shape, np.float32)
+    noise = ndimage.gaussian_filter(noise, sigma)
+    noise /= noise.std()
+    return noise

@@ -104,8 +104,8 @@ class SliceReader:
             place = first + int(np.flatnonzero(in_view.any(axis=(1, 2)))[0])
             raise VolumeError(
                 f"{self.volume.name} holds NaN or infinity ({int(in_view.sum())} "
-                f"voxels, the first in slice {self.axis}={place}); replace them, or leave "
-                "them outside a mask"
+                f"voxels, the first in slice {self.axis}={place}); replace them, or "
+                "leave them outside a mask"
             )
         return np.where(bad, np.median(slab[~bad]) if (~bad).any() else 0, slab)
 

@@ -1,7 +1,9 @@
 """Where and in which arithmetic to compute."""
 
+import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import Any, TypeVar
 
 import torch
@@ -48,6 +50,21 @@ def why_cuda_or_not() -> str:
     if torch.version.cuda is None:
         return f"torch {torch.__version__} is a build without CUDA"
     return f"torch {torch.__version__} has CUDA {torch.version.cuda} but finds no GPU"
+
+
+def describe_installation() -> dict[str, str]:
+    """Gather versions and devices, for a look and for bug reports."""
+    packages = ("napari-lrcs", "torch", "numpy", "scikit-image", "tifffile", "zarr")
+    device = resolve_device("auto")
+    return {
+        "Python": platform.python_version(),
+        "system": platform.platform(),
+        **{name: version(name) for name in packages},
+        "GPU": why_cuda_or_not(),
+        "processor threads": str(torch.get_num_threads()),
+        "automatic device": str(device),
+        "automatic precision": resolve_precision("auto", device),
+    }
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Precision:

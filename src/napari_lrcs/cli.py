@@ -1,0 +1,510 @@
+"""The command line: one short function a subcommand, each around one API function.
+
+Importing this module loads neither torch nor napari, so that help comes at once.
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from glob import glob
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin
+
+from napari_lrcs import __version__
+from napari_lrcs.config import PRESETS, PredictConfig, TrainConfig
+from napari_lrcs.errors import LrcsError, ResultExistsError
+
+if TYPE_CHECKING:
+    from napari_lrcs.arrays import Confusion
+    from napari_lrcs.data.annotation import Annotation
+    from napari_lrcs.phases import PhaseTable
+    from napari_lrcs.progress import TrainingEnded
+
+INTERRUPTED = 130
+BAD_INPUT = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Those of the process by default.
+
+    Returns
+    -------
+    int
+        0, 2 for bad input (one line on standard error says what is wrong), 130 if
+        interrupted.
+    """
+    parsed = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], None] = parsed.run
+    try:
+        run(parsed)
+    except KeyboardInterrupt:
+        print("interrupted; what is finished is kept", file=sys.stderr)
+        return INTERRUPTED
+    except OSError as error:
+        _print_error(_describe(error))
+        return BAD_INPUT
+    except (LrcsError, ValueError, MemoryError) as error:
+        _print_error(str(error))
+        return BAD_INPUT
+    return 0
+
+
+def demo(arguments: argparse.Namespace) -> None:
+    """Run `napari_lrcs.demo.run_demo`."""
+    from napari_lrcs.demo import DemoEnded, run_demo
+    from napari_lrcs.phases import ELECTRODE
+    from napari_lrcs.report import follow, print_scores
+
+    config = _train_config(arguments, PRESETS["quick"])
+    ended = follow(run_demo(arguments.out, config=config), phases=ELECTRODE)
+    assert isinstance(ended, DemoEnded)
+    print_scores(ended.scores, title="Scores on slices that training never saw")
+    for path in (ended.segmentation, ended.run, ended.figure):
+        print(path)
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Run `napari_lrcs.training.loop.train`."""
+    from napari_lrcs.data.annotation import read_annotation
+    from napari_lrcs.progress import TrainingEnded
+    from napari_lrcs.report import follow
+    from napari_lrcs.training.loop import train as train_network
+    from napari_lrcs.training.run import RunFolder
+
+    run = RunFolder(arguments.out)
+    config = _config_of_run(arguments)
+    annotation = read_annotation(
+        _annotated_volumes(arguments),
+        config=config,
+        phases=_named_phases(arguments.phases),
+    )
+    if arguments.overwrite and run.is_run:
+        run.remove()
+    events = train_network(
+        annotation,
+        config=config,
+        run=arguments.out,
+        resume=arguments.resume,
+        initial_weights=arguments.initial_weights,
+    )
+    ended = follow(events, phases=annotation.phases)
+    assert isinstance(ended, TrainingEnded)
+    _show_training(ended, annotation, as_json=arguments.json)
+
+
+def predict(arguments: argparse.Namespace) -> None:
+    """Run `napari_lrcs.inference.predict.predict_volume`."""
+    from napari_lrcs.data.mask import open_mask
+    from napari_lrcs.data.volume import open_volume, parse_slices
+    from napari_lrcs.inference.predict import predict_volume
+    from napari_lrcs.inference.results import DiskResult
+    from napari_lrcs.models.checkpoint import load_checkpoint
+    from napari_lrcs.report import follow
+
+    config = PredictConfig().with_changes(**_given(arguments, PredictConfig))
+    checkpoint = load_checkpoint(arguments.model)
+    for image, out in _images_and_results(arguments):
+        volume = open_volume(image)
+        result = DiskResult(
+            labels=out,
+            confidence=arguments.confidence,
+            probabilities=arguments.probabilities,
+            min_size=config.min_size,
+        )
+        events = predict_volume(
+            volume,
+            checkpoint,
+            result=result,
+            config=config,
+            slices=None if arguments.z is None else parse_slices(arguments.z),
+            mask=open_mask(arguments.mask, shape=volume.shape),
+        )
+        follow(events, phases=checkpoint.phases)
+
+
+def evaluate(arguments: argparse.Namespace) -> None:
+    """Run `napari_lrcs.inference.assess.evaluate_volume`."""
+    from napari_lrcs.data.mask import open_mask
+    from napari_lrcs.data.volume import open_labels, parse_slices
+    from napari_lrcs.inference.assess import evaluate_volume, phases_of
+    from napari_lrcs.metrics.overlap import scores_dict
+    from napari_lrcs.report import print_scores
+
+    predicted = open_labels(arguments.predicted)
+    target = open_labels(arguments.target)
+    phases = phases_of(predicted, target)
+    confusion = evaluate_volume(
+        predicted,
+        target,
+        phases=phases,
+        slices=None if arguments.z is None else parse_slices(arguments.z),
+        mask=open_mask(arguments.mask, shape=target.shape),
+    )
+    scores = scores_dict(confusion, phases)
+    if arguments.json:
+        _print_json(scores)
+    else:
+        print_scores(scores, title=f"{predicted.name} against {target.name}")
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Run `napari_lrcs.inference.assess.measure_volume`."""
+    from napari_lrcs.data.mask import open_mask
+    from napari_lrcs.data.volume import open_labels
+    from napari_lrcs.inference.assess import measure_volume, phases_of
+    from napari_lrcs.metrics.composition import measure_dict
+    from napari_lrcs.report import print_measures
+
+    labels = open_labels(arguments.labels)
+    phases = phases_of(labels)
+    composition = measure_volume(
+        labels,
+        phases=phases,
+        mask=open_mask(arguments.mask, shape=labels.shape),
+        neighbourhood=arguments.neighbourhood,
+    )
+    measures = measure_dict(composition, phases)
+    if arguments.json:
+        _print_json(measures)
+    else:
+        print_measures(measures)
+
+
+def info(arguments: argparse.Namespace) -> None:
+    """Run `napari_lrcs.models.device.describe_installation`."""
+    from napari_lrcs.models.device import describe_installation
+    from napari_lrcs.report import print_pairs
+
+    pairs = describe_installation()
+    if arguments.json:
+        _print_json(pairs)
+    else:
+        print_pairs(pairs, title="napari-lrcs")
+
+
+# ---- from arguments to what the API takes ----
+
+
+def _config_of_run(arguments: argparse.Namespace) -> TrainConfig:
+    """Decide on the config, and refuse a place that the run may not take."""
+    from napari_lrcs.data.writing import check_new
+    from napari_lrcs.models.checkpoint import load_checkpoint
+    from napari_lrcs.training.run import RunFolder
+
+    run = RunFolder(arguments.out)
+    if arguments.resume:
+        if arguments.overwrite or arguments.initial_weights:
+            raise ValueError(
+                "--resume goes with neither --overwrite nor "
+                "--initial-weights; leave one of them out"
+            )
+        return _train_config(arguments, run.read_config())
+    is_empty = arguments.out.is_dir() and not any(arguments.out.iterdir())
+    if arguments.overwrite and arguments.out.exists() and not (run.is_run or is_empty):
+        raise ResultExistsError(
+            f"{arguments.out} is not a run folder, so it is not overwritten; choose "
+            "another place"
+        )
+    check_new(arguments.out, overwrite=arguments.overwrite or is_empty)
+    start = PRESETS[arguments.preset]
+    if arguments.initial_weights is not None:
+        # The network is the other one's; the rest is the preset's.
+        other = load_checkpoint(arguments.initial_weights).config.to_dict()
+        groups = {f.name: f.metadata["group"] for f in fields(TrainConfig)}
+        network = {n: v for n, v in other.items() if groups[n] == "network"}
+        start = start.with_changes(**network)
+    return _train_config(arguments, start)
+
+
+def _train_config(arguments: argparse.Namespace, start: TrainConfig) -> TrainConfig:
+    return start.with_changes(**_given(arguments, TrainConfig))
+
+
+def _given(arguments: argparse.Namespace, config: type[Any]) -> dict[str, Any]:
+    """Pick the config's fields that stand on the command line."""
+    given = vars(arguments)
+    return {
+        f.name: tuple(value) if isinstance(value, list) else value
+        for f in fields(config)
+        if (value := given.get(f.name)) is not None
+    }
+
+
+def _annotated_volumes(arguments: argparse.Namespace) -> Any:
+    from napari_lrcs.data.annotation import ROLES, open_annotated, read_project
+
+    slices = {role: getattr(arguments, f"{role}_z") for role in ROLES}
+    named = {role: text for role, text in slices.items() if text is not None}
+    if arguments.labels is None:
+        if arguments.image.suffix.lower() != ".toml":
+            raise ValueError(
+                "LABELS is missing; give IMAGE LABELS, or one TOML file that names "
+                f"the volumes in place of {arguments.image}"
+            )
+        if named or arguments.mask:
+            raise ValueError(
+                "slices and masks of several volumes stand in the TOML file, not on "
+                "the command line"
+            )
+        return read_project(arguments.image)
+    if "train" not in named:
+        raise ValueError("--train-z is missing; name the painted slices to train on")
+    return [
+        open_annotated(
+            arguments.image, arguments.labels, slices=named, mask=arguments.mask
+        )
+    ]
+
+
+def _named_phases(names: Sequence[str] | None) -> "PhaseTable | None":
+    from napari_lrcs.phases import PhaseTable
+
+    return None if names is None else PhaseTable.named(*names)
+
+
+def _images_and_results(arguments: argparse.Namespace) -> list[tuple[str, Path]]:
+    from napari_lrcs.data.writing import check_new
+
+    extras = (arguments.confidence, arguments.probabilities)
+    if not any(sign in arguments.image for sign in "*?["):
+        results = [(arguments.image, arguments.out)]
+    else:
+        images = sorted(glob(arguments.image))  # noqa: PTH207 absolute patterns too
+        if not images:
+            raise ValueError(f"no file fits {arguments.image}")
+        if any(extras):
+            raise ValueError(
+                "--confidence and --probabilities go with a single image, not a series"
+            )
+        arguments.out.mkdir(exist_ok=True)
+        results = [(i, arguments.out / f"{Path(i).stem}.tif") for i in images]
+    for path in (*(out for _, out in results), *extras):
+        if path is not None:
+            check_new(path, overwrite=arguments.overwrite)
+    return results
+
+
+# ---- from results to what is printed ----
+
+
+def _show_training(
+    ended: "TrainingEnded", annotation: "Annotation", *, as_json: bool
+) -> None:
+    from napari_lrcs.metrics.overlap import scores_dict
+    from napari_lrcs.report import print_scores
+
+    def scores(confusion: "Confusion | None") -> Any:
+        return None if confusion is None else scores_dict(confusion, annotation.phases)
+
+    validation, test = scores(ended.validation), scores(ended.test)
+    if as_json:
+        _print_json(
+            {
+                "best": str(ended.best),
+                "epochs": ended.epochs,
+                "seconds": ended.seconds,
+                "device": ended.device,
+                "validation": validation,
+                "test": test,
+            }
+        )
+        return
+    for title, table in (("Validation", validation), ("Test", test)):
+        if table is not None:
+            print_scores(table, title=f"{title} of the best model")
+
+
+def _print_json(values: Any) -> None:
+    json.dump(_finite(values), sys.stdout, allow_nan=False)
+    print()
+
+
+def _finite(values: Any) -> Any:
+    """Replace NaN, which JSON lacks, by None."""
+    if isinstance(values, dict):
+        return {name: _finite(value) for name, value in values.items()}
+    if isinstance(values, list):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and math.isnan(values) else values
+
+
+def _print_error(message: str) -> None:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+
+
+def _describe(error: OSError) -> str:
+    if isinstance(error, LrcsError) or error.strerror is None:
+        return str(error)
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror}"
+
+
+# ---- the parser ----
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        _print_error(f"{message}; see {self.prog} --help")
+        raise SystemExit(BAD_INPUT)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="napari-lrcs",
+        description="Segment multiphase tomography volumes from a few painted slices.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+
+    def add(run: Callable[[argparse.Namespace], None], text: str) -> _Parser:
+        command: _Parser = commands.add_parser(
+            run.__name__, help=text, description=text[0].upper() + text[1:] + "."
+        )
+        command.set_defaults(run=run)
+        return command
+
+    _add_demo(add(demo, "the whole way on the built-in sample"))
+    _add_train(add(train, "train a network on painted slices"))
+    _add_predict(add(predict, "segment a volume with a trained network"))
+    _add_evaluate(add(evaluate, "score a segmentation against its truth"))
+    _add_measure(add(measure, "measure volumes, surfaces and interfaces of phases"))
+    _add_json(add(info, "versions, devices, and why CUDA is or is not used"))
+    return parser
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("lrcs-demo"),
+        help="folder for what the demo leaves (default: %(default)s)",
+    )
+    add_config_flags(parser, TrainConfig)
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", type=Path, help="volume, or a TOML file of several")
+    parser.add_argument("labels", type=Path, nargs="?", help="painted labels")
+    for role in ("train", "validation", "test"):
+        parser.add_argument(
+            f"--{role}-z",
+            metavar="SLICES",
+            help=f"painted slices for {role}: 10, or 10,30, or 50:60 (60 excluded)",
+        )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the run")
+    parser.add_argument(
+        "--preset",
+        choices=PRESETS,
+        default="quick",
+        help="what the settings start from (default: %(default)s)",
+    )
+    parser.add_argument("--phases", nargs="+", metavar="NAME", help="names, by label")
+    _add_mask(parser)
+    parser.add_argument(
+        "--initial-weights",
+        type=Path,
+        metavar="MODEL",
+        help="checkpoint or run folder to start from (transfer learning)",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with a run")
+    _add_overwrite(parser)
+    _add_json(parser)
+    add_config_flags(parser, TrainConfig)
+
+
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", help="volume, or a quoted glob of a time series")
+    parser.add_argument("model", type=Path, help="checkpoint or run folder")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="SEG.tif, SEG.zarr, or a folder"
+    )
+    parser.add_argument(
+        "--z", metavar="SLICES", help="slices to predict; others stay 0"
+    )
+    _add_mask(parser)
+    parser.add_argument(
+        "--confidence", type=Path, help="file for the certainty of each voxel, 0 to 255"
+    )
+    parser.add_argument(
+        "--probabilities", type=Path, help="OME-Zarr for the probability of each phase"
+    )
+    _add_overwrite(parser)
+    add_config_flags(parser, PredictConfig)
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("predicted", help="labels to score")
+    parser.add_argument("target", help="labels to score against; 0 does not count")
+    parser.add_argument("--z", metavar="SLICES", help="slices that count")
+    _add_mask(parser)
+    _add_json(parser)
+
+
+def _add_measure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("labels", help="labels to measure")
+    _add_mask(parser)
+    parser.add_argument(
+        "--neighbourhood",
+        type=int,
+        choices=(4, 6, 8, 18, 26),
+        default=26,
+        help="neighbours of a voxel; 4 and 8 within slices (default: %(default)s)",
+    )
+    _add_json(parser)
+
+
+def _add_mask(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--mask",
+        metavar="FILE",
+        help="field of view: a volume (nonzero inside) or the word cylinder",
+    )
+
+
+def _add_overwrite(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace what is there"
+    )
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def add_config_flags(parser: argparse.ArgumentParser, config: type[Any]) -> None:
+    """Add a flag for every field of a config; one that is not given leaves no trace."""
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for f in fields(config):
+        name = f.metadata["group"]
+        if name not in groups:
+            groups[name] = parser.add_argument_group(name)
+        unit = f", in {f.metadata['unit']}" if f.metadata["unit"] else ""
+        groups[name].add_argument(
+            "--" + f.name.replace("_", "-"),
+            dest=f.name,
+            default=argparse.SUPPRESS,
+            help=f"{f.metadata['tooltip']}{unit} (quick: {f.default})".replace(
+                "%", "%%"
+            ),
+            **_flag_type(f.type),
+        )
+
+
+def _flag_type(annotation: Any) -> dict[str, Any]:
+    if annotation is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    if get_origin(annotation) is Literal:
+        return {"choices": get_args(annotation)}
+    if get_origin(annotation) is tuple:
+        return {"nargs": "+", "type": get_args(annotation)[0]}
+    return {"type": annotation}

@@ -1,0 +1,112 @@
+"""The whole way on the built-in sample, from its phantom to scores and a figure."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from napari_lrcs.config import PRESETS, TrainConfig
+from napari_lrcs.data.annotation import AnnotatedVolume, read_annotation
+from napari_lrcs.data.phantom import electrode_phantom
+from napari_lrcs.data.volume import open_labels, open_volume
+from napari_lrcs.data.writing import check_new, replacing, write_labels_tiff
+from napari_lrcs.figures import SliceComparison, draw_segmentation
+from napari_lrcs.inference.assess import evaluate_volume
+from napari_lrcs.inference.predict import predict_volume
+from napari_lrcs.inference.results import DiskResult
+from napari_lrcs.metrics.overlap import ScoresDict, scores_dict
+from napari_lrcs.models.checkpoint import load_checkpoint
+from napari_lrcs.phases import ELECTRODE
+from napari_lrcs.progress import PredictEvent, TrainEvent
+from napari_lrcs.training.loop import train
+
+TRAIN_SLICE, VALIDATION_SLICE, TEST_SLICES = 8, 24, (40, 56)
+"""Far apart; the test's range shares no particle with the others'."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoEnded:
+    """The demo is over: what it left, and how good the segmentation is."""
+
+    scores: ScoresDict
+    figure: Path
+    segmentation: Path
+    run: Path
+
+
+DemoEvent: TypeAlias = TrainEvent | PredictEvent | DemoEnded
+
+
+def run_demo(out: Path, *, config: TrainConfig | None = None) -> Iterator[DemoEvent]:
+    """Segment a simulated electrode from one painted slice.
+
+    Parameters
+    ----------
+    out : Path
+        Folder for the volume, its labels, the run, the segmentation, its scores and a
+        figure; it must not exist yet.
+    config : TrainConfig, optional
+        The preset ``quick`` by default.
+
+    Yields
+    ------
+    DemoEvent
+        The events of training and prediction, and `DemoEnded`.
+
+    Raises
+    ------
+    ResultExistsError
+        If the folder exists.
+    """
+    check_new(out, overwrite=False)
+    out.mkdir()
+    volume_file, labels_file = out / "volume.tif", out / "labels.tif"
+    phantom = electrode_phantom()
+    for file, array in ((volume_file, phantom.volume), (labels_file, phantom.labels)):
+        write_labels_tiff(
+            file,
+            [array],
+            shape=phantom.labels.shape,
+            dtype=array.dtype,
+            voxel_size=phantom.voxel_size,
+            unit="micrometer",
+            phases=ELECTRODE if file is labels_file else None,
+        )
+    config = config or PRESETS["quick"]
+    volume, labels = open_volume(volume_file), open_labels(labels_file)
+    annotated = AnnotatedVolume(
+        image=volume,
+        labels=labels,
+        roles={"train": (TRAIN_SLICE,), "validation": (VALIDATION_SLICE,)},
+    )
+    annotation = read_annotation([annotated], config=config)
+    yield from train(annotation, config=config, run=out / "run")
+    checkpoint = load_checkpoint(out / "run")
+    result = DiskResult(labels=out / "segmentation.tif")
+    yield from predict_volume(volume, checkpoint, result=result)
+    predicted = open_labels(result.labels)
+    confusion = evaluate_volume(
+        predicted, labels, phases=ELECTRODE, slices=range(*TEST_SLICES)
+    )
+    scores = scores_dict(confusion, ELECTRODE)
+    with replacing(out / "scores.json") as temporary:
+        temporary.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+    shown = sum(TEST_SLICES) // 2
+    draw_segmentation(
+        out / "figure.png",
+        pictured=SliceComparison(
+            image=volume.slab(shown, shown + 1)[0],
+            target=labels.slab(shown, shown + 1)[0],
+            predicted=predicted.slab(shown, shown + 1)[0],
+        ),
+        phases=ELECTRODE,
+        history=checkpoint.history,
+        title="LRCS-Net on a simulated electrode, trained on one slice",
+    )
+    yield DemoEnded(
+        scores=scores,
+        figure=out / "figure.png",
+        segmentation=result.labels,
+        run=out / "run",
+    )
