@@ -71,7 +71,8 @@ def evaluate_volume(
         if (answer[painted != UNPAINTED] == UNPAINTED).any():
             raise ValueError(
                 f"{predicted.name} has no prediction for painted voxels of slice "
-                f"z={z}; name the predicted slices with --z, or the field of view with --mask"
+                f"z={z}; name the predicted slices with --z, or the field of "
+                "view with --mask"
             )
         total += confusion_matrix(painted, answer, n_phases=len(phases))
     if not total.any():

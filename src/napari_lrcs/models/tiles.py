@@ -46,8 +46,7 @@ def plan_tiles(
     shape : tuple of two ints
         Rows and columns of the image before padding.
     tile_size : int
-        Largest side of a tile without its halo; rounded down to the stride, at least
-        one stride.
+        Largest side of a tile without its halo, rounded up to the stride.
     halo, stride : int
         Of the network.
 
@@ -57,7 +56,7 @@ def plan_tiles(
         One for an image that fits. Those at the border of the padded image have no
         halo there: the border is the same as for the whole image.
     """
-    side = max(stride, tile_size // stride * stride)
+    side = math.ceil(tile_size / stride) * stride
     spans = [_spans(length, side=side, halo=halo, stride=stride) for length in shape]
     return [
         Tile(rows=rows, columns=columns, read_rows=read_rows, read_columns=read_columns)
