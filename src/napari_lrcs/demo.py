@@ -99,6 +99,7 @@ def run_demo(out: Path, *, config: TrainConfig | None = None) -> Iterator[DemoEv
             image=volume.slab(shown, shown + 1)[0],
             target=labels.slab(shown, shown + 1)[0],
             predicted=predicted.slab(shown, shown + 1)[0],
+            pixel_size=(phantom.voxel_size[-1], "micrometer"),
         ),
         phases=ELECTRODE,
         history=checkpoint.history,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _ERROR = (0.84, 0.15, 0.16)
 _GREY = "#555555"
 _OVERLAY = 0.75
+_SYMBOLS = {"nanometer": "nm", "micrometer": "µm", "millimeter": "mm"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -29,11 +30,14 @@ class SliceComparison:
     image : ndarray, shape (rows, columns)
         Grey levels.
     target, predicted : ndarray of uint8, shape (rows, columns)
+    pixel_size : tuple of float and str, optional
+        Side of a pixel and its unit, for a scale bar.
     """
 
     image: "NDArray[Any]"
     target: Labels
     predicted: Labels
+    pixel_size: tuple[float, str] | None = None
 
 
 def draw_segmentation(
@@ -60,13 +64,8 @@ def draw_segmentation(
 
     figure = Figure(figsize=(13.3, 7.5), dpi=150, layout="constrained")
     figure.suptitle(title, fontsize=15)
-    axes = figure.subplot_mosaic(
-        [["raw", "target", "predicted", "errors"], ["loss", "loss", "iou", "iou"]],
-        height_ratios=[1.35, 1],
-    )
-    for name, ax in axes.items():
-        if name not in ("loss", "iou"):
-            ax.set_axis_off()
+    grid = figure.add_gridspec(2, 1, height_ratios=[1.35, 1])
+    top, bottom = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
     image, target, predicted = pictured.image, pictured.target, pictured.predicted
     low, high = np.percentile(image, [0.5, 99.5])
     grey = np.clip((image - low) / max(high - low, 1e-9), 0, 1)
@@ -74,21 +73,50 @@ def draw_segmentation(
     wrong = (target != UNPAINTED) & (target != predicted)
     share = wrong.sum() / max(1, (target != UNPAINTED).sum())
     panels = {
-        "raw": ("Raw slice", background),
-        "target": ("Truth", _coloured(target, phases, background)),
-        "predicted": ("Prediction", _coloured(predicted, phases, background)),
-        "errors": (
-            f"Errors: {share:.1%} of the voxels",
-            np.where(wrong[..., np.newaxis], _ERROR, background),
+        "Raw slice": background,
+        "Truth": _coloured(target, phases, background),
+        "Prediction": _coloured(predicted, phases, background),
+        f"Errors: {share:.1%} of the voxels": np.where(
+            wrong[..., np.newaxis], _ERROR, background
         ),
     }
-    for name, (label, picture) in panels.items():
-        axes[name].imshow(picture, interpolation="nearest")
-        axes[name].set_title(label, fontsize=12)
-    _draw_losses(axes["loss"], history)
-    _draw_ious(axes["iou"], history, phases)
+    for ax, (label, picture) in zip(top.subplots(1, 4), panels.items(), strict=True):
+        ax.imshow(picture, interpolation="nearest")
+        ax.set_title(label, fontsize=12)
+        ax.set_axis_off()
+    if pictured.pixel_size is not None:
+        _add_scale_bar(top.axes[0], *pictured.pixel_size)
+    losses, ious = bottom.subplots(1, 2)
+    _draw_losses(losses, history)
+    _draw_ious(ious, history, phases)
     with replacing(path) as temporary:
         figure.savefig(temporary)
+
+
+def _add_scale_bar(ax: "Axes", pixel_size: float, unit: str) -> None:
+    """Draw a bar of a round length, about a fifth of the image."""
+    from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import withStroke
+
+    columns, rows = ax.get_xlim()[1] + 0.5, ax.get_ylim()[0] + 0.5
+    wanted = columns * pixel_size / 5
+    power = 10.0 ** np.floor(np.log10(wanted))
+    length = power * max(n for n in (1, 2, 5) if n * power <= wanted)
+    start, end, y = 0.95 * columns - length / pixel_size, 0.95 * columns, 0.93 * rows
+    outline = [withStroke(linewidth=4, foreground="black")]
+    ax.add_patch(
+        Rectangle((start, y), end - start, rows / 60, fc="white", ec="black", lw=1)
+    )
+    ax.text(
+        (start + end) / 2,
+        y - 0.02 * rows,
+        f"{length:g} {_SYMBOLS.get(unit, unit)}",
+        color="white",
+        ha="center",
+        va="bottom",
+        fontsize=11,
+        path_effects=outline,
+    )
 
 
 def _coloured(
