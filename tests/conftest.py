@@ -1,13 +1,28 @@
 """Set up before any test; needs neither napari nor Qt."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from hypothesis import settings
+
+from napari_lrcs.config import TrainConfig
+from napari_lrcs.data.annotation import AnnotatedSlice, Annotation, Role
+from napari_lrcs.phases import PhaseTable
+
+if TYPE_CHECKING:  # loading torch takes seconds that some tests need not wait
+    from napari_lrcs.models.checkpoint import Checkpoint
+    from napari_lrcs.models.layers import SegmentationNetwork
 
 # Where napari is missing the core is tested, and nothing but the plugin imports napari.
 collect_ignore = [] if find_spec("napari") else ["plugin"]
+
+# How long an example takes says more about the machine's load than about the code.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 # napari's own viewer fixture fails a test that leaves a window of napari open.
 os.environ.setdefault("NAPARI_STRICT_QT", "raise")
@@ -25,3 +40,108 @@ def _no_window_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     app.processEvents()
     left = [widget for widget in app.topLevelWidgets() if widget not in before]
     assert not left, f"windows left open: {left}"
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: for tiny networks more of them only wait for another."""
+    import torch
+
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
+
+
+@pytest.fixture
+def tiny_config() -> TrainConfig:
+    """Make the smallest network and schedule: on a CPU, without augmentation."""
+    return TrainConfig(
+        n_filters=2,
+        context_slices=0,
+        n_epochs=2,
+        patches_per_epoch=8,
+        batch_size=4,
+        patch_size=16,
+        learning_rate=1e-2,
+        pitfall_restarts=0,
+        device="cpu",
+        precision="float32",
+        flip=False,
+        gain=0.0,
+        offset=0.0,
+        noise=0.0,
+    )
+
+
+@pytest.fixture
+def striped_annotation() -> Callable[..., Annotation]:
+    """Build slices of stripes whose grey level is their label and a little noise."""
+
+    def build(
+        roles: Sequence[Role] = ("train", "validation"),
+        *,
+        n_phases: int = 2,
+        shape: tuple[int, int] = (32, 40),
+        context_slices: int = 0,
+    ) -> Annotation:
+        stripes = np.arange(shape[1]) // 5 % n_phases + 1
+        labels = np.broadcast_to(stripes, shape).astype(np.uint8)
+        slices = []
+        for index, role in enumerate(roles):
+            noise = np.random.default_rng(index).standard_normal(
+                (2 * context_slices + 1, *shape)
+            )
+            image = (labels + 0.1 * noise).astype(np.float32)
+            slices.append(
+                AnnotatedSlice(image=image, labels=labels, role=role, index=index)
+            )
+        return Annotation(slices=tuple(slices), phases=PhaseTable.numbered(n_phases))
+
+    return build
+
+
+@pytest.fixture
+def settled_model(one_thread: None) -> Callable[..., "SegmentationNetwork"]:
+    """Build networks of random weights that have seen enough to normalise by."""
+    import torch
+
+    from napari_lrcs.models.registry import create_model, n_channels
+
+    def build(
+        config: TrainConfig, *, n_phases: int = 3, seed: int = 0
+    ) -> "SegmentationNetwork":
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(seed)
+            model = create_model(config, n_phases=n_phases)
+            for module in model.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    module.momentum = None  # the plain average of all that is seen
+                    module.weight.uniform_(0.5, 1.5)
+                    module.bias.normal_(0, 0.3)
+            for _ in range(3):
+                model(torch.randn(2, n_channels(config), 64, 64))
+        return model.eval()
+
+    return build
+
+
+@pytest.fixture
+def make_checkpoint(
+    settled_model: Callable[..., "SegmentationNetwork"], tiny_config: TrainConfig
+) -> Callable[..., "Checkpoint"]:
+    """Build checkpoints of random weights whose predictions are far from constant."""
+    from napari_lrcs.data.normalisation import Normalisation
+    from napari_lrcs.models.checkpoint import Checkpoint
+
+    def build(
+        config: TrainConfig = tiny_config, *, n_phases: int = 3, seed: int = 0
+    ) -> Checkpoint:
+        return Checkpoint(
+            config=config,
+            phases=PhaseTable.numbered(n_phases),
+            normalisation=Normalisation(low=-3.0, high=3.0, mean=0.0, sd=1.0),
+            state=settled_model(config, n_phases=n_phases, seed=seed).state_dict(),
+        )
+
+    return build

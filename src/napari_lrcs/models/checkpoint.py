@@ -84,7 +84,8 @@ class Checkpoint:
         CheckpointError
             If the tensors do not fit the network that the header describes.
         """
-        model = create_model(self.config, n_phases=len(self.phases))
+        with torch.random.fork_rng(devices=[]):
+            model = create_model(self.config, n_phases=len(self.phases))
         load_weights(model, self.state)
         return model.eval()
 
@@ -156,11 +157,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
             "folder"
         )
     with path.open("rb") as file:
-        if file.read(4).startswith(_PICKLES):
-            raise CheckpointError(
-                f"{path.name} is a pickle, which may run code when opened; only "
-                "checkpoints in the safetensors format are read"
-            )
+        start = file.read(9)
+    # The length of a header may look like a pickle, but the header begins with {.
+    if start.startswith(_PICKLES) and not start.endswith(b"{"):
+        raise CheckpointError(
+            f"{path.name} is a pickle, which may run code when opened; only "
+            "checkpoints in the safetensors format are read"
+        )
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -58,7 +58,9 @@ def max_unpool(x: Tensor, where: Tensor) -> Tensor:
         Equal to ``nn.MaxUnpool2d(2)``.
     """
     if where.dtype == torch.int64:  # PyTorch's own indices
-        return F.max_unpool2d(x, where, (2, 2))
+        # Autocast would compute it in float32, for nothing: it only moves values.
+        with torch.autocast(x.device.type, enabled=False):
+            return F.max_unpool2d(x, where, (2, 2))
     windows = torch.stack([x * (where == place) for place in range(4)], dim=2)
     return F.pixel_shuffle(windows.flatten(1, 2), 2)
 

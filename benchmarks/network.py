@@ -1,0 +1,265 @@
+"""Measure the networks against each other and against the device's own convolutions.
+
+All figures are ratios of times taken in turn in one run; absolute times depend on the
+machine. ``python benchmarks/network.py`` prints a table for ``benchmarks/RESULTS.md``.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from napari_lrcs.config import PRESETS, PredictConfig, TrainConfig
+from napari_lrcs.data.annotation import AnnotatedVolume, read_annotation
+from napari_lrcs.data.phantom import electrode_phantom
+from napari_lrcs.data.volume import as_labels, as_volume
+from napari_lrcs.inference.predict import predict_volume
+from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.models.checkpoint import load_checkpoint
+from napari_lrcs.models.device import (
+    arithmetic,
+    describe_installation,
+    on_device,
+    resolve_precision,
+)
+from napari_lrcs.models.layers import SegmentationNetwork
+from napari_lrcs.models.registry import create_model, n_channels
+from napari_lrcs.training.loop import train
+from napari_lrcs.training.losses import dice_loss
+
+PAPER = PRESETS["paper"]
+QUICK = PRESETS["quick"]
+UNET = PAPER.with_changes(model="unet", n_filters=64, kernel_size=3)
+SIDE = 512
+ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table."""
+
+    what: str
+    goal: str
+    measured: str
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cpu")
+    device = torch.device(parser.parse_args().device)
+    installation = describe_installation()
+    fastest = resolve_precision("auto", device)
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"CPU, {installation['processor threads']} threads"
+    )
+    print(f"{name}, torch {installation['torch']}, fastest arithmetic: {fastest}\n")
+    print("| what | goal | measured |\n|---|---|---|", flush=True)
+    precisions = ["float32"] if fastest == "float32" else ["float32", fastest]
+    measures: list[Callable[[], Row]] = [
+        lambda config=config, precision=precision: forward_against_ceiling(
+            config, device, precision
+        )
+        for config in (PAPER, QUICK)
+        for precision in precisions
+    ]
+    if fastest != "float32":
+        measures.append(lambda: fast_against_float32(device, fastest))
+        measures.append(lambda: same_labels(device, fastest))
+    measures.append(lambda: prediction_against_unet(device, fastest))
+    measures.append(lambda: training_against_unet(device, fastest))
+    for measure in measures:
+        row = measure()
+        print(f"| {row.what} | {row.goal} | {row.measured} |", flush=True)
+
+
+def forward_against_ceiling(
+    config: TrainConfig, device: torch.device, precision: str
+) -> Row:
+    """Compare a forward pass with nothing but its convolutions."""
+    forward, model, image = _forward(config, device, precision)
+    calls = _convolution_calls(model, image, device, precision)
+
+    def convolutions() -> None:
+        with torch.inference_mode():
+            for conv, given in calls:
+                nn.functional.conv2d(given, conv.weight, conv.bias, padding="same")
+
+    share = _ratio(convolutions, forward, device)
+    return Row(
+        f"{_name(config)} forward in {precision}, share of the speed of its "
+        "convolutions alone",
+        "≥ 75 %",
+        f"{share:.0%}",
+    )
+
+
+def fast_against_float32(device: torch.device, precision: str) -> Row:
+    """Compare forward passes in two precisions."""
+    fast, *_ = _forward(PAPER, device, precision)
+    slow, *_ = _forward(PAPER, device, "float32")
+    ratio = _ratio(slow, fast, device)
+    return Row(
+        f"{_name(PAPER)} forward, {precision} against float32",
+        "≥ 1.8 ×",
+        f"{ratio:.2f} ×",
+    )
+
+
+def prediction_against_unet(device: torch.device, precision: str) -> Row:
+    """Compare voxels per second."""
+    small, *_ = _forward(PAPER, device, precision)
+    large, *_ = _forward(UNET, device, precision)
+    ratio = _ratio(large, small, device)
+    return Row(
+        f"{_name(PAPER)} against {_name(UNET)}, voxels a second",
+        "≥ 4 ×",
+        f"{ratio:.2f} ×",
+    )
+
+
+def training_against_unet(device: torch.device, precision: str) -> Row:
+    """Compare images per second in training steps."""
+    small, large = (_training_step(c, device, precision) for c in (PAPER, UNET))
+    ratio = _ratio(large, small, device)
+    return Row(
+        f"{_name(PAPER)} against {_name(UNET)}, training images a second",
+        "≥ 2 ×",
+        f"{ratio:.2f} ×",
+    )
+
+
+def same_labels(device: torch.device, precision: str) -> Row:
+    """Compare the labels of two precisions after a training."""
+    phantom = electrode_phantom()
+    volume, labels = as_volume(phantom.volume), as_labels(as_volume(phantom.labels))
+    annotated = AnnotatedVolume(
+        image=volume, labels=labels, roles={"train": (8,), "validation": (24,)}
+    )
+    config = QUICK.with_changes(device=str(device))
+    annotation = read_annotation([annotated], config=config)
+    results = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in train(annotation, config=config, run=Path(folder)):
+            pass
+        checkpoint = load_checkpoint(Path(folder))
+    for arithmetic_ in ("float32", precision):
+        result = MemoryResult(labels=np.zeros(volume.shape, np.uint8))
+        settings = PredictConfig(device=str(device), precision=arithmetic_)
+        for _ in predict_volume(volume, checkpoint, result=result, config=settings):
+            pass
+        results[arithmetic_] = result.labels[40:56]
+    truth = phantom.labels[40:56]
+    same = (results["float32"] == results[precision]).mean()
+    gain = (results[precision] == truth).mean() - (results["float32"] == truth).mean()
+    return Row(
+        f"labels of the preset quick in {precision} and float32: the same; accuracy",
+        "≥ 99.9 %, or within .001",
+        f"{same:.2%}; {gain:+.4f}",
+    )
+
+
+def _forward(
+    config: TrainConfig, device: torch.device, precision: str
+) -> tuple[Callable[[], None], SegmentationNetwork, Tensor]:
+    model = create_model(config, n_phases=3).eval()
+    model.fold()
+    on_device(model, device)
+    image = torch.randn(1, n_channels(config), SIDE, SIDE, device=device)
+    image = image.contiguous(memory_format=torch.channels_last)
+
+    def forward() -> None:
+        with torch.inference_mode(), arithmetic(precision, device):
+            model.logits(image)
+
+    return forward, model, image
+
+
+def _convolution_calls(
+    model: SegmentationNetwork, image: Tensor, device: torch.device, precision: str
+) -> list[tuple[nn.Conv2d, Tensor]]:
+    """Record what each convolution is given, in the precision that it works in."""
+    calls: list[tuple[nn.Conv2d, Tensor]] = []
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+
+    def record(conv: nn.Module, given: tuple[Tensor, ...]) -> None:
+        assert isinstance(conv, nn.Conv2d)
+        calls.append((conv, given[0].to(dtype).clone()))
+
+    convs = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    hooks = [conv.register_forward_pre_hook(record) for conv in convs]
+    with torch.inference_mode(), arithmetic(precision, device):
+        model.logits(image)
+    for hook in hooks:
+        hook.remove()
+    copies = []
+    for conv, given in calls:
+        copy = nn.Conv2d(
+            conv.in_channels, conv.out_channels, conv.kernel_size, padding="same"
+        )
+        copy.load_state_dict(conv.state_dict())
+        copies.append((on_device(copy.to(dtype), device), given))
+    return copies
+
+
+def _training_step(
+    config: TrainConfig, device: torch.device, precision: str
+) -> Callable[[], None]:
+    model = on_device(create_model(config, n_phases=3), device)
+    optimiser = torch.optim.Adam(model.parameters())
+    shape = (config.batch_size, n_channels(config), 256, 256)
+    images = torch.randn(shape, device=device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(1, 4, (shape[0], 256, 256), device=device).byte()
+
+    def step() -> None:
+        optimiser.zero_grad()
+        with arithmetic(precision, device):
+            logits = model(images).float()
+        torch.autograd.backward(dice_loss(logits, labels))
+        optimiser.step()
+
+    return step
+
+
+def _ratio(
+    slow: Callable[[], None], fast: Callable[[], None], device: torch.device
+) -> float:
+    """Median over some rounds, in turn, of the first's time over the second's."""
+    _time(slow, device), _time(fast, device)
+    pairs = [(_time(slow, device), _time(fast, device)) for _ in range(ROUNDS)]
+    return statistics.median(a / b for a, b in pairs)
+
+
+def _time(work: Callable[[], None], device: torch.device) -> float:
+    """Take the time of enough repetitions to last a tenth of a second."""
+    repetitions = 0
+    start = time.perf_counter()
+    while True:
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        repetitions += 1
+        seconds = time.perf_counter() - start
+        if seconds > 0.1:
+            return seconds / repetitions
+
+
+def _name(config: TrainConfig) -> str:
+    kind = "LRCS-Net" if config.model == "lrcsnet" else "U-Net"
+    return (
+        f"{kind} {config.n_filters} filters {config.kernel_size}×{config.kernel_size}"
+    )
+
+
+if __name__ == "__main__":
+    main()
