@@ -9,14 +9,16 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from napari_lrcs.config import PRESETS, PredictConfig, TrainConfig
+from napari_lrcs.config import PRESETS, Precision, PredictConfig, TrainConfig
 from napari_lrcs.data.annotation import AnnotatedVolume, read_annotation
 from napari_lrcs.data.phantom import electrode_phantom
 from napari_lrcs.data.volume import as_labels, as_volume
@@ -26,6 +28,7 @@ from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.models.device import (
     arithmetic,
     describe_installation,
+    for_prediction,
     on_device,
     resolve_precision,
 )
@@ -64,26 +67,26 @@ def main() -> None:
     )
     print(f"{name}, torch {installation['torch']}, fastest arithmetic: {fastest}\n")
     print("| what | goal | measured |\n|---|---|---|", flush=True)
-    precisions = ["float32"] if fastest == "float32" else ["float32", fastest]
+    precisions: list[Precision] = (
+        ["float32"] if fastest == "float32" else ["float32", fastest]
+    )
     measures: list[Callable[[], Row]] = [
-        lambda config=config, precision=precision: forward_against_ceiling(
-            config, device, precision
-        )
+        partial(forward_against_ceiling, config, device, precision)
         for config in (PAPER, QUICK)
         for precision in precisions
     ]
     if fastest != "float32":
-        measures.append(lambda: fast_against_float32(device, fastest))
-        measures.append(lambda: same_labels(device, fastest))
-    measures.append(lambda: prediction_against_unet(device, fastest))
-    measures.append(lambda: training_against_unet(device, fastest))
+        measures.append(partial(fast_against_float32, device, fastest))
+        measures.append(partial(same_labels, device, fastest))
+    measures.append(partial(prediction_against_unet, device, fastest))
+    measures.append(partial(training_against_unet, device, fastest))
     for measure in measures:
         row = measure()
         print(f"| {row.what} | {row.goal} | {row.measured} |", flush=True)
 
 
 def forward_against_ceiling(
-    config: TrainConfig, device: torch.device, precision: str
+    config: TrainConfig, device: torch.device, precision: Precision
 ) -> Row:
     """Compare a forward pass with nothing but its convolutions."""
     forward, model, image = _forward(config, device, precision)
@@ -103,7 +106,7 @@ def forward_against_ceiling(
     )
 
 
-def fast_against_float32(device: torch.device, precision: str) -> Row:
+def fast_against_float32(device: torch.device, precision: Precision) -> Row:
     """Compare forward passes in two precisions."""
     fast, *_ = _forward(PAPER, device, precision)
     slow, *_ = _forward(PAPER, device, "float32")
@@ -115,7 +118,7 @@ def fast_against_float32(device: torch.device, precision: str) -> Row:
     )
 
 
-def prediction_against_unet(device: torch.device, precision: str) -> Row:
+def prediction_against_unet(device: torch.device, precision: Precision) -> Row:
     """Compare voxels per second."""
     small, *_ = _forward(PAPER, device, precision)
     large, *_ = _forward(UNET, device, precision)
@@ -127,7 +130,7 @@ def prediction_against_unet(device: torch.device, precision: str) -> Row:
     )
 
 
-def training_against_unet(device: torch.device, precision: str) -> Row:
+def training_against_unet(device: torch.device, precision: Precision) -> Row:
     """Compare images per second in training steps."""
     small, large = (_training_step(c, device, precision) for c in (PAPER, UNET))
     ratio = _ratio(large, small, device)
@@ -138,7 +141,7 @@ def training_against_unet(device: torch.device, precision: str) -> Row:
     )
 
 
-def same_labels(device: torch.device, precision: str) -> Row:
+def same_labels(device: torch.device, precision: Precision) -> Row:
     """Compare the labels of two precisions after a training."""
     phantom = electrode_phantom()
     volume, labels = as_volume(phantom.volume), as_labels(as_volume(phantom.labels))
@@ -152,7 +155,8 @@ def same_labels(device: torch.device, precision: str) -> Row:
         for _ in train(annotation, config=config, run=Path(folder)):
             pass
         checkpoint = load_checkpoint(Path(folder))
-    for arithmetic_ in ("float32", precision):
+    both: tuple[Precision, ...] = ("float32", precision)
+    for arithmetic_ in both:
         result = MemoryResult(labels=np.zeros(volume.shape, np.uint8))
         settings = PredictConfig(device=str(device), precision=arithmetic_)
         for _ in predict_volume(volume, checkpoint, result=result, config=settings):
@@ -169,13 +173,12 @@ def same_labels(device: torch.device, precision: str) -> Row:
 
 
 def _forward(
-    config: TrainConfig, device: torch.device, precision: str
+    config: TrainConfig, device: torch.device, precision: Precision
 ) -> tuple[Callable[[], None], SegmentationNetwork, Tensor]:
     model = create_model(config, n_phases=3).eval()
-    model.fold()
-    on_device(model, device)
+    model = for_prediction(model, device, precision)
     image = torch.randn(1, n_channels(config), SIDE, SIDE, device=device)
-    image = image.contiguous(memory_format=torch.channels_last)
+    image = image.to(model.dtype, memory_format=torch.channels_last)
 
     def forward() -> None:
         with torch.inference_mode(), arithmetic(precision, device):
@@ -185,7 +188,10 @@ def _forward(
 
 
 def _convolution_calls(
-    model: SegmentationNetwork, image: Tensor, device: torch.device, precision: str
+    model: SegmentationNetwork,
+    image: Tensor,
+    device: torch.device,
+    precision: Precision,
 ) -> list[tuple[nn.Conv2d, Tensor]]:
     """Record what each convolution is given, in the precision that it works in."""
     calls: list[tuple[nn.Conv2d, Tensor]] = []
@@ -201,18 +207,12 @@ def _convolution_calls(
         model.logits(image)
     for hook in hooks:
         hook.remove()
-    copies = []
-    for conv, given in calls:
-        copy = nn.Conv2d(
-            conv.in_channels, conv.out_channels, conv.kernel_size, padding="same"
-        )
-        copy.load_state_dict(conv.state_dict())
-        copies.append((on_device(copy.to(dtype), device), given))
-    return copies
+    # Copies with their weights in that precision, as `for_prediction` leaves them.
+    return [(on_device(deepcopy(conv).to(dtype), device), x) for conv, x in calls]
 
 
 def _training_step(
-    config: TrainConfig, device: torch.device, precision: str
+    config: TrainConfig, device: torch.device, precision: Precision
 ) -> Callable[[], None]:
     model = on_device(create_model(config, n_phases=3), device)
     optimiser = torch.optim.Adam(model.parameters())

@@ -22,8 +22,8 @@ from napari_lrcs.inference.results import Geometry, Result, Slab
 from napari_lrcs.models.checkpoint import Checkpoint
 from napari_lrcs.models.device import (
     arithmetic,
+    for_prediction,
     is_out_of_memory,
-    on_device,
     release_memory,
     resolve_device,
     resolve_precision,
@@ -246,9 +246,7 @@ class _Engine:
         self._tile_limit = config.tile_size or max(shape)
         self._memory = config.memory * _MEBI or _free_memory(self.device)
         self._notices: list[Notice] = []
-        model = checkpoint.build()
-        model.fold()
-        self._model = on_device(model, self.device)
+        self._model = for_prediction(checkpoint.build(), self.device, self.precision)
         self._plan()
 
     def _plan(self) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from napari_lrcs.config import Precision
+from napari_lrcs.models.layers import SegmentationNetwork
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -111,6 +112,16 @@ def release_memory(device: torch.device) -> None:
     """Give cached memory back to the GPU."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+def for_prediction(
+    model: SegmentationNetwork, device: torch.device, precision: Precision
+) -> SegmentationNetwork:
+    """Fold the normalisations and convert the weights once, not at each call."""
+    model.fold()
+    if precision == "bf16":
+        model.to(torch.bfloat16)
+    return on_device(model, device)
 
 
 def on_device(model: Network, device: torch.device) -> Network:

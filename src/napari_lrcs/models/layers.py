@@ -176,6 +176,11 @@ class SegmentationNetwork(nn.Module, ABC):
             if isinstance(module, NormalisedConv):
                 module.fold()
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, and so of what the convolutions need."""
+        return next(self.parameters()).dtype
+
     def _initialise(self) -> None:
         """Draw Glorot-uniform weights; the paper's Methods, after its reference 57."""
         for module in self.modules():

@@ -104,7 +104,7 @@ def apply_in_tiles(
     padded = pad_by_reflection(images, (-height % model.stride, -width % model.stride))
     for tile in tiles:
         window = padded[..., tile.read_rows, tile.read_columns]
-        window = window.contiguous(memory_format=torch.channels_last)
+        window = window.to(model.dtype, memory_format=torch.channels_last)
         yield tile, tile.crop(model.logits(window)).float()
 
 
