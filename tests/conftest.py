@@ -102,7 +102,7 @@ def striped_annotation() -> Callable[..., Annotation]:
 
 
 @pytest.fixture
-def settled_model(one_thread: None) -> Callable[..., "SegmentationNetwork"]:
+def settled_model() -> Callable[..., "SegmentationNetwork"]:
     """Build networks of random weights that have seen enough to normalise by."""
     import torch
 

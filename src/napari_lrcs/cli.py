@@ -77,22 +77,19 @@ def train(arguments: argparse.Namespace) -> None:
     from napari_lrcs.progress import TrainingEnded
     from napari_lrcs.report import follow
     from napari_lrcs.training.loop import train as train_network
-    from napari_lrcs.training.run import RunFolder
 
-    run = RunFolder(arguments.out)
     config = _config_of_run(arguments)
     annotation = read_annotation(
         _annotated_volumes(arguments),
         config=config,
         phases=_named_phases(arguments.phases),
     )
-    if arguments.overwrite and run.is_run:
-        run.remove()
     events = train_network(
         annotation,
         config=config,
         run=arguments.out,
         resume=arguments.resume,
+        overwrite=arguments.overwrite,
         initial_weights=arguments.initial_weights,
     )
     ended = follow(events, phases=annotation.phases)
@@ -207,13 +204,12 @@ def _config_of_run(arguments: argparse.Namespace) -> TrainConfig:
                 "--initial-weights; leave one of them out"
             )
         return _train_config(arguments, run.read_config())
-    is_empty = arguments.out.is_dir() and not any(arguments.out.iterdir())
-    if arguments.overwrite and arguments.out.exists() and not (run.is_run or is_empty):
+    if arguments.overwrite and not (run.is_run or run.is_vacant):
         raise ResultExistsError(
             f"{arguments.out} is not a run folder, so it is not overwritten; choose "
             "another place"
         )
-    check_new(arguments.out, overwrite=arguments.overwrite or is_empty)
+    check_new(arguments.out, overwrite=arguments.overwrite or run.is_vacant)
     start = PRESETS[arguments.preset]
     if arguments.initial_weights is not None:
         # The network is the other one's; the rest is the preset's.

@@ -48,6 +48,14 @@ class StepEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scoring:
+    """A tile of the validation or test slices is scored."""
+
+    share: float
+    """Of the slices' voxels, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EpochEnded:
     """An epoch is done and validated."""
 
@@ -128,7 +136,7 @@ class PredictionEnded:
 
 
 TrainEvent: TypeAlias = (
-    Notice | TrainingStarted | StepEnded | EpochEnded | TrainingEnded
+    Notice | TrainingStarted | StepEnded | Scoring | EpochEnded | TrainingEnded
 )
 PredictEvent: TypeAlias = (
     Notice | PredictionStarted | TilePredicted | SlabPredicted | PredictionEnded

@@ -222,7 +222,7 @@ def test_header_that_is_no_object_is_refused(
 ) -> None:
     write(saved, checkpoint, header)
 
-    with pytest.raises(CheckpointError, match="the header of .* is damaged"):
+    with pytest.raises(CheckpointError, match=r"the header of .* is damaged"):
         load_checkpoint(saved)
 
 

@@ -155,6 +155,7 @@ def test_folded_network_gives_the_same_logits(
     torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_exported_network_needs_no_pooling_indices(
     tiny_config: TrainConfig, settled_model: Callable[..., SegmentationNetwork]
 ) -> None:

@@ -21,7 +21,6 @@ from napari_lrcs.data.volume import Volume
 from napari_lrcs.inference.results import Geometry, Result, Slab
 from napari_lrcs.models.checkpoint import Checkpoint
 from napari_lrcs.models.device import (
-    arithmetic,
     for_prediction,
     is_out_of_memory,
     release_memory,
@@ -294,17 +293,18 @@ class _Engine:
     ) -> Iterator[float]:
         rows = slice(start, start + len(windows))
         images = windows.to(self.device)
-        with torch.inference_mode(), arithmetic(self.precision, self.device):
-            pairs = apply_in_tiles(self._model, images, self.tiles)
-            for i, (tile, logits) in enumerate(pairs):
-                place = (rows, tile.rows, tile.columns)
-                for name, part in parts.items():
-                    values = _reduce(name, logits).cpu().numpy()
-                    if name == "probabilities":
-                        part[(slice(None), *place)] = values
-                    else:
-                        part[place] = values
-                yield (i + 1) / len(self.tiles)
+        pairs = apply_in_tiles(
+            self._model, images, self.tiles, precision=self.precision
+        )
+        for i, (tile, logits) in enumerate(pairs):
+            place = (rows, tile.rows, tile.columns)
+            for name, part in parts.items():
+                values = _reduce(name, logits).cpu().numpy()
+                if name == "probabilities":
+                    part[(slice(None), *place)] = values
+                else:
+                    part[place] = values
+            yield (i + 1) / len(self.tiles)
 
     def _shrink(self) -> bool:
         """Ask for less memory at once, at last for none of the GPU's."""

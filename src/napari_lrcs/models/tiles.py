@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from napari_lrcs.config import Precision
+from napari_lrcs.models.device import arithmetic
 from napari_lrcs.models.layers import SegmentationNetwork, pad_by_reflection
 
 
@@ -82,17 +84,24 @@ def _spans(
 
 
 def apply_in_tiles(
-    model: SegmentationNetwork, images: Tensor, tiles: list[Tile]
+    model: SegmentationNetwork,
+    images: Tensor,
+    tiles: list[Tile],
+    *,
+    precision: Precision = "float32",
 ) -> Iterator[tuple[Tile, Tensor]]:
     """Compute the logits tile by tile.
 
     Parameters
     ----------
     model : SegmentationNetwork
+        In evaluation mode.
     images : Tensor, shape (B, C, H, W)
         Normalised, on the model's device.
     tiles : list of Tile
         From `plan_tiles` for (H, W).
+    precision : str
+        Resolved, of the convolutions.
 
     Yields
     ------
@@ -105,7 +114,10 @@ def apply_in_tiles(
     for tile in tiles:
         window = padded[..., tile.read_rows, tile.read_columns]
         window = window.to(model.dtype, memory_format=torch.channels_last)
-        yield tile, tile.crop(model.logits(window)).float()
+        # Left before yielding: the consumer's own arithmetic is none of ours.
+        with torch.inference_mode(), arithmetic(precision, images.device):
+            logits = tile.crop(model.logits(window)).float()
+        yield tile, logits
 
 
 def tile_size_for(

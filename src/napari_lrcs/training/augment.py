@@ -156,5 +156,7 @@ def _rings(draw: _Draw) -> Tensor:
     outward = (radius - inner).view(B, -1)
     low = profile.gather(1, inner.view(B, -1))
     high = profile.gather(1, inner.view(B, -1) + 1)
-    rings: Tensor = low * (1 - outward) + high * outward
+    # Between two independent numbers the variance sinks; the square root restores it.
+    spread = torch.sqrt((1 - outward) ** 2 + outward**2)
+    rings: Tensor = (low * (1 - outward) + high * outward) / spread
     return rings.view(B, 1, H, W)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from napari_lrcs.arrays import Confusion
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.data.annotation import Annotation, Role
 from napari_lrcs.data.normalisation import fit_normalisation
-from napari_lrcs.errors import CheckpointError
+from napari_lrcs.errors import CheckpointError, ResultExistsError
 from napari_lrcs.metrics.overlap import accuracy, mean_iou
 from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint, load_weights
 from napari_lrcs.models.device import (
@@ -29,6 +29,7 @@ from napari_lrcs.models.registry import create_model, n_channels
 from napari_lrcs.progress import (
     EpochEnded,
     Notice,
+    Scoring,
     StepEnded,
     TrainEvent,
     TrainingEnded,
@@ -80,6 +81,7 @@ def train(
     config: TrainConfig,
     run: Path,
     resume: bool = False,
+    overwrite: bool = False,
     initial_weights: Path | None = None,
 ) -> Iterator[TrainEvent]:
     """Train a network and leave a run folder.
@@ -97,6 +99,8 @@ def train(
     resume : bool
         Go on where the run in the folder stopped; its config and painting must be the
         same.
+    overwrite : bool
+        Replace a run that is in the folder, once all else is found to be in order.
     initial_weights : Path, optional
         Checkpoint or run folder whose weights to start from (transfer learning).
 
@@ -111,6 +115,8 @@ def train(
     ------
     CheckpointError
         If the run or the initial weights do not fit.
+    ResultExistsError
+        If a run is in the folder that is neither to be resumed nor to be replaced.
     ValueError
         If the device is absent or the image is constant.
     """
@@ -118,9 +124,12 @@ def train(
     if resume:
         training.resume()
     else:
-        training.begin(initial_weights)
+        training.begin(initial_weights, overwrite=overwrite)
     try:
         yield from training.events()
+    except GeneratorExit:  # closed between two steps
+        training.save()
+        raise
     finally:
         training.leave()
 
@@ -147,22 +156,30 @@ class _Training:
             Notice(kind="advice", text=text) for text in annotation.advice
         ]
         self._new_model()
+        self.sampler = self._new_sampler()
 
     def _new_model(self) -> None:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.state.seed)
+            torch.default_generator.manual_seed(self.state.seed)
             model = create_model(self.config, n_phases=len(self.annotation.phases))
         self.model = on_device(model, self.device)
         self.optimiser = torch.optim.Adam(self.model.parameters())
 
     # ---- beginning and resuming ----
 
-    def begin(self, initial_weights: Path | None) -> None:
+    def begin(self, initial_weights: Path | None, *, overwrite: bool) -> None:
         """Start from random weights or those of another training."""
         if initial_weights is not None:
             load_weights(self.model, self._transferred(initial_weights))
-        self.run.begin(self.config, self.annotation)
-        self._save()
+        if self.run.is_run and not overwrite:
+            raise ResultExistsError(
+                f"{self.run.path} holds a run already; resume it, overwrite it or "
+                "choose another folder"
+            )
+        self.run.begin(self.annotation)
+        self.save()
+        # Last: a folder with a config can be resumed.
+        self.run.write_config(self.config)
 
     def _transferred(self, path: Path) -> dict[str, Tensor]:
         other = load_checkpoint(path)
@@ -185,9 +202,6 @@ class _Training:
         begun = self.run.read_config()
         _check_same_config(begun, self.config)
         saved = self.run.read_resume()
-        if saved is None:
-            self.begin(None)
-            return
         if saved["labels_hash"] != self.annotation.labels_hash:
             raise CheckpointError(
                 f"the labels differ from those that the run in {self.run.path} was "
@@ -202,7 +216,8 @@ class _Training:
             Notice(kind="resumed", text=f"resumed after step {self.state.step}")
         )
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write the state to resume from; only between two steps."""
         # A copy of the fields, not dataclasses.asdict: only plain types load safely.
         state = {name: getattr(self.state, name) for name in _State.__slots__}
         self.run.write_resume(
@@ -221,7 +236,7 @@ class _Training:
         """Keep a best model and release the device, however the training ended."""
         if self.state.step and not self.run.best.exists():
             self.run.write_epoch(self._checkpoint(), epoch=0, is_best=True)
-        del self.model, self.optimiser
+        del self.model, self.optimiser, self.sampler
         torch.set_num_threads(self.n_threads)
         release_memory(self.device)
 
@@ -229,7 +244,6 @@ class _Training:
 
     def events(self) -> Iterator[TrainEvent]:
         """Run the epochs that are left, then the test."""
-        self.sampler = self._new_sampler()
         yield from self._take_notices()
         yield TrainingStarted(
             device=str(self.device),
@@ -295,7 +309,7 @@ class _Training:
                     loss=loss,
                 )
             if time.monotonic() - self._saved_at >= _SAVE_SECONDS:
-                self._save()
+                self.save()
 
     def _step_or_split(self) -> float:
         """Take a step; when memory runs out, in smaller parts from now on."""
@@ -366,7 +380,7 @@ class _Training:
 
     def _end_epoch(self) -> Iterator[TrainEvent]:
         state = self.state
-        loss, confusion = self._evaluate("validation")
+        loss, confusion = yield from self._evaluate("validation")
         # Without validation (its part was too small to hold out) the last is the best.
         score = state.step if confusion is None else mean_iou(confusion)
         is_best = bool(score > state.best_score)
@@ -390,7 +404,7 @@ class _Training:
         self.run.write_history(state.history)
         yield event
         yield from self._watch_for_pitfall(confusion)
-        self._save()
+        self.save()
 
     def _checkpoint(self) -> Checkpoint:
         return Checkpoint(
@@ -404,32 +418,38 @@ class _Training:
             history=tuple(self.state.history),
         )
 
-    def _evaluate(self, role: Role) -> tuple[float, Confusion | None]:
+    def _evaluate(
+        self, role: Role
+    ) -> Generator[Scoring, None, tuple[float, Confusion | None]]:
         """Score all painted voxels of a role, never augmented."""
         slices = self.annotation.having(role)
         if not slices:
             return math.nan, None
-        scores = [
-            evaluate_slice(
+        loss, counts = 0.0, np.zeros((len(self.annotation.phases),) * 2, np.int64)
+        for i, s in enumerate(slices):
+            scoring = evaluate_slice(
                 self.model,
                 s,
                 normalisation=self.normalisation,
                 config=self.config,
                 precision=self.precision,
             )
-            for s in slices
-        ]
-        n_painted = sum(s.n_painted for s in slices)
-        loss = sum(
-            mean * s.n_painted for (mean, _), s in zip(scores, slices, strict=True)
-        )
-        return loss / n_painted, np.sum([counts for _, counts in scores], axis=0)
+            for result in scoring:
+                if isinstance(result, float):
+                    yield Scoring(share=(i + result) / len(slices))
+                else:
+                    loss += result.loss * s.n_painted
+                    counts += result.confusion
+        return loss / sum(s.n_painted for s in slices), counts
 
     def _watch_for_pitfall(self, confusion: Confusion | None) -> Iterator[TrainEvent]:
         state = self.state
-        fell = confusion is not None and is_major_class_pitfall(confusion)
-        state.n_pitfalls = state.n_pitfalls + 1 if fell else 0
-        if confusion is None or state.n_pitfalls != _PITFALL_EPOCHS:
+        if confusion is None or not is_major_class_pitfall(confusion):
+            state.n_pitfalls = 0
+            return
+        state.n_pitfalls += 1
+        is_last = self._epoch == self.config.n_epochs
+        if state.n_pitfalls != _PITFALL_EPOCHS and not is_last:
             return
         phase = list(self.annotation.phases)[int(confusion.sum(axis=0).argmax())]
         yield Notice(
@@ -457,8 +477,8 @@ class _Training:
     def _end(self) -> Iterator[TrainEvent]:
         best = load_checkpoint(self.run.best)
         self.model.load_state_dict(dict(best.state))
-        _, validation = self._evaluate("validation")
-        _, test = self._evaluate("test")
+        _, validation = yield from self._evaluate("validation")
+        _, test = yield from self._evaluate("test")
         self._tick()
         yield TrainingEnded(
             best=self.run.best,

@@ -52,9 +52,10 @@ def cross_entropy(
 ) -> Tensor:
     """Average the cross-entropy over painted voxels; parameters as `dice_loss`."""
     target = labels.long() - 1  # unpainted becomes -1, which is ignored
+    # Summed here: on CUDA, PyTorch's own sum differs from run to run.
     total = F.cross_entropy(
-        logits, target, weight=weights, ignore_index=-1, reduction="sum"
-    )
+        logits, target, weight=weights, ignore_index=-1, reduction="none"
+    ).sum()
     painted = target >= 0
     if weights is None:
         return total / painted.sum().clamp(min=1)

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import tifffile
@@ -51,6 +52,17 @@ class RunFolder:
         """Whether a training has begun here."""
         return (self.path / "config.json").is_file()
 
+    @property
+    def is_vacant(self) -> bool:
+        """Whether a run may begin here: nothing is there, or what a start left."""
+        if not self.path.exists():
+            return True
+        left_by_a_start = {"labels.tif", "resume.pt"}
+        return self.path.is_dir() and all(
+            file.name in left_by_a_start or file.name.startswith(".")
+            for file in self.path.iterdir()
+        )
+
     def read_config(self) -> TrainConfig:
         """Read the config that the run was begun with.
 
@@ -71,10 +83,15 @@ class RunFolder:
                 f"config.json in {self.path} is damaged: {error}"
             ) from (error)
 
-    def begin(self, config: TrainConfig, annotation: Annotation) -> None:
-        """Make the folder and write what stays the same during the run."""
+    def begin(self, annotation: Annotation) -> None:
+        """Make the folder, without the files of an earlier run, and keep the labels."""
         self.path.mkdir(parents=True, exist_ok=True)
+        if self.is_run:
+            self.remove()
         self._write_labels(annotation)
+
+    def write_config(self, config: TrainConfig) -> None:
+        """Write the config, which makes the folder a run that resumes."""
         with replacing(self.path / "config.json") as temporary:
             temporary.write_text(
                 json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8"
@@ -82,7 +99,8 @@ class RunFolder:
 
     def remove(self) -> None:
         """Remove the files of an earlier run, and nothing else."""
-        for pattern in ("*.safetensors", "resume.pt", "history.csv", "labels.tif"):
+        networks = [f"{name}.safetensors" for name in ("best", "last", "epoch-*")]
+        for pattern in (*networks, "resume.pt", "history.csv", "labels.tif"):
             for file in self.path.glob(pattern):
                 file.unlink()
         (self.path / "config.json").unlink(missing_ok=True)
@@ -113,20 +131,18 @@ class RunFolder:
         with replacing(self.path / "resume.pt") as temporary:
             torch.save(dict(state), temporary)
 
-    def read_resume(self) -> dict[str, Any] | None:
-        """Read the state to resume from; None if the run never came so far.
+    def read_resume(self) -> dict[str, Any]:
+        """Read the state to resume from.
 
         Raises
         ------
         CheckpointError
-            If the file is damaged.
+            If the file is missing or damaged.
         """
         path = self.path / "resume.pt"
-        if not path.is_file():
-            return None
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, ValueError, OSError) as error:
+        except (RuntimeError, EOFError, ValueError, OSError, UnpicklingError) as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error
         return dict(state)
 

@@ -1,6 +1,8 @@
 """Score a network in training on annotated slices."""
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,7 +13,6 @@ from napari_lrcs.config import Precision, TrainConfig
 from napari_lrcs.data.annotation import AnnotatedSlice
 from napari_lrcs.data.normalisation import Normalisation
 from napari_lrcs.metrics.overlap import accuracy, iou_per_phase, mean_iou
-from napari_lrcs.models.device import arithmetic
 from napari_lrcs.models.layers import SegmentationNetwork
 from napari_lrcs.models.tiles import apply_in_tiles, plan_tiles, tile_size_for
 from napari_lrcs.progress import EpochEnded
@@ -24,6 +25,14 @@ _PITFALL_SHARE = 0.999
 _EVALUATION_MEMORY = 2**29
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SliceScore:
+    """Loss and confusion matrix of one slice's painted voxels."""
+
+    loss: float
+    confusion: Confusion
+
+
 def evaluate_slice(
     model: SegmentationNetwork,
     annotated: AnnotatedSlice,
@@ -31,8 +40,8 @@ def evaluate_slice(
     normalisation: Normalisation,
     config: TrainConfig,
     precision: Precision,
-) -> tuple[float, Confusion]:
-    """Compute the loss and the confusion matrix of one slice as it is."""
+) -> Iterator[float | SliceScore]:
+    """Score one slice as it is: yields the share that is done, at last the score."""
     device = next(model.parameters()).device
     image = torch.from_numpy(normalisation(annotated.image))[None].to(device)
     shape = annotated.labels.shape
@@ -44,14 +53,15 @@ def evaluate_slice(
     )
     model.eval()
     logits = torch.empty((1, model.n_phases, *shape))
-    with torch.inference_mode(), arithmetic(precision, device):
-        for tile, part in apply_in_tiles(model, image, tiles):
-            logits[..., tile.rows, tile.columns] = part.cpu()
+    pairs = apply_in_tiles(model, image, tiles, precision=precision)
+    for i, (tile, part) in enumerate(pairs):
+        logits[..., tile.rows, tile.columns] = part.cpu()
+        yield (i + 1) / len(tiles)
     target = torch.from_numpy(annotated.labels)[None]
     weights = phase_weights_of(config, model.n_phases, torch.device("cpu"))
     loss = float(LOSSES[config.loss](logits, target, weights))
     counts = count_confusion(logits, target).view(model.n_phases, -1)
-    return loss, counts.numpy()
+    yield SliceScore(loss=loss, confusion=counts.numpy())
 
 
 def is_major_class_pitfall(confusion: Confusion) -> bool:
