@@ -20,6 +20,7 @@ from napari_lrcs.errors import LrcsError, ResultExistsError
 if TYPE_CHECKING:
     from napari_lrcs.arrays import Confusion
     from napari_lrcs.data.annotation import Annotation
+    from napari_lrcs.inference.results import DiskResult
     from napari_lrcs.phases import PhaseTable
     from napari_lrcs.progress import TrainingEnded
 
@@ -48,11 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; what is finished is kept", file=sys.stderr)
         return INTERRUPTED
-    except OSError as error:
+    except (LrcsError, OSError, ValueError, MemoryError) as error:
         _print_error(_describe(error))
-        return BAD_INPUT
-    except (LrcsError, ValueError, MemoryError) as error:
-        _print_error(str(error))
         return BAD_INPUT
     return 0
 
@@ -74,11 +72,14 @@ def demo(arguments: argparse.Namespace) -> None:
 def train(arguments: argparse.Namespace) -> None:
     """Run `napari_lrcs.training.loop.train`."""
     from napari_lrcs.data.annotation import read_annotation
+    from napari_lrcs.models.device import resolve_device
     from napari_lrcs.progress import TrainingEnded
     from napari_lrcs.report import follow
     from napari_lrcs.training.loop import train as train_network
+    from napari_lrcs.training.run import RunFolder
 
     config = _config_of_run(arguments)
+    resolve_device(config.device)
     annotation = read_annotation(
         _annotated_volumes(arguments),
         config=config,
@@ -92,7 +93,12 @@ def train(arguments: argparse.Namespace) -> None:
         overwrite=arguments.overwrite,
         initial_weights=arguments.initial_weights,
     )
-    ended = follow(events, phases=annotation.phases)
+    try:
+        ended = follow(events, phases=annotation.phases)
+    except OSError as error:
+        if RunFolder(arguments.out).is_run:
+            error.add_note(f"the run in {arguments.out} is kept: go on with --resume")
+        raise
     assert isinstance(ended, TrainingEnded)
     _show_training(ended, annotation, as_json=arguments.json)
 
@@ -102,48 +108,56 @@ def predict(arguments: argparse.Namespace) -> None:
     from napari_lrcs.data.mask import open_mask
     from napari_lrcs.data.volume import open_volume, parse_slices
     from napari_lrcs.inference.predict import predict_volume
-    from napari_lrcs.inference.results import DiskResult
     from napari_lrcs.models.checkpoint import load_checkpoint
     from napari_lrcs.report import follow
 
     config = PredictConfig().with_changes(**_given(arguments, PredictConfig))
+    slices = None if arguments.z is None else parse_slices(arguments.z)
+    results = _results(arguments, min_size=config.min_size)
     checkpoint = load_checkpoint(arguments.model)
-    for image, out in _images_and_results(arguments):
+    for image in results:  # a mistake in the last one shows before the first is done
+        open_mask(arguments.mask, shape=open_volume(image).shape)
+    for image, result in results.items():
         volume = open_volume(image)
-        result = DiskResult(
-            labels=out,
-            confidence=arguments.confidence,
-            probabilities=arguments.probabilities,
-            min_size=config.min_size,
-        )
         events = predict_volume(
             volume,
             checkpoint,
             result=result,
             config=config,
-            slices=None if arguments.z is None else parse_slices(arguments.z),
+            slices=slices,
             mask=open_mask(arguments.mask, shape=volume.shape),
         )
-        follow(events, phases=checkpoint.phases)
+        try:
+            follow(events, phases=checkpoint.phases)
+        except OSError as error:
+            if result.partial.exists():
+                error.add_note(
+                    f"what is finished is kept in {result.partial}: the same command "
+                    "goes on from there"
+                )
+            raise
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
     """Run `napari_lrcs.inference.assess.evaluate_volume`."""
     from napari_lrcs.data.mask import open_mask
     from napari_lrcs.data.volume import open_labels, parse_slices
-    from napari_lrcs.inference.assess import evaluate_volume, phases_of
+    from napari_lrcs.inference.assess import (
+        check_comparable,
+        evaluate_volume,
+        phases_of,
+    )
     from napari_lrcs.metrics.overlap import scores_dict
     from napari_lrcs.report import print_scores
 
+    slices = None if arguments.z is None else parse_slices(arguments.z)
     predicted = open_labels(arguments.predicted)
     target = open_labels(arguments.target)
+    mask = open_mask(arguments.mask, shape=target.shape)
+    check_comparable(predicted, target, slices=slices)
     phases = phases_of(predicted, target)
     confusion = evaluate_volume(
-        predicted,
-        target,
-        phases=phases,
-        slices=None if arguments.z is None else parse_slices(arguments.z),
-        mask=open_mask(arguments.mask, shape=target.shape),
+        predicted, target, phases=phases, slices=slices, mask=mask
     )
     scores = scores_dict(confusion, phases)
     if arguments.json:
@@ -161,12 +175,10 @@ def measure(arguments: argparse.Namespace) -> None:
     from napari_lrcs.report import print_measures
 
     labels = open_labels(arguments.labels)
+    mask = open_mask(arguments.mask, shape=labels.shape)
     phases = phases_of(labels)
     composition = measure_volume(
-        labels,
-        phases=phases,
-        mask=open_mask(arguments.mask, shape=labels.shape),
-        neighbourhood=arguments.neighbourhood,
+        labels, phases=phases, mask=mask, neighbourhood=arguments.neighbourhood
     )
     measures = measure_dict(composition, phases)
     if arguments.json:
@@ -266,26 +278,53 @@ def _named_phases(names: Sequence[str] | None) -> "PhaseTable | None":
     return None if names is None else PhaseTable.named(*names)
 
 
-def _images_and_results(arguments: argparse.Namespace) -> list[tuple[str, Path]]:
+def _results(
+    arguments: argparse.Namespace, *, min_size: int
+) -> "dict[str, DiskResult]":
+    """Decide where the result of each image goes, and refuse places that are taken."""
     from napari_lrcs.data.writing import check_new
+    from napari_lrcs.inference.results import DiskResult
 
+    images = _images(arguments.image)
     extras = (arguments.confidence, arguments.probabilities)
-    if not any(sign in arguments.image for sign in "*?["):
-        results = [(arguments.image, arguments.out)]
+    if images == [arguments.image]:
+        outs = [arguments.out]
+    elif any(extras):
+        raise ValueError(
+            "--confidence and --probabilities go with a single image, not a series"
+        )
     else:
-        images = sorted(glob(arguments.image))  # noqa: PTH207 absolute patterns too
-        if not images:
-            raise ValueError(f"no file fits {arguments.image}")
-        if any(extras):
-            raise ValueError(
-                "--confidence and --probabilities go with a single image, not a series"
-            )
-        arguments.out.mkdir(exist_ok=True)
-        results = [(i, arguments.out / f"{Path(i).stem}.tif") for i in images]
-    for path in (*(out for _, out in results), *extras):
-        if path is not None:
+        check_new(arguments.out, overwrite=arguments.out.is_dir())
+        outs = [arguments.out / f"{Path(image).stem}.tif" for image in images]
+    shared = {out.name for out in outs if outs.count(out) > 1}
+    if shared:
+        raise ValueError(
+            f"several images of {arguments.image} would go to {min(shared)}; predict "
+            "one folder at a time"
+        )
+    results = {
+        image: DiskResult(
+            labels=out,
+            confidence=arguments.confidence,
+            probabilities=arguments.probabilities,
+            min_size=min_size,
+        )
+        for image, out in zip(images, outs, strict=True)
+    }
+    for path in (*outs, *extras):
+        if path is not None and path.parent.exists():
             check_new(path, overwrite=arguments.overwrite)
     return results
+
+
+def _images(text: str) -> list[str]:
+    """List the images that a glob fits; a name is itself."""
+    if not any(sign in text for sign in "*?[") or Path(text).exists():
+        return [text]
+    images = sorted(glob(text))  # noqa: PTH207 absolute patterns too
+    if not images:
+        raise ValueError(f"no file fits {text}; check the pattern and its quotes")
+    return images
 
 
 # ---- from results to what is printed ----
@@ -336,11 +375,12 @@ def _print_error(message: str) -> None:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
 
 
-def _describe(error: OSError) -> str:
-    if isinstance(error, LrcsError) or error.strerror is None:
-        return str(error)
-    place = f"{error.filename}: " if error.filename else ""
-    return f"{place}{error.strerror}"
+def _describe(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and not isinstance(error, LrcsError):
+        place = f"{error.filename}: " if error.filename else ""
+        text = f"{place}{error.strerror or error}"
+    return "; ".join([text, *getattr(error, "__notes__", [])])
 
 
 # ---- the parser ----
@@ -480,6 +520,7 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 def add_config_flags(parser: argparse.ArgumentParser, config: type[Any]) -> None:
     """Add a flag for every field of a config; one that is not given leaves no trace."""
     groups: dict[str, argparse._ArgumentGroup] = {}
+    source = "quick" if config is TrainConfig else "default"
     for f in fields(config):
         name = f.metadata["group"]
         if name not in groups:
@@ -489,7 +530,7 @@ def add_config_flags(parser: argparse.ArgumentParser, config: type[Any]) -> None
             "--" + f.name.replace("_", "-"),
             dest=f.name,
             default=argparse.SUPPRESS,
-            help=f"{f.metadata['tooltip']}{unit} (quick: {f.default})".replace(
+            help=f"{f.metadata['tooltip']}{unit} ({source}: {f.default})".replace(
                 "%", "%%"
             ),
             **_flag_type(f.type),

@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 from napari_lrcs.config import PRESETS, TrainConfig
 from napari_lrcs.data.annotation import AnnotatedVolume, read_annotation
-from napari_lrcs.data.phantom import electrode_phantom
-from napari_lrcs.data.volume import open_labels, open_volume
+from napari_lrcs.data.phantom import Phantom, electrode_phantom
+from napari_lrcs.data.volume import as_labels, as_volume, open_labels
 from napari_lrcs.data.writing import check_new, replacing, write_labels_tiff
 from napari_lrcs.figures import SliceComparison, draw_segmentation
 from napari_lrcs.inference.assess import evaluate_volume
@@ -20,6 +20,9 @@ from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.phases import ELECTRODE
 from napari_lrcs.progress import PredictEvent, TrainEvent
 from napari_lrcs.training.loop import train
+from napari_lrcs.training.run import RunFolder
+
+_UNIT = "micrometer"
 
 TRAIN_SLICE, VALIDATION_SLICE, TEST_SLICES = 8, 24, (40, 56)
 """Far apart; the test's range shares no particle with the others'."""
@@ -58,30 +61,23 @@ def run_demo(out: Path, *, config: TrainConfig | None = None) -> Iterator[DemoEv
     ------
     ResultExistsError
         If the folder exists.
+    ValueError
+        If the config does not fit the sample or the machine; nothing is written then.
     """
     check_new(out, overwrite=False)
-    out.mkdir()
-    volume_file, labels_file = out / "volume.tif", out / "labels.tif"
-    phantom = electrode_phantom()
-    for file, array in ((volume_file, phantom.volume), (labels_file, phantom.labels)):
-        write_labels_tiff(
-            file,
-            [array],
-            shape=phantom.labels.shape,
-            dtype=array.dtype,
-            voxel_size=phantom.voxel_size,
-            unit="micrometer",
-            phases=ELECTRODE if file is labels_file else None,
-        )
     config = config or PRESETS["quick"]
-    volume, labels = open_volume(volume_file), open_labels(labels_file)
+    phantom = electrode_phantom()
+    volume = as_volume(phantom.volume, voxel_size=phantom.voxel_size, unit=_UNIT)
+    labels = as_labels(as_volume(phantom.labels))
     annotated = AnnotatedVolume(
         image=volume,
         labels=labels,
         roles={"train": (TRAIN_SLICE,), "validation": (VALIDATION_SLICE,)},
     )
-    annotation = read_annotation([annotated], config=config)
+    annotation = read_annotation([annotated], config=config, phases=ELECTRODE)
+    # First: it makes the folder, once the config is found to be in order.
     yield from train(annotation, config=config, run=out / "run")
+    _write_sample(out, phantom)
     checkpoint = load_checkpoint(out / "run")
     result = DiskResult(labels=out / "segmentation.tif")
     yield from predict_volume(volume, checkpoint, result=result)
@@ -99,10 +95,10 @@ def run_demo(out: Path, *, config: TrainConfig | None = None) -> Iterator[DemoEv
             image=volume.slab(shown, shown + 1)[0],
             target=labels.slab(shown, shown + 1)[0],
             predicted=predicted.slab(shown, shown + 1)[0],
-            pixel_size=(phantom.voxel_size[-1], "micrometer"),
+            pixel_size=(phantom.voxel_size[-1], _UNIT),
         ),
         phases=ELECTRODE,
-        history=checkpoint.history,
+        history=load_checkpoint(RunFolder(out / "run").last).history,
         title="LRCS-Net on a simulated electrode, trained on one slice",
     )
     yield DemoEnded(
@@ -111,3 +107,19 @@ def run_demo(out: Path, *, config: TrainConfig | None = None) -> Iterator[DemoEv
         segmentation=result.labels,
         run=out / "run",
     )
+
+
+def _write_sample(out: Path, phantom: Phantom) -> None:
+    for name, array, phases in (
+        ("volume.tif", phantom.volume, None),
+        ("labels.tif", phantom.labels, ELECTRODE),
+    ):
+        write_labels_tiff(
+            out / name,
+            [array],
+            shape=phantom.labels.shape,
+            dtype=array.dtype,
+            voxel_size=phantom.voxel_size,
+            unit=_UNIT,
+            phases=phases,
+        )

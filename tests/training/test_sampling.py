@@ -67,7 +67,7 @@ def test_segmentpy_fault_1_patches_cover_the_whole_slice_uniformly(
 
     # Some 5,000 each; a pixel in a corner comes up to four times in a patch.
     relative = coverage / coverage.mean()
-    assert 0.85 < relative.min()
+    assert relative.min() > 0.85
     assert relative.max() < 1.15
 
 
@@ -113,8 +113,10 @@ def test_flips_show_all_eight_symmetries(tiny_config: TrainConfig) -> None:
 
     middle = SIZE // 2
     steps = {
-        (int(p[middle + 1, middle] - p[middle, middle]),
-         int(p[middle, middle + 1] - p[middle, middle]))
+        (
+            int(p[middle + 1, middle] - p[middle, middle]),
+            int(p[middle, middle + 1] - p[middle, middle]),
+        )
         for p in patches
         if 600 < p[middle, middle] < 3000 and 2 < p[middle, middle] % 60 < 57
     }
@@ -210,7 +212,7 @@ def test_segmentpy_fault_4_labels_are_never_interpolated(
 
 
 def test_slices_of_different_sizes_never_mix(tiny_config: TrainConfig) -> None:
-    shapes = [(9, 50), (33, 7), (1, 1)]
+    shapes = [(9, 50), (33, 7), (6, 6)]
     slices = [
         numbered_slice(
             shape,
@@ -224,7 +226,9 @@ def test_slices_of_different_sizes_never_mix(tiny_config: TrainConfig) -> None:
 
     origin = patches.images[:, 0].div(10_000).round() + 1
     assert torch.equal(origin, patches.labels.float())
-    assert (patches.labels.flatten(1).amin(1) == patches.labels.flatten(1).amax(1)).all()
+    assert (
+        patches.labels.flatten(1).amin(1) == patches.labels.flatten(1).amax(1)
+    ).all()
     assert set(patches.labels.flatten().tolist()) == {1, 2, 3}
 
 

@@ -134,7 +134,7 @@ def read_project(path: Path) -> list[AnnotatedVolume]:
         tables = tomllib.loads(path.read_text(encoding="utf-8")).get("volume", [])
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path.name} is no TOML file: {error}") from error
-    if not tables:
+    if not tables or not isinstance(tables, list):
         raise ValueError(f"{path.name} names no volume; expected [[volume]] tables")
     return [_open_entry(table, path) for table in tables]
 

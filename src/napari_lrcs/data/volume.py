@@ -38,6 +38,9 @@ PHASES_TAG = 65_311
 
 VoxelSize = tuple[float, float, float]
 
+_MOST_SLICES = 10_000_000
+"""Far beyond any detector; a slipped digit must not fill the memory."""
+
 _TIFF = (".tif", ".tiff", ".btf", ".tf8")
 _HDF5 = (".h5", ".hdf5", ".hdf", ".he5", ".nxs")
 _DATA_EXCHANGE = "/exchange/data"  # De Carlo et al. 2014, 10.1107/S160057751401604X
@@ -335,6 +338,10 @@ def _parse_range(part: str, text: str) -> range:
     stop = start + 1 if match[2] is None else int(match[2])
     if stop <= start:
         raise ValueError(f"the range {part.strip()} of slices {text!r} is empty")
+    if stop > _MOST_SLICES:
+        raise ValueError(
+            f"slices {text!r} reach {stop}, beyond any volume; check the number"
+        )
     return range(start, stop)
 
 

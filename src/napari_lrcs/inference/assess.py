@@ -51,19 +51,8 @@ def evaluate_volume(
         If the shapes differ, a slice is out of range, nothing is painted, or a painted
         voxel has no prediction.
     """
-    if predicted.shape != target.shape:
-        raise VolumeError(
-            f"{predicted.name} is {predicted.shape} voxels (z, y, x) and {target.name} "
-            f"is {target.shape}; only volumes of one shape can be compared"
-        )
-    n_slices = target.shape[0]
-    wanted = range(n_slices) if slices is None else slices
-    beyond = [z for z in wanted if not 0 <= z < n_slices]
-    if beyond:
-        raise ValueError(
-            f"slice {beyond[0]} is out of range: {target.name} has slices 0 to "
-            f"{n_slices - 1}"
-        )
+    check_comparable(predicted, target, slices=slices)
+    wanted = range(target.shape[0]) if slices is None else slices
     total = np.zeros((len(phases), len(phases)), np.int64)
     for z in wanted:
         painted = _inside(target, mask, z, z + 1)
@@ -78,6 +67,30 @@ def evaluate_volume(
     if not total.any():
         raise ValueError(f"no voxel of {target.name} is painted on these slices")
     return total
+
+
+def check_comparable(
+    predicted: Volume, target: Volume, *, slices: Sequence[int] | None
+) -> None:
+    """Refuse volumes and slices that `evaluate_volume` would, without reading a voxel.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or a slice is out of range.
+    """
+    if predicted.shape != target.shape:
+        raise VolumeError(
+            f"{predicted.name} is {predicted.shape} voxels (z, y, x) and {target.name} "
+            f"is {target.shape}; only volumes of one shape can be compared"
+        )
+    n_slices = target.shape[0]
+    beyond = [z for z in slices or () if not 0 <= z < n_slices]
+    if beyond:
+        raise ValueError(
+            f"slice {beyond[0]} is out of range: {target.name} has slices 0 to "
+            f"{n_slices - 1}"
+        )
 
 
 def measure_volume(

@@ -99,23 +99,25 @@ def predict_volume(
     wanted = _checked_slices(slices, reader)
     geometry = _geometry(reader, checkpoint)
     engine = _Engine(checkpoint, config or PredictConfig(), reader.slice_shape)
-    done = result.open(geometry, _identity(reader, checkpoint, wanted))
-    left = [slab for slab in geometry.slabs(wanted) if slab.start not in done]
-    n_left = sum(map(len, left))
-    yield PredictionStarted(
-        device=str(engine.device),
-        precision=engine.precision,
-        n_slices=len(wanted),
-        n_done=len(wanted) - n_left,
-        n_tiles=len(engine.tiles),
-    )
+    identity = _identity(reader, checkpoint, wanted)
     try:
+        done = result.open(geometry, identity)
+        left = [slab for slab in geometry.slabs(wanted) if slab.start not in done]
+        n_left = sum(map(len, left))
+        yield PredictionStarted(
+            device=str(engine.device),
+            precision=engine.precision,
+            n_slices=len(wanted),
+            n_done=len(wanted) - n_left,
+            n_tiles=len(engine.tiles),
+        )
         yield from _predict_slabs(
             left, reader=reader, engine=engine, result=result, n_slices=len(wanted)
         )
+        result.publish()
     finally:
         engine.close()
-    result.publish()
+        result.leave()
     yield PredictionEnded(
         out=result.path,
         shape=volume.shape,

@@ -15,7 +15,7 @@ from napari_lrcs.arrays import Labels
 from napari_lrcs.config import Axis
 from napari_lrcs.data.slices import AXES
 from napari_lrcs.data.specks import remove_specks_slabwise
-from napari_lrcs.data.volume import Volume, open_volume
+from napari_lrcs.data.volume import Volume, is_zarr, open_volume
 from napari_lrcs.data.writing import create_ome_zarr, replacing, write_labels_tiff
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.phases import PhaseTable
@@ -111,6 +111,9 @@ class Result(Protocol):
     def publish(self) -> None:
         """Put the complete result in its place."""
 
+    def leave(self) -> None:
+        """Tidy up, however the prediction ended."""
+
 
 @dataclass(slots=True, kw_only=True)
 class MemoryResult:
@@ -158,6 +161,9 @@ class MemoryResult:
     def publish(self) -> None:
         """Do nothing: the caller has the arrays."""
 
+    def leave(self) -> None:
+        """Do nothing: the caller has the arrays."""
+
 
 @dataclass(slots=True, kw_only=True)
 class DiskResult:
@@ -180,7 +186,8 @@ class DiskResult:
     Raises
     ------
     VolumeError
-        If a name has another ending.
+        If a name has another ending, stands twice, or is that of something else than
+        a result: a folder, or one that is no Zarr.
     """
 
     labels: Path
@@ -200,6 +207,18 @@ class DiskResult:
                     f"the {name} cannot go to {path.name}: its name must end in "
                     f"{' or '.join(known)}"
                 )
+            if path.exists() and not (
+                is_zarr(path) if path.suffix.lower() == ".zarr" else path.is_file()
+            ):
+                raise VolumeError(
+                    f"{path} is there and is no {path.suffix} that a result could "
+                    "replace; choose another name"
+                )
+        if len(set(self._paths.values())) < len(self._paths):
+            raise VolumeError(
+                f"{' and '.join(self._paths)} need a file each, got "
+                f"{', '.join(map(str, self._paths.values()))}"
+            )
 
     @property
     def _paths(self) -> dict[str, Path]:
@@ -249,7 +268,7 @@ class DiskResult:
 
     def _begin(self, identity: str) -> None:
         shutil.rmtree(self.partial, ignore_errors=True)
-        self.partial.mkdir()
+        self.partial.mkdir(parents=True)
         geometry = self._geometry
         for name in self.wanted:
             shape: tuple[int, ...] = geometry.shape
@@ -295,8 +314,14 @@ class DiskResult:
                 self._stream_to_zarr(part, path)
             else:
                 with replacing(path) as temporary:
-                    part.rename(temporary)
+                    shutil.move(part, temporary)  # from another disk, too
         shutil.rmtree(self.partial)
+
+    def leave(self) -> None:
+        """Remove the folder if it holds nothing to continue from."""
+        done = self.partial / "done.txt"
+        if not done.is_file() or not done.stat().st_size:
+            shutil.rmtree(self.partial, ignore_errors=True)
 
     def _stream_to_tiff(self, part: Path, path: Path, *, cleans: bool) -> None:
         source = open_volume(part)

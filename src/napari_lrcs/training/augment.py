@@ -4,10 +4,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from napari_lrcs.arrays import GreyImage, Labels
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.data.annotation import Annotation
 from napari_lrcs.data.normalisation import fit_normalisation
-from napari_lrcs.training.sampling import Patches, PatchSampler
+from napari_lrcs.training.sampling import PatchSampler
 from napari_lrcs.training.schedule import generator_of
 
 _COARSENESS = (2, 4, 8)
@@ -53,12 +54,8 @@ def augment(
 
 
 def augmented_examples(
-    annotation: Annotation,
-    *,
-    config: TrainConfig,
-    n: int = 16,
-    patch_size: int | None = None,
-) -> Patches:
+    annotation: Annotation, *, config: TrainConfig, n: int = 16
+) -> tuple[GreyImage, Labels]:
     """Draw patches as training would see them, for a look at the augmentation.
 
     Parameters
@@ -68,26 +65,28 @@ def augmented_examples(
     config : TrainConfig
     n : int
         Number of patches.
-    patch_size : int, optional
-        Side of a patch; by default the config's.
 
     Returns
     -------
-    Patches
-        On the CPU; images in standard deviations around the mean grey level.
+    images : ndarray of float32, shape (n, patch_size, patch_size)
+        The painted slice itself, without its neighbours; in standard deviations around
+        the mean grey level.
+    labels : ndarray of uint8, shape (n, patch_size, patch_size)
+        A stack that fits on the images.
     """
+    device = torch.device("cpu")
     slices = annotation.having("train")
     sampler = PatchSampler(
         slices,
         normalisation=fit_normalisation([s.grey_levels for s in slices]),
         config=config,
-        patch_size=patch_size or config.patch_size,
-        device=torch.device("cpu"),
+        patch_size=config.patch_size,
+        device=device,
     )
-    generator = generator_of(config.seed, 0, device=torch.device("cpu"))
+    generator = generator_of(config.seed, 0, device=device)
     patches = sampler.sample(n, generator=generator)
     images = augment(patches.images, config=config, generator=generator)
-    return Patches(images=images, labels=patches.labels)
+    return images[:, config.context_slices].numpy(), patches.labels.numpy()
 
 
 class _Draw:

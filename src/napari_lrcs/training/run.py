@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -128,8 +129,11 @@ class RunFolder:
 
     def write_resume(self, state: Mapping[str, Any]) -> None:
         """Write the state to resume from."""
+        # In memory first: on a full disk, torch.save raises no OSError.
+        buffer = BytesIO()
+        torch.save(dict(state), buffer)
         with replacing(self.path / "resume.pt") as temporary:
-            torch.save(dict(state), temporary)
+            temporary.write_bytes(buffer.getbuffer())
 
     def read_resume(self) -> dict[str, Any]:
         """Read the state to resume from.

@@ -1,0 +1,32 @@
+"""The main case, from one command to the next, with the preset of the dock."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from napari_lrcs.cli import main
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not here"),
+]
+
+
+def test_quick_preset_segments_the_electrode_from_one_slice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, labels = (str(DATA / f"nmc-electrode-{n}.tif") for n in ("raw", "labels"))
+    run, result = str(tmp_path / "run"), str(tmp_path / "segmentation.tif")
+    slices = ["--train-z", "10", "--validation-z", "30"]
+
+    assert main(["train", image, labels, *slices, "--out", run]) == 0
+    assert main(["predict", image, run, "--out", result, "--z", "50:100"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", result, labels, "--z", "50:100", "--json"]) == 0
+
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["mean_iou"] >= 0.73
+    assert scores["phases"][1]["iou"] >= 0.40

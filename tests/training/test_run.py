@@ -1,0 +1,178 @@
+import csv
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from napari_lrcs.config import TrainConfig
+from napari_lrcs.data.annotation import Annotation
+from napari_lrcs.errors import CheckpointError
+from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint
+from napari_lrcs.training.run import RunFolder, cpu_copy, transfer_epochs
+
+
+class Trap:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return (os._exit, ("opening a run ran code",))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path / "run")
+
+
+@pytest.fixture
+def begun(
+    run: RunFolder,
+    tiny_config: TrainConfig,
+    striped_annotation: Callable[..., Annotation],
+) -> RunFolder:
+    run.begin(striped_annotation())
+    run.write_config(tiny_config)
+    return run
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("n_epochs", "expected"),
+    [(1, [1]), (2, [1, 2]), (4, [1, 2, 3, 4]), (5, [1, 2, 3, 5]), (12, [3, 6, 9, 12])],
+)
+def test_four_moments_are_kept_for_transfer(n_epochs: int, expected: list[int]) -> None:
+    assert transfer_epochs(n_epochs) == expected
+
+
+def test_config_survives_the_way_to_disk_and_back(
+    begun: RunFolder, tiny_config: TrainConfig
+) -> None:
+    assert begun.is_run
+    assert begun.read_config() == tiny_config
+
+
+def test_labels_are_kept_with_their_places_and_roles(
+    run: RunFolder, striped_annotation: Callable[..., Annotation]
+) -> None:
+    annotation = striped_annotation(("train", "validation", "test"))
+
+    run.begin(annotation)
+
+    with tifffile.TiffFile(run.path / "labels.tif") as tiff:
+        pages = [(json.loads(p.description), p.asarray()) for p in tiff.pages]
+    assert [place["role"] for place, _ in pages] == ["train", "validation", "test"]
+    assert [place["index"] for place, _ in pages] == [0, 1, 2]
+    for (_, labels), annotated in zip(pages, annotation.slices, strict=True):
+        np.testing.assert_array_equal(labels, annotated.labels)
+
+
+def test_folder_without_a_run_does_not_resume(run: RunFolder) -> None:
+    assert not run.is_run
+    with pytest.raises(CheckpointError, match="there is no run in .* to resume"):
+        run.read_config()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3", '{"n_layers": 3}', '{"n_epochs": 0}'])
+def test_damaged_config_is_refused(begun: RunFolder, text: str) -> None:
+    (begun.path / "config.json").write_text(text, encoding="utf-8")
+
+    with pytest.raises(CheckpointError, match=r"config\.json in .* is damaged"):
+        begun.read_config()
+
+
+def test_state_survives_the_way_to_disk_and_back(begun: RunFolder) -> None:
+    state = {"model": {"weight": torch.ones(2)}, "state": {"history": [{"epoch": 1}]}}
+
+    begun.write_resume(state)
+
+    loaded = begun.read_resume()
+    assert loaded["state"] == state["state"]
+    assert torch.equal(loaded["model"]["weight"], torch.ones(2))
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04garbage", b"\x80\x02"])
+def test_damaged_state_is_refused(begun: RunFolder, content: bytes) -> None:
+    (begun.path / "resume.pt").write_bytes(content)
+
+    with pytest.raises(CheckpointError, match=r"resume\.pt is damaged"):
+        begun.read_resume()
+
+
+def test_missing_state_is_refused(begun: RunFolder) -> None:
+    with pytest.raises(CheckpointError, match=r"resume\.pt"):
+        begun.read_resume()
+
+
+def test_state_that_would_run_code_is_refused_and_not_run(begun: RunFolder) -> None:
+    torch.save({"state": Trap()}, begun.path / "resume.pt")
+
+    with pytest.raises(CheckpointError, match=r"resume\.pt is damaged"):
+        begun.read_resume()
+
+
+def test_history_has_a_row_an_epoch_and_empty_cells(begun: RunFolder) -> None:
+    begun.write_history([{"epoch": 1, "iou": 0.25}, {"epoch": 2, "iou": None}])
+
+    text = (begun.path / "history.csv").read_text(encoding="utf-8")
+    assert list(csv.reader(text.splitlines())) == [["epoch", "iou"], ["1", "0.25"], ["2", ""]]
+
+
+def test_epoch_leaves_last_best_and_transfer_checkpoints(
+    begun: RunFolder, make_checkpoint: Callable[..., Checkpoint], tiny_config: TrainConfig
+) -> None:
+    checkpoint = make_checkpoint(tiny_config.with_changes(n_epochs=8))
+    for epoch in range(1, 9):
+        at_epoch = replace(checkpoint, labels_hash=str(epoch))
+        begun.write_epoch(at_epoch, epoch=epoch, is_best=epoch == 5)
+
+    transfer = sorted(begun.path.glob("epoch-*.safetensors"))
+    assert [path.name[:10] for path in transfer] == [
+        "epoch-0002", "epoch-0004", "epoch-0006", "epoch-0008",
+    ]
+    assert load_checkpoint(begun.best).labels_hash == "5"
+    assert load_checkpoint(begun.last).labels_hash == "8"
+    assert load_checkpoint(transfer[0]).labels_hash == "2"
+
+
+def test_run_is_removed_and_nothing_else(
+    begun: RunFolder, make_checkpoint: Callable[..., Checkpoint]
+) -> None:
+    begun.write_epoch(make_checkpoint(), epoch=1, is_best=True)
+    begun.write_resume({})
+    begun.write_history([{"epoch": 1}])
+    for name in ("notes.txt", "mine.safetensors"):
+        (begun.path / name).touch()
+
+    begun.remove()
+
+    assert names(begun.path) == {"notes.txt", "mine.safetensors"}
+
+
+def test_new_run_takes_the_place_of_the_earlier_one(
+    begun: RunFolder,
+    make_checkpoint: Callable[..., Checkpoint],
+    striped_annotation: Callable[..., Annotation],
+) -> None:
+    begun.write_epoch(make_checkpoint(), epoch=1, is_best=True)
+
+    begun.begin(striped_annotation())
+
+    assert names(begun.path) == {"labels.tif"}
+
+
+def test_copy_of_a_state_does_not_follow_further_steps() -> None:
+    weight = torch.zeros(2)
+
+    copy = cpu_copy({"weight": weight})
+    weight += 1
+
+    assert copy["weight"].tolist() == [0, 0]
