@@ -286,35 +286,37 @@ def _results(
     from napari_lrcs.inference.results import DiskResult
 
     images = _images(arguments.image)
-    extras = (arguments.confidence, arguments.probabilities)
-    if images == [arguments.image]:
-        outs = [arguments.out]
-    elif any(extras):
+    is_series = images != [arguments.image]
+    outs = _outs_of_series(images, arguments) if is_series else [arguments.out]
+    extras = {"confidence": arguments.confidence}
+    extras["probabilities"] = arguments.probabilities
+    results = {
+        image: DiskResult(labels=out, min_size=min_size, **extras)
+        for image, out in zip(images, outs, strict=True)
+    }
+    if is_series and not arguments.out.is_dir():
+        check_new(arguments.out, overwrite=False)  # made when all is in order
+        return results
+    for path in (*outs, *filter(None, extras.values())):
+        if path.resolve() in [Path(image).resolve() for image in images]:
+            raise ValueError(f"{path} is the image itself; choose another name")
+        check_new(path, overwrite=arguments.overwrite)
+    return results
+
+
+def _outs_of_series(images: Sequence[str], arguments: argparse.Namespace) -> list[Path]:
+    if arguments.confidence or arguments.probabilities:
         raise ValueError(
             "--confidence and --probabilities go with a single image, not a series"
         )
-    else:
-        check_new(arguments.out, overwrite=arguments.out.is_dir())
-        outs = [arguments.out / f"{Path(image).stem}.tif" for image in images]
-    shared = {out.name for out in outs if outs.count(out) > 1}
-    if shared:
+    names = [f"{Path(image).stem}.tif" for image in images]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
         raise ValueError(
-            f"several images of {arguments.image} would go to {min(shared)}; predict "
-            "one folder at a time"
+            f"several images of {arguments.image} would go to {twice[0]}; predict one "
+            "folder at a time"
         )
-    results = {
-        image: DiskResult(
-            labels=out,
-            confidence=arguments.confidence,
-            probabilities=arguments.probabilities,
-            min_size=min_size,
-        )
-        for image, out in zip(images, outs, strict=True)
-    }
-    for path in (*outs, *extras):
-        if path is not None and path.parent.exists():
-            check_new(path, overwrite=arguments.overwrite)
-    return results
+    return [arguments.out / name for name in names]
 
 
 def _images(text: str) -> list[str]:

@@ -65,6 +65,8 @@ def _check_type(name: str, value: object, annotation: Any) -> None:
             f"{name} must be of type {getattr(annotation, '__name__', annotation)}, "
             f"got {value!r}"
         )
+    for item in value if isinstance(value, tuple) else ():
+        _check_type(name, item, get_args(annotation)[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Material phases: their labels, names and colours."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self, TypedDict
@@ -62,8 +63,7 @@ class Phase:
             )
         if not self.name.strip():
             raise ValueError(f"the phase with label {self.label} has an empty name")
-        digits = self.colour.removeprefix("#")
-        if len(self.colour) != 7 or not set(digits.lower()) <= set("0123456789abcdef"):
+        if not re.fullmatch("#[0-9a-fA-F]{6}", self.colour):
             raise ValueError(f"a colour must read #rrggbb, got {self.colour!r}")
 
     @property

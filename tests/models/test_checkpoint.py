@@ -24,6 +24,8 @@ from napari_lrcs.phases import ELECTRODE
 
 MakeCheckpoint = Callable[..., Checkpoint]
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture
 def checkpoint(make_checkpoint: MakeCheckpoint) -> Checkpoint:
@@ -202,6 +204,7 @@ def test_another_format_version_is_refused(checkpoint: Checkpoint, saved: Path) 
         {"config": {"n_layers": 3}},
         {"config": {"n_filters": "many"}},
         {"phases": [{"label": 1, "name": "pore", "colour": "#0072b2"}]},
+        {"config": []},
         {"phases": 3},
         {"normalisation": {"mean": 0.0}},
         {"voxel_size": 1},

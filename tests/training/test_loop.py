@@ -3,6 +3,7 @@ import gc
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from napari_lrcs.data.annotation import (
     open_annotated,
     read_annotation,
 )
-from napari_lrcs.errors import CheckpointError
+from napari_lrcs.errors import CheckpointError, ResultExistsError
 from napari_lrcs.metrics.overlap import accuracy
 from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from napari_lrcs.models.lrcsnet import LRCSNet
@@ -31,6 +32,7 @@ from napari_lrcs.phases import PhaseTable
 from napari_lrcs.progress import (
     EpochEnded,
     Notice,
+    Scoring,
     StepEnded,
     TrainEvent,
     TrainingEnded,
@@ -38,6 +40,7 @@ from napari_lrcs.progress import (
 )
 from napari_lrcs.training import loop
 from napari_lrcs.training.loop import train
+from napari_lrcs.training.scoring import SliceScore
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -108,16 +111,23 @@ def test_events_come_in_order(
 
     assert [type(event) for event in events] == [
         TrainingStarted,
-        *(StepEnded, StepEnded, EpochEnded) * 2,
+        *(StepEnded, StepEnded, Scoring, EpochEnded) * 2,
+        Scoring,
         TrainingEnded,
     ]
     steps = of_kind(events, StepEnded)
     assert [(s.epoch, s.step, s.steps_per_epoch) for s in steps] == [
-        (1, 1, 2), (1, 2, 2), (2, 1, 2), (2, 2, 2),
+        (1, 1, 2),
+        (1, 2, 2),
+        (2, 1, 2),
+        (2, 2, 2),
     ]
     epochs = of_kind(events, EpochEnded)
     assert [(e.epoch, e.n_epochs, e.step) for e in epochs] == [(1, 2, 2), (2, 2, 4)]
-    (started,), (ended,) = of_kind(events, TrainingStarted), of_kind(events, TrainingEnded)
+    (started,), (ended,) = (
+        of_kind(events, TrainingStarted),
+        of_kind(events, TrainingEnded),
+    )
     assert (started.first_epoch, started.steps_per_epoch) == (1, 2)
     assert (ended.epochs, ended.device) == (2, "cpu")
     # Patches of the epoch as trained on, and all voxels of the validation slice.
@@ -181,7 +191,9 @@ def test_few_painted_pixels_are_enough_to_learn_from(
         index=0,
     )
     annotation = Annotation(slices=(scribbles, validation), phases=full.phases)
-    config = tiny_config.with_changes(n_filters=4, n_epochs=3, patches_per_epoch=160)
+    config = tiny_config.with_changes(
+        n_filters=4, n_epochs=3, patches_per_epoch=200, patch_size=32
+    )
 
     *_, ended = train(annotation, config=config, run=tmp_path)
 
@@ -219,16 +231,22 @@ def test_best_is_the_epoch_with_the_highest_validation_score(
 ) -> None:
     rights = iter([5, 9, 7, 9, 9])  # the last is for the end, of the best
 
-    def score(*args: object, **options: object) -> tuple[float, Any]:
+    def score(*_: object, **__: object) -> Iterator[SliceScore]:
         right = next(rights)
-        return 0.0, np.array([[right, 10 - right], [10 - right, right]])
+        counts = np.array([[right, 10 - right], [10 - right, right]])
+        yield SliceScore(loss=0.0, confusion=counts)
 
     monkeypatch.setattr(loop, "evaluate_slice", score)
     config = tiny_config.with_changes(n_epochs=4)
 
     events = list(train(striped_annotation(), config=config, run=tmp_path))
 
-    assert [e.is_best for e in of_kind(events, EpochEnded)] == [True, True, False, False]
+    assert [e.is_best for e in of_kind(events, EpochEnded)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
     assert len(load_checkpoint(tmp_path).history) == 2
     assert len(load_checkpoint(tmp_path / "last.safetensors").history) == 4
 
@@ -239,8 +257,8 @@ def test_patience_ends_a_training_that_gets_no_better(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    same = (0.5, np.array([[6, 4], [4, 6]]))
-    monkeypatch.setattr(loop, "evaluate_slice", lambda *_, **__: same)
+    same = SliceScore(loss=0.5, confusion=np.array([[6, 4], [4, 6]]))
+    monkeypatch.setattr(loop, "evaluate_slice", lambda *_, **__: iter([same]))
     config = tiny_config.with_changes(n_epochs=10, patience=2)
 
     *_, ended = train(striped_annotation(), config=config, run=tmp_path)
@@ -312,7 +330,9 @@ def test_slice_of_some_pixels_is_trained_on(
 def test_validation_that_is_missing_is_not_made_up(
     tiny_config: TrainConfig, striped_annotation: Annotate, tmp_path: Path
 ) -> None:
-    events = list(train(striped_annotation(("train",)), config=tiny_config, run=tmp_path))
+    events = list(
+        train(striped_annotation(("train",)), config=tiny_config, run=tmp_path)
+    )
 
     for event in of_kind(events, EpochEnded):
         assert event.validation is None
@@ -370,8 +390,9 @@ def test_pitfall_is_told_with_advice(
 ) -> None:
     events = list(train(striped_annotation(), config=hopeless, run=tmp_path))
 
-    ((kind, text),) = notices(events)
-    assert kind == "pitfall"
+    (_, text), *_ = notices(events)
+    # Once two epochs in a row have shown it, and of the last.
+    assert [kind for kind, _ in notices(events)] == ["pitfall", "pitfall"]
     assert "only phase 1 is predicted" in text
     assert "50.0%" in text  # its share of the painted voxels
     assert "try another seed" in text
@@ -386,11 +407,14 @@ def test_pitfall_is_answered_by_a_restart_with_another_seed(
     events = list(train(striped_annotation(), config=config, run=tmp_path))
 
     kinds = [kind for kind, _ in notices(events)]
-    assert kinds == ["pitfall", "restart", "pitfall"]
+    assert kinds[:3] == ["pitfall", "restart", "pitfall"]
+    assert kinds.count("restart") == 1
     assert notices(events)[1] == ("restart", "started again with seed 8")
     restart = [type(e) for e in events].index(Notice) + 1
-    epochs = [[e.epoch for e in of_kind(part, EpochEnded)]
-              for part in (events[:restart], events[restart:])]
+    epochs = [
+        [event.epoch for event in of_kind(part, EpochEnded)]
+        for part in (events[:restart], events[restart:])
+    ]
     assert epochs == [[*range(1, 1 + len(epochs[0]))], [1, 2, 3, 4]]
     assert len(history_of(tmp_path)) == 4
 
@@ -411,7 +435,7 @@ def test_restart_is_as_a_training_with_that_seed(
 
 
 def limit_batches(monkeypatch: pytest.MonkeyPatch, largest: int) -> list[int]:
-    """Let the network run out of memory; return the sizes of the batches it computes."""
+    """Let the network run out of memory; return the sizes of its batches."""
     sizes: list[int] = []
     logits = LRCSNet.logits
 
@@ -463,7 +487,9 @@ def test_parts_give_the_gradient_of_the_whole_batch(
     limit_batches(monkeypatch, 2)
     list(train(striped_annotation(), config=config, run=tmp_path / "parts"))
 
-    whole, parts = (states_of(tmp_path / n)["last.safetensors"] for n in ("whole", "parts"))
+    whole, parts = (
+        states_of(tmp_path / n)["last.safetensors"] for n in ("whole", "parts")
+    )
     for name, tensor in whole.items():
         if "norm" not in name:
             torch.testing.assert_close(parts[name], tensor, rtol=1e-3, atol=1e-4)
@@ -487,7 +513,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail(self: LRCSNet, x: Tensor) -> Tensor:
+    def fail(_: LRCSNet, x: Tensor) -> Tensor:
         raise RuntimeError(f"no kernel for {tuple(x.shape)}")
 
     monkeypatch.setattr(LRCSNet, "logits", fail)
@@ -500,31 +526,57 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(
 
 
 @pytest.mark.usefixtures("every_step")
-@pytest.mark.parametrize("save_seconds", [0.0, 60.0])
-@pytest.mark.parametrize("n_steps", [1, 3, 4, 6])
+@pytest.mark.parametrize(
+    ("kind", "n", "first_epoch"),
+    [
+        (TrainingStarted, 1, 1),
+        (StepEnded, 1, 1),
+        (StepEnded, 2, 1),  # trained, not validated
+        (Scoring, 1, 1),
+        (EpochEnded, 1, 2),
+        (StepEnded, 5, 3),
+        (EpochEnded, 3, 4),
+        (Scoring, 4, 4),
+    ],
+)
 def test_resumed_training_ends_with_the_same_bits(
-    n_steps: int,
-    save_seconds: float,
+    kind: type[TrainEvent],
+    n: int,
+    first_epoch: int,
     tiny_config: TrainConfig,
     striped_annotation: Annotate,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(loop, "_SAVE_SECONDS", save_seconds)
-    annotation, config = striped_annotation(), tiny_config.with_changes(**RANDOM, n_epochs=3)
+    annotation = striped_annotation()
+    config = tiny_config.with_changes(**RANDOM, n_epochs=3)
     list(train(annotation, config=config, run=tmp_path / "whole"))
     run = tmp_path / "stopped"
-    stop_after(train(annotation, config=config, run=run), StepEnded, n_steps)
+    stop_after(train(annotation, config=config, run=run), kind, n)
 
     events = list(train(annotation, config=config, run=run, resume=True))
 
-    assert [kind for kind, _ in notices(events)] == ["resumed"]
-    assert of_kind(events, TrainingStarted)[0].first_epoch == (n_steps - 1) // 2 + 1
+    assert [notice for notice, _ in notices(events)] == ["resumed"]
+    assert of_kind(events, TrainingStarted)[0].first_epoch == first_epoch
     assert_same_run(run, tmp_path / "whole")
 
 
 @pytest.mark.usefixtures("every_step")
-def test_training_stopped_at_every_step_ends_with_the_same_bits(
+def test_stop_loses_no_step(
+    tiny_config: TrainConfig, striped_annotation: Annotate, tmp_path: Path
+) -> None:
+    annotation, config = striped_annotation(), tiny_config
+    stop_after(train(annotation, config=config, run=tmp_path), StepEnded, 3)
+
+    events = list(train(annotation, config=config, run=tmp_path, resume=True))
+
+    assert notices(events) == [("resumed", "resumed after step 3")]
+    assert len(of_kind(events, StepEnded)) == 1
+
+
+@pytest.mark.usefixtures("every_step")
+@pytest.mark.parametrize("n_steps", [1, 2, 3])
+def test_crash_costs_what_was_not_saved_and_no_bit(
+    n_steps: int,
     tiny_config: TrainConfig,
     striped_annotation: Annotate,
     tmp_path: Path,
@@ -533,12 +585,27 @@ def test_training_stopped_at_every_step_ends_with_the_same_bits(
     monkeypatch.setattr(loop, "_SAVE_SECONDS", 0.0)
     annotation, config = striped_annotation(), tiny_config.with_changes(**RANDOM)
     list(train(annotation, config=config, run=tmp_path / "whole"))
+    events = train(annotation, config=config, run=tmp_path / "crashed")
+    steps = (event for event in events if isinstance(event, StepEnded))
+    list(islice(steps, n_steps))
+    shutil.copytree(tmp_path / "crashed", tmp_path / "left")  # as a kill leaves it
+
+    list(train(annotation, config=config, run=tmp_path / "left", resume=True))
+
+    assert_same_run(tmp_path / "left", tmp_path / "whole")
+
+
+@pytest.mark.usefixtures("every_step")
+def test_training_stopped_after_every_step_ends_with_the_same_bits(
+    tiny_config: TrainConfig, striped_annotation: Annotate, tmp_path: Path
+) -> None:
+    annotation, config = striped_annotation(), tiny_config.with_changes(**RANDOM)
+    list(train(annotation, config=config, run=tmp_path / "whole"))
     run = tmp_path / "stopped"
-    stop_after(train(annotation, config=config, run=run), StepEnded, 2)
+    stop_after(train(annotation, config=config, run=run), StepEnded)
 
     for _ in range(3):
-        resumed = train(annotation, config=config, run=run, resume=True)
-        stop_after(resumed, StepEnded, 2)
+        stop_after(train(annotation, config=config, run=run, resume=True), StepEnded)
     list(train(annotation, config=config, run=run, resume=True))
 
     assert_same_run(run, tmp_path / "whole")
@@ -571,7 +638,10 @@ def test_stop_does_not_leave_the_best_model_of_an_earlier_run(
     list(train(striped_annotation(), config=tiny_config, run=tmp_path))
     other = tiny_config.with_changes(seed=5)
 
-    stop_after(train(striped_annotation(), config=other, run=tmp_path), StepEnded)
+    overwriting = train(
+        striped_annotation(), config=other, run=tmp_path, overwrite=True
+    )
+    stop_after(overwriting, StepEnded)
 
     assert load_checkpoint(tmp_path).config.seed == 5
 
@@ -606,7 +676,9 @@ def test_changed_config_is_refused_at_resuming(
     before = (tmp_path / "resume.pt").read_bytes()
     ((name, value),) = change.items()
 
-    with pytest.raises(CheckpointError, match=rf"begun with {name} = .*, now it is {value}"):
+    with pytest.raises(
+        CheckpointError, match=rf"begun with {name} = .*, now it is {value}"
+    ):
         next(
             train(
                 annotation,
@@ -637,9 +709,7 @@ def test_folder_without_a_run_is_not_resumed(
     tiny_config: TrainConfig, striped_annotation: Annotate, tmp_path: Path
 ) -> None:
     with pytest.raises(CheckpointError, match="there is no run in"):
-        next(
-            train(striped_annotation(), config=tiny_config, run=tmp_path, resume=True)
-        )
+        next(train(striped_annotation(), config=tiny_config, run=tmp_path, resume=True))
 
     assert not list(tmp_path.iterdir())
 
@@ -711,7 +781,7 @@ def test_transfer_that_is_interrupted_resumes_with_the_same_bits(
         ({"model": "unet"}, 2, r"does not fit the network"),
     ],
 )
-@pytest.mark.usefixtures("similar_sample")
+@pytest.mark.usefixtures("one_thread", "similar_sample")
 def test_transfer_from_a_network_that_does_not_fit_is_refused(
     changes: dict[str, Any],
     n_phases: int,
@@ -741,6 +811,18 @@ def test_transfer_from_a_network_that_does_not_fit_is_refused(
 # ---- bad input ----
 
 
+def test_run_that_is_there_is_not_replaced_unasked(
+    tiny_config: TrainConfig, striped_annotation: Annotate, tmp_path: Path
+) -> None:
+    list(train(striped_annotation(), config=tiny_config, run=tmp_path))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    with pytest.raises(ResultExistsError, match="holds a run already"):
+        next(train(striped_annotation(), config=tiny_config, run=tmp_path))
+
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_constant_image_is_refused_and_an_earlier_run_stays(
     tiny_config: TrainConfig, striped_annotation: Annotate, tmp_path: Path
 ) -> None:
@@ -751,7 +833,7 @@ def test_constant_image_is_refused_and_an_earlier_run_stays(
     annotation = Annotation(slices=(constant,), phases=PhaseTable.numbered(2))
 
     with pytest.raises(ValueError, match=r"the image is constant \(7\)"):
-        next(train(annotation, config=tiny_config, run=tmp_path))
+        next(train(annotation, config=tiny_config, run=tmp_path, overwrite=True))
 
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -930,9 +1012,12 @@ def test_killed_training_resumes_to_the_same_bits(
         rest = child.stdout.read()
     assert "TrainingEnded" not in rest
 
-    events = list(train(annotation, config=config, run=tmp_path / "killed", resume=True))
+    events = list(
+        train(annotation, config=config, run=tmp_path / "killed", resume=True)
+    )
 
-    assert ("resumed" in dict(notices(events))) and child.returncode != 0
+    assert child.returncode != 0
+    assert "resumed" in dict(notices(events))
     assert_same_run(tmp_path / "killed", tmp_path / "whole")
 
 

@@ -17,6 +17,8 @@ from napari_lrcs.errors import CheckpointError
 from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint
 from napari_lrcs.training.run import RunFolder, cpu_copy, transfer_epochs
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 class Trap:
     """Runs code when it is unpickled."""
@@ -68,7 +70,7 @@ def test_labels_are_kept_with_their_places_and_roles(
     run.begin(annotation)
 
     with tifffile.TiffFile(run.path / "labels.tif") as tiff:
-        pages = [(json.loads(p.description), p.asarray()) for p in tiff.pages]
+        pages = [(json.loads(p.aspage().description), p.asarray()) for p in tiff.pages]
     assert [place["role"] for place, _ in pages] == ["train", "validation", "test"]
     assert [place["index"] for place, _ in pages] == [0, 1, 2]
     for (_, labels), annotated in zip(pages, annotation.slices, strict=True):
@@ -77,7 +79,7 @@ def test_labels_are_kept_with_their_places_and_roles(
 
 def test_folder_without_a_run_does_not_resume(run: RunFolder) -> None:
     assert not run.is_run
-    with pytest.raises(CheckpointError, match="there is no run in .* to resume"):
+    with pytest.raises(CheckpointError, match=r"there is no run in .* to resume"):
         run.read_config()
 
 
@@ -99,7 +101,9 @@ def test_state_survives_the_way_to_disk_and_back(begun: RunFolder) -> None:
     assert torch.equal(loaded["model"]["weight"], torch.ones(2))
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04garbage", b"\x80\x02"])
+@pytest.mark.parametrize(
+    "content", [b"", b"garbage", b"PK\x03\x04garbage", b"\x80\x02"]
+)
 def test_damaged_state_is_refused(begun: RunFolder, content: bytes) -> None:
     (begun.path / "resume.pt").write_bytes(content)
 
@@ -123,11 +127,17 @@ def test_history_has_a_row_an_epoch_and_empty_cells(begun: RunFolder) -> None:
     begun.write_history([{"epoch": 1, "iou": 0.25}, {"epoch": 2, "iou": None}])
 
     text = (begun.path / "history.csv").read_text(encoding="utf-8")
-    assert list(csv.reader(text.splitlines())) == [["epoch", "iou"], ["1", "0.25"], ["2", ""]]
+    assert list(csv.reader(text.splitlines())) == [
+        ["epoch", "iou"],
+        ["1", "0.25"],
+        ["2", ""],
+    ]
 
 
 def test_epoch_leaves_last_best_and_transfer_checkpoints(
-    begun: RunFolder, make_checkpoint: Callable[..., Checkpoint], tiny_config: TrainConfig
+    begun: RunFolder,
+    make_checkpoint: Callable[..., Checkpoint],
+    tiny_config: TrainConfig,
 ) -> None:
     checkpoint = make_checkpoint(tiny_config.with_changes(n_epochs=8))
     for epoch in range(1, 9):
@@ -136,7 +146,10 @@ def test_epoch_leaves_last_best_and_transfer_checkpoints(
 
     transfer = sorted(begun.path.glob("epoch-*.safetensors"))
     assert [path.name[:10] for path in transfer] == [
-        "epoch-0002", "epoch-0004", "epoch-0006", "epoch-0008",
+        "epoch-0002",
+        "epoch-0004",
+        "epoch-0006",
+        "epoch-0008",
     ]
     assert load_checkpoint(begun.best).labels_hash == "5"
     assert load_checkpoint(begun.last).labels_hash == "8"

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from typing import Literal
 
 import pytest
@@ -54,9 +55,7 @@ def test_one_cycle_is_pytorchs_to_within_a_step() -> None:
     ours = rates("one_cycle", n_epochs=4, steps_per_epoch=100)
 
     # PyTorch is highest at step 0.3 n - 1, we at 0.3 (n - 1).
-    largest_change = max(
-        abs(b - a) for a, b in zip(expected, expected[1:], strict=False)
-    )
+    largest_change = max(abs(b - a) for a, b in pairwise(expected))
     assert ours == pytest.approx(expected, abs=largest_change)
     assert ours[0] == pytest.approx(1e-2 / 25)
     assert max(ours) == pytest.approx(1e-2, rel=1e-3)

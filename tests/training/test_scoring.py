@@ -15,6 +15,7 @@ from napari_lrcs.progress import EpochEnded
 from napari_lrcs.training import scoring
 from napari_lrcs.training.losses import cross_entropy
 from napari_lrcs.training.scoring import (
+    SliceScore,
     count_confusion,
     evaluate_slice,
     history_row,
@@ -41,13 +42,16 @@ def noisy_slice(shape: tuple[int, int]) -> AnnotatedSlice:
 def evaluate(
     model: SegmentationNetwork, annotated: AnnotatedSlice, config: TrainConfig
 ) -> tuple[float, Confusion]:
-    return evaluate_slice(
+    *shares, score = evaluate_slice(
         model,
         annotated,
         normalisation=AS_IT_IS,
         config=config,
         precision="float32",
     )
+    assert shares == [pytest.approx((i + 1) / len(shares)) for i in range(len(shares))]
+    assert isinstance(score, SliceScore)
+    return score.loss, score.confusion
 
 
 @pytest.mark.parametrize(
@@ -90,7 +94,9 @@ def test_counts_of_255_phases_do_not_overflow() -> None:
 
 
 def test_phase_weights_are_one_a_phase(tiny_config: TrainConfig) -> None:
-    weights = phase_weights_of(tiny_config.with_changes(phase_weights=(1.0, 2.0)), 2, CPU)
+    weights = phase_weights_of(
+        tiny_config.with_changes(phase_weights=(1.0, 2.0)), 2, CPU
+    )
 
     assert weights is not None
     assert weights.tolist() == [1, 2]
@@ -151,7 +157,9 @@ def test_slice_that_does_not_fit_is_evaluated_in_tiles(
     annotated = noisy_slice((150, 170))
     whole_loss, whole = evaluate(model, annotated, tiny_config)
 
-    monkeypatch.setattr(scoring, "_EVALUATION_MEMORY", 144 * 144 * model.bytes_per_pixel)
+    monkeypatch.setattr(
+        scoring, "_EVALUATION_MEMORY", 144 * 144 * model.bytes_per_pixel
+    )
     loss, tiled = evaluate(model, annotated, tiny_config)
 
     np.testing.assert_array_equal(tiled, whole)

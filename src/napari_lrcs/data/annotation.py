@@ -25,6 +25,15 @@ ROLES: tuple[Role, ...] = get_args(Role)
 _FEW_VOXELS = 100
 """Painted voxels of a phase below which its scores and its training are noise."""
 
+_HELD_OUT = (
+    "no slice is for validation: a fifth of the painted area, in blocks of the "
+    "training slices, is held out for it; a slice of its own is more telling"
+)
+_TOO_LITTLE = (
+    "no slice is for validation, and too little is painted to hold a part out for it; "
+    "paint more, or a slice for validation: without one, no score tells how good the "
+    "network is"
+)
 _HELD_OUT_SHARE = 0.2
 _HELD_OUT_BLOCKS = 8
 """Blocks along the longer side of a slice when a part of it is held out."""
@@ -205,10 +214,8 @@ def read_annotation(
     advice = [*_advise_on_phases(slices, table), *_advise_on_distance(volumes, config)]
     if not any(s.role == "validation" for s in slices):
         slices = [part for s in slices for part in _hold_out(s)]
-        advice.append(
-            "no slice is for validation: a fifth of the painted area, in blocks of the "
-            "training slices, is held out for it; a slice of its own is more telling"
-        )
+        is_held_out = any(s.role == "validation" for s in slices)
+        advice.append(_HELD_OUT if is_held_out else _TOO_LITTLE)
     return Annotation(
         slices=tuple(slices),
         phases=table,
@@ -365,18 +372,20 @@ def _held_out_blocks(labels: Labels) -> Mask:
     side = max(1, -(-max(labels.shape) // _HELD_OUT_BLOCKS))
     rows, columns = (np.arange(n) // side for n in labels.shape)
     blocks = rows[:, None] * _HELD_OUT_BLOCKS + columns[None, :]
-    chosen: set[int] = set()
-    phases, counts = np.unique(labels[labels != UNPAINTED], return_counts=True)
-    for phase in phases[np.argsort(counts)]:
-        in_block = np.bincount(blocks[labels == phase], minlength=_HELD_OUT_BLOCKS**2)
+    counts = [
+        np.bincount(blocks[labels == phase], minlength=_HELD_OUT_BLOCKS**2)
+        for phase in np.unique(labels[labels != UNPAINTED])
+    ]
+    # The block with most of a phase is kept, so that training knows every phase.
+    kept = [int(in_block.argmax()) for in_block in counts]
+    is_chosen = np.zeros(_HELD_OUT_BLOCKS**2, np.bool_)
+    for in_block in sorted(counts, key=np.sum):
         wanted = _HELD_OUT_SHARE * in_block.sum()
-        have = in_block[sorted(chosen)].sum() if chosen else 0
-        # Every third block in the order of size: the largest of all is
-        # kept for training.
-        for block in np.argsort(-in_block, kind="stable")[1::3]:
-            if have >= wanted or in_block[block] == 0:
+        by_size = np.argsort(-in_block, kind="stable")
+        # Every third of the others, so that training keeps large and small ones.
+        for block in by_size[~np.isin(by_size, kept)][::3]:
+            if in_block[is_chosen].sum() >= wanted or in_block[block] == 0:
                 break
-            if block not in chosen:
-                chosen.add(int(block))
-                have += in_block[block]
-    return np.isin(blocks, sorted(chosen))
+            is_chosen[block] = True
+    held_out: Mask = is_chosen[blocks]
+    return held_out

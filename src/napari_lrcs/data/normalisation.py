@@ -61,6 +61,8 @@ def fit_normalisation(images: Sequence[GreyImage]) -> Normalisation:
     """
     values = np.concatenate([image.ravel() for image in images])
     low, high = np.percentile(values, [_TAIL, 100 - _TAIL])
+    if low == high:  # whatever differs is rare enough to be taken for a tail
+        low, high = values.min(), values.max()
     limited = np.clip(values, low, high).astype(np.float64)
     sd = float(limited.std())
     if sd == 0:

@@ -95,7 +95,8 @@ class SliceReader:
         return np.asarray(self.mask.slab(start, stop, axis=self.axis), bool)
 
     def _finite(self, slab: NDArray[np.floating], first: int) -> NDArray[np.floating]:
-        bad = ~np.isfinite(slab)
+        # NaN, infinity and what float32 makes infinity of.
+        bad = ~(np.abs(slab) <= np.finfo(np.float32).max)
         if not bad.any():
             return slab
         inside = self.inside(first, first + len(slab))

@@ -254,7 +254,10 @@ class DiskResult:
             name: zarr.open_array(self.partial / f"{name}.zarr" / "0", mode="r+")
             for name in self.wanted
         }
-        *lines, _ = (self.partial / "done.txt").read_text(encoding="ascii").split("\n")
+        done = self.partial / "done.txt"
+        *lines, torn = done.read_text(encoding="ascii").split("\n")
+        if torn:  # by a crash: what is noted next must begin a line
+            done.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
         return {int(line) for line in lines}
 
     def _is_same(self, identity: str) -> bool:

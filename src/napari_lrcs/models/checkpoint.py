@@ -209,7 +209,7 @@ def _from_header(
             history=tuple(header.get("history", ())),
             versions=header.get("versions", {}),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"the header of {path.name} is damaged: {error}"
         ) from error

@@ -253,7 +253,7 @@ class _Training:
             steps_per_epoch=self.steps_per_epoch,
             first_epoch=self._epoch + 1,
         )
-        self._clock = time.monotonic()
+        self._clock = self._saved_at = time.monotonic()
         while self._epoch < self.config.n_epochs and not self._out_of_patience():
             yield from self._train_epoch()
             yield from self._end_epoch()
@@ -261,7 +261,8 @@ class _Training:
 
     @property
     def _epoch(self) -> int:
-        return self.state.step // self.steps_per_epoch
+        """Epochs that are trained and validated."""
+        return len(self.state.history)
 
     def _out_of_patience(self) -> bool:
         patience = self.config.patience
@@ -296,7 +297,7 @@ class _Training:
         state, epoch = self.state, self._epoch + 1
         told_at = 0.0
         self.model.train()
-        while self._epoch < epoch:
+        while state.step < epoch * self.steps_per_epoch:
             loss = self._step_or_split()
             yield from self._take_notices()
             done = (state.step - 1) % self.steps_per_epoch + 1
@@ -379,16 +380,16 @@ class _Training:
     # ---- the end of an epoch ----
 
     def _end_epoch(self) -> Iterator[TrainEvent]:
-        state = self.state
+        state, epoch = self.state, self._epoch + 1
         loss, confusion = yield from self._evaluate("validation")
         # Without validation (its part was too small to hold out) the last is the best.
         score = state.step if confusion is None else mean_iou(confusion)
         is_best = bool(score > state.best_score)
         if is_best:
-            state.best_score, state.best_epoch = float(score), self._epoch
+            state.best_score, state.best_epoch = float(score), epoch
         self._tick()
         event = EpochEnded(
-            epoch=self._epoch,
+            epoch=epoch,
             n_epochs=self.config.n_epochs,
             step=state.step,
             learning_rate=float(self.optimiser.param_groups[0]["lr"]),
@@ -400,11 +401,13 @@ class _Training:
             seconds=state.seconds,
         )
         state.history.append(history_row(event))
-        self.run.write_epoch(self._checkpoint(), epoch=self._epoch, is_best=is_best)
+        self.run.write_epoch(self._checkpoint(), epoch=epoch, is_best=is_best)
         self.run.write_history(state.history)
-        yield event
-        yield from self._watch_for_pitfall(confusion)
+        notices = list(self._watch_for_pitfall(confusion))
+        # Before the events: a consumer may close the generator at any of them.
         self.save()
+        yield event
+        yield from notices
 
     def _checkpoint(self) -> Checkpoint:
         return Checkpoint(
@@ -442,7 +445,7 @@ class _Training:
                     counts += result.confusion
         return loss / sum(s.n_painted for s in slices), counts
 
-    def _watch_for_pitfall(self, confusion: Confusion | None) -> Iterator[TrainEvent]:
+    def _watch_for_pitfall(self, confusion: Confusion | None) -> Iterator[Notice]:
         state = self.state
         if confusion is None or not is_major_class_pitfall(confusion):
             state.n_pitfalls = 0

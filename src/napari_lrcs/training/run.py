@@ -79,7 +79,7 @@ class RunFolder:
         try:
             text = (self.path / "config.json").read_text(encoding="utf-8")
             return TrainConfig.from_dict(json.loads(text))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise CheckpointError(
                 f"config.json in {self.path} is damaged: {error}"
             ) from (error)

@@ -1,0 +1,274 @@
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_lrcs.arrays import Labels
+from napari_lrcs.config import Axis
+from napari_lrcs.data.specks import remove_specks
+from napari_lrcs.data.volume import open_volume
+from napari_lrcs.errors import VolumeError
+from napari_lrcs.inference.results import (
+    DiskResult,
+    Geometry,
+    MemoryResult,
+    Parts,
+    Slab,
+)
+from napari_lrcs.phases import ELECTRODE
+
+SHAPE = (6, 8, 10)
+
+
+def geometry_of(
+    *, shape: tuple[int, int, int] = SHAPE, axis: Axis = "z", depth: int = 4
+) -> Geometry:
+    return Geometry(
+        shape=shape,
+        axis=axis,
+        depth=depth,
+        voxel_size=(2.0, 0.5, 0.5),
+        unit="micrometer",
+        phases=ELECTRODE,
+    )
+
+
+def parts_of(labels: Labels, slab: Slab) -> Parts:
+    part = labels[slab.start : slab.stop]
+    probabilities = np.stack([part == phase.label for phase in ELECTRODE])
+    return {
+        "labels": part,
+        "confidence": part * np.uint8(80),
+        "probabilities": probabilities.astype(np.float16),
+    }
+
+
+@pytest.fixture
+def labels() -> Labels:
+    return np.random.default_rng(0).integers(1, 4, SHAPE).astype(np.uint8)
+
+
+def write(result: DiskResult | MemoryResult, labels: Labels) -> None:
+    geometry = geometry_of()
+    result.open(geometry, {"checkpoint": "a"})
+    for slab in geometry.slabs(range(len(labels))):
+        result.write(slab, parts_of(labels, slab))
+    result.publish()
+    result.leave()
+
+
+@given(st.sets(st.integers(0, 40), min_size=1), st.integers(1, 9))
+def test_slabs_cover_the_slices_and_cross_no_chunk(
+    wanted: set[int], depth: int
+) -> None:
+    slabs = list(geometry_of(depth=depth).slabs(sorted(wanted)))
+
+    covered = [z for slab in slabs for z in range(slab.start, slab.stop)]
+    assert covered == sorted(wanted)
+    assert all(s.start // depth == (s.stop - 1) // depth for s in slabs)
+    for before, after in pairwise(slabs):
+        # None is shorter than it need be.
+        assert before.stop < after.start or after.start % depth == 0
+
+
+def test_slab_counts_its_slices() -> None:
+    assert len(Slab(start=3, stop=7)) == 4
+
+
+@pytest.mark.parametrize(
+    ("axis", "region", "chunks"),
+    [
+        ("z", (slice(2, 4), slice(0, 8), slice(0, 900)), (4, 8, 512)),
+        ("y", (slice(0, 6), slice(2, 4), slice(0, 900)), (6, 4, 512)),
+        ("x", (slice(0, 6), slice(0, 8), slice(2, 4)), (6, 8, 4)),
+    ],
+)
+def test_slabs_and_chunks_lie_across_the_axis(
+    axis: Axis, region: tuple[slice, ...], chunks: tuple[int, ...]
+) -> None:
+    geometry = geometry_of(shape=(6, 8, 900), axis=axis)
+
+    assert geometry.region(Slab(start=2, stop=4)) == region
+    assert geometry.chunks == chunks
+
+
+def test_memory_takes_labels_and_confidence(labels: Labels) -> None:
+    result = MemoryResult(
+        labels=np.zeros_like(labels), confidence=np.zeros_like(labels)
+    )
+
+    write(result, labels)
+
+    assert result.wanted == ("labels", "confidence")
+    np.testing.assert_array_equal(result.labels, labels)
+    assert result.confidence is not None
+    np.testing.assert_array_equal(result.confidence, labels * 80)
+
+
+def test_memory_of_another_shape_is_refused() -> None:
+    result = MemoryResult(labels=np.zeros((6, 8, 9), np.uint8))
+
+    with pytest.raises(ValueError, match=r"the result is \(6, 8, 9\), the volume"):
+        result.open(geometry_of(), {})
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".TIFF", ".zarr"])
+def test_labels_reach_the_file_with_what_they_carry(
+    suffix: str, labels: Labels, tmp_path: Path
+) -> None:
+    path = tmp_path / f"labels{suffix}"
+
+    write(DiskResult(labels=path), labels)
+
+    volume = open_volume(path)
+    np.testing.assert_array_equal(volume.slab(0, 6), labels)
+    assert (volume.voxel_size, volume.unit) == ((2.0, 0.5, 0.5), "micrometer")
+    assert volume.phases == ELECTRODE
+    assert volume.dtype == np.uint8
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_all_parts_reach_their_files(labels: Labels, tmp_path: Path) -> None:
+    result = DiskResult(
+        labels=tmp_path / "labels.tif",
+        confidence=tmp_path / "confidence.zarr",
+        probabilities=tmp_path / "probabilities.zarr",
+    )
+
+    write(result, labels)
+
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "labels.tif",
+        "confidence.zarr",
+        "probabilities.zarr",
+    }
+    confidence = open_volume(tmp_path / "confidence.zarr")
+    np.testing.assert_array_equal(confidence.slab(0, 6), labels * 80)
+    import zarr
+
+    probabilities = zarr.open_array(tmp_path / "probabilities.zarr" / "0", mode="r")
+    assert probabilities.shape == (3, *SHAPE)
+    assert probabilities.dtype == np.float16
+    most_probable = np.asarray(probabilities[:]).argmax(axis=0) + 1
+    np.testing.assert_array_equal(most_probable, labels)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+def test_specks_go_as_from_the_whole_volume(
+    suffix: str, labels: Labels, tmp_path: Path
+) -> None:
+    path = tmp_path / f"labels{suffix}"
+
+    write(DiskResult(labels=path, min_size=20), labels)
+
+    expected = remove_specks(labels, min_size=20)
+    assert (expected != labels).any()
+    np.testing.assert_array_equal(open_volume(path).slab(0, 6), expected)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"labels": "labels.png"},
+        {"labels": "labels"},
+        {"labels": "labels.tif", "confidence": "confidence.npy"},
+        {"labels": "labels.tif", "probabilities": "probabilities.tif"},
+    ],
+)
+def test_other_endings_are_refused(names: dict[str, str], tmp_path: Path) -> None:
+    paths: dict[str, Any] = {part: tmp_path / name for part, name in names.items()}
+
+    with pytest.raises(VolumeError, match="its name must end in"):
+        DiskResult(**paths)
+
+
+def test_parts_need_a_file_each(tmp_path: Path) -> None:
+    with pytest.raises(VolumeError, match="labels and confidence need a file each"):
+        DiskResult(labels=tmp_path / "a.tif", confidence=tmp_path / "a.tif")
+
+
+def test_folder_that_is_no_result_is_refused(tmp_path: Path) -> None:
+    for name in ("mine.zarr", "mine.tif"):
+        (tmp_path / name).mkdir()
+
+        with pytest.raises(VolumeError, match="choose another name"):
+            DiskResult(labels=tmp_path / name)
+
+
+def test_same_prediction_is_continued(labels: Labels, tmp_path: Path) -> None:
+    path = tmp_path / "labels.zarr"
+    first, second = geometry_of().slabs(range(6))
+    begun = DiskResult(labels=path)
+    assert begun.open(geometry_of(), {"checkpoint": "a"}) == set()
+    begun.write(first, parts_of(labels, first))
+    begun.leave()
+
+    again = DiskResult(labels=path)
+    done = again.open(geometry_of(), {"checkpoint": "a"})
+    again.write(second, parts_of(labels, second))
+    again.publish()
+
+    assert done == {first.start}
+    np.testing.assert_array_equal(open_volume(path).slab(0, 6), labels)
+
+
+@pytest.mark.parametrize("has_confidence", [True, False])
+def test_another_prediction_is_begun_anew(
+    has_confidence: bool, labels: Labels, tmp_path: Path
+) -> None:
+    slab = Slab(start=0, stop=4)
+    begun = DiskResult(labels=tmp_path / "labels.zarr")
+    begun.open(geometry_of(), {"checkpoint": "a"})
+    begun.write(slab, parts_of(labels, slab))
+    confidence = tmp_path / "confidence.zarr" if has_confidence else None
+
+    other = DiskResult(labels=tmp_path / "labels.zarr", confidence=confidence)
+    done = other.open(geometry_of(), {"checkpoint": "a" if has_confidence else "b"})
+
+    assert done == set()
+    assert not open_volume(other.partial / "labels.zarr").slab(0, 6).any()
+
+
+def test_note_that_a_crash_has_torn_does_not_count(
+    labels: Labels, tmp_path: Path
+) -> None:
+    result = DiskResult(labels=tmp_path / "labels.zarr")
+    result.open(geometry_of(), {})
+    (result.partial / "done.txt").write_text("0\n1", encoding="ascii")
+
+    assert result.open(geometry_of(), {}) == {0}
+    slab = Slab(start=4, stop=6)
+    result.write(slab, parts_of(labels, slab))
+
+    assert result.open(geometry_of(), {}) == {0, 4}
+
+
+def test_nothing_written_leaves_nothing(tmp_path: Path) -> None:
+    result = DiskResult(labels=tmp_path / "labels.zarr")
+    result.open(geometry_of(), {})
+
+    result.leave()
+
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+def test_result_is_replaced_by_a_complete_one_alone(
+    suffix: str, labels: Labels, tmp_path: Path
+) -> None:
+    path = tmp_path / f"labels{suffix}"
+    write(DiskResult(labels=path), labels)
+    new = (labels % 3 + 1).astype(np.uint8)
+
+    result = DiskResult(labels=path)
+    result.open(geometry_of(), {"checkpoint": "new"})
+    for slab in geometry_of().slabs(range(6)):
+        result.write(slab, parts_of(new, slab))
+        np.testing.assert_array_equal(open_volume(path).slab(0, 6), labels)
+    result.publish()
+
+    np.testing.assert_array_equal(open_volume(path).slab(0, 6), new)

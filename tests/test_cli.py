@@ -1,0 +1,572 @@
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+import zarr
+
+from napari_lrcs import cli
+from napari_lrcs.config import PRESETS, PredictConfig, TrainConfig
+from napari_lrcs.data.specks import remove_specks
+from napari_lrcs.data.volume import open_labels
+from napari_lrcs.models.checkpoint import load_checkpoint
+from napari_lrcs.progress import EpochEnded, TrainEvent
+from napari_lrcs.report import _Display
+from napari_lrcs.training.run import RunFolder
+
+SHAPE = (6, 24, 24)
+TINY = (
+    "--n-filters 2 --n-epochs 1 --patches-per-epoch 4 --patch-size 16 --batch-size 2 "
+    "--context-slices 1 --device cpu --precision float32"
+)
+SLICES = "--train-z 1 --validation-z 4"
+SCORES = {"accuracy", "mean_iou", "phases", "confusion"}
+PHASE_SCORES = {"label", "name", "iou", "dice", "precision", "recall"}
+
+Run = Callable[[str], str]
+
+
+def write_sample(folder: Path) -> None:
+    """Write a volume of two grey levels, dark left and bright right, with labels."""
+    labels = np.ones(SHAPE, np.uint8)
+    labels[:, :, 12:] = 2
+    noise = np.random.default_rng(0).normal(0, 20, SHAPE)
+    tifffile.imwrite(folder / "labels.tif", labels)
+    tifffile.imwrite(folder / "image.tif", (500.0 * labels + noise).astype(np.uint16))
+
+
+def call(arguments: str) -> int:
+    """Run the command line as a shell would, without what a shell needs."""
+    try:
+        return cli.main(arguments.split())
+    except SystemExit as end:
+        return int(end.code or 0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Networks as small as these are slower on several threads."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder with image.tif, labels.tif and a trained network in run."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_sample(folder)
+    image, labels = folder / "image.tif", folder / "labels.tif"
+    command = f"train {image} {labels} {SLICES} {TINY} --n-filters 4 --n-epochs 2"
+    budget = "--patches-per-epoch 200 --batch-size 4 --learning-rate 0.02"
+    assert call(f"{command} {budget} --out {folder / 'run'}") == 0
+    return folder
+
+
+@pytest.fixture
+def place(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a copy of the trained folder."""
+    folder = tmp_path / "place"
+    shutil.copytree(trained, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def run(place: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command that must succeed, and give what it prints."""
+
+    def succeed(arguments: str) -> str:
+        assert Path.cwd() == place
+        capsys.readouterr()
+        code = call(arguments)
+        printed = capsys.readouterr()
+        assert code == 0, printed.err
+        assert "error" not in printed.err
+        return printed.out
+
+    return succeed
+
+
+def printed_object(printed: str) -> Any:
+    """Read standard output that must be one JSON object on one line."""
+    assert printed.count("\n") == 1
+    assert "NaN" not in printed
+    return json.loads(printed)
+
+
+# ---- flags and configs ----
+
+
+def other_value(config: type[Any], field: Field[Any]) -> tuple[list[str], object]:
+    """Choose a value that is not the default, and the words that ask for it."""
+    flag, default = "--" + field.name.replace("_", "-"), field.default
+    if field.type is bool:
+        return [flag if not default else "--no-" + flag[2:]], not default
+    if get_origin(field.type) is Literal:
+        value: object = next(v for v in get_args(field.type) if v != default)
+        return [flag, str(value)], value
+    if get_origin(field.type) is tuple:
+        return [flag, "1.0", "2.0"], (1.0, 2.0)
+    if field.type is str:
+        value = {"device": "cpu", "model": "unet"}[field.name]
+        return [flag, value], value
+    start: Any = default
+    others = (start + 1, start + 2) if field.type is int else (start / 2, start + 0.5)
+    for value in others:
+        try:
+            if config(**{field.name: value}) != config():
+                return [flag, str(value)], value
+        except ValueError:  # an even kernel, or out of bounds
+            continue
+    raise AssertionError(f"no other value for {field.name}")
+
+
+@pytest.fixture
+def asked(place: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Gather the configs that training and prediction are asked for; do neither."""
+    assert Path.cwd() == place
+    configs: list[Any] = []
+
+    def capture(*_: object, config: Any, **__: object) -> Iterator[TrainEvent]:
+        configs.append(config)
+        raise ValueError("captured")
+
+    monkeypatch.setattr("napari_lrcs.training.loop.train", capture)
+    monkeypatch.setattr("napari_lrcs.inference.predict.predict_volume", capture)
+    return configs
+
+
+COMMANDS = {
+    TrainConfig: f"train image.tif labels.tif {SLICES} --out new",
+    PredictConfig: "predict image.tif run --out new.tif",
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "field"),
+    [
+        pytest.param(config, field, id=f"{config.__name__}.{field.name}")
+        for config in COMMANDS
+        for field in fields(config)
+    ],
+)
+def test_cli_matches_api(
+    config: type[Any],
+    field: Field[Any],
+    asked: list[Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = COMMANDS[config]
+    words, value = other_value(config, field)
+
+    call(f"{command.split()[0]} --help")
+    call(f"{command} {' '.join(words)}")
+
+    flags = re.findall(r"^\s+(--[a-z-]+)", capsys.readouterr().out, re.MULTILINE)
+    assert flags.count("--" + field.name.replace("_", "-")) == 1
+    assert asked == [config(**{field.name: value})]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_is_what_the_settings_start_from(
+    preset: str, asked: list[Any]
+) -> None:
+    call(f"{COMMANDS[TrainConfig]} --preset {preset} --seed 7 --no-flip")
+
+    assert asked == [PRESETS[preset].with_changes(seed=7, flip=False)]
+
+
+def test_the_preset_is_quick_unless_given(asked: list[Any]) -> None:
+    call(COMMANDS[TrainConfig])
+
+    assert asked == [PRESETS["quick"]]
+
+
+def test_initial_weights_bring_their_network_but_not_their_schedule(
+    asked: list[Any],
+) -> None:
+    call(f"{COMMANDS[TrainConfig]} --initial-weights run")
+
+    quick = PRESETS["quick"]
+    assert asked == [quick.with_changes(n_filters=4, context_slices=1)]
+
+
+# ---- the commands and their JSON ----
+
+
+def test_train_prints_its_last_event(place: Path, run: Run) -> None:
+    command = "train image.tif labels.tif --train-z 1 --validation-z 3 --test-z 5"
+
+    ended = printed_object(run(f"{command} --out new {TINY} --json"))
+
+    assert set(ended) == {
+        *("best", "epochs", "seconds", "device", "validation", "test"),
+    }
+    assert ended["best"] == str(Path("new") / "best.safetensors")
+    assert (ended["epochs"], ended["device"]) == (1, "cpu")
+    assert ended["seconds"] > 0
+    for role in ("validation", "test"):
+        assert set(ended[role]) == SCORES
+        assert np.sum(ended[role]["confusion"]) == 24 * 24
+        assert all(set(phase) == PHASE_SCORES for phase in ended[role]["phases"])
+    assert {file.name for file in (place / "new").iterdir()} == {
+        *("best.safetensors", "config.json", "epoch-0001.safetensors", "history.csv"),
+        *("labels.tif", "last.safetensors", "resume.pt"),
+    }
+
+
+def test_without_test_slices_their_scores_are_null(run: Run) -> None:
+    command = f"train image.tif labels.tif {SLICES} --out new {TINY} --json"
+
+    assert printed_object(run(command))["test"] is None
+
+
+@pytest.mark.usefixtures("place")
+def test_without_validation_slices_a_part_is_held_out_and_this_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = f"train image.tif labels.tif --train-z 1 --out new {TINY} --json"
+
+    assert call(command) == 0
+
+    printed = capsys.readouterr()
+    held_out = np.sum(json.loads(printed.out)["validation"]["confusion"])
+    assert 0 < held_out < 24 * 24 / 2
+    assert "held out" in printed.err
+
+
+def test_train_prints_a_table_with_the_names_of_the_phases(run: Run) -> None:
+    command = f"train image.tif labels.tif {SLICES} --out new {TINY}"
+
+    printed = run(f"{command} --phases pore solid")
+
+    assert "Validation of the best model" in printed
+    assert re.search(r"pore .* %", printed)
+    assert re.search(r"solid .* %", printed)
+    assert "mean" in printed
+
+
+def test_predict_and_evaluate_follow_from_train(run: Run) -> None:
+    run("predict image.tif run --out seg.tif --device cpu")
+
+    scores = printed_object(run("evaluate seg.tif labels.tif --json"))
+
+    assert set(scores) == SCORES
+    assert np.sum(scores["confusion"]) == np.prod(SHAPE)
+    assert scores["accuracy"] > 0.9
+
+
+def test_scores_that_are_undefined_are_null(run: Run) -> None:
+    target = np.array([[[1, 3], [1, 3]]], np.uint8)
+    tifffile.imwrite("target.tif", target)
+    tifffile.imwrite("predicted.tif", np.array([[[1, 3], [1, 1]]], np.uint8))
+
+    scores = printed_object(run("evaluate predicted.tif target.tif --json"))
+
+    assert [phase["iou"] for phase in scores["phases"]] == [2 / 3, None, 1 / 2]
+    assert scores["mean_iou"] == pytest.approx(7 / 12, abs=1e-15)
+    assert scores["accuracy"] == 3 / 4
+    assert scores["confusion"] == [[2, 0, 0], [0, 0, 0], [1, 0, 1]]
+
+
+def test_evaluate_prints_a_table(run: Run) -> None:
+    printed = run("evaluate labels.tif labels.tif")
+
+    assert "100.0 %" in printed
+    assert "phase 2" in printed
+
+
+def test_measure_gives_volumes_surfaces_and_interfaces(run: Run) -> None:
+    measures = printed_object(run("measure labels.tif --json"))
+
+    assert set(measures) == {"phases", "interfaces", "neighbourhood"}
+    assert measures["neighbourhood"] == 26
+    assert measures["phases"] == [
+        {
+            "label": label,
+            "name": f"phase {label}",
+            "volume_fraction": 0.5,
+            "surface_fraction": 1 / 24,
+        }
+        for label in (1, 2)
+    ]
+    assert measures["interfaces"] == [
+        {"phases": [1, 2], "fraction": 1 / 12, "sides": [1 / 24, 1 / 24]}
+    ]
+
+
+def test_measure_takes_a_neighbourhood_and_a_mask(run: Run) -> None:
+    measures = printed_object(
+        run("measure labels.tif --neighbourhood 4 --mask cylinder --json")
+    )
+
+    assert measures["neighbourhood"] == 4
+    assert measures["phases"][0]["volume_fraction"] == 0.5
+    assert measures["interfaces"][0]["fraction"] > 1 / 12  # of fewer voxels
+
+
+def test_measure_prints_tables(run: Run) -> None:
+    printed = run("measure labels.tif")
+
+    assert "phase 1 – phase 2" in printed
+    assert "50.0 %" in printed
+
+
+def test_info_is_one_object_of_versions_and_devices(run: Run) -> None:
+    pairs = printed_object(run("info --json"))
+
+    assert {"Python", "napari-lrcs", "torch", "GPU", "automatic device"} <= set(pairs)
+    assert all(isinstance(value, str) and value for value in pairs.values())
+
+
+def test_info_prints_a_table(run: Run) -> None:
+    assert "torch" in run("info")
+
+
+# ---- slices, masks, axes ----
+
+
+@pytest.mark.parametrize(
+    ("text", "slices"), [("1", [1]), ("1,4", [1, 4]), ("2:4", [2, 3])]
+)
+def test_predict_writes_the_full_shape_with_zeros_elsewhere(
+    text: str, slices: list[int], run: Run
+) -> None:
+    run(f"predict image.tif run --out seg.tif --z {text} --device cpu")
+
+    seg = tifffile.imread("seg.tif")
+    assert seg.shape == SHAPE
+    assert seg.dtype == np.uint8
+    assert [z for z in range(SHAPE[0]) if seg[z].any()] == slices
+    assert np.all(seg[slices] > 0)
+
+
+def test_evaluate_counts_the_slices_that_are_named(run: Run) -> None:
+    scores = printed_object(run("evaluate labels.tif labels.tif --z 1,3:5 --json"))
+
+    assert np.sum(scores["confusion"]) == 3 * 24 * 24
+
+
+def test_outside_the_cylinder_nothing_is_trained_or_predicted(run: Run) -> None:
+    command = f"train image.tif labels.tif {SLICES} --mask cylinder --out new {TINY}"
+    _, y, x = np.indices(SHAPE)
+    circle = (y - 11.5) ** 2 + (x - 11.5) ** 2 <= 12**2
+
+    run(command)
+    run("predict image.tif new --out seg.tif --mask cylinder --device cpu")
+
+    painted = tifffile.imread("new/labels.tif")
+    np.testing.assert_array_equal(painted > 0, circle[:2])
+    np.testing.assert_array_equal(tifffile.imread("seg.tif") > 0, circle)
+
+
+def test_slices_may_lie_across_another_axis(place: Path, run: Run) -> None:
+    command = "train image.tif labels.tif --train-z 3 --validation-z 20 --axis y"
+
+    run(f"{command} --out new {TINY}")
+    run("predict image.tif new --out seg.tif --z 5:7 --device cpu")
+
+    assert load_checkpoint(place / "new").config.axis == "y"
+    seg = tifffile.imread("seg.tif")
+    assert np.all(seg[:, 5:7] > 0)
+    assert not np.delete(seg, [5, 6], axis=1).any()
+
+
+# ---- results ----
+
+
+def test_predict_leaves_confidence_and_probabilities(run: Run) -> None:
+    extras = "--confidence certain.tif --probabilities shares.zarr"
+
+    run(f"predict image.tif run --out seg.zarr --device cpu {extras}")
+
+    seg = open_labels("seg.zarr").slab(0, 6)
+    certain = tifffile.imread("certain.tif")
+    shares = np.asarray(zarr.open_array("shares.zarr/0", mode="r"))
+    assert shares.shape == (2, *SHAPE)
+    own = np.take_along_axis(shares, seg[np.newaxis].astype(int) - 1, axis=0)[0]
+    np.testing.assert_array_equal(own, shares.max(axis=0))
+    np.testing.assert_allclose(own.astype(float) * 255, certain, atol=0.6)
+
+
+@pytest.mark.parametrize("out", ["seg.tif", "seg.zarr"])
+def test_overwrite_replaces_a_result(out: str, run: Run) -> None:
+    command = f"predict image.tif run --out {out} --device cpu"
+    run(f"{command} --z 1")
+
+    run(f"{command} --overwrite")
+
+    assert np.all(open_labels(out).slab(0, 6) > 0)
+
+
+def test_a_glob_of_images_goes_into_a_folder(place: Path, run: Run) -> None:
+    Path("scans").mkdir()
+    for i in (9, 10):
+        shutil.copy("image.tif", f"scans/hour-{i}.tif")
+
+    run("predict scans/*.tif run --out segs --device cpu --z 0")
+
+    assert sorted(file.name for file in (place / "segs").iterdir()) == [
+        *("hour-10.tif", "hour-9.tif")
+    ]
+    assert np.all(tifffile.imread("segs/hour-9.tif")[0] > 0)
+
+
+def test_a_name_with_brackets_is_a_name_where_it_exists(run: Run) -> None:
+    shutil.copy("image.tif", "image[1].tif")
+
+    run("predict image[1].tif run --out seg.tif --device cpu --z 0")
+
+    assert Path("seg.tif").is_file()
+
+
+def test_min_size_gives_specks_to_what_is_around_them(run: Run) -> None:
+    image = tifffile.imread("image.tif")
+    image[2:4, 8:14, 16:21] = image[2:4, 8:14, :5]  # dark within bright
+    tifffile.imwrite("speck.tif", image)
+    command = "predict speck.tif run --device cpu"
+
+    run(f"{command} --out raw.tif")
+    run(f"{command} --out clean.tif --min-size 300")
+
+    raw, clean = tifffile.imread("raw.tif"), tifffile.imread("clean.tif")
+    np.testing.assert_array_equal(clean, remove_specks(raw, min_size=300))
+    assert np.any(clean != raw)
+
+
+def test_a_project_trains_on_two_volumes(run: Run) -> None:
+    shutil.copytree("run", "data")
+    for name in ("image.tif", "labels.tif"):
+        shutil.copy(name, f"data/{name}")
+    entries = [
+        'image = "image.tif"\nlabels = "labels.tif"\ntrain = "1"\n',
+        'image = "data/image.tif"\nlabels = "data/labels.tif"\ntrain = "0,2"\n'
+        'validation = "5"\nmask = "cylinder"\n',
+    ]
+    text = "".join(f"[[volume]]\n{entry}" for entry in entries)
+    Path("project.toml").write_text(text, encoding="utf-8")
+
+    run(f"train project.toml --out new {TINY}")
+
+    with tifffile.TiffFile("new/labels.tif") as tif:
+        places = [page.aspage().tags["ImageDescription"].value for page in tif.pages]
+    roles = [json.loads(place)["role"] for place in places]
+    assert roles == ["train", "train", "train", "validation"]
+
+
+# ---- overwriting, resuming, interrupting ----
+
+
+def test_overwrite_replaces_a_run(place: Path, run: Run) -> None:
+    (place / "run" / "notes.txt").write_text("mine")
+    command = f"train image.tif labels.tif {SLICES} --out run {TINY}"
+
+    run(f"{command} --overwrite")
+
+    assert RunFolder(place / "run").read_config().n_epochs == 1
+    assert len(load_checkpoint(place / "run").history) == 1
+    assert not (place / "run" / "epoch-0002.safetensors").exists()
+    assert (place / "run" / "notes.txt").read_text() == "mine"
+
+
+def test_an_empty_folder_is_a_place_for_a_run(place: Path, run: Run) -> None:
+    (place / "new").mkdir()
+
+    run(f"train image.tif labels.tif {SLICES} --out new {TINY}")
+
+    assert (place / "new" / "best.safetensors").is_file()
+
+
+def test_an_interrupted_run_is_resumed(
+    place: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    command = f"train image.tif labels.tif {SLICES} --out new {TINY} --n-epochs 3"
+
+    def interrupt(_: _Display, event: TrainEvent) -> None:
+        if isinstance(event, EpochEnded) and event.epoch == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Display, "show", interrupt)
+        assert call(command) == cli.INTERRUPTED
+    assert "kept" in capsys.readouterr().err
+    assert (place / "new" / "best.safetensors").is_file()
+
+    assert call(f"{command} --resume") == 0
+
+    assert "resumed after step" in capsys.readouterr().err
+    history = (place / "new" / "history.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in history] == ["epoch", "1", "2", "3"]
+
+
+def test_resume_takes_the_settings_from_the_run(run: Run) -> None:
+    printed = run(f"train image.tif labels.tif {SLICES} --out run --resume --json")
+
+    assert printed_object(printed)["epochs"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
+def test_ctrl_c_keeps_the_best_model(place: Path) -> None:
+    command = f"train image.tif labels.tif {SLICES} --out new {TINY} --n-epochs 9999"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "napari_lrcs", *command.split()],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("epoch   2/"):
+            break
+
+    process.send_signal(signal.SIGINT)
+    printed, told = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert printed == ""
+    assert told.splitlines()[-1].startswith("interrupted")
+    assert "Traceback" not in told
+    load_checkpoint(place / "new").build()
+
+
+# ---- help ----
+
+
+@pytest.mark.parametrize("command", ["", "train", "predict", "measure"])
+def test_help_loads_neither_torch_nor_napari(command: str) -> None:
+    run = subprocess.run(
+        [
+            *(sys.executable, "-X", "importtime", "-m", "napari_lrcs"),
+            *command.split(),
+            "--help",
+        ],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+
+    loaded = set(re.findall(r"\|\s+([a-z_0-9]+)$", run.stderr, re.MULTILINE))
+    assert "argparse" in loaded
+    assert not loaded & {"torch", "napari", "qtpy", "matplotlib", "zarr"}
+    assert "usage: napari-lrcs" in run.stdout
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--version") == 0
+
+    assert re.fullmatch(r"[0-9]+\.[0-9.a-z]+\n", capsys.readouterr().out)
