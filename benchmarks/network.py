@@ -78,7 +78,10 @@ def main() -> None:
     if fastest != "float32":
         measures.append(partial(fast_against_float32, device, fastest))
         measures.append(partial(same_labels, device, fastest))
-    measures.append(partial(prediction_against_unet, device, fastest))
+    measures += [
+        partial(prediction_against_unet, config, device, fastest)
+        for config in (PAPER, PAPER.with_changes(kernel_size=3), QUICK)
+    ]
     measures.append(partial(training_against_unet, device, fastest))
     for measure in measures:
         row = measure()
@@ -118,13 +121,15 @@ def fast_against_float32(device: torch.device, precision: Precision) -> Row:
     )
 
 
-def prediction_against_unet(device: torch.device, precision: Precision) -> Row:
+def prediction_against_unet(
+    config: TrainConfig, device: torch.device, precision: Precision
+) -> Row:
     """Compare voxels per second."""
-    small, *_ = _forward(PAPER, device, precision)
+    small, *_ = _forward(config, device, precision)
     large, *_ = _forward(UNET, device, precision)
     ratio = _ratio(large, small, device)
     return Row(
-        f"{_name(PAPER)} against {_name(UNET)}, voxels a second",
+        f"{_name(config)} against {_name(UNET)}, voxels a second",
         "≥ 4 ×",
         f"{ratio:.2f} ×",
     )

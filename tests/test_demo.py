@@ -87,6 +87,7 @@ def test_a_folder_that_is_there_is_refused_before_anything_is_made(
         next(run_demo(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_config_that_does_not_fit_leaves_no_folder(tmp_path: Path) -> None:
     config = TrainConfig(device="cpu", phase_weights=(1.0, 2.0))
 

@@ -16,12 +16,10 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from napari_lrcs.arrays import Confusion
 from napari_lrcs.demo import DemoEvent
 from napari_lrcs.metrics.composition import MeasuresDict
 from napari_lrcs.metrics.overlap import (
     ScoresDict,
-    accuracy,
     iou_per_phase,
     mean_iou,
 )
@@ -206,13 +204,6 @@ def print_pairs(pairs: dict[str, str], *, title: str) -> None:
     for name, value in pairs.items():
         table.add_row(name, value)
     Console().print(table)
-
-
-def summary(confusion: Confusion) -> str:
-    """Say accuracy and mean IoU in one line."""
-    return f"accuracy {_percent(accuracy(confusion))}, mean IoU " + _percent(
-        mean_iou(confusion)
-    )
 
 
 def _percent(share: float) -> str:

@@ -251,6 +251,26 @@ def test_best_is_the_epoch_with_the_highest_validation_score(
     assert len(load_checkpoint(tmp_path / "last.safetensors").history) == 4
 
 
+def test_of_equal_scores_the_one_with_the_lower_loss_is_the_best(
+    tiny_config: TrainConfig,
+    striped_annotation: Annotate,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    losses = iter([0.5, 0.2, 0.3, 0.2])  # the last is for the end, of the best
+
+    def score(*_: object, **__: object) -> Iterator[SliceScore]:
+        yield SliceScore(loss=next(losses), confusion=np.array([[8, 0], [0, 8]]))
+
+    monkeypatch.setattr(loop, "evaluate_slice", score)
+    config = tiny_config.with_changes(n_epochs=3)
+
+    events = list(train(striped_annotation(), config=config, run=tmp_path))
+
+    bests = [e.is_best for e in of_kind(events, EpochEnded)]
+    assert bests == [True, True, False]
+
+
 def test_patience_ends_a_training_that_gets_no_better(
     tiny_config: TrainConfig,
     striped_annotation: Annotate,
@@ -482,11 +502,13 @@ def test_parts_give_the_gradient_of_the_whole_batch(
     # Without normalisation, which sees the batch, only rounding differs.
     monkeypatch.setattr(torch.nn.BatchNorm2d, "forward", lambda _, x: x)
     config = tiny_config.with_changes(loss="cross_entropy", patches_per_epoch=4)
-    list(train(striped_annotation(), config=config, run=tmp_path / "whole"))
+    at_once = list(train(striped_annotation(), config=config, run=tmp_path / "whole"))
 
     limit_batches(monkeypatch, 2)
-    list(train(striped_annotation(), config=config, run=tmp_path / "parts"))
+    in_parts = list(train(striped_annotation(), config=config, run=tmp_path / "parts"))
 
+    losses = [[e.loss for e in of_kind(ev, EpochEnded)] for ev in (at_once, in_parts)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
     whole, parts = (
         states_of(tmp_path / n)["last.safetensors"] for n in ("whole", "parts")
     )

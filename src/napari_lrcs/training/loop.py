@@ -66,6 +66,7 @@ class _State:
     seed: int = 0
     n_micro_batches: int = 1
     best_score: float = -math.inf
+    best_loss: float = math.inf
     best_epoch: int = 0
     n_pitfalls: int = 0
     n_restarts: int = 0
@@ -384,9 +385,11 @@ class _Training:
         loss, confusion = yield from self._evaluate("validation")
         # Without validation (its part was too small to hold out) the last is the best.
         score = state.step if confusion is None else mean_iou(confusion)
-        is_best = bool(score > state.best_score)
+        # Scribbles are soon predicted without an error: the loss tells on from there.
+        is_best = (score, -loss) > (state.best_score, -state.best_loss)
         if is_best:
-            state.best_score, state.best_epoch = float(score), epoch
+            state.best_score, state.best_loss = float(score), loss
+            state.best_epoch = epoch
         self._tick()
         event = EpochEnded(
             epoch=epoch,
