@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from napari_lrcs.arrays import Confusion
 
 NoticeKind = Literal[
-    "advice", "held_out", "patch_cut", "out_of_memory", "pitfall", "resumed", "restart"
+    "advice", "patch_cut", "out_of_memory", "pitfall", "resumed", "restart"
 ]
 
 

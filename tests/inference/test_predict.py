@@ -716,7 +716,7 @@ def test_lack_of_memory_is_met_by_smaller_parts_and_this_is_said(
 
     texts = [n.text for n in of_kind(events, Notice) if n.kind == "out_of_memory"]
     assert texts
-    assert all("memory ran out on the device; goes on with" in text for text in texts)
+    assert all("memory ran out on cpu; goes on with" in text for text in texts)
     np.testing.assert_array_equal(result.labels, expected)
 
 

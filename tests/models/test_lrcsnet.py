@@ -1,8 +1,10 @@
 import math
 from collections.abc import Callable
 from itertools import product
+from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
@@ -175,3 +177,21 @@ def test_exported_network_needs_no_pooling_indices(
         torch.testing.assert_close(
             exported.module()(other_size), model(other_size), rtol=1e-5, atol=1e-5
         )
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_onnx_runtime_agrees_with_the_network(
+    tmp_path: Path,
+    tiny_config: TrainConfig,
+    settled_model: Callable[..., SegmentationNetwork],
+) -> None:
+    model, file = settled_model(tiny_config), tmp_path / "model.onnx"
+    x = torch.randn(2, 1, 24, 32)
+
+    torch.onnx.export(model, (x,), file, dynamo=True, verbose=False)
+    session = onnxruntime.InferenceSession(file)
+    (answer,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+
+    with torch.no_grad():
+        np.testing.assert_allclose(answer, model(x).numpy(), rtol=1e-4, atol=1e-4)

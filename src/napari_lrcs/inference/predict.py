@@ -239,20 +239,22 @@ class _Engine:
     def __init__(
         self, checkpoint: Checkpoint, config: PredictConfig, shape: tuple[int, int]
     ) -> None:
-        self.device = resolve_device(config.device)
-        self.precision = resolve_precision(config.precision, self.device)
-        self.n_phases = len(checkpoint.phases)
         self.shape = shape
-        self._normalisation = checkpoint.normalisation
-        self._tile_limit = config.tile_size or max(shape)
-        self._memory = config.memory * _MEBI or _free_memory(self.device)
+        self._checkpoint = checkpoint
+        self._config = config
         self._notices: list[Notice] = []
-        self._model = for_prediction(checkpoint.build(), self.device, self.precision)
+        self._load(resolve_device(config.device))
+
+    def _load(self, device: torch.device) -> None:
+        self.device = device
+        self.precision = resolve_precision(self._config.precision, device)
+        self._model = for_prediction(self._checkpoint.build(), device, self.precision)
+        self._memory = self._config.memory * _MEBI or _free_memory(device)
         self._plan()
 
     def _plan(self) -> None:
         fitting = tile_size_for(self._model, self.shape, memory=self._memory)
-        self._tile_size = min(fitting, self._tile_limit)
+        self._tile_size = min(fitting, self._config.tile_size or fitting)
         self.tiles: list[Tile] = plan_tiles(
             self.shape,
             tile_size=self._tile_size,
@@ -269,7 +271,7 @@ class _Engine:
         kinds: dict[str, tuple[tuple[int, ...], Any]] = {
             "labels": (shape, np.uint8),
             "confidence": (shape, np.uint8),
-            "probabilities": ((self.n_phases, *shape), np.float16),
+            "probabilities": ((self._model.n_phases, *shape), np.float16),
         }
         return {name: np.empty(*kinds[name]) for name in wanted}
 
@@ -277,7 +279,7 @@ class _Engine:
         """Predict a slab; yields the share that is done after every tile."""
         n = parts["labels"].shape[0]
         n_channels = len(image) - n + 1
-        slab = torch.from_numpy(self._normalisation(image))
+        slab = torch.from_numpy(self._checkpoint.normalisation(image))
         windows = slab.unfold(0, n_channels, 1).movedim(-1, 1)  # (n, C, H, W)
         start = 0
         while start < n:
@@ -286,9 +288,12 @@ class _Engine:
                 for share in self._predict(parts, windows[start:stop], start):
                     yield (start + share * (stop - start)) / n
                 start = stop
+                continue
             except RuntimeError as error:
-                if not is_out_of_memory(error) or not self._shrink():
+                if not is_out_of_memory(error) or not self._can_shrink:
                     raise
+            # After the exception, whose traceback holds on to the tensors.
+            self._shrink()
 
     def _predict(
         self, parts: dict[str, NDArray[Any]], windows: Tensor, start: int
@@ -308,26 +313,30 @@ class _Engine:
                     part[place] = values
             yield (i + 1) / len(self.tiles)
 
-    def _shrink(self) -> bool:
+    @property
+    def _has_smaller_tiles(self) -> bool:
+        return self._batch_size > 1 or self._tile_size > _SMALLEST_TILE
+
+    @property
+    def _can_shrink(self) -> bool:
+        return self._has_smaller_tiles or self.device.type != "cpu"
+
+    def _shrink(self) -> None:
         """Ask for less memory at once, at last for none of the GPU's."""
-        release_memory(self.device)
-        before = self._batch_size, self._tile_size
-        if self._batch_size > 1 or self._tile_size > _SMALLEST_TILE:
+        short = self.device
+        if self._has_smaller_tiles:
+            before = self._batch_size, self._tile_size
             while (self._batch_size, self._tile_size) == before:
                 self._memory //= 2
                 self._plan()
             what = f"goes on with tiles of {self._tile_size} px"
-        elif self.device.type != "cpu":
-            self._model.to("cpu")
-            self.device, self._memory = torch.device("cpu"), _CPU_MEMORY
-            self._plan()
-            what = "goes on, more slowly, on the CPU"
         else:
-            return False
+            self._load(torch.device("cpu"))
+            what = "goes on, more slowly, on the CPU"
+        release_memory(short)
         self._notices.append(
-            Notice(kind="out_of_memory", text=f"memory ran out on the device; {what}")
+            Notice(kind="out_of_memory", text=f"memory ran out on {short}; {what}")
         )
-        return True
 
     def take_notices(self) -> list[Notice]:
         """Return what the user should know, once."""

@@ -455,7 +455,9 @@ class _Training:
             return
         state.n_pitfalls += 1
         is_last = self._epoch == self.config.n_epochs
-        if state.n_pitfalls != _PITFALL_EPOCHS and not is_last:
+        # Told once: when it lasts, or when there is no epoch left for it to last.
+        lasts = state.n_pitfalls == _PITFALL_EPOCHS
+        if not lasts and not (is_last and state.n_pitfalls < _PITFALL_EPOCHS):
             return
         phase = list(self.annotation.phases)[int(confusion.sum(axis=0).argmax())]
         yield Notice(

@@ -13,6 +13,7 @@ from napari_lrcs.config import Precision, TrainConfig
 from napari_lrcs.data.annotation import AnnotatedSlice
 from napari_lrcs.data.normalisation import Normalisation
 from napari_lrcs.metrics.overlap import accuracy, iou_per_phase, mean_iou
+from napari_lrcs.models.device import is_out_of_memory, release_memory
 from napari_lrcs.models.layers import SegmentationNetwork
 from napari_lrcs.models.tiles import apply_in_tiles, plan_tiles, tile_size_for
 from napari_lrcs.progress import EpochEnded
@@ -23,6 +24,8 @@ _PITFALL_SHARE = 0.999
 """One phase predicted in more than this share of the voxels is the pitfall."""
 
 _EVALUATION_MEMORY = 2**29
+_LEAST_MEMORY = 2**24
+"""Where not even that much is free, smaller tiles do not help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,24 +47,43 @@ def evaluate_slice(
     """Score one slice as it is: yields the share that is done, at last the score."""
     device = next(model.parameters()).device
     image = torch.from_numpy(normalisation(annotated.image))[None].to(device)
-    shape = annotated.labels.shape
-    tiles = plan_tiles(
-        shape,
-        tile_size=tile_size_for(model, shape, memory=_EVALUATION_MEMORY),
-        halo=model.halo,
-        stride=model.stride,
-    )
     model.eval()
-    logits = torch.empty((1, model.n_phases, *shape))
-    pairs = apply_in_tiles(model, image, tiles, precision=precision)
-    for i, (tile, part) in enumerate(pairs):
-        logits[..., tile.rows, tile.columns] = part.cpu()
-        yield (i + 1) / len(tiles)
+    logits = torch.empty((1, model.n_phases, *annotated.labels.shape))
+    memory = _EVALUATION_MEMORY
+    while True:
+        try:
+            yield from _fill_logits(logits, model, image, memory, precision)
+            break
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or memory < _LEAST_MEMORY:
+                raise
+        memory //= 2
+        release_memory(device)
     target = torch.from_numpy(annotated.labels)[None]
     weights = phase_weights_of(config, model.n_phases, torch.device("cpu"))
     loss = float(LOSSES[config.loss](logits, target, weights))
     counts = count_confusion(logits, target).view(model.n_phases, -1)
     yield SliceScore(loss=loss, confusion=counts.numpy())
+
+
+def _fill_logits(
+    logits: Tensor,
+    model: SegmentationNetwork,
+    image: Tensor,
+    memory: int,
+    precision: Precision,
+) -> Iterator[float]:
+    shape = (image.shape[-2], image.shape[-1])
+    tiles = plan_tiles(
+        shape,
+        tile_size=tile_size_for(model, shape, memory=memory),
+        halo=model.halo,
+        stride=model.stride,
+    )
+    pairs = apply_in_tiles(model, image, tiles, precision=precision)
+    for i, (tile, part) in enumerate(pairs):
+        logits[..., tile.rows, tile.columns] = part.cpu()
+        yield (i + 1) / len(tiles)
 
 
 def is_major_class_pitfall(confusion: Confusion) -> bool:
