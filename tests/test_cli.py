@@ -17,8 +17,8 @@ import zarr
 
 from napari_lrcs import cli
 from napari_lrcs.config import PRESETS, PredictConfig, TrainConfig
+from napari_lrcs.data.opening import open_labels
 from napari_lrcs.data.specks import remove_specks
-from napari_lrcs.data.volume import open_labels
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.progress import EpochEnded, TrainEvent
 from napari_lrcs.report import _Display

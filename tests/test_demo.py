@@ -7,8 +7,8 @@ import tifffile
 from matplotlib.image import imread
 
 from napari_lrcs.config import TrainConfig
+from napari_lrcs.data.opening import open_labels, open_volume
 from napari_lrcs.data.phantom import electrode_phantom
-from napari_lrcs.data.volume import open_labels, open_volume
 from napari_lrcs.demo import TEST_SLICES, DemoEnded, run_demo
 from napari_lrcs.errors import ResultExistsError
 from napari_lrcs.inference.assess import evaluate_volume

@@ -106,7 +106,8 @@ def train(arguments: argparse.Namespace) -> None:
 def predict(arguments: argparse.Namespace) -> None:
     """Run `napari_lrcs.inference.predict.predict_volume`."""
     from napari_lrcs.data.mask import open_mask
-    from napari_lrcs.data.volume import open_volume, parse_slices
+    from napari_lrcs.data.opening import open_volume
+    from napari_lrcs.data.volume import parse_slices
     from napari_lrcs.inference.predict import predict_volume
     from napari_lrcs.models.checkpoint import load_checkpoint
     from napari_lrcs.report import follow
@@ -141,7 +142,8 @@ def predict(arguments: argparse.Namespace) -> None:
 def evaluate(arguments: argparse.Namespace) -> None:
     """Run `napari_lrcs.inference.assess.evaluate_volume`."""
     from napari_lrcs.data.mask import open_mask
-    from napari_lrcs.data.volume import open_labels, parse_slices
+    from napari_lrcs.data.opening import open_labels
+    from napari_lrcs.data.volume import parse_slices
     from napari_lrcs.inference.assess import (
         check_comparable,
         evaluate_volume,
@@ -169,7 +171,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
 def measure(arguments: argparse.Namespace) -> None:
     """Run `napari_lrcs.inference.assess.measure_volume`."""
     from napari_lrcs.data.mask import open_mask
-    from napari_lrcs.data.volume import open_labels
+    from napari_lrcs.data.opening import open_labels
     from napari_lrcs.inference.assess import measure_volume, phases_of
     from napari_lrcs.metrics.composition import measure_dict
     from napari_lrcs.report import print_measures

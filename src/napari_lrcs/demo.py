@@ -8,8 +8,9 @@ from typing import TypeAlias
 
 from napari_lrcs.config import PRESETS, TrainConfig
 from napari_lrcs.data.annotation import AnnotatedVolume, read_annotation
+from napari_lrcs.data.opening import open_labels
 from napari_lrcs.data.phantom import Phantom, electrode_phantom
-from napari_lrcs.data.volume import as_labels, as_volume, open_labels
+from napari_lrcs.data.volume import as_labels, as_volume
 from napari_lrcs.data.writing import check_new, replacing, write_labels_tiff
 from napari_lrcs.figures import SliceComparison, draw_segmentation
 from napari_lrcs.inference.assess import evaluate_volume

@@ -13,13 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from napari_lrcs.data.volume import (
-    as_labels,
-    as_volume,
-    open_labels,
-    open_volume,
-    parse_slices,
-)
+from napari_lrcs.data.opening import open_labels, open_volume
+from napari_lrcs.data.volume import as_labels, as_volume, parse_slices
 from napari_lrcs.errors import VolumeError
 
 GREY = np.arange(5 * 7 * 6, dtype=np.uint16).reshape(5, 7, 6) * 100

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_lrcs.arrays import Labels
-from napari_lrcs.data.volume import open_labels, open_volume
+from napari_lrcs.data.opening import open_labels, open_volume
 from napari_lrcs.data.writing import (
     check_new,
     create_ome_zarr,

@@ -21,8 +21,9 @@ from torch import Tensor
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import Axis, PredictConfig, TrainConfig
 from napari_lrcs.data.mask import open_mask
+from napari_lrcs.data.opening import open_volume
 from napari_lrcs.data.specks import remove_specks
-from napari_lrcs.data.volume import Volume, as_volume, open_volume
+from napari_lrcs.data.volume import Volume, as_volume
 from napari_lrcs.data.writing import create_ome_zarr
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.inference import predict
@@ -632,7 +633,7 @@ from pathlib import Path
 import torch
 
 from napari_lrcs.config import PredictConfig
-from napari_lrcs.data.volume import open_volume
+from napari_lrcs.data.opening import open_volume
 from napari_lrcs.inference import predict
 from napari_lrcs.inference.results import DiskResult
 from napari_lrcs.models.checkpoint import load_checkpoint

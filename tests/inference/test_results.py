@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import Axis
+from napari_lrcs.data.opening import open_volume
 from napari_lrcs.data.specks import remove_specks
-from napari_lrcs.data.volume import open_volume
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.inference.results import (
     DiskResult,

@@ -12,8 +12,9 @@ import numpy as np
 from napari_lrcs.arrays import GreyImage, Labels, Mask
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.data.mask import open_mask
+from napari_lrcs.data.opening import open_labels, open_volume
 from napari_lrcs.data.slices import SliceReader
-from napari_lrcs.data.volume import Volume, open_labels, open_volume, parse_slices
+from napari_lrcs.data.volume import Volume, parse_slices
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.phases import UNPAINTED, PhaseTable
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from napari_lrcs.arrays import Mask
-from napari_lrcs.data.volume import ArrayLike3D, Volume, open_volume
+from napari_lrcs.data.opening import open_volume
+from napari_lrcs.data.volume import ArrayLike3D, Volume
 from napari_lrcs.errors import VolumeError
 
 CYLINDER = "cylinder"

@@ -1,26 +1,13 @@
-"""Open volumes and labels lazily: TIFF, folders of TIFF, HDF5, OME-Zarr and NumPy.
+"""Volumes that are read slab by slab, whatever array they lie in."""
 
-Opening reads metadata alone; voxels are read slab by slab, from any thread.
-"""
-
-import json
-import logging
-import math
 import re
 import struct
-import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, Protocol
 from xml.etree.ElementTree import ParseError
 
-import h5py
 import numpy as np
-import tifffile
-import zarr
 from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Labels
@@ -41,38 +28,8 @@ VoxelSize = tuple[float, float, float]
 _MOST_SLICES = 10_000_000
 """Far beyond any detector; a slipped digit must not fill the memory."""
 
-_TIFF = (".tif", ".tiff", ".btf", ".tf8")
-_HDF5 = (".h5", ".hdf5", ".hdf", ".he5", ".nxs")
-_DATA_EXCHANGE = "/exchange/data"  # De Carlo et al. 2014, 10.1107/S160057751401604X
-
-_METRES = {
-    "picometer": 1e-12,
-    "angstrom": 1e-10,
-    "nanometer": 1e-9,
-    "micrometer": 1e-6,
-    "millimeter": 1e-3,
-    "centimeter": 1e-2,
-    "meter": 1.0,
-    "inch": 0.0254,
-}
-_UNITS = {name: name for name in _METRES} | {
-    "pm": "picometer",
-    "å": "angstrom",
-    "nm": "nanometer",
-    "um": "micrometer",
-    "µm": "micrometer",  # the micro sign, U+00B5
-    "\u03bcm": "micrometer",  # the Greek letter
-    "\\u00b5m": "micrometer",  # ImageJ's escape, left as it stands by some readers
-    "micron": "micrometer",
-    "microns": "micrometer",
-    "mm": "millimeter",
-    "cm": "centimeter",
-    "m": "meter",
-    "in": "inch",
-}
-
 # What damaged files make tifffile, h5py, zarr and numpy raise.
-_READ_ERRORS = (
+READ_ERRORS = (
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -86,9 +43,6 @@ _READ_ERRORS = (
     TokenError,  # numpy parses the header of a .npy as Python
     struct.error,
 )
-
-# tifffile logs what it finds in damaged files; we say it in our errors, once.
-logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 class ArrayLike3D(Protocol):
@@ -176,63 +130,9 @@ class Volume:
             part = np.asarray(self.array[tuple(key)])
         except VolumeError:
             raise
-        except _READ_ERRORS as error:
-            raise _damaged(f"slices {start}:{stop} of {self.name}", error) from error
+        except READ_ERRORS as error:
+            raise damaged(f"slices {start}:{stop} of {self.name}", error) from error
         return np.array(np.moveaxis(part, across, 0), dtype=self.dtype, order="C")
-
-
-def open_volume(path: str | Path) -> Volume:
-    """Open a file or folder without reading a voxel.
-
-    Parameters
-    ----------
-    path : str or Path
-        A TIFF, a folder of TIFF slices (in natural order), an HDF5 file (with
-        ``file.h5:/path/to/dataset`` where `/exchange/data` is not meant), an OME-Zarr
-        or Zarr array, or a ``.npy``.
-
-    Returns
-    -------
-    Volume
-        Of any integer or real type; a 2D image is one slice.
-
-    Raises
-    ------
-    VolumeError
-        If there is nothing at `path`, or nothing that can serve as a grey volume.
-    """
-    place, dataset = _split_dataset(path)
-    if not place.exists():
-        raise VolumeError(f"there is no file or folder {place}")
-    if place.is_file() and place.stat().st_size == 0:
-        raise VolumeError(f"{place.name} is empty (0 bytes)")
-    try:
-        return _open(place, dataset)
-    except VolumeError:
-        raise
-    except _READ_ERRORS as error:
-        raise _damaged(place.name, error) from error
-
-
-def open_labels(path: str | Path) -> Volume:
-    """Open labels as `open_volume` does, and check each slab as it is read.
-
-    Parameters
-    ----------
-    path : str or Path
-        As for `open_volume`.
-
-    Returns
-    -------
-    Volume
-        Of uint8; see `as_labels`.
-
-    Raises
-    ------
-    VolumeError
-        As `open_volume` and `as_labels` do.
-    """
-    return as_labels(open_volume(path))
 
 
 def as_volume(
@@ -265,7 +165,7 @@ def as_volume(
     VolumeError
         If the array is empty, complex, structured, in colour, or of other dimensions.
     """
-    return _volume(array, name=name, physical=(voxel_size, unit))
+    return checked_volume(array, name=name, physical=(voxel_size, unit))
 
 
 def as_labels(volume: Volume) -> Volume:
@@ -345,15 +245,7 @@ def _parse_range(part: str, text: str) -> range:
     return range(start, stop)
 
 
-def is_zarr(place: Path) -> bool:
-    """Tell whether a folder is a Zarr array or group, of format 2 or 3."""
-    return any((place / file).is_file() for file in ("zarr.json", ".zarray", ".zgroup"))
-
-
-# What every format goes through
-
-
-def _volume(
+def checked_volume(
     array: ArrayLike3D,
     *,
     name: str,
@@ -361,8 +253,9 @@ def _volume(
     physical: tuple[VoxelSize | None, str | None] = (None, None),
     phases: PhaseTable | None = None,
 ) -> Volume:
+    """Wrap an array whose axes, voxel size and phases its file has told."""
     _check_dtype(np.dtype(array.dtype), name)
-    _check_shape(array.shape, axes, name)
+    check_shape(array.shape, axes, name)
     voxel_size, unit = physical
     return Volume(
         array=array if len(array.shape) == 3 else _Reshaped(array),
@@ -379,7 +272,8 @@ def _check_dtype(dtype: np.dtype[Any], name: str) -> None:
         raise VolumeError(f"{name} holds {kind}; expected integers or real numbers")
 
 
-def _check_shape(shape: tuple[int, ...], axes: str, name: str) -> None:
+def check_shape(shape: tuple[int, ...], axes: str, name: str) -> None:
+    """Raise VolumeError unless the shape is that of a grey image or volume."""
     if 0 in shape:
         raise VolumeError(f"{name} has no voxel: its shape is {shape}")
     if _is_colour(shape, axes):
@@ -388,10 +282,11 @@ def _check_shape(shape: tuple[int, ...], axes: str, name: str) -> None:
     while n_axes > 3 and shape[-n_axes] == 1:
         n_axes -= 1
     if n_axes not in (2, 3):
-        raise _wrong_axes(shape, axes, name)
+        raise wrong_axes(shape, axes, name)
 
 
-def _wrong_axes(shape: tuple[int, ...], axes: str, name: str) -> VolumeError:
+def wrong_axes(shape: tuple[int, ...], axes: str, name: str) -> VolumeError:
+    """Make the error for an array that has other axes than z, y and x."""
     sizes = " × ".join(str(length) for length in shape)
     return VolumeError(
         f"{name} has {f'axes {axes}' if axes else f'{len(shape)} axes'} of {sizes}; "
@@ -407,29 +302,12 @@ def _is_colour(shape: tuple[int, ...], axes: str) -> bool:
     return could_be and (len(shape) == 4 or min(shape[:2]) >= 32)
 
 
-def _damaged(what: str, error: BaseException) -> VolumeError:
+def damaged(what: str, error: BaseException) -> VolumeError:
+    """Make the error for what a library failed to read."""
     reason = " ".join(str(error).split()) or type(error).__name__
     return VolumeError(
         f"{what} cannot be read; is it damaged, or of another kind? ({reason})"
     )
-
-
-def _physical(
-    sizes: Sequence[float], units: Sequence[str | None]
-) -> tuple[VoxelSize | None, str | None]:
-    """Bring the voxel's sides along z, y and x to the unit of x, where it has one."""
-    if not all(math.isfinite(size) and size > 0 for size in sizes):
-        return None, None
-    known = [_UNITS.get((unit or "").strip().lower()) for unit in units]
-    unit = known[-1]
-    if unit is None:
-        z, y, x = sizes
-        return (None if z == y == x == 1 else (z, y, x)), None
-    z, y, x = (
-        size * (_METRES[own or unit] / _METRES[unit])
-        for size, own in zip(sizes, known, strict=True)
-    )
-    return (z, y, x), unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -474,309 +352,3 @@ class _CheckedLabels:
                 "labels are whole numbers from 0 to 255"
             )
         return part.astype(np.uint8)
-
-
-@dataclass(frozen=True)
-class _Slices:
-    """Slices that are read one by one, when they are asked for."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    read: Callable[[int], NDArray[Any]]
-
-    def __getitem__(self, key: tuple[slice, slice, slice]) -> NDArray[Any]:
-        picked = [range(n)[s] for n, s in zip(self.shape, key, strict=True)]
-        part = np.empty([len(indices) for indices in picked], self.dtype)
-        for i, z in enumerate(picked[0]):
-            part[i] = self.read(z)[key[1:]]
-        return part
-
-
-def _split_dataset(path: str | Path) -> tuple[Path, str | None]:
-    suffixes = "|".join(re.escape(suffix) for suffix in _HDF5)
-    match = re.fullmatch(rf"(.+(?:{suffixes})):(.+)", str(path), re.IGNORECASE)
-    if match is None:
-        return Path(path), None
-    return Path(match[1]), "/" + match[2].replace("\\", "/").lstrip("/")
-
-
-def _open(place: Path, dataset: str | None) -> Volume:
-    if place.is_dir():
-        return _open_zarr(place) if is_zarr(place) else _open_folder(place)
-    suffix = place.suffix.lower()
-    if suffix in _TIFF:
-        return _open_tiff(place)
-    if suffix in _HDF5:
-        return _open_hdf5(place, dataset)
-    if suffix == ".npy":
-        array = np.load(place, mmap_mode="r", allow_pickle=False)
-        return as_volume(array, name=place.name)
-    raise VolumeError(
-        f"{place.name} is of no known type; expected {', '.join((*_TIFF, *_HDF5))}, "
-        ".npy, a Zarr, or a folder of TIFF slices"
-    )
-
-
-# TIFF
-
-
-def _open_tiff(place: Path) -> Volume:
-    with ExitStack() as stack:
-        tif = stack.enter_context(tifffile.TiffFile(place))
-        series = _only_series(tif, place.name)
-        array = _tiff_array(tif, series, place)
-        if isinstance(array, _Slices):
-            tif.filehandle.set_lock(True)
-            weakref.finalize(array, stack.pop_all().close)
-        return _volume(
-            array,
-            name=place.name,
-            axes=series.get_axes(squeeze=True),
-            physical=_tiff_physical(tif),
-            phases=_tiff_phases(tif),
-        )
-
-
-def _tiff_array(
-    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, place: Path
-) -> ArrayLike3D:
-    """Map the file into memory if it is plain, else read page by page."""
-    shape = series.get_shape(squeeze=True)
-    _check_shape(shape, series.get_axes(squeeze=True), place.name)
-    shape = (1, *shape)[-3:]
-    _check_complete(tif, series, place.name)
-    if series.dataoffset is not None:
-        dtype = series.dtype.newbyteorder(tif.byteorder)
-        return np.memmap(place, dtype, "r", offset=series.dataoffset, shape=shape)
-    pages = [page for page in series if page is not None]
-    if len(pages) != shape[0] or series.keyframe.shape != shape[1:]:
-        raise VolumeError(
-            f"{place.name} stores {series.keyframe.shape} a page; "
-            "expected a page a slice: save it as a plain TIFF stack"
-        )
-    return _Slices(shape, series.dtype, lambda z: pages[z].asarray())
-
-
-def _only_series(tif: tifffile.TiffFile, name: str) -> tifffile.TiffPageSeries:
-    found = [series.get_shape(squeeze=True) for series in tif.series]
-    if len(found) != 1:
-        raise VolumeError(
-            f"{name} holds {len(found)} images, of shapes {found}; "
-            "expected one: save the one that is meant by itself"
-        )
-    if tif.series[0].is_multifile:
-        raise VolumeError(
-            f"{name} is part of an image over several files; open their folder"
-        )
-    return tif.series[0]
-
-
-def _check_complete(
-    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, name: str
-) -> None:
-    # tifffile stops silently where the chain of pages breaks; a whole one ends in 0.
-    tif.filehandle.seek(tif.pages.next_page_offset or 0)
-    n_bytes = tif.tiff.offsetsize
-    ends_properly = tif.filehandle.read(n_bytes) == bytes(n_bytes)
-    n_promised = (tif.imagej_metadata or {}).get("images", 1)
-    n_found = math.prod(series.get_shape(squeeze=True)[:-2])
-    if not ends_properly or n_promised > n_found or not _has_data(tif, series):
-        raise VolumeError(
-            f"{name} is truncated: it promises more data than its "
-            f"{tif.filehandle.size} bytes; copy or save it again"
-        )
-
-
-def _has_data(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> bool:
-    size = tif.filehandle.size
-    if series.dataoffset is not None:
-        return bool(series.dataoffset + series.nbytes <= size)
-    return all(
-        page is not None
-        and len(page.dataoffsets) > 0
-        and all(
-            count > 0 and offset + count <= size
-            for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)
-        )
-        for page in series
-    )
-
-
-def _tiff_phases(tif: tifffile.TiffFile) -> PhaseTable | None:
-    text = tif.pages.first.tags.valueof(PHASES_TAG)
-    try:
-        return _phases(json.loads(text))
-    except (TypeError, ValueError):  # somebody else's tag of the same number
-        return None
-
-
-def _tiff_physical(tif: tifffile.TiffFile) -> tuple[VoxelSize | None, str | None]:
-    if tif.ome_metadata:
-        return _ome_physical(tif.ome_metadata)
-    if tif.imagej_metadata:
-        return _imagej_physical(tif)
-    return None, None
-
-
-def _ome_physical(xml: str) -> tuple[VoxelSize | None, str | None]:
-    image = tifffile.xml2dict(xml)["OME"]["Image"]
-    pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
-    if "PhysicalSizeX" not in pixels:
-        return None, None
-    # Voxels of which x alone is known are taken to be cubes.
-    axes = [axis if f"PhysicalSize{axis}" in pixels else "X" for axis in "ZYX"]
-    return _physical(
-        [pixels[f"PhysicalSize{axis}"] for axis in axes],
-        # The schema's default unit is the micrometre.
-        [pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in axes],
-    )
-
-
-def _imagej_physical(
-    tif: tifffile.TiffFile,
-) -> tuple[VoxelSize | None, str | None]:
-    metadata = tif.imagej_metadata or {}
-    tags = tif.pages.first.tags
-    y, x = (
-        denominator / numerator
-        for numerator, denominator in (
-            tags.valueof(code, (1, 1)) for code in ("YResolution", "XResolution")
-        )
-    )
-    # ImageJ leaves out a spacing of 1.
-    z = metadata.get("spacing", 1.0)
-    unit = metadata.get("unit")
-    units = [metadata.get("zunit", unit), metadata.get("yunit", unit), unit]
-    return _physical([z, y, x], units)
-
-
-def _open_folder(place: Path) -> Volume:
-    files = sorted(
-        (
-            file
-            for file in place.iterdir()
-            if file.suffix.lower() in _TIFF and not file.name.startswith(".")
-        ),
-        key=_natural,
-    )
-    if not files:
-        raise VolumeError(f"the folder {place.name} holds no TIFF slice and no Zarr")
-    first = _open_slice(files[0])
-    for file in files[1:]:
-        other = _open_slice(file)
-        if (other.shape, other.dtype) != (first.shape, first.dtype):
-            raise VolumeError(
-                f"{file.name} is {other.shape[1:]} {other.dtype}, "
-                f"{files[0].name} is {first.shape[1:]} {first.dtype}; "
-                f"expected slices that are alike in the folder {place.name}"
-            )
-    array = _Slices(
-        (len(files), *first.shape[1:]),
-        first.dtype,
-        lambda z: _open_slice(files[z]).slab(0, 1)[0],
-    )
-    physical = (first.voxel_size, first.unit)
-    return _volume(array, name=place.name, physical=physical)
-
-
-def _open_slice(file: Path) -> Volume:
-    volume = open_volume(file)
-    if volume.shape[0] != 1:
-        raise VolumeError(
-            f"{file.name} holds {volume.shape[0]} slices; expected one, as in a folder "
-            "of slices: open the file itself"
-        )
-    return volume
-
-
-def _natural(file: Path) -> list[int | str]:
-    """Sort slice10 after slice9."""
-    parts = re.split(r"([0-9]+)", file.name.casefold())
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)]
-
-
-# HDF5 and Zarr
-
-
-def _open_hdf5(place: Path, dataset: str | None) -> Volume:
-    # The file stays open for as long as its dataset is in use.
-    file = h5py.File(place, "r")
-    wanted = dataset or _DATA_EXCHANGE
-    node = file.get(wanted)
-    if isinstance(node, h5py.Dataset):
-        return as_volume(node, name=place.name)
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def collect(path: str, node: object) -> None:
-        if isinstance(node, h5py.Dataset):
-            shapes[f"/{path}"] = node.shape or ()
-
-    file.visititems(collect)
-    volumes = [path for path, shape in shapes.items() if len(shape) == 3]
-    if dataset is None and len(volumes) == 1:
-        return as_volume(file[volumes[0]], name=place.name)
-    listing = ", ".join(f"{path} {shape}" for path, shape in shapes.items())
-    raise VolumeError(
-        f"{place.name} has no dataset {wanted} but {listing or 'none at all'}; "
-        f"name the one that is meant, as in {place.name}:/path/to/dataset"
-    )
-
-
-def _open_zarr(place: Path) -> Volume:
-    node = zarr.open(place, mode="r")
-    if isinstance(node, zarr.Array):
-        return as_volume(node, name=place.name)
-    attributes: dict[str, Any] = node.attrs.asdict()
-    # Version 0.5 moved everything under "ome".
-    images = attributes.get("ome", attributes).get("multiscales")
-    if not images:
-        listing = ", ".join(sorted(node.keys())) or "nothing"
-        raise VolumeError(
-            f"{place.name} is a Zarr group without an image; open an array in it, "
-            f"as in {place.name}/0 (it holds {listing})"
-        )
-    # The levels are ordered from the highest resolution down.
-    level = images[0]["datasets"][0]
-    array = node[level["path"]]
-    if not isinstance(array, zarr.Array):
-        raise VolumeError(
-            f"{place.name}/{level['path']} is a Zarr group; expected an array"
-        )
-    axes = images[0]["axes"]
-    names = "".join(axis["name"][:1] for axis in axes)
-    is_stack_of_channels = names == "cyx" and array.shape[0] > 1
-    if is_stack_of_channels or len(axes) != array.ndim:
-        raise _wrong_axes(array.shape, names, place.name)
-    return _volume(
-        array,
-        name=place.name,
-        axes=names,
-        physical=_ngff_physical(axes, (level, images[0])),
-        phases=_phases(attributes) if PHASES_KEY in attributes else None,
-    )
-
-
-def _ngff_physical(
-    axes: Sequence[Mapping[str, str]], scaled: Iterable[Mapping[str, Any]]
-) -> tuple[VoxelSize | None, str | None]:
-    """Multiply the scales of a level and of its image."""
-    scales = [
-        transformation["scale"]
-        for holder in scaled
-        for transformation in holder.get("coordinateTransformations", ())
-        if transformation["type"] == "scale"
-    ]
-    sizes = [math.prod(column) for column in zip(*scales, strict=True)]
-    spatial = [i for i, axis in enumerate(axes) if axis["name"] in "zyx"]
-    if not sizes or not spatial:
-        return None, None
-    if len(spatial) == 2:  # a single slice is as thick as its pixels are high
-        spatial.insert(0, spatial[0])
-    return _physical(
-        [sizes[i] for i in spatial], [axes[i].get("unit") for i in spatial]
-    )
-
-
-def _phases(holder: Mapping[str, Any]) -> PhaseTable | None:
-    rows = holder[PHASES_KEY].get("phases")
-    return None if rows is None else PhaseTable.from_dicts(rows)

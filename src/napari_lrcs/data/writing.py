@@ -13,7 +13,8 @@ import tifffile
 import zarr
 from numpy.typing import DTypeLike, NDArray
 
-from napari_lrcs.data.volume import PHASES_KEY, PHASES_TAG, VoxelSize, is_zarr
+from napari_lrcs.data.opening import is_zarr
+from napari_lrcs.data.volume import PHASES_KEY, PHASES_TAG, VoxelSize
 from napari_lrcs.errors import ResultExistsError, VolumeError
 from napari_lrcs.phases import PhaseTable
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import Axis
+from napari_lrcs.data.opening import is_zarr, open_volume
 from napari_lrcs.data.slices import AXES
 from napari_lrcs.data.specks import remove_specks_slabwise
-from napari_lrcs.data.volume import Volume, is_zarr, open_volume
+from napari_lrcs.data.volume import Volume
 from napari_lrcs.data.writing import create_ome_zarr, replacing, write_labels_tiff
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.phases import PhaseTable
