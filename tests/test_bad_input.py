@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from napari_lrcs import cli
+from napari_lrcs.arguments import BAD_INPUT
 from napari_lrcs.data.volume import Volume
 from napari_lrcs.models import checkpoint
 from napari_lrcs.models.checkpoint import load_checkpoint, save_checkpoint
@@ -439,7 +440,7 @@ def test_mistake_is_one_line_and_touches_nothing(
     assert error.startswith("error: ")
     assert mistake.says in error
     assert not [line for line in progress if not line.startswith("predicting ")]
-    assert (code, printed.out) == (cli.BAD_INPUT, "")
+    assert (code, printed.out) == (BAD_INPUT, "")
     assert contents(place) == before
 
 
@@ -472,7 +473,7 @@ def test_mistake_is_found_before_a_voxel_is_read(
 
     monkeypatch.setattr(Volume, "slab", read)
 
-    assert call(command) == cli.BAD_INPUT
+    assert call(command) == BAD_INPUT
 
 
 def test_cuda_is_refused_where_there_is_none(
@@ -485,7 +486,7 @@ def test_cuda_is_refused_where_there_is_none(
     code = call(predict(flags="--device cuda"))
 
     error = capsys.readouterr().err
-    assert code == cli.BAD_INPUT
+    assert code == BAD_INPUT
     assert error.startswith("error: device cuda is not there (torch")
     assert contents(place) == before
 
@@ -557,7 +558,7 @@ def test_prediction_on_a_full_disk_is_continued_when_there_is_room(
         code = call(command)
 
     error = only_error(capsys.readouterr().err)
-    assert code == cli.BAD_INPUT
+    assert code == BAD_INPUT
     assert os.strerror(errno.ENOSPC) in error
     assert f"kept in {out}.partial: the same command goes on" in error
     partial = f"{out}.partial"
@@ -580,7 +581,7 @@ def test_prediction_without_room_for_a_slab_leaves_nothing(
 
     code = call(predict(out="new.zarr"))
 
-    assert code == cli.BAD_INPUT
+    assert code == BAD_INPUT
     assert only_error(capsys.readouterr().err).endswith(os.strerror(errno.ENOSPC))
     assert contents(copy) == before
 
@@ -604,7 +605,7 @@ def test_training_on_a_full_disk_is_resumed_when_there_is_room(
 
     printed = capsys.readouterr()
     error = only_error(printed.err)
-    assert (code, printed.out) == (cli.BAD_INPUT, "")
+    assert (code, printed.out) == (BAD_INPUT, "")
     assert os.strerror(errno.ENOSPC) in error
     assert "the run in new is kept: go on with --resume" in error
     after = contents(copy)
@@ -656,7 +657,7 @@ def test_a_disk_that_is_really_full_is_one_line(
         text=True,
     )
 
-    assert (run.returncode, run.stdout) == (cli.BAD_INPUT, "")
+    assert (run.returncode, run.stdout) == (BAD_INPUT, "")
     assert os.strerror(errno.ENOSPC) in only_error(run.stderr)
     assert not (disk / "new.tif").exists()
     assert not (disk / "new.zarr").exists()
@@ -680,7 +681,7 @@ def test_a_read_only_place_is_one_line(
     code = call(command.replace("{}", str(disk)))
 
     printed = capsys.readouterr()
-    assert (code, printed.out) == (cli.BAD_INPUT, "")
+    assert (code, printed.out) == (BAD_INPUT, "")
     assert "read-only for you" in printed.err
     assert printed.err == only_error(printed.err) + "\n"
     assert contents(place) == before

@@ -7,13 +7,13 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from glob import glob
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
-from napari_lrcs import __version__
+from napari_lrcs.arguments import BAD_INPUT, build_parser, print_error
 from napari_lrcs.config import PRESETS, PredictConfig, TrainConfig
 from napari_lrcs.errors import LrcsError, ResultExistsError
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from napari_lrcs.progress import TrainingEnded
 
 INTERRUPTED = 130
-BAD_INPUT = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,15 +41,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0, 2 for bad input (one line on standard error says what is wrong), 130 if
         interrupted.
     """
-    parsed = _parser().parse_args(arguments)
-    run: Callable[[argparse.Namespace], None] = parsed.run
+    parser = build_parser(
+        demo=demo,
+        train=train,
+        predict=predict,
+        evaluate=evaluate,
+        measure=measure,
+        info=info,
+    )
+    parsed = parser.parse_args(arguments)
     try:
-        run(parsed)
+        parsed.run(parsed)
     except KeyboardInterrupt:
         print("interrupted; what is finished is kept", file=sys.stderr)
         return INTERRUPTED
     except (LrcsError, OSError, ValueError, MemoryError) as error:
-        _print_error(_describe(error))
+        print_error(_describe(error))
         return BAD_INPUT
     return 0
 
@@ -375,177 +381,9 @@ def _finite(values: Any) -> Any:
     return None if isinstance(values, float) and math.isnan(values) else values
 
 
-def _print_error(message: str) -> None:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-
-
 def _describe(error: Exception) -> str:
     text = str(error) or type(error).__name__
     if isinstance(error, OSError) and not isinstance(error, LrcsError):
         place = f"{error.filename}: " if error.filename else ""
         text = f"{place}{error.strerror or error}"
     return "; ".join([text, *getattr(error, "__notes__", [])])
-
-
-# ---- the parser ----
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        _print_error(f"{message}; see {self.prog} --help")
-        raise SystemExit(BAD_INPUT)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="napari-lrcs",
-        description="Segment multiphase tomography volumes from a few painted slices.",
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
-
-    def add(run: Callable[[argparse.Namespace], None], text: str) -> _Parser:
-        command: _Parser = commands.add_parser(
-            run.__name__, help=text, description=text[0].upper() + text[1:] + "."
-        )
-        command.set_defaults(run=run)
-        return command
-
-    _add_demo(add(demo, "the whole way on the built-in sample"))
-    _add_train(add(train, "train a network on painted slices"))
-    _add_predict(add(predict, "segment a volume with a trained network"))
-    _add_evaluate(add(evaluate, "score a segmentation against its truth"))
-    _add_measure(add(measure, "measure volumes, surfaces and interfaces of phases"))
-    _add_json(add(info, "versions, devices, and why CUDA is or is not used"))
-    return parser
-
-
-def _add_demo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("lrcs-demo"),
-        help="folder for what the demo leaves (default: %(default)s)",
-    )
-    add_config_flags(parser, TrainConfig)
-
-
-def _add_train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", type=Path, help="volume, or a TOML file of several")
-    parser.add_argument("labels", type=Path, nargs="?", help="painted labels")
-    for role in ("train", "validation", "test"):
-        parser.add_argument(
-            f"--{role}-z",
-            metavar="SLICES",
-            help=f"painted slices for {role}: 10, or 10,30, or 50:60 (60 excluded)",
-        )
-    parser.add_argument("--out", type=Path, required=True, help="folder for the run")
-    parser.add_argument(
-        "--preset",
-        choices=PRESETS,
-        default="quick",
-        help="what the settings start from (default: %(default)s)",
-    )
-    parser.add_argument("--phases", nargs="+", metavar="NAME", help="names, by label")
-    _add_mask(parser)
-    parser.add_argument(
-        "--initial-weights",
-        type=Path,
-        metavar="MODEL",
-        help="checkpoint or run folder to start from (transfer learning)",
-    )
-    parser.add_argument("--resume", action="store_true", help="go on with a run")
-    _add_overwrite(parser)
-    _add_json(parser)
-    add_config_flags(parser, TrainConfig)
-
-
-def _add_predict(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", help="volume, or a quoted glob of a time series")
-    parser.add_argument("model", type=Path, help="checkpoint or run folder")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="SEG.tif, SEG.zarr, or a folder"
-    )
-    parser.add_argument(
-        "--z", metavar="SLICES", help="slices to predict; others stay 0"
-    )
-    _add_mask(parser)
-    parser.add_argument(
-        "--confidence", type=Path, help="file for the certainty of each voxel, 0 to 255"
-    )
-    parser.add_argument(
-        "--probabilities", type=Path, help="OME-Zarr for the probability of each phase"
-    )
-    _add_overwrite(parser)
-    add_config_flags(parser, PredictConfig)
-
-
-def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("predicted", help="labels to score")
-    parser.add_argument("target", help="labels to score against; 0 does not count")
-    parser.add_argument("--z", metavar="SLICES", help="slices that count")
-    _add_mask(parser)
-    _add_json(parser)
-
-
-def _add_measure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("labels", help="labels to measure")
-    _add_mask(parser)
-    parser.add_argument(
-        "--neighbourhood",
-        type=int,
-        choices=(4, 6, 8, 18, 26),
-        default=26,
-        help="neighbours of a voxel; 4 and 8 within slices (default: %(default)s)",
-    )
-    _add_json(parser)
-
-
-def _add_mask(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--mask",
-        metavar="FILE",
-        help="field of view: a volume (nonzero inside) or the word cylinder",
-    )
-
-
-def _add_overwrite(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace what is there"
-    )
-
-
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-
-
-def add_config_flags(parser: argparse.ArgumentParser, config: type[Any]) -> None:
-    """Add a flag for every field of a config; one that is not given leaves no trace."""
-    groups: dict[str, argparse._ArgumentGroup] = {}
-    source = "quick" if config is TrainConfig else "default"
-    for f in fields(config):
-        name = f.metadata["group"]
-        if name not in groups:
-            groups[name] = parser.add_argument_group(name)
-        unit = f", in {f.metadata['unit']}" if f.metadata["unit"] else ""
-        groups[name].add_argument(
-            "--" + f.name.replace("_", "-"),
-            dest=f.name,
-            default=argparse.SUPPRESS,
-            help=f"{f.metadata['tooltip']}{unit} ({source}: {f.default})".replace(
-                "%", "%%"
-            ),
-            **_flag_type(f.type),
-        )
-
-
-def _flag_type(annotation: Any) -> dict[str, Any]:
-    if annotation is bool:
-        return {"action": argparse.BooleanOptionalAction}
-    if get_origin(annotation) is Literal:
-        return {"choices": get_args(annotation)}
-    if get_origin(annotation) is tuple:
-        return {"nargs": "+", "type": get_args(annotation)[0]}
-    return {"type": annotation}

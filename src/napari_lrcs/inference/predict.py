@@ -290,8 +290,13 @@ class _Engine:
                 start = stop
                 continue
             except RuntimeError as error:
-                if not is_out_of_memory(error) or not self._can_shrink:
+                if not is_out_of_memory(error):
                     raise
+                if not self._can_shrink:
+                    raise MemoryError(
+                        f"{self.device} has not enough memory for the smallest tile; "
+                        "free some, or use another device"
+                    ) from error
             # After the exception, whose traceback holds on to the tensors.
             self._shrink()
 

@@ -319,9 +319,13 @@ class _Training:
             try:
                 return self._step()
             except RuntimeError as error:
-                smallest = self.state.n_micro_batches >= self.config.batch_size
-                if not is_out_of_memory(error) or smallest:
+                if not is_out_of_memory(error):
                     raise
+                if self.state.n_micro_batches >= self.config.batch_size:
+                    raise MemoryError(
+                        f"{self.device} has not enough memory for a single patch; use "
+                        "smaller patches, fewer filters or another device"
+                    ) from error
             self.optimiser.zero_grad()
             release_memory(self.device)
             self.state.n_micro_batches *= 2
