@@ -94,7 +94,7 @@ def striped_annotation() -> Callable[..., Annotation]:
             )
             image = (labels + 0.1 * noise).astype(np.float32)
             slices.append(
-                AnnotatedSlice(image=image, labels=labels, role=role, index=index)
+                AnnotatedSlice(read=image.copy, labels=labels, role=role, index=index)
             )
         return Annotation(slices=tuple(slices), phases=PhaseTable.numbered(n_phases))
 

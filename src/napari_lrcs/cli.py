@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_lrcs.arguments import BAD_INPUT, build_parser, print_error
 from napari_lrcs.config import PRESETS, PredictConfig, TrainConfig
-from napari_lrcs.errors import LrcsError, ResultExistsError
+from napari_lrcs.errors import LrcsError
 
 if TYPE_CHECKING:
     from napari_lrcs.arrays import Confusion
@@ -224,12 +224,8 @@ def _config_of_run(arguments: argparse.Namespace) -> TrainConfig:
                 "--initial-weights; leave one of them out"
             )
         return _train_config(arguments, run.read_config())
-    if arguments.overwrite and not (run.is_run or run.is_vacant):
-        raise ResultExistsError(
-            f"{arguments.out} is not a run folder, so it is not overwritten; choose "
-            "another place"
-        )
-    check_new(arguments.out, overwrite=arguments.overwrite or run.is_vacant)
+    run.check_place(overwrite=arguments.overwrite)
+    check_new(arguments.out, overwrite=True)
     start = PRESETS[arguments.preset]
     if arguments.initial_weights is not None:
         # The network is the other one's; the rest is the preset's.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from napari_lrcs.config import PRESETS, TrainConfig
+from napari_lrcs.config import PRESETS, PredictConfig, TrainConfig
 from napari_lrcs.data.annotation import AnnotatedVolume, read_annotation
 from napari_lrcs.data.opening import open_labels
 from napari_lrcs.data.phantom import Phantom, electrode_phantom
@@ -81,7 +81,8 @@ def run_demo(out: Path, *, config: TrainConfig | None = None) -> Iterator[DemoEv
     _write_sample(out, phantom)
     checkpoint = load_checkpoint(out / "run")
     result = DiskResult(labels=out / "segmentation.tif")
-    yield from predict_volume(volume, checkpoint, result=result)
+    where = PredictConfig(device=config.device, precision=config.precision)
+    yield from predict_volume(volume, checkpoint, result=result, config=where)
     predicted = open_labels(result.labels)
     confusion = evaluate_volume(
         predicted, labels, phases=ELECTRODE, slices=range(*TEST_SLICES)

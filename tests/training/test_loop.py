@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -185,7 +186,7 @@ def test_few_painted_pixels_are_enough_to_learn_from(
     scribbled, validation = full.slices
     is_painted = np.random.default_rng(0).random(scribbled.labels.shape) < 0.05
     scribbles = AnnotatedSlice(
-        image=scribbled.image,
+        read=scribbled.read,
         labels=np.where(is_painted, scribbled.labels, 0).astype(np.uint8),
         role="train",
         index=0,
@@ -249,6 +250,38 @@ def test_best_is_the_epoch_with_the_highest_validation_score(
     ]
     assert len(load_checkpoint(tmp_path).history) == 2
     assert len(load_checkpoint(tmp_path / "last.safetensors").history) == 4
+
+
+def test_pitfall_after_better_epochs_costs_no_model(
+    tiny_config: TrainConfig,
+    striped_annotation: Annotate,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    good, fallen = np.array([[8, 2], [2, 8]]), np.array([[10, 0], [10, 0]])
+    confusions = iter([good, fallen, fallen, fallen, good])
+
+    def score(*_: object, **__: object) -> Iterator[SliceScore]:
+        yield SliceScore(loss=0.0, confusion=next(confusions))
+
+    monkeypatch.setattr(loop, "evaluate_slice", score)
+    config = tiny_config.with_changes(n_epochs=4, pitfall_restarts=1)
+
+    events = list(train(striped_annotation(), config=config, run=tmp_path))
+
+    assert [kind for kind, _ in notices(events)] == ["pitfall"]
+    assert len(load_checkpoint(tmp_path).history) == 1
+
+
+def test_state_of_something_else_is_not_resumed(
+    tiny_config: TrainConfig, striped_annotation: Annotate, tmp_path: Path
+) -> None:
+    annotation = striped_annotation()
+    list(train(annotation, config=tiny_config, run=tmp_path))
+    torch.save({"labels_hash": annotation.labels_hash}, tmp_path / "resume.pt")
+
+    with pytest.raises(CheckpointError, match=r"resume\.pt in .* is not of this run"):
+        next(train(annotation, config=tiny_config, run=tmp_path, resume=True))
 
 
 def test_of_equal_scores_the_one_with_the_lower_loss_is_the_best(
@@ -850,8 +883,8 @@ def test_constant_image_is_refused_and_an_earlier_run_stays(
 ) -> None:
     list(train(striped_annotation(), config=tiny_config, run=tmp_path))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    constant = striped_annotation(("train",)).slices[0]
-    constant.image[:] = 7
+    (varied,) = striped_annotation(("train",)).slices
+    constant = replace(varied, read=np.full_like(varied.image, 7).copy)
     annotation = Annotation(slices=(constant,), phases=PhaseTable.numbered(2))
 
     with pytest.raises(ValueError, match=r"the image is constant \(7\)"):

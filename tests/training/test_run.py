@@ -13,7 +13,7 @@ import torch
 
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.data.annotation import Annotation
-from napari_lrcs.errors import CheckpointError
+from napari_lrcs.errors import CheckpointError, ResultExistsError
 from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint
 from napari_lrcs.training.run import RunFolder, cpu_copy, transfer_epochs
 
@@ -38,8 +38,8 @@ def begun(
     tiny_config: TrainConfig,
     striped_annotation: Callable[..., Annotation],
 ) -> RunFolder:
-    run.begin(striped_annotation())
-    run.write_config(tiny_config)
+    run.begin()
+    run.write_task(striped_annotation(), tiny_config)
     return run
 
 
@@ -63,11 +63,14 @@ def test_config_survives_the_way_to_disk_and_back(
 
 
 def test_labels_are_kept_with_their_places_and_roles(
-    run: RunFolder, striped_annotation: Callable[..., Annotation]
+    run: RunFolder,
+    tiny_config: TrainConfig,
+    striped_annotation: Callable[..., Annotation],
 ) -> None:
     annotation = striped_annotation(("train", "validation", "test"))
 
-    run.begin(annotation)
+    run.begin()
+    run.write_task(annotation, tiny_config)
 
     with tifffile.TiffFile(run.path / "labels.tif") as tiff:
         pages = [(json.loads(p.aspage().description), p.asarray()) for p in tiff.pages]
@@ -171,15 +174,41 @@ def test_run_is_removed_and_nothing_else(
 
 
 def test_new_run_takes_the_place_of_the_earlier_one(
-    begun: RunFolder,
-    make_checkpoint: Callable[..., Checkpoint],
-    striped_annotation: Callable[..., Annotation],
+    begun: RunFolder, make_checkpoint: Callable[..., Checkpoint]
 ) -> None:
     begun.write_epoch(make_checkpoint(), epoch=1, is_best=True)
 
-    begun.begin(striped_annotation())
+    begun.begin()
 
-    assert names(begun.path) == {"labels.tif"}
+    assert names(begun.path) == set()
+
+
+def test_start_that_was_killed_leaves_room_for_a_run(run: RunFolder) -> None:
+    run.begin()
+    run.write_resume({})
+
+    run.check_place(overwrite=False)
+
+    assert run.is_vacant
+
+
+@pytest.mark.parametrize("name", ["labels.tif", "notes.txt"])
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_folder_of_something_else_is_refused(
+    run: RunFolder, name: str, overwrite: bool
+) -> None:
+    run.path.mkdir()
+    (run.path / name).touch()
+
+    with pytest.raises(ResultExistsError, match="is not a run folder"):
+        run.check_place(overwrite=overwrite)
+
+
+def test_run_is_replaced_only_when_that_is_asked_for(begun: RunFolder) -> None:
+    begun.check_place(overwrite=True)
+
+    with pytest.raises(ResultExistsError, match="holds a run already"):
+        begun.check_place(overwrite=False)
 
 
 def test_copy_of_a_state_does_not_follow_further_steps() -> None:

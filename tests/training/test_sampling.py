@@ -36,7 +36,7 @@ def slice_of(
 ) -> AnnotatedSlice:
     if labels is None:
         labels = np.ones(image.shape[1:], np.uint8)
-    return AnnotatedSlice(image=image, labels=labels, role="train", index=0)
+    return AnnotatedSlice(read=image.copy, labels=labels, role="train", index=0)
 
 
 def sampler(slices: Sequence[AnnotatedSlice], config: TrainConfig) -> PatchSampler:

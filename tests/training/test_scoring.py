@@ -32,7 +32,7 @@ AS_IT_IS = Normalisation(low=-1e6, high=1e6, mean=0.0, sd=1.0)
 def noisy_slice(shape: tuple[int, int]) -> AnnotatedSlice:
     rng = np.random.default_rng(0)
     return AnnotatedSlice(
-        image=rng.standard_normal((1, *shape)).astype(np.float32),
+        read=rng.standard_normal((1, *shape)).astype(np.float32).copy,
         labels=rng.integers(0, 4, shape).astype(np.uint8),
         role="validation",
         index=3,

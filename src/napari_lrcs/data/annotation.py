@@ -1,8 +1,9 @@
 """Annotated slices: images with their painting and their roles."""
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
@@ -46,8 +47,9 @@ class AnnotatedSlice:
 
     Parameters
     ----------
-    image : ndarray of float32, shape (2 context_slices + 1, rows, columns)
-        Filtered grey levels of the slice (in the middle) and its neighbours.
+    read : callable
+        Returns `image`: filtered grey levels of the slice (in the middle) and its
+        neighbours, float32, shape (2 context_slices + 1, rows, columns).
     labels : ndarray of uint8, shape (rows, columns)
         0 where unpainted or outside the field of view.
     role : {"train", "validation", "test"}
@@ -59,12 +61,17 @@ class AnnotatedSlice:
         Field of view; None for the whole slice.
     """
 
-    image: GreyImage
+    read: Callable[[], GreyImage]
     labels: Labels
     role: Role
     index: int
     volume: str = "volume"
     inside: Mask | None = None
+
+    @property
+    def image(self) -> GreyImage:
+        """Filtered grey levels of the slice and its neighbours."""
+        return self.read()
 
     @property
     def n_painted(self) -> int:
@@ -74,7 +81,8 @@ class AnnotatedSlice:
     @property
     def grey_levels(self) -> GreyImage:
         """Grey levels of the slice itself in the field of view, flat."""
-        own = self.image[len(self.image) // 2]
+        image = self.image
+        own = image[len(image) // 2]
         inside: GreyImage = own[... if self.inside is None else self.inside]
         return inside.ravel()
 
@@ -144,7 +152,8 @@ def read_project(path: Path) -> list[AnnotatedVolume]:
         tables = tomllib.loads(path.read_text(encoding="utf-8")).get("volume", [])
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path.name} is no TOML file: {error}") from error
-    if not tables or not isinstance(tables, list):
+    is_list = isinstance(tables, list) and all(isinstance(t, dict) for t in tables)
+    if not tables or not is_list:
         raise ValueError(f"{path.name} names no volume; expected [[volume]] tables")
     return [_open_entry(table, path) for table in tables]
 
@@ -277,8 +286,13 @@ def _read_slice(
             + ("" if inside is None else " inside the mask")
             + f"; paint it, or choose another one for {role}"
         )
+    # Read now, so that what is wrong with it shows before the training. There may be
+    # many test slices and they are used once: those are not kept.
+    image = reader.read(index, index + 1)
     return AnnotatedSlice(
-        image=reader.read(index, index + 1),
+        read=partial(reader.read, index, index + 1)
+        if role == "test"
+        else lambda: image,
         labels=painting,
         role=role,
         index=index,

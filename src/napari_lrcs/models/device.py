@@ -50,6 +50,11 @@ def why_cuda_or_not() -> str:
         return f"CUDA {torch.version.cuda}: {', '.join(names)}"
     if torch.version.cuda is None:
         return f"torch {torch.__version__} is a build without CUDA"
+    try:
+        torch.cuda.current_device()
+    except (RuntimeError, AssertionError) as error:
+        reason = " ".join(str(error).split())
+        return f"torch {torch.__version__} has CUDA {torch.version.cuda}, but: {reason}"
     return f"torch {torch.__version__} has CUDA {torch.version.cuda} but finds no GPU"
 
 
@@ -89,14 +94,21 @@ def _multiplies_bf16(device: torch.device) -> bool:
 
 
 @contextmanager
+def deterministic_convolutions(precision: Precision) -> Iterator[None]:
+    """Let cuDNN choose deterministic kernels, in tf32 where that is asked for."""
+    allow_tf32 = precision in ("tf32", "bf16")
+    with torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=allow_tf32
+    ):
+        yield
+
+
+@contextmanager
 def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
     """Run convolutions in a resolved precision, deterministically on CUDA."""
-    allow_tf32 = precision in ("tf32", "bf16")
     with (
         torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"),
-        torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=allow_tf32
-        ),
+        deterministic_convolutions(precision),
     ):
         yield
 

@@ -14,11 +14,12 @@ from napari_lrcs.arrays import Confusion
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.data.annotation import Annotation, Role
 from napari_lrcs.data.normalisation import fit_normalisation
-from napari_lrcs.errors import CheckpointError, ResultExistsError
+from napari_lrcs.errors import CheckpointError
 from napari_lrcs.metrics.overlap import accuracy, mean_iou
 from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint, load_weights
 from napari_lrcs.models.device import (
     arithmetic,
+    deterministic_convolutions,
     is_out_of_memory,
     on_device,
     release_memory,
@@ -69,6 +70,9 @@ class _State:
     best_loss: float = math.inf
     best_epoch: int = 0
     n_pitfalls: int = 0
+    """Validations in a row that show the major-class pitfall."""
+    escaped: bool = False
+    """Whether a validation has shown more than one phase."""
     n_restarts: int = 0
     seconds: float = 0.0
     loss_sum: float = 0.0
@@ -172,15 +176,10 @@ class _Training:
         """Start from random weights or those of another training."""
         if initial_weights is not None:
             load_weights(self.model, self._transferred(initial_weights))
-        if self.run.is_run and not overwrite:
-            raise ResultExistsError(
-                f"{self.run.path} holds a run already; resume it, overwrite it or "
-                "choose another folder"
-            )
-        self.run.begin(self.annotation)
+        self.run.check_place(overwrite=overwrite)
+        self.run.begin()
         self.save()
-        # Last: a folder with a config can be resumed.
-        self.run.write_config(self.config)
+        self.run.write_task(self.annotation, self.config)
 
     def _transferred(self, path: Path) -> dict[str, Tensor]:
         other = load_checkpoint(path)
@@ -203,16 +202,21 @@ class _Training:
         begun = self.run.read_config()
         _check_same_config(begun, self.config)
         saved = self.run.read_resume()
-        if saved["labels_hash"] != self.annotation.labels_hash:
+        if saved.get("labels_hash") != self.annotation.labels_hash:
             raise CheckpointError(
                 f"the labels differ from those that the run in {self.run.path} was "
                 "begun with; restore them or start a new run"
             )
-        self.state = _State(**saved["state"])
-        self.precision = saved["precision"]
-        self.model.load_state_dict(saved["model"])
-        self.optimiser.load_state_dict(saved["optimiser"])
-        torch.set_num_threads(saved["n_threads"])
+        try:
+            self.state = _State(**saved["state"])
+            self.precision = saved["precision"]
+            self.model.load_state_dict(saved["model"])
+            self.optimiser.load_state_dict(saved["optimiser"])
+            torch.set_num_threads(saved["n_threads"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"resume.pt in {self.run.path} is not of this run: {error}"
+            ) from error
         self.notices.append(
             Notice(kind="resumed", text=f"resumed after step {self.state.step}")
         )
@@ -368,11 +372,13 @@ class _Training:
         images, labels = patches.images.chunk(n_parts), patches.labels.chunk(n_parts)
         for patch, target in zip(images, labels, strict=True):
             part = patch.contiguous(memory_format=torch.channels_last)
-            with arithmetic(self.precision, self.device):
-                logits = self.model(part).float()
-            loss = LOSSES[self.config.loss](logits, target, self.weights)
-            loss = loss * (len(part) / len(patches.images))
-            torch.autograd.backward(loss)
+            # Around the way back too, where autocast must not be.
+            with deterministic_convolutions(self.precision):
+                with arithmetic(self.precision, self.device):
+                    logits = self.model(part).float()
+                loss = LOSSES[self.config.loss](logits, target, self.weights)
+                loss = loss * (len(part) / len(patches.images))
+                torch.autograd.backward(loss)
             total += loss.detach()
             confusion += count_confusion(logits.detach(), target)
         return total, confusion.view(n_phases, n_phases)
@@ -455,7 +461,7 @@ class _Training:
     def _watch_for_pitfall(self, confusion: Confusion | None) -> Iterator[Notice]:
         state = self.state
         if confusion is None or not is_major_class_pitfall(confusion):
-            state.n_pitfalls = 0
+            state.n_pitfalls, state.escaped = 0, True
             return
         state.n_pitfalls += 1
         is_last = self._epoch == self.config.n_epochs
@@ -473,7 +479,8 @@ class _Training:
                 "batches or phase weights"
             ),
         )
-        if state.n_restarts < self.config.pitfall_restarts:
+        # A network that had learnt more before is kept: its best is worth more.
+        if state.n_restarts < self.config.pitfall_restarts and not state.escaped:
             yield self._restart()
 
     def _restart(self) -> Notice:

@@ -16,7 +16,7 @@ from torch import Tensor
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.data.annotation import Annotation
 from napari_lrcs.data.writing import replacing
-from napari_lrcs.errors import CheckpointError
+from napari_lrcs.errors import CheckpointError, ResultExistsError
 from napari_lrcs.models.checkpoint import Checkpoint, save_checkpoint
 
 N_TRANSFER_CHECKPOINTS = 4
@@ -58,10 +58,29 @@ class RunFolder:
         """Whether a run may begin here: nothing is there, or what a start left."""
         if not self.path.exists():
             return True
-        left_by_a_start = {"labels.tif", "resume.pt"}
-        return self.path.is_dir() and all(
-            file.name in left_by_a_start or file.name.startswith(".")
-            for file in self.path.iterdir()
+        if not self.path.is_dir():
+            return False
+        names = {f.name for f in self.path.iterdir() if not f.name.startswith(".")}
+        # In the order in which a start writes them.
+        return names in (set(), {"resume.pt"}, {"resume.pt", "labels.tif"})
+
+    def check_place(self, *, overwrite: bool) -> None:
+        """Refuse a folder that a new run may not take.
+
+        Raises
+        ------
+        ResultExistsError
+            If it holds a run that is not to be replaced, or something else.
+        """
+        if self.is_vacant or (self.is_run and overwrite):
+            return
+        if self.is_run:
+            raise ResultExistsError(
+                f"{self.path} holds a run already; resume it, overwrite it or choose "
+                "another folder"
+            )
+        raise ResultExistsError(
+            f"{self.path} exists and is not a run folder; choose another place"
         )
 
     def read_config(self) -> TrainConfig:
@@ -84,15 +103,15 @@ class RunFolder:
                 f"config.json in {self.path} is damaged: {error}"
             ) from (error)
 
-    def begin(self, annotation: Annotation) -> None:
-        """Make the folder, without the files of an earlier run, and keep the labels."""
+    def begin(self) -> None:
+        """Make the folder, without the files of an earlier run."""
         self.path.mkdir(parents=True, exist_ok=True)
         if self.is_run:
             self.remove()
-        self._write_labels(annotation)
 
-    def write_config(self, config: TrainConfig) -> None:
-        """Write the config, which makes the folder a run that resumes."""
+    def write_task(self, annotation: Annotation, config: TrainConfig) -> None:
+        """Write labels and config; the config makes the folder a run that resumes."""
+        self._write_labels(annotation)
         with replacing(self.path / "config.json") as temporary:
             temporary.write_text(
                 json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8"

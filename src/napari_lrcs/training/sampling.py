@@ -64,14 +64,14 @@ class PatchSampler:
         self._config = config
         self._patch_size = patch_size
         self._device = device
-        images = [normalisation(s.image).reshape(len(s.image), -1) for s in slices]
+        images = [normalisation(s.image) for s in slices]
         labels = np.concatenate([s.labels.ravel() for s in slices])
         shapes = np.array([s.labels.shape for s in slices])
         # One flat buffer holds slices of any sizes, (pixels, channels) so that one
         # look-up fetches all channels of a pixel.
-        self._images = torch.from_numpy(np.concatenate(images, axis=1).T.copy()).to(
-            device
-        )
+        self._images = torch.from_numpy(
+            np.concatenate([i.reshape(len(i), -1) for i in images], axis=1).T.copy()
+        ).to(device)
         self._labels = torch.from_numpy(labels).to(device)
         self._painted = torch.from_numpy(np.flatnonzero(labels != UNPAINTED)).to(device)
         self._heights = torch.from_numpy(shapes[:, 0]).to(device)

@@ -55,8 +55,13 @@ def evaluate_slice(
             yield from _fill_logits(logits, model, image, memory, precision)
             break
         except RuntimeError as error:
-            if not is_out_of_memory(error) or memory < _LEAST_MEMORY:
+            if not is_out_of_memory(error):
                 raise
+            if memory < _LEAST_MEMORY:
+                raise MemoryError(
+                    f"{device} has not enough memory to score a slice; free some, or "
+                    "use another device"
+                ) from error
         memory //= 2
         release_memory(device)
     target = torch.from_numpy(annotated.labels)[None]
