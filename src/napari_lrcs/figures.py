@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lrcs.arrays import Labels
+from napari_lrcs.data.units import SYMBOLS
 from napari_lrcs.data.writing import replacing
 from napari_lrcs.phases import UNPAINTED, PhaseTable
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 _ERROR = (0.84, 0.15, 0.16)
 _GREY = "#555555"
 _OVERLAY = 0.75
-_SYMBOLS = {"nanometer": "nm", "micrometer": "µm", "millimeter": "mm"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,7 +110,7 @@ def _add_scale_bar(ax: "Axes", pixel_size: float, unit: str) -> None:
     ax.text(
         (start + end) / 2,
         y - 0.02 * rows,
-        f"{length:g} {_SYMBOLS.get(unit, unit)}",
+        f"{length:g} {SYMBOLS.get(unit, unit)}",
         color="white",
         ha="center",
         va="bottom",

@@ -513,6 +513,8 @@ def test_project_names_volumes_relative_to_itself(files: Path) -> None:
         ("[[volume", r"project\.toml is no TOML file"),
         ("", r"project\.toml names no volume; expected \[\[volume\]\] tables"),
         ("volume = 3", "names no volume"),
+        ("volume = [1]", r"names no volume; expected \[\[volume\]\] tables"),
+        ("volume = ['image']", "names no volume"),
         ("[[volume]]\nimage = 'a'", r"unknown: none, missing: \['labels'\]"),
         (
             "[[volume]]\nimage = 'a'\nlabels = 'b'\ntrian = '10'",

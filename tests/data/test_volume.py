@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from napari_lrcs.data.opening import open_labels, open_volume
-from napari_lrcs.data.volume import as_labels, as_volume, parse_slices
+from napari_lrcs.data.volume import Volume, as_labels, as_volume, parse_slices
 from napari_lrcs.errors import VolumeError
 
 GREY = np.arange(5 * 7 * 6, dtype=np.uint16).reshape(5, 7, 6) * 100
@@ -52,6 +52,10 @@ def npy(array: NDArray[Any]) -> Writer:
 
 def text(content: bytes) -> Writer:
     return lambda path: path.write_bytes(content)
+
+
+def channels(*, mode: str) -> Writer:
+    return tiff(imagej=True, metadata={"axes": "CYX", "mode": mode})
 
 
 def ngff_axes(names: str, unit: str | None) -> list[dict[str, str]]:
@@ -113,6 +117,7 @@ def zarr_array(path: Path) -> None:
         ("tiled.tif", tiff(tile=(16, 16))),
         ("imagej.tif", tiff(imagej=True)),
         ("imagej-z.tif", tiff(imagej=True, metadata={"axes": "ZYX"})),
+        ("imagej-c.tif", channels(mode="grayscale")),
         ("imagej-of-one-page.tif", imagej_of_one_page),
         ("ome.ome.tif", tiff(ome=True)),
         ("singletons.tif", tiff(GREY[np.newaxis, np.newaxis])),
@@ -181,6 +186,16 @@ def imagej(unit: str | None, **metadata: Any) -> Writer:
     return tiff(imagej=True, resolution=(4, 2), metadata={"axes": "ZYX"} | metadata)
 
 
+def imagej_slice(description: str) -> Writer:
+    """Write one slice as ImageJ does, which names no number of images."""
+    return tiff(
+        GREY[0],
+        resolution=(4, 2),
+        metadata=None,
+        description=f"ImageJ=1.53t\n{description}",
+    )
+
+
 def ome(**metadata: Any) -> Writer:
     return tiff(ome=True, metadata={"axes": "ZYX"} | metadata)
 
@@ -195,6 +210,20 @@ def ome(**metadata: Any) -> Writer:
         ("mm.tif", imagej("mm"), (1, 0.5, 0.25), "millimeter"),
         ("pixel.tif", imagej("pixel", spacing=3.0), (3, 0.5, 0.25), None),
         ("resolution.tif", imagej(None), (1, 0.5, 0.25), None),
+        ("slice.tif", imagej_slice("unit=um\n"), (0.5, 0.5, 0.25), "micrometer"),
+        ("y.tif", imagej_slice("unit=nm\nyunit=um\n"), (500, 500, 0.25), "nanometer"),
+        (
+            "thick.tif",
+            imagej_slice("unit=um\nspacing=3.0\n"),
+            (3, 0.5, 0.25),
+            "micrometer",
+        ),
+        (
+            "slice-of-tifffile.tif",
+            tiff(GREY[0], imagej=True, resolution=(4, 2), metadata={"unit": "um"}),
+            (0.5, 0.5, 0.25),
+            "micrometer",
+        ),
         ("imagej.tif", tiff(imagej=True), None, None),
         ("plain.tif", tiff(), None, None),
         ("ome.tif", ome(), None, None),
@@ -394,6 +423,17 @@ def test_slices_in_a_folder_are_in_natural_order(tmp_path: Path) -> None:
     assert volume.slab(0, 12)[:, 0, 0].tolist() == list(range(12))
 
 
+def test_a_slice_of_a_folder_is_as_thick_as_its_pixels_are_high(
+    tmp_path: Path,
+) -> None:
+    for z in range(2):
+        imagej_slice("unit=micron\n")(tmp_path / f"{z}.tif")
+
+    volume = open_volume(tmp_path)
+
+    assert (volume.voxel_size, volume.unit) == ((0.5, 0.5, 0.25), "micrometer")
+
+
 def test_a_folder_has_the_voxel_size_of_its_slices(tmp_path: Path) -> None:
     for z in range(2):
         tifffile.imwrite(
@@ -528,6 +568,16 @@ BAD: list[tuple[str, Writer, str]] = [
         "axes tczyx of 2 × 1 × 5 × 7 × 6",
     ),
     ("a.zarr", ome_zarr("0.5", names="cyx"), "axes cyx of 5 × 7 × 6"),
+    ("a.zarr", ome_zarr("0.5", names="xyz"), "axes xyz of 5 × 7 × 6; expected z, y, x"),
+    ("a.zarr", ome_zarr("0.5", names="zxy"), "axes zxy of 5 × 7 × 6"),
+    ("a.zarr", ome_zarr("0.5", names="yxc"), "axes yxc of 5 × 7 × 6"),
+    (
+        "a.zarr",
+        ome_zarr("0.5", names="xy", array=GREY[0], scale=(1, 1)),
+        "axes xy of 7 × 6",
+    ),
+    ("a.tif", channels(mode="composite"), "axes CYX of 5 × 7 × 6; expected z, y, x"),
+    ("a.tif", channels(mode="color"), "axes CYX of 5 × 7 × 6"),
     ("a.tif", two_images, r"holds 2 images, of shapes \[\(5, 7, 6\), \(5, 3, 6\)\]"),
     ("a.npy", npy(np.zeros((0, 4, 5))), r"a\.npy"),
     ("a.h5", hdf5(exchange__data=np.zeros((0, 4, 5))), r"no voxel.*\(0, 4, 5\)"),
@@ -604,6 +654,23 @@ def test_a_page_that_does_not_decode_is_named_when_it_is_read(tmp_path: Path) ->
         volume.slab(3, 4)
 
 
+@pytest.mark.parametrize("codec", ["gzip", "lzma"])
+def test_a_chunk_that_does_not_decode_is_named_when_it_is_read(
+    codec: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.zarr"
+    zarr.create_array(
+        path, data=GREY, chunks=GREY.shape, compressors={"id": codec}, zarr_format=2
+    )
+    (chunk,) = path.rglob("0*.0")
+    content = bytearray(chunk.read_bytes())
+    content[12:30] = b"\xff" * 18
+    chunk.write_bytes(content)
+
+    with pytest.raises(VolumeError, match=r"slices 3:4 of a\.zarr cannot be read"):
+        open_volume(path).slab(3, 4)
+
+
 @pytest.mark.parametrize("dtype", ["?", "u1", "i4", "u8"])
 def test_labels_are_uint8_whatever_their_file_holds(dtype: str, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((2, 3, 4), dtype))
@@ -646,6 +713,17 @@ def test_an_array_keeps_what_is_said_about_it() -> None:
     assert volume.shape == (1, 7, 6)
     assert (volume.name, volume.voxel_size) == ("layer", (1, 2, 3))
     assert volume.unit == "nanometer"
+
+
+@pytest.mark.parametrize(
+    ("spelling", "unit"),
+    [("um", "micrometer"), ("nm", "nanometer"), ("pixel", None), ("furlong", None)],
+)
+def test_a_unit_is_spelt_as_in_ome_ngff(spelling: str, unit: str | None) -> None:
+    volume = as_volume(GREY, voxel_size=(1.0, 2.0, 3.0), unit=spelling)
+
+    assert (volume.voxel_size, volume.unit) == ((1, 2, 3), unit)
+    assert Volume(array=GREY, name="a", unit=spelling).unit == unit
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (5, 3, 3), (3, 9, 4)])

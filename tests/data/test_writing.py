@@ -54,6 +54,28 @@ def test_slabs_of_any_thickness_come_back_as_one_volume(
     assert labels.phases == ELECTRODE
 
 
+@pytest.mark.parametrize(("spelling", "unit"), [("um", "micrometer"), ("pixel", None)])
+def test_units_of_any_spelling_are_written_as_they_are_known(
+    spelling: str, unit: str | None, tmp_path: Path
+) -> None:
+    size = (3.0, 0.5, 0.25)
+    tif, folder = tmp_path / "seg.tif", tmp_path / "seg.zarr"
+
+    write_labels_tiff(tif, [LABELS], shape=LABELS.shape, voxel_size=size, unit=spelling)
+    create_ome_zarr(
+        folder,
+        shape=LABELS.shape,
+        chunks=LABELS.shape,
+        voxel_size=size,
+        unit=spelling,
+    )
+
+    attributes = json.loads((folder / "zarr.json").read_text())["attributes"]
+    axes = attributes["ome"]["multiscales"][0]["axes"]
+    assert (open_labels(tif).voxel_size, open_labels(tif).unit) == (size, unit)
+    assert [axis.get("unit") for axis in axes] == [unit] * 3
+
+
 def test_labels_are_a_compressed_ome_tiff_that_others_read(tmp_path: Path) -> None:
     labels = np.zeros((20, 100, 100), np.uint8)
 

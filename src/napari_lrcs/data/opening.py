@@ -20,6 +20,7 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 
+from napari_lrcs.data.units import METRES, known_unit
 from napari_lrcs.data.volume import (
     PHASES_KEY,
     PHASES_TAG,
@@ -42,33 +43,8 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _TIFF = (".tif", ".tiff", ".btf", ".tf8")
 _HDF5 = (".h5", ".hdf5", ".hdf", ".he5", ".nxs")
+_SPATIAL = ("z", "y", "x")
 _DATA_EXCHANGE = "/exchange/data"  # De Carlo et al. 2014, 10.1107/S160057751401604X
-
-_METRES = {
-    "picometer": 1e-12,
-    "angstrom": 1e-10,
-    "nanometer": 1e-9,
-    "micrometer": 1e-6,
-    "millimeter": 1e-3,
-    "centimeter": 1e-2,
-    "meter": 1.0,
-    "inch": 0.0254,
-}
-_UNITS = {name: name for name in _METRES} | {
-    "pm": "picometer",
-    "å": "angstrom",
-    "nm": "nanometer",
-    "um": "micrometer",
-    "µm": "micrometer",  # the micro sign, U+00B5
-    "\u03bcm": "micrometer",  # the Greek letter
-    "\\u00b5m": "micrometer",  # ImageJ's escape, left as it stands by some readers
-    "micron": "micrometer",
-    "microns": "micrometer",
-    "mm": "millimeter",
-    "cm": "centimeter",
-    "m": "meter",
-    "in": "inch",
-}
 
 
 def open_volume(path: str | Path) -> Volume:
@@ -84,7 +60,9 @@ def open_volume(path: str | Path) -> Volume:
     Returns
     -------
     Volume
-        Of any integer or real type; a 2D image is one slice.
+        Of any integer or real type; a 2D image is one slice. The channels of a TIFF
+        are taken for slices, since tifffile calls slices so unless it is told better;
+        only a TIFF that ImageJ shows in colours (its mode composite or color) is not.
 
     Raises
     ------
@@ -136,13 +114,13 @@ def _physical(
     """Bring the voxel's sides along z, y and x to the unit of x, where it has one."""
     if not all(math.isfinite(size) and size > 0 for size in sizes):
         return None, None
-    known = [_UNITS.get((unit or "").strip().lower()) for unit in units]
+    known = [known_unit(unit) for unit in units]
     unit = known[-1]
     if unit is None:
         z, y, x = sizes
         return (None if z == y == x == 1 else (z, y, x)), None
     z, y, x = (
-        size * (_METRES[own or unit] / _METRES[unit])
+        size * (METRES[own or unit] / METRES[unit])
         for size, own in zip(sizes, known, strict=True)
     )
     return (z, y, x), unit
@@ -196,6 +174,7 @@ def _open_tiff(place: Path) -> Volume:
     with ExitStack() as stack:
         tif = stack.enter_context(tifffile.TiffFile(place))
         series = _only_series(tif, place.name)
+        _check_no_composite(tif, series, place.name)
         array = _tiff_array(tif, series, place)
         if isinstance(array, _Slices):
             tif.filehandle.set_lock(True)
@@ -241,6 +220,15 @@ def _only_series(tif: tifffile.TiffFile, name: str) -> tifffile.TiffPageSeries:
             f"{name} is part of an image over several files; open their folder"
         )
     return tif.series[0]
+
+
+def _check_no_composite(
+    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, name: str
+) -> None:
+    axes = series.get_axes(squeeze=True)
+    mode = (tif.imagej_metadata or {}).get("mode")
+    if "C" in axes and mode in ("composite", "color"):
+        raise wrong_axes(series.get_shape(squeeze=True), axes, name)
 
 
 def _check_complete(
@@ -315,11 +303,14 @@ def _imagej_physical(
             tags.valueof(code, (1, 1)) for code in ("YResolution", "XResolution")
         )
     )
-    # ImageJ leaves out a spacing of 1.
-    z = metadata.get("spacing", 1.0)
     unit = metadata.get("unit")
-    units = [metadata.get("zunit", unit), metadata.get("yunit", unit), unit]
-    return _physical([z, y, x], units)
+    y_unit = metadata.get("yunit", unit)
+    z, z_unit = metadata.get("spacing"), metadata.get("zunit", unit)
+    if z is None and metadata.get("images", 1) > 1:
+        z = 1.0  # the spacing that ImageJ leaves out
+    elif z is None:  # a single slice is as thick as its pixels are high
+        z, z_unit = y, y_unit
+    return _physical([z, y, x], [z_unit, y_unit, unit])
 
 
 def _open_folder(place: Path) -> Volume:
@@ -416,6 +407,10 @@ def _open_zarr(place: Path) -> Volume:
         )
     axes = images[0]["axes"]
     names = "".join(axis["name"][:1] for axis in axes)
+    spatial = (axis["name"] for axis in axes if axis["name"] in _SPATIAL)
+    if not names.endswith("".join(sorted(spatial, reverse=True))):
+        remedy = "save it transposed to this order, these axes last"
+        raise wrong_axes(array.shape, names, place.name, remedy=remedy)
     is_stack_of_channels = names == "cyx" and array.shape[0] > 1
     if is_stack_of_channels or len(axes) != array.ndim:
         raise wrong_axes(array.shape, names, place.name)
@@ -439,7 +434,7 @@ def _ngff_physical(
         if transformation["type"] == "scale"
     ]
     sizes = [math.prod(column) for column in zip(*scales, strict=True)]
-    spatial = [i for i, axis in enumerate(axes) if axis["name"] in "zyx"]
+    spatial = [i for i, axis in enumerate(axes) if axis["name"] in _SPATIAL]
     if not sizes or not spatial:
         return None, None
     if len(spatial) == 2:  # a single slice is as thick as its pixels are high

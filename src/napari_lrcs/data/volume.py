@@ -2,7 +2,9 @@
 
 import re
 import struct
+import zlib
 from dataclasses import dataclass, replace
+from lzma import LZMAError
 from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, Protocol
 from xml.etree.ElementTree import ParseError
@@ -11,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Labels
+from napari_lrcs.data.units import known_unit
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.phases import PhaseTable
 
@@ -28,12 +31,13 @@ VoxelSize = tuple[float, float, float]
 _MOST_SLICES = 10_000_000
 """Far beyond any detector; a slipped digit must not fill the memory."""
 
-# What damaged files make tifffile, h5py, zarr and numpy raise.
+# What damaged files make tifffile, h5py, zarr, numpy and their codecs raise.
 READ_ERRORS = (
     ArithmeticError,
     AssertionError,
     AttributeError,
     EOFError,
+    LZMAError,
     LookupError,
     OSError,
     ParseError,
@@ -42,6 +46,7 @@ READ_ERRORS = (
     ValueError,
     TokenError,  # numpy parses the header of a .npy as Python
     struct.error,
+    zlib.error,
 )
 
 
@@ -74,7 +79,8 @@ class Volume:
     voxel_size : tuple of float, optional
         Along z, y and x, in `unit`.
     unit : str, optional
-        As OME-NGFF spells it ("micrometer"); None where unknown or pixels.
+        Of any known spelling ("um"); kept as OME-NGFF spells it ("micrometer"), and as
+        None where unknown or pixels.
     phases : PhaseTable, optional
         Of labels that this package has written.
     """
@@ -84,6 +90,9 @@ class Volume:
     voxel_size: VoxelSize | None = None
     unit: str | None = None
     phases: PhaseTable | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "unit", known_unit(self.unit))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -153,7 +162,7 @@ def as_volume(
     voxel_size : tuple of float, optional
         Along z, y and x, in `unit`.
     unit : str, optional
-        As OME-NGFF spells it.
+        Of any known spelling; None or another, such as "pixel", where unknown.
 
     Returns
     -------
@@ -285,12 +294,18 @@ def check_shape(shape: tuple[int, ...], axes: str, name: str) -> None:
         raise wrong_axes(shape, axes, name)
 
 
-def wrong_axes(shape: tuple[int, ...], axes: str, name: str) -> VolumeError:
+def wrong_axes(
+    shape: tuple[int, ...],
+    axes: str,
+    name: str,
+    *,
+    remedy: str = "save one channel and time point by itself",
+) -> VolumeError:
     """Make the error for an array that has other axes than z, y and x."""
     sizes = " × ".join(str(length) for length in shape)
     return VolumeError(
         f"{name} has {f'axes {axes}' if axes else f'{len(shape)} axes'} of {sizes}; "
-        "expected z, y, x: save one channel and time point by itself"
+        f"expected z, y, x: {remedy}"
     )
 
 

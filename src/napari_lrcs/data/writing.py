@@ -14,6 +14,7 @@ import zarr
 from numpy.typing import DTypeLike, NDArray
 
 from napari_lrcs.data.opening import is_zarr
+from napari_lrcs.data.units import SYMBOLS, known_unit
 from napari_lrcs.data.volume import PHASES_KEY, PHASES_TAG, VoxelSize
 from napari_lrcs.errors import ResultExistsError, VolumeError
 from napari_lrcs.phases import PhaseTable
@@ -23,17 +24,6 @@ _CLASSIC_LIMIT = 2**32 - 2**25
 
 # Bytes that are compressed in one go; tifffile's own choice is half a gigabyte.
 _BUFFER = 2**24
-
-_OME_SYMBOLS = {
-    "picometer": "pm",
-    "angstrom": "Å",
-    "nanometer": "nm",
-    "micrometer": "µm",
-    "millimeter": "mm",
-    "centimeter": "cm",
-    "meter": "m",
-    "inch": "in",
-}
 
 
 def check_new(path: Path, *, overwrite: bool) -> None:
@@ -116,7 +106,7 @@ def write_labels_tiff(  # noqa: PLR0913 what the file carries comes along
     voxel_size : tuple of float, optional
         Along z, y and x, in `unit`.
     unit : str, optional
-        As OME-NGFF spells it.
+        Of any known spelling; None or another, such as "pixel", where unknown.
     phases : PhaseTable, optional
         `open_volume` gives them back.
 
@@ -174,7 +164,7 @@ def create_ome_zarr(  # noqa: PLR0913 what the image carries comes along
     voxel_size : tuple of float, optional
         Along z, y and x, in `unit`.
     unit : str, optional
-        As OME-NGFF spells it.
+        Of any known spelling; None or another, such as "pixel", where unknown.
     phases : PhaseTable, optional
         `open_volume` gives them back.
     name : str
@@ -195,8 +185,8 @@ def create_ome_zarr(  # noqa: PLR0913 what the image carries comes along
             f"{path} is there and is no Zarr; choose another name or remove it"
         )
     axes: list[dict[str, str]] = [{"name": axis, "type": "space"} for axis in "zyx"]
-    if unit is not None:
-        axes = [axis | {"unit": unit} for axis in axes]
+    if (known := known_unit(unit)) is not None:
+        axes = [axis | {"unit": known} for axis in axes]
     if len(shape) == 4:
         axes.insert(0, {"name": "c", "type": "channel"})
     scale = [1.0] * (len(shape) - 3) + list(voxel_size or (1.0, 1.0, 1.0))
@@ -245,7 +235,7 @@ def _too_many(shape: tuple[int, ...]) -> ValueError:
 def _ome_metadata(voxel_size: VoxelSize | None, unit: str | None) -> dict[str, Any]:
     if voxel_size is None:
         return {}
-    symbol = "pixel" if unit is None else _OME_SYMBOLS[unit]
+    symbol = SYMBOLS.get(known_unit(unit) or "", "pixel")
     return {
         f"PhysicalSize{axis}{suffix}": value
         for axis, size in zip("ZYX", voxel_size, strict=True)
