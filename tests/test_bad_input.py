@@ -285,10 +285,12 @@ MISTAKES = {
     "unknown device": Mistake(train(flags="--device tpu"), "auto, cpu, cuda or cuda:N"),
     "absent device": Mistake(train(flags="--device cuda:99"), "use auto or cpu"),
     # runs
-    "existing run": Mistake(train(out="run"), "run exists already; choose another"),
-    "existing file for a run": Mistake(train(out="done.tif"), "exists already"),
+    "existing run": Mistake(train(out="run"), "run holds a run already; resume it"),
+    "existing file for a run": Mistake(
+        train(out="done.tif"), "done.tif exists and is not a run folder"
+    ),
     "no run to overwrite": Mistake(
-        train(out="mine", flags="--overwrite"), "mine is not a run folder"
+        train(out="mine", flags="--overwrite"), "mine exists and is not a run folder"
     ),
     "overwriting in vain": Mistake(
         train("constant.npy", out="run", flags="--overwrite"), "constant"
@@ -569,6 +571,29 @@ def test_prediction_on_a_full_disk_is_continued_when_there_is_room(
 
     assert "were finished before" in capsys.readouterr().err
     assert not (copy / partial).exists()
+
+
+@pytest.mark.parametrize("flag", ["", "--overwrite"])
+def test_prediction_without_room_for_its_second_file_is_continued(
+    flag: str,
+    copy: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = set(contents(copy))
+    command = predict(out="new.zarr", flags=f"--confidence c.tif {flag}")
+
+    with monkeypatch.context() as patch:
+        leave_no_room_for_tiff(patch)
+        assert call(command) == BAD_INPUT
+    assert "the same command goes on" in capsys.readouterr().err
+    assert not Path("new.zarr").exists()
+
+    assert call(command) == 0
+
+    assert "; 6 were finished before" in capsys.readouterr().err
+    left = set(contents(copy)) - before
+    assert {name.split("/")[0] for name in left} == {"new.zarr", "c.tif"}
 
 
 def test_prediction_without_room_for_a_slab_leaves_nothing(

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import re
 import shutil
 import signal
@@ -20,7 +22,8 @@ from napari_lrcs.config import PRESETS, PredictConfig, TrainConfig
 from napari_lrcs.data.opening import open_labels
 from napari_lrcs.data.specks import remove_specks
 from napari_lrcs.models.checkpoint import load_checkpoint
-from napari_lrcs.progress import EpochEnded, TrainEvent
+from napari_lrcs.phases import PhaseTable
+from napari_lrcs.progress import EpochEnded, Publishing, SlabPredicted, TrainEvent
 from napari_lrcs.report import _Display
 from napari_lrcs.training.run import RunFolder
 
@@ -422,6 +425,101 @@ def test_a_glob_of_images_goes_into_a_folder(place: Path, run: Run) -> None:
         *("hour-10.tif", "hour-9.tif")
     ]
     assert np.all(tifffile.imread("segs/hour-9.tif")[0] > 0)
+
+
+@pytest.fixture
+def failed_series(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """Predict three images, of which the second finds the disk full."""
+    Path("scans").mkdir()
+    for i in range(3):
+        shutil.copy("image.tif", f"scans/t{i}.tif")
+    command = "predict scans/*.tif run --out segs --device cpu --z 0"
+    run("info")
+    write = tifffile.TiffWriter.write
+    writes = iter(range(9))
+
+    def fill(*arguments: Any, **options: Any) -> Any:
+        if next(writes) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tifffile.TiffWriter, "write", fill)
+        assert call(command) == 2
+    assert "the same command goes on from there" in capsys.readouterr().err
+    assert Path("segs/t0.tif").is_file()
+    return command
+
+
+@pytest.mark.parametrize("flag", ["", " --overwrite"])
+def test_a_series_goes_on_with_what_is_not_finished(
+    flag: str, failed_series: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished = Path("segs/t0.tif").stat().st_mtime_ns
+
+    code = call(failed_series + flag)
+
+    error = capsys.readouterr().err
+    assert code == 0, error
+    assert f"{Path('segs/t0.tif')} is finished already" in error
+    assert "1 were finished before" in error
+    assert Path("segs/t0.tif").stat().st_mtime_ns == finished
+    assert {p.name for p in Path("segs").iterdir()} == {"t0.tif", "t1.tif", "t2.tif"}
+
+
+@pytest.mark.parametrize("change", [" --min-size 3", " --mask cylinder", " --z 1"])
+def test_another_series_is_refused(
+    change: str, failed_series: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(failed_series + change) == 2
+
+    assert "t0.tif exists already" in capsys.readouterr().err
+
+
+def test_a_series_with_an_image_that_changed_is_refused(
+    failed_series: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.utime("scans/t0.tif", ns=(0, 0))
+
+    assert call(failed_series) == 2
+
+    assert "t0.tif exists already" in capsys.readouterr().err
+
+
+def test_an_interrupted_overwriting_replaces_all(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("scans").mkdir()
+    for i in range(2):
+        shutil.copy("image.tif", f"scans/t{i}.tif")
+    command = "predict scans/*.tif run --out segs --device cpu"
+    run(f"{command} --z 0")
+    with monkeypatch.context() as patch:
+
+        def interrupt(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr("napari_lrcs.report.follow", interrupt)
+        assert call(f"{command} --z 1 --overwrite") == 130
+
+    run(f"{command} --z 1 --overwrite")
+
+    for i in range(2):
+        assert np.all(tifffile.imread(f"segs/t{i}.tif")[1] > 0)
+    assert "finished already" not in capsys.readouterr().err
+
+
+def test_publishing_has_a_bar_of_its_own() -> None:
+    display = _Display(PhaseTable.numbered(2))
+    slab = SlabPredicted(start=0, stop=6, n_done=6, n_slices=6)
+
+    for event in (slab, Publishing(share=0.25), Publishing(share=0.5)):
+        display.show(event)
+
+    (task,) = display._progress.tasks
+    assert (task.description, task.total, task.completed) == ("writing", 1, 0.5)
 
 
 def test_a_name_with_brackets_is_a_name_where_it_exists(run: Run) -> None:

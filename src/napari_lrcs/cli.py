@@ -7,7 +7,8 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from glob import glob
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from napari_lrcs.arrays import Confusion
     from napari_lrcs.data.annotation import Annotation
     from napari_lrcs.inference.results import DiskResult
+    from napari_lrcs.models.checkpoint import Checkpoint
     from napari_lrcs.phases import PhaseTable
     from napari_lrcs.progress import TrainingEnded
 
@@ -120,29 +122,30 @@ def predict(arguments: argparse.Namespace) -> None:
 
     config = PredictConfig().with_changes(**_given(arguments, PredictConfig))
     slices = None if arguments.z is None else parse_slices(arguments.z)
-    results = _results(arguments, min_size=config.min_size)
+    results = _results(arguments)
     checkpoint = load_checkpoint(arguments.model)
     for image in results:  # a mistake in the last one shows before the first is done
         open_mask(arguments.mask, shape=open_volume(image).shape)
-    for image, result in results.items():
-        volume = open_volume(image)
-        events = predict_volume(
-            volume,
-            checkpoint,
-            result=result,
-            config=config,
-            slices=slices,
-            mask=open_mask(arguments.mask, shape=volume.shape),
-        )
-        try:
-            follow(events, phases=checkpoint.phases)
-        except OSError as error:
-            if result.partial.exists():
-                error.add_note(
-                    f"what is finished is kept in {result.partial}: the same command "
-                    "goes on from there"
-                )
-            raise
+    with _unfinished(arguments, results, checkpoint) as left:
+        for image, result in left.items():
+            volume = open_volume(image)
+            events = predict_volume(
+                volume,
+                checkpoint,
+                result=result,
+                config=config,
+                slices=slices,
+                mask=open_mask(arguments.mask, shape=volume.shape),
+            )
+            try:
+                follow(events, phases=checkpoint.phases)
+            except OSError as error:
+                if result.partial.exists():
+                    error.add_note(
+                        f"what is finished is kept in {result.partial}: the same "
+                        "command goes on from there"
+                    )
+                raise
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
@@ -282,11 +285,8 @@ def _named_phases(names: Sequence[str] | None) -> "PhaseTable | None":
     return None if names is None else PhaseTable.named(*names)
 
 
-def _results(
-    arguments: argparse.Namespace, *, min_size: int
-) -> "dict[str, DiskResult]":
+def _results(arguments: argparse.Namespace) -> "dict[str, DiskResult]":
     """Decide where the result of each image goes, and refuse places that are taken."""
-    from napari_lrcs.data.writing import check_new
     from napari_lrcs.inference.results import DiskResult
 
     images = _images(arguments.image)
@@ -294,18 +294,43 @@ def _results(
     outs = _outs_of_series(images, arguments) if is_series else [arguments.out]
     extras = {"confidence": arguments.confidence}
     extras["probabilities"] = arguments.probabilities
-    results = {
-        image: DiskResult(labels=out, min_size=min_size, **extras)
-        for image, out in zip(images, outs, strict=True)
-    }
-    if is_series and not arguments.out.is_dir():
-        check_new(arguments.out, overwrite=False)  # made when all is in order
-        return results
     for path in (*outs, *filter(None, extras.values())):
         if path.resolve() in [Path(image).resolve() for image in images]:
             raise ValueError(f"{path} is the image itself; choose another name")
-        check_new(path, overwrite=arguments.overwrite)
+    results = {
+        image: DiskResult(labels=out, overwrite=arguments.overwrite, **extras)
+        for image, out in zip(images, outs, strict=True)
+    }
+    if not is_series:  # whose places `_unfinished` looks at
+        results[arguments.image].check_new()
     return results
+
+
+@contextmanager
+def _unfinished(
+    arguments: argparse.Namespace,
+    results: "dict[str, DiskResult]",
+    checkpoint: "Checkpoint",
+) -> Iterator["dict[str, DiskResult]"]:
+    """Leave out what an interrupted series has finished, and say so."""
+    from napari_lrcs.inference.predict import fingerprint
+    from napari_lrcs.inference.results import stamp, unfinished
+
+    if list(results) == [arguments.image]:
+        yield results
+        return
+    identity = {
+        "model": fingerprint(checkpoint),
+        "z": arguments.z,
+        "mask": arguments.mask and [arguments.mask, stamp(Path(arguments.mask))],
+        "min_size": _given(arguments, PredictConfig).get("min_size", 0),
+        "images": [[str(Path(i).absolute()), stamp(Path(i))] for i in results],
+    }
+    with unfinished(arguments.out, results, identity=identity) as left:
+        for image, result in results.items():
+            if image not in left:
+                print(f"{result.path} is finished already", file=sys.stderr)
+        yield left
 
 
 def _outs_of_series(images: Sequence[str], arguments: argparse.Namespace) -> list[Path]:

@@ -123,6 +123,14 @@ class SlabPredicted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Publishing:
+    """A part of the complete result is cleaned, compressed or the like."""
+
+    share: float
+    """Of its voxels, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionEnded:
     """The result is complete and in its place."""
 
@@ -139,5 +147,10 @@ TrainEvent: TypeAlias = (
     Notice | TrainingStarted | StepEnded | Scoring | EpochEnded | TrainingEnded
 )
 PredictEvent: TypeAlias = (
-    Notice | PredictionStarted | TilePredicted | SlabPredicted | PredictionEnded
+    Notice
+    | PredictionStarted
+    | TilePredicted
+    | SlabPredicted
+    | Publishing
+    | PredictionEnded
 )

@@ -29,6 +29,7 @@ from napari_lrcs.progress import (
     Notice,
     PredictionEnded,
     PredictionStarted,
+    Publishing,
     SlabPredicted,
     StepEnded,
     TilePredicted,
@@ -74,6 +75,7 @@ class _Display:
             disable=not self._console.is_terminal,
         )
         self._task: TaskID | None = None
+        self._is_publishing = False
 
     def __enter__(self) -> "_Display":
         self._progress.start()
@@ -89,7 +91,13 @@ class _Display:
                 self._advance(event.epoch - 1 + event.step / event.steps_per_epoch)
             case TilePredicted() | SlabPredicted():
                 self._advance(event.n_done)
+            case Publishing():
+                if not self._is_publishing:
+                    self._begin("writing", 1, 0)
+                self._is_publishing = True
+                self._advance(event.share)
             case _:
+                self._is_publishing = False
                 self._tell(event)
 
     def _tell(self, event: DemoEvent) -> None:

@@ -26,7 +26,7 @@ from napari_lrcs.data.specks import remove_specks
 from napari_lrcs.data.volume import Volume, as_volume
 from napari_lrcs.data.writing import create_ome_zarr
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.inference import predict
+from napari_lrcs.inference import predict, results
 from napari_lrcs.inference.predict import predict_volume
 from napari_lrcs.inference.results import DiskResult, MemoryResult
 from napari_lrcs.models.checkpoint import Checkpoint, save_checkpoint
@@ -36,6 +36,7 @@ from napari_lrcs.progress import (
     PredictEvent,
     PredictionEnded,
     PredictionStarted,
+    Publishing,
     SlabPredicted,
     TilePredicted,
 )
@@ -417,13 +418,22 @@ def test_specks_are_removed_as_from_the_whole(
         predict_volume(
             as_volume(GREY),
             checkpoint,
-            result=DiskResult(labels=out, min_size=8),
-            config=FLOAT32,
+            result=DiskResult(labels=out),
+            config=FLOAT32.with_changes(min_size=8),
         )
     )
 
     expected = remove_specks(by_hand(GREY, checkpoint), min_size=8)
     np.testing.assert_array_equal(read(out), expected)
+
+
+def test_specks_are_removed_in_memory(make_checkpoint: MakeCheckpoint) -> None:
+    checkpoint = make_checkpoint()
+
+    labels = labels_of(GREY, checkpoint, config=FLOAT32.with_changes(min_size=8))
+
+    expected = remove_specks(by_hand(GREY, checkpoint), min_size=8)
+    np.testing.assert_array_equal(labels, expected)
 
 
 # ---- events, and what the consumer may rely on ----
@@ -485,8 +495,8 @@ def test_lazy_array_is_read_slab_by_slab_each_once(
 
     np.testing.assert_array_equal(labels, labels_of(GREY, make_checkpoint()))
     assert array.largest <= SLAB
-    # The first slice also tells this volume from another one.
-    assert array.n_reads.tolist() == [2] + [1] * 10
+    # Five slices also tell this volume from another one.
+    assert array.n_reads.tolist() == [2, 1, 2, 1, 1, 2, 1, 2, 1, 1, 2]
 
 
 def test_context_and_filters_read_a_margin_more(
@@ -558,7 +568,7 @@ def test_stopped_prediction_is_continued(
     assert isinstance(ended, PredictionEnded)
     assert started.n_done in (4, 8)
     assert ended.n_voxels == (11 - started.n_done) * 40 * 56
-    assert not array.n_reads[1 : started.n_done].any()
+    assert array.n_reads[: started.n_done].sum() <= 4  # of the five samples
     np.testing.assert_array_equal(read(out), by_hand(GREY, checkpoint))
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
 
@@ -626,6 +636,78 @@ def test_prediction_of_other_slices_or_another_mask_is_not_continued(
         assert n_found_done(GREY, make_checkpoint(), out, **options) == 0
 
 
+@pytest.mark.parametrize("z", [0, 5, 10])
+def test_volume_or_mask_that_was_edited_is_not_continued(
+    z: int, make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.zarr"
+    inside = np.ones(SHAPE, np.bool_)
+    checkpoint = make_checkpoint()
+    grey, edited = GREY.copy(), inside.copy()
+    grey[z, 0, 0] += 1
+    edited[z, 0, 0] = False
+    mask, other_mask = (Volume(array=m, name="mask") for m in (inside, edited))
+    stop_after(
+        predict_volume(
+            as_volume(GREY),
+            checkpoint,
+            result=DiskResult(labels=out),
+            config=FLOAT32,
+            mask=mask,
+        ),
+        SlabPredicted,
+    )
+
+    assert n_found_done(GREY, checkpoint, out, mask=mask) == 4
+    assert n_found_done(grey, checkpoint, out, mask=mask) == 0
+    begun(checkpoint, out)
+    assert n_found_done(GREY, checkpoint, out, mask=other_mask) == 0
+
+
+def test_samples_lie_within_the_slices_that_are_asked_for(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    grey = GREY.copy()
+    grey[7] += 1
+    events = predict_volume(
+        as_volume(GREY),
+        make_checkpoint(),
+        result=DiskResult(labels=tmp_path / "out.zarr"),
+        config=FLOAT32,
+        slices=[3, 7],
+    )
+    stop_after(events, SlabPredicted)
+
+    assert (
+        n_found_done(grey, make_checkpoint(), tmp_path / "out.zarr", slices=[3, 7]) == 0
+    )
+
+
+def test_publishing_is_told_of_and_can_be_stopped(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "_COPY_SLICES", 3)
+    checkpoint = make_checkpoint()
+
+    def events() -> Iterator[PredictEvent]:
+        return predict_volume(
+            as_volume(GREY),
+            checkpoint,
+            result=DiskResult(labels=tmp_path / "out.tif"),
+            config=FLOAT32.with_changes(min_size=8),
+        )
+
+    stop_after(events(), Publishing, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.tif.partial"]
+    told = list(events())
+
+    assert of_kind(told, PredictionStarted)[0].n_done == 11
+    shares = [event.share for event in of_kind(told, Publishing)]
+    assert shares == [3 / 11, 6 / 11, 9 / 11, 1]
+    expected = remove_specks(by_hand(GREY, checkpoint), min_size=8)
+    np.testing.assert_array_equal(read(tmp_path / "out.tif"), expected)
+
+
 _CHILD = """
 import sys
 from pathlib import Path
@@ -634,7 +716,7 @@ import torch
 
 from napari_lrcs.config import PredictConfig
 from napari_lrcs.data.opening import open_volume
-from napari_lrcs.inference import predict
+from napari_lrcs.inference import predict, results
 from napari_lrcs.inference.results import DiskResult
 from napari_lrcs.models.checkpoint import load_checkpoint
 
@@ -683,7 +765,7 @@ def test_killed_prediction_is_continued(
     started = events[0]
     assert isinstance(started, PredictionStarted)
     assert started.n_done >= 20
-    assert not array.n_reads[1 : started.n_done].any()
+    assert array.n_reads[: started.n_done].sum() <= 5  # the samples
     np.testing.assert_array_equal(read(out), labels_of(grey, checkpoint))
 
 
@@ -755,10 +837,11 @@ def test_lack_of_memory_on_the_gpu_ends_on_the_cpu(
 def test_no_memory_for_the_smallest_tile_is_an_error(
     make_checkpoint: MakeCheckpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    checkpoint = make_checkpoint()
     limit_pixels(monkeypatch, 0)
 
     with pytest.raises(MemoryError):
-        labels_of(GREY, make_checkpoint())
+        labels_of(GREY, checkpoint)
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(
@@ -767,10 +850,11 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(
     def fail(_: LRCSNet, x: Tensor) -> Tensor:
         raise RuntimeError(f"no kernel for {tuple(x.shape)}")
 
+    checkpoint = make_checkpoint()
     monkeypatch.setattr(LRCSNet, "logits", fail)
 
     with pytest.raises(RuntimeError, match="no kernel for"):
-        labels_of(GREY, make_checkpoint())
+        labels_of(GREY, checkpoint)
 
 
 # ---- bad input, full disks ----

@@ -1,9 +1,14 @@
-from itertools import pairwise
+import errno
+import shutil
+import threading
+from contextlib import closing
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +16,8 @@ from napari_lrcs.arrays import Labels
 from napari_lrcs.config import Axis
 from napari_lrcs.data.opening import open_volume
 from napari_lrcs.data.specks import remove_specks
-from napari_lrcs.errors import VolumeError
+from napari_lrcs.errors import ResultExistsError, VolumeError
+from napari_lrcs.inference import results
 from napari_lrcs.inference.results import (
     DiskResult,
     Geometry,
@@ -52,13 +58,25 @@ def labels() -> Labels:
     return np.random.default_rng(0).integers(1, 4, SHAPE).astype(np.uint8)
 
 
-def write(result: DiskResult | MemoryResult, labels: Labels) -> None:
+def compute(
+    result: DiskResult | MemoryResult, labels: Labels, *, min_size: int = 0
+) -> set[int]:
+    """Open and write what is missing; return what was there."""
     geometry = geometry_of()
-    result.open(geometry, {"checkpoint": "a"})
+    done = result.open(geometry, {"checkpoint": "a"}, min_size=min_size)
     for slab in geometry.slabs(range(len(labels))):
-        result.write(slab, parts_of(labels, slab))
-    result.publish()
+        if slab.start not in done:
+            result.write(slab, parts_of(labels, slab))
+    return done
+
+
+def write(
+    result: DiskResult | MemoryResult, labels: Labels, *, min_size: int = 0
+) -> list[float]:
+    compute(result, labels, min_size=min_size)
+    shares = list(result.publish())
     result.leave()
+    return shares
 
 
 @given(st.sets(st.integers(0, 40), min_size=1), st.integers(1, 9))
@@ -163,11 +181,23 @@ def test_specks_go_as_from_the_whole_volume(
 ) -> None:
     path = tmp_path / f"labels{suffix}"
 
-    write(DiskResult(labels=path, min_size=20), labels)
+    write(DiskResult(labels=path), labels, min_size=20)
 
     expected = remove_specks(labels, min_size=20)
     assert (expected != labels).any()
     np.testing.assert_array_equal(open_volume(path).slab(0, 6), expected)
+
+
+def test_specks_go_from_memory_as_from_the_whole_volume(
+    labels: Labels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "_COPY_SLICES", 2)
+    result = MemoryResult(labels=np.zeros_like(labels))
+
+    shares = write(result, labels, min_size=20)
+
+    np.testing.assert_array_equal(result.labels, remove_specks(labels, min_size=20))
+    assert shares == [1 / 3, 2 / 3, 1]
 
 
 @pytest.mark.parametrize(
@@ -210,7 +240,7 @@ def test_same_prediction_is_continued(labels: Labels, tmp_path: Path) -> None:
     again = DiskResult(labels=path)
     done = again.open(geometry_of(), {"checkpoint": "a"})
     again.write(second, parts_of(labels, second))
-    again.publish()
+    list(again.publish())
 
     assert done == {first.start}
     np.testing.assert_array_equal(open_volume(path).slab(0, 6), labels)
@@ -269,6 +299,220 @@ def test_result_is_replaced_by_a_complete_one_alone(
     for slab in geometry_of().slabs(range(6)):
         result.write(slab, parts_of(new, slab))
         np.testing.assert_array_equal(open_volume(path).slab(0, 6), labels)
-    result.publish()
+    list(result.publish())
 
     np.testing.assert_array_equal(open_volume(path).slab(0, 6), new)
+
+
+# ---- publishing that is cut off ----
+
+
+class Killed(BaseException):
+    """Ends a prediction where it stands; nothing catches it."""
+
+
+ALL_DONE = {0, 4}
+
+
+def result_of_all(folder: Path, *, overwrite: bool = True) -> DiskResult:
+    return DiskResult(
+        labels=folder / "s.zarr",
+        confidence=folder / "c.tif",
+        probabilities=folder / "p.zarr",
+        overwrite=overwrite,
+    )
+
+
+def assert_published(folder: Path, labels: Labels) -> None:
+    assert {p.name for p in folder.iterdir()} == {"s.zarr", "c.tif", "p.zarr"}
+    assert_holds(folder / "s.zarr", labels)
+
+
+def assert_holds(path: Path, labels: Labels) -> None:
+    np.testing.assert_array_equal(open_volume(path).slab(0, 6), labels)
+
+
+def kill_at(patch: pytest.MonkeyPatch, n: int) -> None:
+    """Kill the process at its n-th rename."""
+    replace = Path.replace
+    renames = iter(range(1000))
+
+    def rename(self: Path, target: Path) -> Path:
+        if next(renames) == n:
+            raise Killed
+        return replace(self, target)
+
+    patch.setattr(Path, "replace", rename)
+
+
+@pytest.mark.parametrize("has_former", [False, True])
+@pytest.mark.parametrize("min_size", [0, 20])
+def test_publishing_killed_at_any_rename_is_continued(
+    min_size: int,
+    has_former: bool,
+    labels: Labels,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    n_renames = 0
+    was_killed = True
+    while was_killed:
+        folder = tmp_path / str(n_renames)
+        folder.mkdir()
+        if has_former:
+            write(result_of_all(folder), np.ones_like(labels))
+        result = result_of_all(folder)
+        compute(result, labels, min_size=min_size)
+        with monkeypatch.context() as patch:
+            kill_at(patch, n_renames)
+            was_killed = was_killed_publishing(result)
+        if was_killed:
+            n_renames += 1
+
+            again = result_of_all(folder, overwrite=has_former)
+            again.check_new()
+            assert compute(again, labels, min_size=min_size) == ALL_DONE
+            list(again.publish())
+
+        assert_published(folder, remove_specks(labels, min_size=min_size))
+    assert n_renames >= 6  # TIFF ready, noted, three moved, ended
+
+
+def was_killed_publishing(result: DiskResult) -> bool:
+    try:
+        list(result.publish())
+    except Killed:
+        return True
+    return False
+
+
+def test_full_disk_at_the_second_part_is_continued(
+    labels: Labels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = result_of_all(tmp_path, overwrite=False)
+    compute(result, labels)
+    with monkeypatch.context() as patch:
+
+        def no_space(*_: object, **__: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patch.setattr(tifffile.TiffWriter, "write", no_space)
+        with pytest.raises(OSError, match="No space left"):
+            list(result.publish())
+    assert [p.name for p in tmp_path.iterdir()] == ["s.zarr.partial"]
+
+    again = result_of_all(tmp_path, overwrite=False)
+    again.check_new()
+    assert compute(again, labels) == ALL_DONE
+    list(again.publish())
+
+    assert_published(tmp_path, labels)
+
+
+@pytest.mark.parametrize("n", range(3))
+def test_publishing_that_is_closed_is_continued(
+    n: int, labels: Labels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "_COPY_SLICES", 2)
+    n_threads = threading.active_count()
+    result = DiskResult(labels=tmp_path / "s.tif")
+    compute(result, labels, min_size=20)
+    with closing(result.publish()) as shares:  # type: ignore[type-var]
+        assert len(list(islice(shares, n + 1))) == n + 1
+    assert threading.active_count() == n_threads
+    assert not result.labels.exists()
+
+    again = DiskResult(labels=tmp_path / "s.tif")
+    assert compute(again, labels, min_size=20) == ALL_DONE
+    list(again.publish())
+
+    assert_holds(again.labels, remove_specks(labels, min_size=20))
+    assert [p.name for p in tmp_path.iterdir()] == ["s.tif"]
+
+
+def test_failing_read_ends_the_writing_thread(labels: Labels, tmp_path: Path) -> None:
+    n_threads = threading.active_count()
+    result = DiskResult(labels=tmp_path / "s.tif")
+    compute(result, labels)
+    chunk = next(p for p in result.partial.rglob("c/1/0/0"))
+    chunk.write_bytes(b"torn")
+
+    with pytest.raises(VolumeError, match="cannot be read"):
+        list(result.publish())
+
+    assert threading.active_count() == n_threads
+    assert not [p for p in result.partial.iterdir() if p.suffix == ".tif"]
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+def test_other_specks_need_no_computing_while_the_labels_are_not_in_place(
+    suffix: str, labels: Labels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, confidence = tmp_path / f"s{suffix}", tmp_path / "c.tif"
+    killed = DiskResult(labels=path, confidence=confidence)
+    compute(killed, labels, min_size=20)
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "_move", lambda *_: kill())
+        with pytest.raises(Killed):
+            list(killed.publish())
+
+    again = DiskResult(labels=path, confidence=confidence)
+    assert compute(again, labels, min_size=2) == ALL_DONE
+    list(again.publish())
+
+    assert_holds(path, remove_specks(labels, min_size=2))
+
+
+def kill() -> None:
+    raise Killed
+
+
+def test_another_prediction_does_not_replace_what_was_published(
+    labels: Labels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = result_of_all(tmp_path)
+    compute(killed, labels)
+    with monkeypatch.context() as patch:
+        patch.setattr(DiskResult, "_end", lambda _: kill())
+        with pytest.raises(Killed):
+            list(killed.publish())
+
+    other = result_of_all(tmp_path, overwrite=False)
+    with pytest.raises(ResultExistsError, match="exists already"):
+        other.open(geometry_of(), {"checkpoint": "b"})
+
+    assert_holds(tmp_path / "s.zarr", labels)
+
+
+def test_part_that_was_published_and_removed_is_computed_again(
+    labels: Labels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = result_of_all(tmp_path)
+    compute(killed, labels)
+    with monkeypatch.context() as patch:
+        patch.setattr(DiskResult, "_end", lambda _: kill())
+        with pytest.raises(Killed):
+            list(killed.publish())
+    shutil.rmtree(tmp_path / "p.zarr")
+
+    assert compute(result_of_all(tmp_path), labels) == set()
+
+
+@pytest.mark.parametrize("name", ["s.zarr", "s.tif"])
+def test_result_goes_to_another_disk(
+    name: str, labels: Labels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / name
+    write(DiskResult(labels=path), np.ones_like(labels))
+    replace = Path.replace
+
+    def rename(self: Path, target: Path) -> Path:
+        if self.parent.name.endswith(".partial") and target.parent == tmp_path:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", rename)
+    write(DiskResult(labels=path), labels)
+
+    assert_holds(path, labels)
+    assert [p.name for p in tmp_path.iterdir()] == [name]

@@ -33,6 +33,7 @@ from napari_lrcs.progress import (
     PredictEvent,
     PredictionEnded,
     PredictionStarted,
+    Publishing,
     SlabPredicted,
     TilePredicted,
 )
@@ -44,6 +45,9 @@ _SLAB_BYTES = 32 * _MEBI
 _SLAB_SLICES = 16
 
 _CPU_MEMORY = 512 * _MEBI
+
+_N_SAMPLES = 5
+"""Slices by which one volume is told from another."""
 
 _SMALLEST_TILE = 64
 """Below this a tile is mostly halo, and memory is short for another reason."""
@@ -82,8 +86,8 @@ def predict_volume(
     ------
     PredictEvent
         `PredictionStarted` first, `TilePredicted` several times a second,
-        `SlabPredicted`, `Notice` where the user should know something,
-        `PredictionEnded` last.
+        `SlabPredicted`, `Notice` where the user should know something, `Publishing`
+        while the complete result is brought into its form, `PredictionEnded` last.
 
     Raises
     ------
@@ -98,10 +102,11 @@ def predict_volume(
     reader = SliceReader.for_config(volume, checkpoint.config, mask=mask)
     wanted = _checked_slices(slices, reader)
     geometry = _geometry(reader, checkpoint)
-    engine = _Engine(checkpoint, config or PredictConfig(), reader.slice_shape)
+    config = config or PredictConfig()
+    engine = _Engine(checkpoint, config, reader.slice_shape)
     identity = _identity(reader, checkpoint, wanted)
     try:
-        done = result.open(geometry, identity)
+        done = result.open(geometry, identity, min_size=config.min_size)
         left = [slab for slab in geometry.slabs(wanted) if slab.start not in done]
         n_left = sum(map(len, left))
         yield PredictionStarted(
@@ -114,7 +119,7 @@ def predict_volume(
         yield from _predict_slabs(
             left, reader=reader, engine=engine, result=result, n_slices=len(wanted)
         )
-        result.publish()
+        yield from (Publishing(share=share) for share in result.publish())
     finally:
         engine.close()
         result.leave()
@@ -189,25 +194,40 @@ def _geometry(reader: SliceReader, checkpoint: Checkpoint) -> Geometry:
     )
 
 
-def _identity(
-    reader: SliceReader, checkpoint: Checkpoint, wanted: list[int]
-) -> dict[str, Any]:
-    """Tell one prediction from another: it is continued only if all of this agrees."""
+def fingerprint(checkpoint: Checkpoint) -> str:
+    """Tell one network from another, by all that its predictions depend on."""
     weights = sha256(json.dumps(checkpoint.config.to_dict()).encode())
     for name, tensor in sorted(checkpoint.state.items()):
         weights.update(name.encode())
         weights.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     weights.update(json.dumps(checkpoint.normalisation.to_dict()).encode())
-    sample = sha256(reader.volume.slab(0, 1).tobytes())
-    inside = reader.inside(wanted[0], wanted[0] + 1)
+    return weights.hexdigest()
+
+
+def _identity(
+    reader: SliceReader, checkpoint: Checkpoint, wanted: list[int]
+) -> dict[str, Any]:
+    """Tell one prediction from another: it is continued only if all of this agrees."""
+    # Across other axes, too, slices along z are sampled: files are read fastest so.
+    places = wanted if reader.axis == "z" else range(reader.volume.shape[0])
+    last = len(places) - 1
+    samples = sorted({places[i * last // (_N_SAMPLES - 1)] for i in range(_N_SAMPLES)})
+    mask = reader.mask
     return {
-        "checkpoint": weights.hexdigest(),
+        "checkpoint": fingerprint(checkpoint),
         "volume": reader.volume.name,
         "shape": reader.volume.shape,
-        "first_slice": sample.hexdigest(),
+        "samples": _digest(reader.volume, samples),
         "slices": wanted,
-        "mask": None if inside is None else sha256(inside.tobytes()).hexdigest(),
+        "mask": None if mask is None else _digest(mask, samples),
     }
+
+
+def _digest(volume: Volume, places: Sequence[int]) -> str:
+    digest = sha256(str(volume.dtype).encode())
+    for z in places:
+        digest.update(volume.slab(z, z + 1).tobytes())
+    return digest.hexdigest()
 
 
 _Read = tuple[GreyImage, Mask | None]

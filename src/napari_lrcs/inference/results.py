@@ -1,10 +1,14 @@
 """Where a prediction goes: into memory, or to disk so that it can be continued."""
 
+import errno
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Full, Queue
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +21,12 @@ from napari_lrcs.data.opening import is_zarr, open_volume
 from napari_lrcs.data.slices import AXES
 from napari_lrcs.data.specks import remove_specks_slabwise
 from napari_lrcs.data.volume import Volume
-from napari_lrcs.data.writing import create_ome_zarr, replacing, write_labels_tiff
+from napari_lrcs.data.writing import (
+    check_new,
+    create_ome_zarr,
+    replacing,
+    write_labels_tiff,
+)
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.phases import PhaseTable
 
@@ -103,14 +112,19 @@ class Result(Protocol):
     def wanted(self) -> tuple[str, ...]:
         """Names of the parts to compute."""
 
-    def open(self, geometry: Geometry, identity: Mapping[str, Any]) -> set[int]:
-        """Make ready; return the starts of the slabs that are already there."""
+    def open(
+        self, geometry: Geometry, identity: Mapping[str, Any], *, min_size: int = 0
+    ) -> set[int]:
+        """Make ready; return the starts of the slabs that are already there.
+
+        Specks of fewer than `min_size` voxels are to be removed on publishing.
+        """
 
     def write(self, slab: Slab, parts: Parts) -> None:
         """Take a slab."""
 
-    def publish(self) -> None:
-        """Put the complete result in its place."""
+    def publish(self) -> Iterator[float]:
+        """Put the complete result in its place; yields the share done, 0 to 1."""
 
     def leave(self) -> None:
         """Tidy up, however the prediction ended."""
@@ -123,6 +137,7 @@ class MemoryResult:
     Parameters
     ----------
     labels : ndarray of uint8, the volume's shape
+        Specks are removed from the whole array at the end.
     confidence : ndarray of uint8, the volume's shape, optional
         0 to 255 for probabilities 0 to 1 of the predicted phase.
     """
@@ -130,6 +145,7 @@ class MemoryResult:
     labels: Labels
     confidence: NDArray[np.uint8] | None = None
     _geometry: Geometry = field(init=False, repr=False)
+    _min_size: int = field(init=False, repr=False)
 
     @property
     def path(self) -> None:
@@ -140,10 +156,12 @@ class MemoryResult:
         """Names of the parts to compute."""
         return ("labels",) if self.confidence is None else ("labels", "confidence")
 
-    def open(self, geometry: Geometry, identity: Mapping[str, Any]) -> set[int]:
+    def open(
+        self, geometry: Geometry, identity: Mapping[str, Any], *, min_size: int = 0
+    ) -> set[int]:
         """Check the arrays; nothing is there yet."""
         del identity
-        self._geometry = geometry
+        self._geometry, self._min_size = geometry, min_size
         for array in (self.labels, self.confidence):
             if array is not None and array.shape != geometry.shape:
                 raise ValueError(
@@ -159,8 +177,17 @@ class MemoryResult:
         if self.confidence is not None:
             self.confidence[region] = np.moveaxis(parts["confidence"], 0, axis)
 
-    def publish(self) -> None:
-        """Do nothing: the caller has the arrays."""
+    def publish(self) -> Iterator[float]:
+        """Remove the specks; yields the share done, 0 to 1."""
+        if self._min_size <= 1:
+            return
+        raw = self.labels.copy()  # cleaning a slab looks at the raw ones around it
+        source = Volume(array=raw, name="labels")
+        start = 0
+        for slab in _slabs(source, min_size=self._min_size):
+            self.labels[start : start + len(slab)] = slab
+            start += len(slab)
+            yield start / len(raw)
 
     def leave(self) -> None:
         """Do nothing: the caller has the arrays."""
@@ -171,7 +198,8 @@ class DiskResult:
     """A prediction into files, gathered in a folder beside them until it is complete.
 
     The folder, ``NAME.partial``, is what an interrupted prediction is continued from.
-    All parts are OME-Zarr there; complete, they are moved, or streamed into TIFF.
+    All parts are OME-Zarr there; complete, they are made ready in the folder, as TIFF
+    or without specks where this is asked for, and then moved to their places.
 
     Parameters
     ----------
@@ -181,8 +209,9 @@ class DiskResult:
         ``.tif`` or ``.zarr``; 0 to 255 for probabilities 0 to 1 of the predicted phase.
     probabilities : Path, optional
         ``.zarr``; float16, one channel a phase.
-    min_size : int
-        Specks of fewer voxels are given to the phase around them at the end.
+    overwrite : bool
+        Whether what is in the places may be replaced. What this same prediction has
+        put there before it was interrupted is accepted either way.
 
     Raises
     ------
@@ -194,8 +223,9 @@ class DiskResult:
     labels: Path
     confidence: Path | None = None
     probabilities: Path | None = None
-    min_size: int = 0
+    overwrite: bool = True
     _geometry: Geometry = field(init=False, repr=False)
+    _min_size: int = field(init=False, repr=False)
     _arrays: dict[str, Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -245,15 +275,43 @@ class DiskResult:
         """Folder of an incomplete prediction."""
         return self.labels.with_name(f"{self.labels.name}.partial")
 
-    def open(self, geometry: Geometry, identity: Mapping[str, Any]) -> set[int]:
-        """Continue the same prediction, or begin; another one's remains are removed."""
-        self._geometry = geometry
+    def check_new(self) -> None:
+        """Refuse places that are taken, before any work is done.
+
+        Raises
+        ------
+        ResultExistsError
+            If something is there that may not be replaced.
+        VolumeError
+            If a parent folder is missing or read-only.
+        """
+        moved = self._moved()
+        for name, path in self._paths.items():
+            # `open` finds out whether it was this very prediction that moved it.
+            check_new(path, overwrite=self.overwrite or name in moved)
+
+    def open(
+        self, geometry: Geometry, identity: Mapping[str, Any], *, min_size: int = 0
+    ) -> set[int]:
+        """Continue the same prediction, or begin; another one's remains are removed.
+
+        Raises
+        ------
+        ResultExistsError
+            If something else is in the places and `overwrite` is False.
+        """
+        self._geometry, self._min_size = geometry, min_size
         text = json.dumps({**identity, "parts": self.wanted}, sort_keys=True)
-        if not self._is_same(text):
+        is_same = self._is_same(text)
+        for name, path in self._paths.items():
+            if path.exists() and not (is_same and self._is_in_place(name)):
+                check_new(path, overwrite=self.overwrite)
+        if not is_same:
             self._begin(text)
         self._arrays = {
-            name: zarr.open_array(self.partial / f"{name}.zarr" / "0", mode="r+")
+            name: zarr.open_array(self._raw(name) / "0", mode="r+")
             for name in self.wanted
+            if self._raw(name).is_dir()
         }
         done = self.partial / "done.txt"
         *lines, torn = done.read_text(encoding="ascii").split("\n")
@@ -266,11 +324,13 @@ class DiskResult:
             saved = (self.partial / "identity.json").read_text(encoding="utf-8")
         except FileNotFoundError:
             return False
-        # A part that is missing was published already.
-        parts = (self.partial / f"{name}.zarr" for name in self.wanted)
-        return saved == identity and all(part.is_dir() for part in parts)
+        return saved == identity and all(
+            self._raw(name).is_dir() or self._is_in_place(name) for name in self.wanted
+        )
 
     def _begin(self, identity: str) -> None:
+        # First: what is half removed must not be continued.
+        (self.partial / "identity.json").unlink(missing_ok=True)
         shutil.rmtree(self.partial, ignore_errors=True)
         self.partial.mkdir(parents=True)
         geometry = self._geometry
@@ -280,7 +340,7 @@ class DiskResult:
             if name == "probabilities":
                 shape, chunks = (len(geometry.phases), *shape), (1, *chunks)
             create_ome_zarr(
-                self.partial / f"{name}.zarr",
+                self._raw(name),
                 shape=shape,
                 chunks=chunks,
                 dtype=_DTYPES[name],
@@ -306,20 +366,87 @@ class DiskResult:
         with (self.partial / "done.txt").open("a", encoding="ascii") as file:
             file.write(f"{slab.start}\n")
 
-    def publish(self) -> None:
-        """Put the complete parts in their places and remove the folder."""
+    # Publishing can be cut off at any point and continued by the same calls:
+    # - Parts are made ready inside the folder, each by a rename once it is whole.
+    # - When all are, this is noted, with the places. From then on a part that is no
+    #   longer ready has been moved, since one rename takes it from the folder.
+    # - The labels go last: until then other specks can be removed from the raw ones.
+    # - When all are in place, one rename ends the folder; the rest is rubbish.
+
+    def publish(self) -> Iterator[float]:
+        """Put the complete parts in their places and remove the folder.
+
+        Yields
+        ------
+        float
+            Share of the voxels that are made ready, 0 to 1.
+        """
         self._arrays = {}
-        for name, path in self._paths.items():
-            part = self.partial / f"{name}.zarr"
-            cleans = name == "labels" and self.min_size > 1
-            if path.suffix.lower() != ".zarr":
-                self._stream_to_tiff(part, path, cleans=cleans)
-            elif cleans:
-                self._stream_to_zarr(part, path)
-            else:
-                with replacing(path) as temporary:
-                    shutil.move(part, temporary)  # from another disk, too
-        shutil.rmtree(self.partial)
+        waiting = [
+            name
+            for name in self.wanted
+            if not (self._ready(name).exists() or self._is_in_place(name))
+        ]
+        n_done, n_slices = 0, len(waiting) * self._geometry.shape[0]
+        for name in waiting:
+            for n in self._make_ready(name):
+                n_done += n
+                yield n_done / n_slices
+        with replacing(self._note) as temporary:
+            places = {name: self._place(name) for name in self.wanted}
+            temporary.write_text(json.dumps(places), encoding="utf-8")
+        for name in reversed(self.wanted):
+            if not self._is_in_place(name):
+                _move(self._ready(name), self._paths[name])
+        self._end()
+
+    def _end(self) -> None:
+        rubbish = self.partial.with_name(f".{self.partial.name}.old")
+        shutil.rmtree(rubbish, ignore_errors=True)
+        self.partial.replace(rubbish)
+        for folder in (rubbish, *map(_aside, self._paths.values())):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _raw(self, name: str) -> Path:
+        return self.partial / f"{name}.zarr"
+
+    def _ready(self, name: str) -> Path:
+        """Name what only needs to be moved: the raw part if nothing is done to it."""
+        cleaned = f"-{self._min_size}" if self._cleans(name) else ""
+        suffix = self._paths[name].suffix.lower()
+        return self.partial / f"{name}{cleaned}{suffix}"
+
+    def _cleans(self, name: str) -> bool:
+        return name == "labels" and self._min_size > 1
+
+    @property
+    def _note(self) -> Path:
+        return self.partial / "places.json"
+
+    def _place(self, name: str) -> list[str]:
+        return [str(self._paths[name].absolute()), self._ready(name).name]
+
+    def _noted(self) -> dict[str, list[str]]:
+        if not self._note.is_file():
+            return {}
+        noted: dict[str, list[str]] = json.loads(self._note.read_text(encoding="utf-8"))
+        return noted
+
+    def _moved(self) -> set[str]:
+        """Name the parts that a prediction, whichever, has moved to their places."""
+        return {
+            name
+            for name, (place, ready) in self._noted().items()
+            if place == str(self._paths[name].absolute())
+            and not (self.partial / ready).exists()
+        }
+
+    def _is_in_place(self, name: str) -> bool:
+        return (
+            self._noted().get(name) == self._place(name)
+            and not self._ready(name).exists()
+            and self._paths[name].exists()
+        )
 
     def leave(self) -> None:
         """Remove the folder if it holds nothing to continue from."""
@@ -327,19 +454,18 @@ class DiskResult:
         if not done.is_file() or not done.stat().st_size:
             shutil.rmtree(self.partial, ignore_errors=True)
 
-    def _stream_to_tiff(self, part: Path, path: Path, *, cleans: bool) -> None:
-        source = open_volume(part)
-        write_labels_tiff(
-            path,
-            self._slabs(source, cleans=cleans),
-            shape=source.shape,
-            voxel_size=source.voxel_size,
-            unit=source.unit,
-            phases=source.phases,
-        )
+    def _make_ready(self, name: str) -> Iterator[int]:
+        """Write what is to be moved; yields numbers of slices."""
+        source = open_volume(self._raw(name))
+        slabs = _slabs(source, min_size=self._min_size if self._cleans(name) else 0)
+        ready = self._ready(name)
+        if ready.suffix == ".zarr":
+            return self._write_zarr(ready, slabs, source)
+        return _write_tiff(ready, slabs, source)
 
-    def _stream_to_zarr(self, part: Path, path: Path) -> None:
-        source = open_volume(part)
+    def _write_zarr(
+        self, path: Path, slabs: Iterator[Labels], source: Volume
+    ) -> Iterator[int]:
         with replacing(path) as temporary:
             target = create_ome_zarr(
                 temporary,
@@ -350,19 +476,170 @@ class DiskResult:
                 phases=source.phases,
             )
             start = 0
-            for slab in self._slabs(source, cleans=True):
+            for slab in slabs:
                 target[start : start + len(slab)] = slab
                 start += len(slab)
+                yield len(slab)
 
-    def _slabs(self, source: Volume, *, cleans: bool) -> Iterator[Labels]:
-        n_slices = source.shape[0]
-        if cleans:
-            yield from remove_specks_slabwise(
-                source.slab,
-                n_slices=n_slices,
-                min_size=self.min_size,
-                slab=_COPY_SLICES,
-            )
-            return
-        for start in range(0, n_slices, _COPY_SLICES):
-            yield source.slab(start, min(start + _COPY_SLICES, n_slices))
+
+@contextmanager
+def unfinished(
+    folder: Path, results: Mapping[str, DiskResult], *, identity: Mapping[str, Any]
+) -> Iterator[dict[str, DiskResult]]:
+    """Choose what is left to predict of a series into a folder.
+
+    A hidden note in the folder, ``.series.json``, is there until the block ends well.
+    While it is, the same series is continued.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there.
+    results : mapping of str to DiskResult
+        All results of the series, in `folder`, by their images.
+    identity : mapping
+        As JSON; a series is continued only if all of this agrees.
+
+    Yields
+    ------
+    dict of str to DiskResult
+        Those of `results` that the interrupted series has not finished; all of them in
+        a new series.
+
+    Raises
+    ------
+    ResultExistsError
+        If something else is in a result's place that may not be replaced.
+    """
+    note = folder / ".series.json"
+    text = json.dumps(identity, sort_keys=True)
+    former = _former(note, text)
+    if former is None:
+        former = {r.path.name: stamp(r.path) for r in results.values()}
+    left = {
+        image: result
+        for image, result in results.items()
+        if stamp(result.path) == former.get(result.path.name, [])
+        or not result.path.exists()
+    }
+    if folder.is_dir():
+        for result in left.values():
+            result.check_new()
+    else:
+        check_new(folder, overwrite=False)
+    is_new = not folder.exists()
+    folder.mkdir(exist_ok=True)
+    with replacing(note) as temporary:
+        saved = json.dumps({"identity": text, "former": former})
+        temporary.write_text(saved, encoding="utf-8")
+    is_complete = False
+    try:
+        yield left
+        is_complete = True
+    finally:
+        if is_complete or set(folder.iterdir()) == {note}:
+            note.unlink()
+        if is_new and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def stamp(path: Path) -> list[int]:
+    """Tell one state of a file from another: size and time in ns; empty if absent."""
+    if not path.exists():
+        return []
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _former(note: Path, identity: str) -> dict[str, list[int]] | None:
+    """Read what was in the places before the same series began."""
+    try:
+        saved = json.loads(note.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    former: dict[str, list[int]] = saved["former"]
+    return former if saved["identity"] == identity else None
+
+
+def _slabs(source: Volume, *, min_size: int) -> Iterator[Labels]:
+    n_slices = source.shape[0]
+    if min_size > 1:
+        yield from remove_specks_slabwise(
+            source.slab, n_slices=n_slices, min_size=min_size, slab=_COPY_SLICES
+        )
+        return
+    for start in range(0, n_slices, _COPY_SLICES):
+        yield source.slab(start, min(start + _COPY_SLICES, n_slices))
+
+
+def _write_tiff(path: Path, slabs: Iterator[Labels], source: Volume) -> Iterator[int]:
+    """Compress in a thread, so that there is something to yield meanwhile."""
+    queue: Queue[Labels | None] = Queue(1)
+    with ThreadPoolExecutor(1, "write-behind") as behind:
+        writing = behind.submit(
+            write_labels_tiff,
+            path,
+            _taken(queue),
+            shape=source.shape,
+            voxel_size=source.voxel_size,
+            unit=source.unit,
+            phases=source.phases,
+        )
+        try:
+            for slab in slabs:
+                _offer(queue, slab, to=writing)
+                if writing.done():
+                    break
+                yield len(slab)
+        finally:
+            # Before the last slab, this makes the file too short: it is thrown away.
+            _offer(queue, None, to=writing)
+        writing.result()
+
+
+def _offer(
+    queue: Queue[Labels | None], slab: Labels | None, *, to: Future[Any]
+) -> None:
+    while not to.done():  # what has failed takes no more
+        try:
+            queue.put(slab, timeout=0.1)
+        except Full:
+            continue
+        return
+
+
+def _taken(queue: Queue[Labels | None]) -> Iterator[Labels]:
+    while (slab := queue.get()) is not None:
+        yield slab
+
+
+def _move(source: Path, path: Path) -> None:
+    """Take a part to its place by one rename, after a copy from another disk."""
+    try:
+        _rename(source, path)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with replacing(path) as temporary:
+            copy = shutil.copytree if source.is_dir() else shutil.copy2
+            copy(source, temporary)
+        source.replace(source.with_name(f"moved-{source.name}"))
+
+
+def _rename(source: Path, path: Path) -> None:
+    if not path.is_dir():
+        source.replace(path)
+        return
+    # No rename replaces a full folder. What is set aside is removed at the end.
+    former = _aside(path)
+    shutil.rmtree(former, ignore_errors=True)
+    path.replace(former)
+    try:
+        source.replace(path)
+    except OSError:
+        former.replace(path)
+        raise
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.stem}.old{path.suffix}")
