@@ -21,7 +21,7 @@ from napari_lrcs.errors import LrcsError
 if TYPE_CHECKING:
     from napari_lrcs.arrays import Confusion
     from napari_lrcs.data.annotation import Annotation
-    from napari_lrcs.inference.results import DiskResult
+    from napari_lrcs.inference.disk import DiskResult
     from napari_lrcs.models.checkpoint import Checkpoint
     from napari_lrcs.phases import PhaseTable
     from napari_lrcs.progress import TrainingEnded
@@ -287,7 +287,7 @@ def _named_phases(names: Sequence[str] | None) -> "PhaseTable | None":
 
 def _results(arguments: argparse.Namespace) -> "dict[str, DiskResult]":
     """Decide where the result of each image goes, and refuse places that are taken."""
-    from napari_lrcs.inference.results import DiskResult
+    from napari_lrcs.inference.disk import DiskResult
 
     images = _images(arguments.image)
     is_series = images != [arguments.image]
@@ -314,7 +314,7 @@ def _unfinished(
 ) -> Iterator["dict[str, DiskResult]"]:
     """Leave out what an interrupted series has finished, and say so."""
     from napari_lrcs.inference.predict import fingerprint
-    from napari_lrcs.inference.results import stamp, unfinished
+    from napari_lrcs.inference.series import stamp, unfinished
 
     if list(results) == [arguments.image]:
         yield results

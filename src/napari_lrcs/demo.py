@@ -14,8 +14,8 @@ from napari_lrcs.data.volume import as_labels, as_volume
 from napari_lrcs.data.writing import check_new, replacing, write_labels_tiff
 from napari_lrcs.figures import SliceComparison, draw_segmentation
 from napari_lrcs.inference.assess import evaluate_volume
+from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.predict import predict_volume
-from napari_lrcs.inference.results import DiskResult
 from napari_lrcs.metrics.overlap import ScoresDict, scores_dict
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.phases import ELECTRODE

@@ -27,8 +27,9 @@ from napari_lrcs.data.volume import Volume, as_volume
 from napari_lrcs.data.writing import create_ome_zarr
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.inference import predict, results
+from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.predict import predict_volume
-from napari_lrcs.inference.results import DiskResult, MemoryResult
+from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.models.checkpoint import Checkpoint, save_checkpoint
 from napari_lrcs.models.lrcsnet import LRCSNet
 from napari_lrcs.progress import (
@@ -686,7 +687,7 @@ def test_samples_lie_within_the_slices_that_are_asked_for(
 def test_publishing_is_told_of_and_can_be_stopped(
     make_checkpoint: MakeCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(results, "_COPY_SLICES", 3)
+    monkeypatch.setattr(results, "COPY_SLICES", 3)
     checkpoint = make_checkpoint()
 
     def events() -> Iterator[PredictEvent]:
@@ -717,7 +718,7 @@ import torch
 from napari_lrcs.config import PredictConfig
 from napari_lrcs.data.opening import open_volume
 from napari_lrcs.inference import predict, results
-from napari_lrcs.inference.results import DiskResult
+from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.models.checkpoint import load_checkpoint
 
 torch.set_num_threads(1)

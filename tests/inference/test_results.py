@@ -17,14 +17,9 @@ from napari_lrcs.config import Axis
 from napari_lrcs.data.opening import open_volume
 from napari_lrcs.data.specks import remove_specks
 from napari_lrcs.errors import ResultExistsError, VolumeError
-from napari_lrcs.inference import results
-from napari_lrcs.inference.results import (
-    DiskResult,
-    Geometry,
-    MemoryResult,
-    Parts,
-    Slab,
-)
+from napari_lrcs.inference import disk, results
+from napari_lrcs.inference.disk import DiskResult
+from napari_lrcs.inference.results import Geometry, MemoryResult, Parts, Slab
 from napari_lrcs.phases import ELECTRODE
 
 SHAPE = (6, 8, 10)
@@ -191,7 +186,7 @@ def test_specks_go_as_from_the_whole_volume(
 def test_specks_go_from_memory_as_from_the_whole_volume(
     labels: Labels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(results, "_COPY_SLICES", 2)
+    monkeypatch.setattr(results, "COPY_SLICES", 2)
     result = MemoryResult(labels=np.zeros_like(labels))
 
     shares = write(result, labels, min_size=20)
@@ -413,7 +408,7 @@ def test_full_disk_at_the_second_part_is_continued(
 def test_publishing_that_is_closed_is_continued(
     n: int, labels: Labels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(results, "_COPY_SLICES", 2)
+    monkeypatch.setattr(results, "COPY_SLICES", 2)
     n_threads = threading.active_count()
     result = DiskResult(labels=tmp_path / "s.tif")
     compute(result, labels, min_size=20)
@@ -452,7 +447,7 @@ def test_other_specks_need_no_computing_while_the_labels_are_not_in_place(
     killed = DiskResult(labels=path, confidence=confidence)
     compute(killed, labels, min_size=20)
     with monkeypatch.context() as patch:
-        patch.setattr(results, "_move", lambda *_: kill())
+        patch.setattr(disk, "_move", lambda *_: kill())
         with pytest.raises(Killed):
             list(killed.publish())
 

@@ -1,0 +1,403 @@
+"""A prediction into files that an interruption does not cost."""
+
+import errno
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Full, Queue
+from typing import Any
+
+import numpy as np
+import zarr
+
+from napari_lrcs.arrays import Labels
+from napari_lrcs.data.opening import is_zarr, open_volume
+from napari_lrcs.data.slices import AXES
+from napari_lrcs.data.volume import Volume
+from napari_lrcs.data.writing import (
+    check_new,
+    create_ome_zarr,
+    replacing,
+    write_labels_tiff,
+)
+from napari_lrcs.errors import VolumeError
+from napari_lrcs.inference.results import (
+    COPY_SLICES,
+    Geometry,
+    Parts,
+    Slab,
+    cleaned_slabs,
+)
+
+_DTYPES: Mapping[str, type[np.generic]] = {
+    "labels": np.uint8,
+    "confidence": np.uint8,
+    "probabilities": np.float16,
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class DiskResult:
+    """A prediction into files, gathered in a folder beside them until it is complete.
+
+    The folder, ``NAME.partial``, is what an interrupted prediction is continued from.
+    All parts are OME-Zarr there; complete, they are made ready in the folder, as TIFF
+    or without specks where this is asked for, and then moved to their places.
+
+    Parameters
+    ----------
+    labels : Path
+        ``.tif`` or ``.zarr``.
+    confidence : Path, optional
+        ``.tif`` or ``.zarr``; 0 to 255 for probabilities 0 to 1 of the predicted phase.
+    probabilities : Path, optional
+        ``.zarr``; float16, one channel a phase.
+    overwrite : bool
+        Whether what is in the places may be replaced. What this same prediction has
+        put there before it was interrupted is accepted either way.
+
+    Raises
+    ------
+    VolumeError
+        If a name has another ending, stands twice, or is that of something else than
+        a result: a folder, or one that is no Zarr.
+    """
+
+    labels: Path
+    confidence: Path | None = None
+    probabilities: Path | None = None
+    overwrite: bool = True
+    _geometry: Geometry = field(init=False, repr=False)
+    _min_size: int = field(init=False, repr=False)
+    _arrays: dict[str, Any] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name, path in self._paths.items():
+            known = (
+                (".zarr",) if name == "probabilities" else (".tif", ".tiff", ".zarr")
+            )
+            if path.suffix.lower() not in known:
+                raise VolumeError(
+                    f"the {name} cannot go to {path.name}: its name must end in "
+                    f"{' or '.join(known)}"
+                )
+            if path.exists() and not (
+                is_zarr(path) if path.suffix.lower() == ".zarr" else path.is_file()
+            ):
+                raise VolumeError(
+                    f"{path} is there and is no {path.suffix} that a result could "
+                    "replace; choose another name"
+                )
+        if len(set(self._paths.values())) < len(self._paths):
+            raise VolumeError(
+                f"{' and '.join(self._paths)} need a file each, got "
+                f"{', '.join(map(str, self._paths.values()))}"
+            )
+
+    @property
+    def _paths(self) -> dict[str, Path]:
+        every = {
+            "labels": self.labels,
+            "confidence": self.confidence,
+            "probabilities": self.probabilities,
+        }
+        return {name: path for name, path in every.items() if path is not None}
+
+    @property
+    def path(self) -> Path:
+        """Where the labels end up."""
+        return self.labels
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Names of the parts to compute."""
+        return tuple(self._paths)
+
+    @property
+    def partial(self) -> Path:
+        """Folder of an incomplete prediction."""
+        return self.labels.with_name(f"{self.labels.name}.partial")
+
+    def check_new(self) -> None:
+        """Refuse places that are taken, before any work is done.
+
+        Raises
+        ------
+        ResultExistsError
+            If something is there that may not be replaced.
+        VolumeError
+            If a parent folder is missing or read-only.
+        """
+        moved = self._moved()
+        for name, path in self._paths.items():
+            # `open` finds out whether it was this very prediction that moved it.
+            check_new(path, overwrite=self.overwrite or name in moved)
+
+    def open(
+        self, geometry: Geometry, identity: Mapping[str, Any], *, min_size: int = 0
+    ) -> set[int]:
+        """Continue the same prediction, or begin; another one's remains are removed.
+
+        Raises
+        ------
+        ResultExistsError
+            If something else is in the places and `overwrite` is False.
+        """
+        self._geometry, self._min_size = geometry, min_size
+        text = json.dumps({**identity, "parts": self.wanted}, sort_keys=True)
+        is_same = self._is_same(text)
+        for name, path in self._paths.items():
+            if path.exists() and not (is_same and self._is_in_place(name)):
+                check_new(path, overwrite=self.overwrite)
+        if not is_same:
+            self._begin(text)
+        self._arrays = {
+            name: zarr.open_array(self._raw(name) / "0", mode="r+")
+            for name in self.wanted
+            if self._raw(name).is_dir()
+        }
+        done = self.partial / "done.txt"
+        *lines, torn = done.read_text(encoding="ascii").split("\n")
+        if torn:  # by a crash: what is noted next must begin a line
+            done.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
+        return {int(line) for line in lines}
+
+    def _is_same(self, identity: str) -> bool:
+        try:
+            saved = (self.partial / "identity.json").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return False
+        return saved == identity and all(
+            self._raw(name).is_dir() or self._is_in_place(name) for name in self.wanted
+        )
+
+    def _begin(self, identity: str) -> None:
+        # First: what is half removed must not be continued.
+        (self.partial / "identity.json").unlink(missing_ok=True)
+        shutil.rmtree(self.partial, ignore_errors=True)
+        self.partial.mkdir(parents=True)
+        geometry = self._geometry
+        for name in self.wanted:
+            shape: tuple[int, ...] = geometry.shape
+            chunks: tuple[int, ...] = geometry.chunks
+            if name == "probabilities":
+                shape, chunks = (len(geometry.phases), *shape), (1, *chunks)
+            create_ome_zarr(
+                self._raw(name),
+                shape=shape,
+                chunks=chunks,
+                dtype=_DTYPES[name],
+                voxel_size=geometry.voxel_size,
+                unit=geometry.unit,
+                phases=geometry.phases if name == "labels" else None,
+                name=name,
+            )
+        (self.partial / "done.txt").touch()
+        # Last: only a folder that is whole can be continued.
+        (self.partial / "identity.json").write_text(identity, encoding="utf-8")
+
+    def write(self, slab: Slab, parts: Parts) -> None:
+        """Take a slab, and note that it is there."""
+        axis = AXES[self._geometry.axis]
+        region = self._geometry.region(slab)
+        for name, array in self._arrays.items():
+            if name == "probabilities":
+                moved = np.moveaxis(parts[name], 1, axis + 1)
+                array[(slice(None), *region)] = moved
+            else:
+                array[region] = np.moveaxis(parts[name], 0, axis)
+        with (self.partial / "done.txt").open("a", encoding="ascii") as file:
+            file.write(f"{slab.start}\n")
+
+    # Publishing can be cut off at any point and continued by the same calls:
+    # - Parts are made ready inside the folder, each by a rename once it is whole.
+    # - When all are, this is noted, with the places. From then on a part that is no
+    #   longer ready has been moved, since one rename takes it from the folder.
+    # - The labels go last: until then other specks can be removed from the raw ones.
+    # - When all are in place, one rename ends the folder; the rest is rubbish.
+
+    def publish(self) -> Iterator[float]:
+        """Put the complete parts in their places and remove the folder.
+
+        Yields
+        ------
+        float
+            Share of the voxels that are made ready, 0 to 1.
+        """
+        self._arrays = {}
+        waiting = [
+            name
+            for name in self.wanted
+            if not (self._ready(name).exists() or self._is_in_place(name))
+        ]
+        n_done, n_slices = 0, len(waiting) * self._geometry.shape[0]
+        for name in waiting:
+            for n in self._make_ready(name):
+                n_done += n
+                yield n_done / n_slices
+        with replacing(self._note) as temporary:
+            places = {name: self._place(name) for name in self.wanted}
+            temporary.write_text(json.dumps(places), encoding="utf-8")
+        for name in reversed(self.wanted):
+            if not self._is_in_place(name):
+                _move(self._ready(name), self._paths[name])
+        self._end()
+
+    def _end(self) -> None:
+        rubbish = self.partial.with_name(f".{self.partial.name}.old")
+        shutil.rmtree(rubbish, ignore_errors=True)
+        self.partial.replace(rubbish)
+        for folder in (rubbish, *map(_aside, self._paths.values())):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _raw(self, name: str) -> Path:
+        return self.partial / f"{name}.zarr"
+
+    def _ready(self, name: str) -> Path:
+        """Name what only needs to be moved: the raw part if nothing is done to it."""
+        cleaned = f"-{self._min_size}" if self._cleans(name) else ""
+        suffix = self._paths[name].suffix.lower()
+        return self.partial / f"{name}{cleaned}{suffix}"
+
+    def _cleans(self, name: str) -> bool:
+        return name == "labels" and self._min_size > 1
+
+    @property
+    def _note(self) -> Path:
+        return self.partial / "places.json"
+
+    def _place(self, name: str) -> list[str]:
+        return [str(self._paths[name].absolute()), self._ready(name).name]
+
+    def _noted(self) -> dict[str, list[str]]:
+        if not self._note.is_file():
+            return {}
+        noted: dict[str, list[str]] = json.loads(self._note.read_text(encoding="utf-8"))
+        return noted
+
+    def _moved(self) -> set[str]:
+        """Name the parts that a prediction, whichever, has moved to their places."""
+        return {
+            name
+            for name, (place, ready) in self._noted().items()
+            if place == str(self._paths[name].absolute())
+            and not (self.partial / ready).exists()
+        }
+
+    def _is_in_place(self, name: str) -> bool:
+        return (
+            self._noted().get(name) == self._place(name)
+            and not self._ready(name).exists()
+            and self._paths[name].exists()
+        )
+
+    def leave(self) -> None:
+        """Remove the folder if it holds nothing to continue from."""
+        done = self.partial / "done.txt"
+        if not done.is_file() or not done.stat().st_size:
+            shutil.rmtree(self.partial, ignore_errors=True)
+
+    def _make_ready(self, name: str) -> Iterator[int]:
+        """Write what is to be moved; yields numbers of slices."""
+        source = open_volume(self._raw(name))
+        slabs = cleaned_slabs(
+            source, min_size=self._min_size if self._cleans(name) else 0
+        )
+        ready = self._ready(name)
+        if ready.suffix == ".zarr":
+            return self._write_zarr(ready, slabs, source)
+        return _write_tiff(ready, slabs, source)
+
+    def _write_zarr(
+        self, path: Path, slabs: Iterator[Labels], source: Volume
+    ) -> Iterator[int]:
+        with replacing(path) as temporary:
+            target = create_ome_zarr(
+                temporary,
+                shape=source.shape,
+                chunks=(COPY_SLICES, *self._geometry.chunks[1:]),
+                voxel_size=source.voxel_size,
+                unit=source.unit,
+                phases=source.phases,
+            )
+            start = 0
+            for slab in slabs:
+                target[start : start + len(slab)] = slab
+                start += len(slab)
+                yield len(slab)
+
+
+def _write_tiff(path: Path, slabs: Iterator[Labels], source: Volume) -> Iterator[int]:
+    """Compress in a thread, so that there is something to yield meanwhile."""
+    queue: Queue[Labels | None] = Queue(1)
+    with ThreadPoolExecutor(1, "write-behind") as behind:
+        writing = behind.submit(
+            write_labels_tiff,
+            path,
+            _taken(queue),
+            shape=source.shape,
+            voxel_size=source.voxel_size,
+            unit=source.unit,
+            phases=source.phases,
+        )
+        try:
+            for slab in slabs:
+                _offer(queue, slab, to=writing)
+                if writing.done():
+                    break
+                yield len(slab)
+        finally:
+            # Before the last slab, this makes the file too short: it is thrown away.
+            _offer(queue, None, to=writing)
+        writing.result()
+
+
+def _offer(
+    queue: Queue[Labels | None], slab: Labels | None, *, to: Future[Any]
+) -> None:
+    while not to.done():  # what has failed takes no more
+        try:
+            queue.put(slab, timeout=0.1)
+        except Full:
+            continue
+        return
+
+
+def _taken(queue: Queue[Labels | None]) -> Iterator[Labels]:
+    while (slab := queue.get()) is not None:
+        yield slab
+
+
+def _move(source: Path, path: Path) -> None:
+    """Take a part to its place by one rename, after a copy from another disk."""
+    try:
+        _rename(source, path)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with replacing(path) as temporary:
+            copy = shutil.copytree if source.is_dir() else shutil.copy2
+            copy(source, temporary)
+        source.replace(source.with_name(f"moved-{source.name}"))
+
+
+def _rename(source: Path, path: Path) -> None:
+    if not path.is_dir():
+        source.replace(path)
+        return
+    # No rename replaces a full folder. What is set aside is removed at the end.
+    former = _aside(path)
+    shutil.rmtree(former, ignore_errors=True)
+    path.replace(former)
+    try:
+        source.replace(path)
+    except OSError:
+        former.replace(path)
+        raise
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.stem}.old{path.suffix}")
