@@ -621,19 +621,28 @@ def test_resume_takes_the_settings_from_the_run(run: Run) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
 def test_ctrl_c_keeps_the_best_model(place: Path) -> None:
     command = f"train image.tif labels.tif {SLICES} --out new {TINY} --n-epochs 9999"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "napari_lrcs", *command.split()],
+    # A shell that started us in the background made all of its children ignore SIGINT.
+    listening = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    )
+    program = (
+        f"{listening}; import sys; from napari_lrcs.cli import main; sys.exit(main())"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *command.split()],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("epoch   2/"):
-            break
-
-    process.send_signal(signal.SIGINT)
-    printed, told = process.communicate(timeout=60)
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("epoch   2/"):
+                break
+        process.send_signal(signal.SIGINT)
+        try:
+            printed, told = process.communicate(timeout=60)
+        finally:
+            process.kill()
 
     assert process.returncode == 130
     assert printed == ""
