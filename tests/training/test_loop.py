@@ -683,7 +683,7 @@ def test_stop_in_the_first_epoch_keeps_a_model(
 ) -> None:
     stop_after(train(striped_annotation(), config=tiny_config, run=tmp_path), StepEnded)
 
-    load_checkpoint(tmp_path).build()
+    assert load_checkpoint(tmp_path).build().n_phases == 2
 
 
 @pytest.mark.usefixtures("every_step")
