@@ -2,7 +2,11 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -401,3 +405,29 @@ def test_a_read_only_folder_is_named(
 
     with pytest.raises(VolumeError, match="is read-only for you"):
         check_new(tmp_path / "seg.tif", overwrite=False)
+
+
+def test_folder_that_is_still_written_to_is_removed_without_hiding_the_error(
+    tmp_path: Path,
+) -> None:
+    stop = Event()
+
+    def write_on(folder: Path) -> None:
+        for i in count():
+            if stop.is_set() or i > 100:
+                return
+            with suppress(FileNotFoundError):
+                (folder / str(i)).touch()
+
+    def fail(writer: ThreadPoolExecutor) -> None:
+        with replacing(tmp_path / "result.zarr") as temporary:
+            temporary.mkdir()
+            writer.submit(write_on, temporary)
+            raise RuntimeError("the disk is gone")
+
+    with ThreadPoolExecutor(1) as writer:
+        with pytest.raises(RuntimeError, match="the disk is gone"):
+            fail(writer)
+        stop.set()
+
+    assert not list(tmp_path.iterdir())

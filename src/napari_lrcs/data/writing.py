@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,10 @@ _CLASSIC_LIMIT = 2**32 - 2**25
 
 # Bytes that are compressed in one go; tifffile's own choice is half a gigabyte.
 _BUFFER = 2**24
+
+
+_REMOVALS, _PAUSE = 20, 0.05
+"""Attempts to remove a folder that is still written to, and seconds between them."""
 
 
 def check_new(path: Path, *, overwrite: bool) -> None:
@@ -270,7 +275,13 @@ def _put_in_place(temporary: Path, path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
+    if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
+        return
+    # After one of Zarr's threads has failed, others may still be writing for a while.
+    for _ in range(_REMOVALS):
+        shutil.rmtree(path, ignore_errors=True)
+        if not path.exists():
+            return
+        time.sleep(_PAUSE)
+    shutil.rmtree(path)
