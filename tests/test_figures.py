@@ -9,8 +9,17 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from numpy.typing import NDArray
 
-from napari_lrcs.figures import SliceComparison, draw_segmentation
-from napari_lrcs.phases import ELECTRODE
+from napari_lrcs.figures import (
+    SliceComparison,
+    draw_composition,
+    draw_confusion,
+    draw_segmentation,
+    draw_slice_scores,
+    write_comparison_figure,
+)
+from napari_lrcs.metrics.comparison import Comparison
+from napari_lrcs.metrics.composition import compose
+from napari_lrcs.phases import ELECTRODE, PhaseTable
 
 IMAGE = np.linspace(0, 1000, 40 * 50).reshape(40, 50).astype(np.uint16)
 TARGET = np.repeat([1, 2, 3, 0], 10)[:, np.newaxis].repeat(50, 1).astype(np.uint8)
@@ -174,3 +183,94 @@ def test_a_figure_that_fails_leaves_the_old_one(draw: Draw, tmp_path: Path) -> N
 
     assert old.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [old]
+
+
+# ---- comparisons ----
+
+TWO = PhaseTable.named("pore", "solid")
+COUNTS = np.array([[3000, 1000], [0, 0]])
+
+
+def test_the_confusion_matrix_tells_shares_and_counts() -> None:
+    ax = Figure().add_subplot()
+
+    draw_confusion(ax, COUNTS, TWO)
+
+    assert [text.get_text() for text in ax.texts] == [
+        *("75.0%\n3,000", "25.0%\n1,000", "–", "–")
+    ]
+    assert np.asarray(ax.images[0].get_array()).tolist() == [[0.75, 0.25], [0, 0]]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["pore", "solid"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["pore", "solid"]
+    assert (ax.get_ylabel(), ax.get_xlabel()) == ("Target", "Predicted")
+
+
+@pytest.mark.parametrize("share", np.linspace(0, 1, 11))
+def test_counts_are_legible_on_light_and_dark_cells(share: float) -> None:
+    ax = Figure().add_subplot()
+    n = round(100 * share)
+
+    draw_confusion(ax, np.array([[n, 100 - n], [0, 1]]), TWO)
+
+    picture = ax.images[0]
+    background = picture.cmap(float(share))[:3]
+    text = {"black": (0, 0, 0), "white": (1, 1, 1)}[str(ax.texts[0].get_color())]
+    low, high = sorted((luminance(text), luminance(background)))
+    assert (high + 0.05) / (low + 0.05) > 4.5  # as WCAG 2 asks (AA)
+
+
+def luminance(rgb: tuple[float, ...]) -> float:
+    """Relative luminance as WCAG 2 defines it."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+def test_slice_scores_have_the_phases_colours_and_gaps() -> None:
+    ax = Figure().add_subplot()
+
+    draw_slice_scores(ax, [(10, COUNTS), (30, np.array([[4, 0], [0, 0]]))], TWO)
+
+    pore, solid = ax.lines
+    np.testing.assert_array_equal(pore.get_xydata(), [[10, 75], [30, 100]])
+    np.testing.assert_array_equal(solid.get_ydata(), [0, np.nan])
+    phases = list(TWO)
+    assert [pore.get_color(), solid.get_color()] == [p.colour for p in phases]
+    assert [pore.get_label(), solid.get_label()] == ["pore", "solid"]
+
+
+def test_compositions_stand_side_by_side_in_percent() -> None:
+    ax = Figure().add_subplot()
+    target = compose(np.array([[1, 1, 1, 2]], np.uint8), n_phases=2)
+    predicted = compose(np.array([[1, 1, 2, 2]], np.uint8), n_phases=2)
+
+    draw_composition(ax, predicted, target, TWO)
+
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        *("pore, volume", "solid, volume", "pore, surface", "solid, surface"),
+        "pore – solid",
+    ]
+    widths = {
+        bars.get_label(): [bar.get_width() for bar in bars] for bars in ax.containers
+    }
+    assert widths == {
+        "target": [75, 25, 25, 25, 50],
+        "predicted": [50, 50, 25, 25, 50],
+    }
+
+
+@pytest.mark.parametrize("name", ["figure.png", "figure.pdf", "figure.svg"])
+def test_a_comparison_is_drawn_into_one_figure(name: str, tmp_path: Path) -> None:
+    labels = np.array([[1, 1, 1, 2]], np.uint8)
+    composition = compose(labels, n_phases=2)
+    comparison = Comparison(
+        phases=TWO,
+        confusion=COUNTS,
+        per_slice=((0, COUNTS),),
+        predicted=composition,
+        target=composition,
+    )
+
+    write_comparison_figure(tmp_path / name, comparison)
+
+    assert (tmp_path / name).stat().st_size > 1000
+    assert len(list(tmp_path.iterdir())) == 1

@@ -1,4 +1,8 @@
-"""Figures that the command line leaves; drawn without a display."""
+"""Figures that the command line and the docks leave; drawn without a display.
+
+The functions that take `Axes` draw into those of a dock as well; their colours are
+readable on a light and on a dark background.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lrcs.arrays import Labels
+from napari_lrcs.arrays import Confusion, Labels
 from napari_lrcs.data.units import SYMBOLS
 from napari_lrcs.data.writing import replacing
+from napari_lrcs.metrics.comparison import Comparison
+from napari_lrcs.metrics.composition import Composition
+from napari_lrcs.metrics.overlap import iou_per_phase
 from napari_lrcs.phases import UNPAINTED, PhaseTable
 
 if TYPE_CHECKING:
@@ -19,6 +26,10 @@ if TYPE_CHECKING:
 _ERROR = (0.84, 0.15, 0.16)
 _GREY = "#555555"
 _OVERLAY = 0.75
+_PREDICTED, _TARGET = "#3a87c8", "#9a9a9a"
+"""Readable on white and on black, and no phase's default colour."""
+_DARK = 0.72
+"""Shares above make cells so dark that white is easier to read on them than black."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -129,13 +140,122 @@ def _coloured(
     return np.where(labels[..., np.newaxis] == UNPAINTED, background, overlay)
 
 
+def write_comparison_figure(path: Path, comparison: Comparison) -> None:
+    """Draw a comparison: its confusion matrix, both compositions and the slices.
+
+    Parameters
+    ----------
+    path : Path
+        ``.png``, ``.pdf`` or ``.svg``; replaced only when complete.
+    comparison : Comparison
+    """
+    from matplotlib.figure import Figure
+
+    phases = comparison.phases
+    figure = Figure(figsize=(13.3, 7.5), dpi=150, layout="constrained")
+    grid = figure.add_gridspec(2, 2, height_ratios=[1.35, 1])
+    draw_confusion(figure.add_subplot(grid[0, 0]), comparison.confusion, phases)
+    draw_composition(
+        figure.add_subplot(grid[0, 1]), comparison.predicted, comparison.target, phases
+    )
+    draw_slice_scores(figure.add_subplot(grid[1, :]), comparison.per_slice, phases)
+    with replacing(path) as temporary:
+        figure.savefig(temporary)
+
+
+def draw_confusion(ax: "Axes", confusion: Confusion, phases: PhaseTable) -> None:
+    """Draw which share of each painted phase was predicted as which, and the counts.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+    confusion : ndarray of int64, shape (n_phases, n_phases)
+        Rows are the target.
+    phases : PhaseTable
+    """
+    n_painted = confusion.sum(axis=1, keepdims=True)
+    shares = confusion / np.maximum(n_painted, 1)
+    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    size = min(10.0, 32 / len(phases))
+    for (row, column), share in np.ndenumerate(shares):
+        ax.text(
+            column,
+            row,
+            f"{share:.1%}\n{confusion[row, column]:,}" if n_painted[row] else "–",
+            color="white" if share > _DARK else "black",
+            ha="center",
+            va="center",
+            fontsize=size,
+        )
+    ax.set_xticks(range(len(phases)), phases.names)
+    ax.set_yticks(range(len(phases)), phases.names)
+    ax.tick_params(length=0)
+    ax.set_xlabel("Predicted")
+    ax.set_ylabel("Target")
+
+
+def draw_slice_scores(
+    ax: "Axes", per_slice: Sequence[tuple[int, Confusion]], phases: PhaseTable
+) -> None:
+    """Draw the IoU of each phase over the slices; a gap where it is in neither.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+    per_slice : sequence of (int, ndarray of int64, shape (n_phases, n_phases))
+        Places and confusion matrices, ascending.
+    phases : PhaseTable
+    """
+    places = [place for place, _ in per_slice]
+    ious = np.array([iou_per_phase(confusion) for _, confusion in per_slice])
+    for phase in phases:
+        scores = 100 * ious[:, phase.label - 1]
+        ax.plot(places, scores, color=phase.colour, marker="o", ms=3, label=phase.name)
+    ax.set_ylim(0, 102)
+    _dress(ax, xlabel="Slice", ylabel="IoU in %")
+
+
+def draw_composition(
+    ax: "Axes", predicted: Composition, target: Composition, phases: PhaseTable
+) -> None:
+    """Draw the shares of volume, surface and interfaces of both as pairs of bars.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+    predicted, target : Composition
+    phases : PhaseTable
+    """
+    names = phases.names
+    labels = [
+        *(f"{name}, {kind}" for kind in ("volume", "surface") for name in names),
+        *(f"{names[a - 1]} – {names[b - 1]}" for a, b in target.interface_fraction),
+    ]
+    places = np.arange(len(labels))
+    sides = (("target", target, _TARGET), ("predicted", predicted, _PREDICTED))
+    for i, (name, side, colour) in enumerate(sides):
+        shares = [
+            *side.volume_fraction,
+            *side.surface_fraction,
+            *side.interface_fraction.values(),
+        ]
+        widths = 100 * np.array(shares)
+        ax.barh(places + 0.4 * i - 0.2, widths, height=0.4, color=colour, label=name)
+    ax.set_yticks(places, labels)
+    ax.invert_yaxis()
+    ax.set_xlabel("Share of the voxels in %")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(axis="x", alpha=0.3)
+    ax.legend(frameon=False)
+
+
 def _draw_losses(ax: "Axes", history: Sequence[Mapping[str, Any]]) -> None:
     epochs = [row["epoch"] for row in history]
     for name, style in (("training", "--"), ("validation", "-")):
         losses = [row[f"{name}_loss"] for row in history]
         if None not in losses:
             ax.plot(epochs, losses, style, color=_GREY, marker="o", ms=4, label=name)
-    _dress(ax, ylabel="Loss")
+    _dress(ax, xlabel="Epoch", ylabel="Loss")
 
 
 def _draw_ious(
@@ -151,13 +271,13 @@ def _draw_ious(
                 epochs, ious, style, color=phase.colour, marker="o", ms=4, label=label
             )
     ax.set_ylim(0, 100)
-    _dress(ax, ylabel="IoU in % (dashed: training)")
+    _dress(ax, xlabel="Epoch", ylabel="IoU in % (dashed: training)")
 
 
-def _dress(ax: "Axes", *, ylabel: str) -> None:
+def _dress(ax: "Axes", *, xlabel: str, ylabel: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    ax.set_xlabel("Epoch")
+    ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.spines[["top", "right"]].set_visible(False)

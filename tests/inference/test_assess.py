@@ -90,7 +90,7 @@ def test_painted_voxel_without_a_prediction_is_refused() -> None:
     predicted = PREDICTED.copy()
     predicted[1, 0, 0] = 0
 
-    with pytest.raises(ValueError, match=r"of slice z=1; name the .* --z, or .* --m"):
+    with pytest.raises(ValueError, match=r"of slice z=1; choose slices .* or .* mask"):
         evaluate_volume(labels(predicted), labels(TARGET), phases=TWO)
 
 

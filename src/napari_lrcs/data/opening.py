@@ -390,8 +390,7 @@ def _open_zarr(place: Path) -> Volume:
     if isinstance(node, zarr.Array):
         return as_volume(node, name=place.name)
     attributes: dict[str, Any] = node.attrs.asdict()
-    # Version 0.5 moved everything under "ome".
-    images = attributes.get("ome", attributes).get("multiscales")
+    images = multiscales(attributes)
     if not images:
         listing = ", ".join(sorted(node.keys())) or "nothing"
         raise VolumeError(
@@ -421,6 +420,15 @@ def _open_zarr(place: Path) -> Volume:
         physical=_ngff_physical(axes, (level, images[0])),
         phases=_phases(attributes) if PHASES_KEY in attributes else None,
     )
+
+
+def multiscales(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Find the images in the attributes of an OME-Zarr group; none in another's."""
+    # Version 0.5 moved everything under "ome".
+    images: list[dict[str, Any]] = attributes.get("ome", attributes).get(
+        "multiscales", []
+    )
+    return images
 
 
 def _ngff_physical(

@@ -7,6 +7,8 @@ from operator import add
 import numpy as np
 
 from napari_lrcs.arrays import Confusion, Labels
+from napari_lrcs.config import Axis
+from napari_lrcs.data.slices import AXES
 from napari_lrcs.data.volume import Volume
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.metrics.composition import (
@@ -55,22 +57,69 @@ def evaluate_volume(
     wanted = range(target.shape[0]) if slices is None else slices
     total = np.zeros((len(phases), len(phases)), np.int64)
     for z in wanted:
-        painted = _inside(target, mask, z, z + 1)
-        answer = predicted.slab(z, z + 1)
-        if (answer[painted != UNPAINTED] == UNPAINTED).any():
-            raise ValueError(
-                f"{predicted.name} has no prediction for painted voxels of slice "
-                f"z={z}; name the predicted slices with --z, or the field of "
-                "view with --mask"
-            )
+        painted, answer = read_pair(predicted, target, z, z + 1, mask=mask)
         total += confusion_matrix(painted, answer, n_phases=len(phases))
     if not total.any():
-        raise ValueError(f"no voxel of {target.name} is painted on these slices")
+        raise nothing_painted(target)
     return total
 
 
+def read_pair(
+    predicted: Volume,
+    target: Volume,
+    start: int,
+    stop: int,
+    *,
+    mask: Volume | None = None,
+    axis: Axis = "z",
+) -> tuple[Labels, Labels]:
+    """Read the voxels of some slices that count in a comparison.
+
+    Parameters
+    ----------
+    predicted, target : Volume
+        Labels of the same shape.
+    start, stop : int
+        First slice and the one after the last.
+    mask : Volume of bool, optional
+        Voxels outside do not count.
+    axis : {"z", "y", "x"}
+        Axis that the slices lie across.
+
+    Returns
+    -------
+    painted, answer : ndarray of uint8, shape (stop - start, rows, columns)
+        Of `target` and `predicted`; both are 0 where `target` is unpainted or masked.
+
+    Raises
+    ------
+    ValueError
+        If a painted voxel has no prediction.
+    """
+    painted = _inside(target, mask, start, stop, axis=axis)
+    counts = painted != UNPAINTED
+    answer = predicted.slab(start, stop, axis=axis) * counts
+    missing = (counts & (answer == UNPAINTED)).any(axis=(1, 2))
+    if missing.any():
+        raise ValueError(
+            f"{predicted.name} has no prediction for painted voxels of slice "
+            f"{axis}={start + int(missing.argmax())}; choose slices that are "
+            "predicted, or the field of view as a mask"
+        )
+    return painted, answer
+
+
+def nothing_painted(target: Volume) -> ValueError:
+    """Make the error for slices without a painted voxel."""
+    return ValueError(f"no voxel of {target.name} is painted on these slices")
+
+
 def check_comparable(
-    predicted: Volume, target: Volume, *, slices: Sequence[int] | None
+    predicted: Volume,
+    target: Volume,
+    *,
+    slices: Sequence[int] | None,
+    axis: Axis = "z",
 ) -> None:
     """Refuse volumes and slices that `evaluate_volume` would, without reading a voxel.
 
@@ -84,7 +133,7 @@ def check_comparable(
             f"{predicted.name} is {predicted.shape} voxels (z, y, x) and {target.name} "
             f"is {target.shape}; only volumes of one shape can be compared"
         )
-    n_slices = target.shape[0]
+    n_slices = target.shape[AXES[axis]]
     beyond = [z for z in slices or () if not 0 <= z < n_slices]
     if beyond:
         raise ValueError(
@@ -154,6 +203,8 @@ def _highest(labels: Volume) -> int:
     return max(int(labels.slab(z, min(z + _SLAB, n_slices)).max()) for z in starts)
 
 
-def _inside(labels: Volume, mask: Volume | None, start: int, stop: int) -> Labels:
-    slab = labels.slab(start, stop)
-    return slab if mask is None else slab * mask.slab(start, stop)
+def _inside(
+    labels: Volume, mask: Volume | None, start: int, stop: int, *, axis: Axis = "z"
+) -> Labels:
+    slab = labels.slab(start, stop, axis=axis)
+    return slab if mask is None else slab * mask.slab(start, stop, axis=axis)

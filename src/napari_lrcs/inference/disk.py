@@ -15,6 +15,7 @@ import zarr
 
 from napari_lrcs.arrays import Labels
 from napari_lrcs.data.opening import is_zarr, open_volume
+from napari_lrcs.data.pyramid import add_levels, has_levels
 from napari_lrcs.data.slices import AXES
 from napari_lrcs.data.volume import Volume
 from napari_lrcs.data.writing import (
@@ -38,6 +39,9 @@ _DTYPES: Mapping[str, type[np.generic]] = {
     "probabilities": np.float16,
 }
 
+_FINEST = 0.8
+"""Share of the work on a Zarr with levels that the finest one takes, about."""
+
 
 @dataclass(slots=True, kw_only=True)
 class DiskResult:
@@ -50,7 +54,7 @@ class DiskResult:
     Parameters
     ----------
     labels : Path
-        ``.tif`` or ``.zarr``.
+        ``.tif`` or ``.zarr``; the latter, as that of `confidence`, gets coarser levels.
     confidence : Path, optional
         ``.tif`` or ``.zarr``; 0 to 255 for probabilities 0 to 1 of the predicted phase.
     probabilities : Path, optional
@@ -213,7 +217,8 @@ class DiskResult:
             file.write(f"{slab.start}\n")
 
     # Publishing can be cut off at any point and continued by the same calls:
-    # - Parts are made ready inside the folder, each by a rename once it is whole.
+    # - Parts are made ready inside the folder, each by a rename once it is whole; what
+    #   is moved as it was computed gets its levels there, announced by a rename.
     # - When all are, this is noted, with the places. From then on a part that is no
     #   longer ready has been moved, since one rename takes it from the folder.
     # - The labels go last: until then other specks can be removed from the raw ones.
@@ -231,13 +236,11 @@ class DiskResult:
         waiting = [
             name
             for name in self.wanted
-            if not (self._ready(name).exists() or self._is_in_place(name))
+            if not (self._is_ready(name) or self._is_in_place(name))
         ]
-        n_done, n_slices = 0, len(waiting) * self._geometry.shape[0]
-        for name in waiting:
-            for n in self._make_ready(name):
-                n_done += n
-                yield n_done / n_slices
+        for i, name in enumerate(waiting):
+            for share in self._make_ready(name):
+                yield (i + share) / len(waiting)
         with replacing(self._note) as temporary:
             places = {name: self._place(name) for name in self.wanted}
             temporary.write_text(json.dumps(places), encoding="utf-8")
@@ -261,6 +264,14 @@ class DiskResult:
         cleaned = f"-{self._min_size}" if self._cleans(name) else ""
         suffix = self._paths[name].suffix.lower()
         return self.partial / f"{name}{cleaned}{suffix}"
+
+    def _is_ready(self, name: str) -> bool:
+        ready = self._ready(name)
+        return ready.exists() and (not self._has_levels(name) or has_levels(ready))
+
+    def _has_levels(self, name: str) -> bool:
+        """Tell whether viewers will show the part, and from disk."""
+        return name != "probabilities" and self._ready(name).suffix == ".zarr"
 
     def _cleans(self, name: str) -> bool:
         return name == "labels" and self._min_size > 1
@@ -300,20 +311,28 @@ class DiskResult:
         if not done.is_file() or not done.stat().st_size:
             shutil.rmtree(self.partial, ignore_errors=True)
 
-    def _make_ready(self, name: str) -> Iterator[int]:
-        """Write what is to be moved; yields numbers of slices."""
+    def _make_ready(self, name: str) -> Iterator[float]:
+        """Write what is to be moved; yields the share done, 0 to 1."""
+        ready = self._ready(name)
+        if ready == self._raw(name):
+            yield from add_levels(ready)
+            return
         source = open_volume(self._raw(name))
         slabs = cleaned_slabs(
             source, min_size=self._min_size if self._cleans(name) else 0
         )
-        ready = self._ready(name)
         if ready.suffix == ".zarr":
-            return self._write_zarr(ready, slabs, source)
-        return _write_tiff(ready, slabs, source)
+            yield from self._write_zarr(ready, slabs, source)
+            return
+        n_done = 0
+        for n in _write_tiff(ready, slabs, source):
+            n_done += n
+            yield n_done / source.shape[0]
 
     def _write_zarr(
         self, path: Path, slabs: Iterator[Labels], source: Volume
-    ) -> Iterator[int]:
+    ) -> Iterator[float]:
+        n_slices = source.shape[0]
         with replacing(path) as temporary:
             target = create_ome_zarr(
                 temporary,
@@ -323,11 +342,14 @@ class DiskResult:
                 unit=source.unit,
                 phases=source.phases,
             )
+            finest = 1.0 if has_levels(temporary) else _FINEST
             start = 0
             for slab in slabs:
                 target[start : start + len(slab)] = slab
                 start += len(slab)
-                yield len(slab)
+                yield finest * start / n_slices
+            for share in add_levels(temporary):
+                yield finest + (1 - finest) * share
 
 
 def _write_tiff(path: Path, slabs: Iterator[Labels], source: Volume) -> Iterator[int]:

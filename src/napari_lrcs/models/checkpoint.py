@@ -20,12 +20,10 @@ from napari_lrcs.config import TrainConfig
 from napari_lrcs.data.normalisation import Normalisation
 from napari_lrcs.data.writing import replacing
 from napari_lrcs.errors import CheckpointError
+from napari_lrcs.models.header import FORMAT_VERSION, HEADER_KEY, parse_header
 from napari_lrcs.models.layers import SegmentationNetwork
 from napari_lrcs.models.registry import create_model
 from napari_lrcs.phases import PhaseTable
-
-FORMAT_VERSION = 1
-_KEY = "napari_lrcs"
 
 # First bytes of a pickle (protocol 2 and later) and of the zip that torch.save makes.
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
@@ -132,7 +130,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         for name, tensor in checkpoint.state.items()
     }
     with replacing(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata={_KEY: json.dumps(header)}))
+        temporary.write_bytes(save(tensors, metadata={HEADER_KEY: json.dumps(header)}))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -172,25 +170,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path.name} is no safetensors file, or a damaged one: {error}"
         ) from error
-    return _from_header(_header(metadata, path), state, path)
-
-
-def _header(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
-    if _KEY not in metadata:
-        raise CheckpointError(
-            f"{path.name} holds tensors, but not a checkpoint of napari-lrcs"
-        )
-    try:
-        header = json.loads(metadata[_KEY])
-        version = header["format_version"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"the header of {path.name} is damaged") from error
-    if version != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path.name} has checkpoint format {version}; this version of napari-lrcs "
-            f"reads format {FORMAT_VERSION}"
-        )
-    return dict(header)
+    return _from_header(parse_header(metadata, path), state, path)
 
 
 def _from_header(

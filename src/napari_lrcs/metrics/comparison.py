@@ -1,0 +1,52 @@
+"""Everything that is counted when a segmentation is held against a target."""
+
+from dataclasses import dataclass
+
+from napari_lrcs.arrays import Confusion
+from napari_lrcs.metrics.composition import Composition, Neighbourhood
+from napari_lrcs.metrics.overlap import ScoresDict, accuracy, mean_iou, scores_dict
+from napari_lrcs.phases import PhaseTable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Comparison:
+    """A predicted segmentation against a target, over the voxels painted in the target.
+
+    Parameters
+    ----------
+    phases : PhaseTable
+    confusion : ndarray of int64, shape (n_phases, n_phases)
+        Painted voxels; rows are the target.
+    per_slice : tuple of (int, ndarray of int64, shape (n_phases, n_phases))
+        Place and matrix of each slice with a painted voxel, ascending; they sum to
+        `confusion`.
+    predicted, target : Composition
+        Of both, over the same voxels. Each run of neighbouring slices is measured by
+        itself: what lies outside of it, as what is unpainted, is nobody's neighbour.
+    """
+
+    phases: PhaseTable
+    confusion: Confusion
+    per_slice: tuple[tuple[int, Confusion], ...]
+    predicted: Composition
+    target: Composition
+
+    @property
+    def neighbourhood(self) -> Neighbourhood:
+        """Which voxels were neighbours."""
+        return self.target.neighbourhood
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the painted voxels that are predicted right, 0 to 1."""
+        return accuracy(self.confusion)
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean IoU of the phases that are in either, 0 to 1."""
+        return mean_iou(self.confusion)
+
+    @property
+    def scores(self) -> ScoresDict:
+        """All scores, as ``evaluate --json`` prints them."""
+        return scores_dict(self.confusion, self.phases)

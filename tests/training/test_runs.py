@@ -1,0 +1,211 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from napari_lrcs.config import TrainConfig
+from napari_lrcs.data.annotation import Annotation
+from napari_lrcs.errors import CheckpointError
+from napari_lrcs.models.checkpoint import Checkpoint
+from napari_lrcs.models.header import read_header
+from napari_lrcs.phases import PhaseTable
+from napari_lrcs.training.run import Row, RunFolder
+from napari_lrcs.training.runs import list_runs, read_history, summarise_run
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+MakeRun = Callable[..., RunFolder]
+
+
+def row(epoch: int, *, iou: float | None = None) -> Row:
+    return {
+        "epoch": epoch,
+        "training_loss": 1 / epoch,
+        "validation_mean_iou": iou,
+        "validation_iou_1": iou,
+        "validation_iou_2": None,
+    }
+
+
+@pytest.fixture
+def make_run(
+    tmp_path: Path,
+    tiny_config: TrainConfig,
+    striped_annotation: Callable[..., Annotation],
+    make_checkpoint: Callable[..., Checkpoint],
+) -> MakeRun:
+    """Build runs that a training has left after some epochs, one of them the best."""
+
+    def build(
+        name: str = "run", *, ious: tuple[float | None, ...] = (), best: int = 1
+    ) -> RunFolder:
+        config = replace(tiny_config, n_epochs=4, patience=2)
+        run = RunFolder(tmp_path / name)
+        run.begin()
+        run.write_resume({})
+        run.write_task(striped_annotation(), config)
+        rows = [row(epoch, iou=iou) for epoch, iou in enumerate(ious, 1)]
+        checkpoint = replace(
+            make_checkpoint(config, n_phases=2),
+            phases=PhaseTable.named("pore", "solid"),
+        )
+        for epoch in range(1, len(rows) + 1):
+            run.write_history(rows[:epoch])
+            reached = replace(checkpoint, history=tuple(rows[:epoch]))
+            run.write_epoch(reached, epoch=epoch, is_best=epoch == best)
+        return run
+
+    return build
+
+
+def test_a_run_tells_how_far_it_has_come(make_run: MakeRun) -> None:
+    run = make_run(ious=(0.25, 0.75, 0.5), best=2)
+
+    summary = summarise_run(run.path)
+
+    assert (summary.name, summary.path) == ("run", run.path)
+    assert summary.model == "lrcsnet, 2 filters, 3×3"
+    assert (summary.n_epochs, summary.n_done) == (4, 3)
+    assert (summary.best_epoch, summary.best_mean_iou) == (2, 0.75)
+    assert summary.phases == ("pore", "solid")
+    assert summary.best_ious == (0.75, None)
+    assert (summary.is_finished, summary.can_resume) == (False, True)
+    assert summary.damaged == ""
+    assert summary.started <= summary.modified
+    assert summary.started.tzinfo is not None
+
+
+def test_a_run_before_its_first_epoch_has_no_best(make_run: MakeRun) -> None:
+    summary = summarise_run(make_run().path)
+
+    assert (summary.n_done, summary.best_epoch, summary.phases) == (0, None, ())
+    assert summary.can_resume
+
+
+def test_a_run_that_was_stopped_within_its_first_epoch_has_no_score(
+    make_run: MakeRun, make_checkpoint: Callable[..., Checkpoint]
+) -> None:
+    run = make_run()
+    run.write_epoch(make_checkpoint(), epoch=0, is_best=True)
+
+    summary = summarise_run(run.path)
+
+    assert (summary.best_epoch, summary.best_mean_iou) == (None, None)
+    assert summary.best_ious == (None, None, None)
+
+
+def test_a_run_without_validation_has_no_score(make_run: MakeRun) -> None:
+    summary = summarise_run(make_run(ious=(None,)).path)
+
+    assert (summary.best_epoch, summary.best_mean_iou) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("ious", "best", "is_finished"),
+    [
+        ((0.1, 0.2, 0.3, 0.4), 4, True),  # all epochs
+        ((0.4, 0.3, 0.2), 1, True),  # two epochs without a better one
+        ((0.3, 0.4, 0.2), 2, False),
+    ],
+)
+def test_a_finished_run_is_not_resumed(
+    ious: tuple[float, ...], best: int, is_finished: bool, make_run: MakeRun
+) -> None:
+    summary = summarise_run(make_run(ious=ious, best=best).path)
+
+    assert summary.is_finished == is_finished
+    assert summary.can_resume != is_finished
+
+
+def test_a_run_without_its_state_is_not_resumed(make_run: MakeRun) -> None:
+    run = make_run()
+    (run.path / "resume.pt").unlink()
+
+    assert not summarise_run(run.path).can_resume
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"there is no run in .*; choose"):
+        summarise_run(tmp_path)
+
+
+def test_the_history_comes_back_as_numbers(make_run: MakeRun) -> None:
+    run = make_run(ious=(None, 0.1))
+
+    assert read_history(run.path) == [row(1), row(2, iou=0.1)]
+
+
+def test_there_is_no_history_before_the_first_epoch(make_run: MakeRun) -> None:
+    assert read_history(make_run().path) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "epoch,loss\n1", "epoch\n1,2", "epoch\none", 'epoch\n"1', "\udcff"]
+)
+def test_a_damaged_history_is_refused(text: str, make_run: MakeRun) -> None:
+    run = make_run()
+    data = text.encode("utf-8", "surrogateescape")
+    (run.path / "history.csv").write_bytes(data)
+
+    with pytest.raises(CheckpointError, match=r"history\.csv in .* is damaged"):
+        read_history(run.path)
+
+
+def test_runs_are_listed_with_the_newest_first(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    for name, time in (("old", 1000), ("new", 3000), ("middle", 2000)):
+        for file in make_run(name, ious=(0.5,)).path.iterdir():
+            os.utime(file, (time, time))
+    (tmp_path / "something else").mkdir()
+    (tmp_path / "file").touch()
+
+    runs = list_runs(tmp_path)
+
+    assert [run.name for run in runs] == ["new", "middle", "old"]
+    assert [run.modified.timestamp() for run in runs] == [3000, 2000, 1000]
+
+
+@pytest.mark.parametrize("name", ["config.json", "history.csv", "best.safetensors"])
+def test_a_damaged_run_is_listed_with_the_reason(
+    name: str, make_run: MakeRun, tmp_path: Path
+) -> None:
+    make_run("sound", ious=(0.5,))
+    (make_run("torn", ious=(0.5,)).path / name).write_bytes(b"\xff{")
+
+    runs = {run.name: run for run in list_runs(tmp_path)}
+
+    assert name in runs["torn"].damaged
+    assert "\n" not in runs["torn"].damaged
+    assert not runs["torn"].can_resume
+    assert runs["sound"].damaged == ""
+
+
+def test_a_folder_that_is_not_there_holds_no_runs(tmp_path: Path) -> None:
+    assert list_runs(tmp_path / "nowhere") == []
+
+
+def test_listing_runs_needs_no_torch(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run(ious=(0.5,))
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from napari_lrcs.training.runs import list_runs\n"
+        "(run,) = list_runs(Path(sys.argv[1]))\n"
+        "assert run.best_mean_iou == 0.5\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
+
+
+def test_a_header_is_read_without_the_tensors(make_run: MakeRun) -> None:
+    header = read_header(make_run(ious=(0.5,)).best)
+
+    assert [phase["name"] for phase in header["phases"]] == ["pore", "solid"]
+    assert header["history"] == json.loads(json.dumps([row(1, iou=0.5)]))
