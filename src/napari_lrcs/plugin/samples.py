@@ -1,13 +1,11 @@
 """Sample data for napari's File menu."""
 
-from typing import Any
-
 import numpy as np
 from napari.types import LayerData
-from napari.utils.colormaps import DirectLabelColormap
 
 from napari_lrcs.data.phantom import electrode_phantom
-from napari_lrcs.phases import ELECTRODE, UNPAINTED, PhaseTable
+from napari_lrcs.phases import ELECTRODE
+from napari_lrcs.plugin.layers import AXES, appearance
 
 
 def nmc_electrode() -> list[LayerData]:
@@ -22,24 +20,10 @@ def nmc_electrode() -> list[LayerData]:
     place = {
         "scale": phantom.voxel_size,
         "units": ("micrometer",) * 3,
-        "axis_labels": ("z", "y", "x"),
+        "axis_labels": AXES,
     }
     # A few extreme voxels must not flatten the contrast of all others.
     contrast_limits = np.percentile(phantom.volume, (0.1, 99.9)).tolist()
     image = {"name": "NMC electrode", "contrast_limits": contrast_limits} | place
-    labels = {"name": "NMC electrode phases"} | _appearance(ELECTRODE) | place
+    labels = {"name": "NMC electrode phases"} | appearance(ELECTRODE) | place
     return [(phantom.volume, image, "image"), (phantom.labels, labels, "labels")]
-
-
-def _appearance(phases: PhaseTable) -> dict[str, Any]:
-    """Colour a labels layer, and name the phase under the cursor."""
-    nothing = {None: "transparent", UNPAINTED: "transparent"}
-    return {
-        "colormap": DirectLabelColormap(
-            color_dict=nothing | {phase.label: phase.colour for phase in phases}
-        ),
-        "features": {
-            "index": [UNPAINTED, *(phase.label for phase in phases)],
-            "phase": ["unpainted", *phases.names],
-        },
-    }
