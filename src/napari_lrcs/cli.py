@@ -7,8 +7,8 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import fields
 from glob import glob
 from pathlib import Path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_lrcs.inference.disk import DiskResult
     from napari_lrcs.models.checkpoint import Checkpoint
     from napari_lrcs.phases import PhaseTable
-    from napari_lrcs.progress import TrainingEnded
+    from napari_lrcs.progress import PredictEvent, TrainingEnded
 
 INTERRUPTED = 130
 
@@ -113,10 +113,7 @@ def train(arguments: argparse.Namespace) -> None:
 
 def predict(arguments: argparse.Namespace) -> None:
     """Run `napari_lrcs.inference.predict.predict_volume`."""
-    from napari_lrcs.data.mask import open_mask
-    from napari_lrcs.data.opening import open_volume
     from napari_lrcs.data.volume import parse_slices
-    from napari_lrcs.inference.predict import predict_volume
     from napari_lrcs.models.checkpoint import load_checkpoint
     from napari_lrcs.report import follow
 
@@ -124,26 +121,16 @@ def predict(arguments: argparse.Namespace) -> None:
     slices = None if arguments.z is None else parse_slices(arguments.z)
     results = _results(arguments)
     checkpoint = load_checkpoint(arguments.model)
-    for image in results:  # a mistake in the last one shows before the first is done
-        open_mask(arguments.mask, shape=open_volume(image).shape)
-    with _unfinished(arguments, results, checkpoint) as left:
-        for image, result in left.items():
-            volume = open_volume(image)
-            events = predict_volume(
-                volume,
-                checkpoint,
-                result=result,
-                config=config,
-                slices=slices,
-                mask=open_mask(arguments.mask, shape=volume.shape),
-            )
+    predictions = _predictions(arguments, results, checkpoint, config, slices)
+    with closing(predictions):
+        for image, events in predictions:
             try:
                 follow(events, phases=checkpoint.phases)
             except OSError as error:
-                if result.partial.exists():
+                if results[image].partial.exists():
                     error.add_note(
-                        f"what is finished is kept in {result.partial}: the same "
-                        "command goes on from there"
+                        f"what is finished is kept in {results[image].partial}: the "
+                        "same command goes on from there"
                     )
                 raise
 
@@ -301,51 +288,54 @@ def _results(arguments: argparse.Namespace) -> "dict[str, DiskResult]":
         image: DiskResult(labels=out, overwrite=arguments.overwrite, **extras)
         for image, out in zip(images, outs, strict=True)
     }
-    if not is_series:  # whose places `_unfinished` looks at
+    if not is_series:  # whose places `predict_series` looks at
         results[arguments.image].check_new()
     return results
 
 
-@contextmanager
-def _unfinished(
+def _predictions(
     arguments: argparse.Namespace,
     results: "dict[str, DiskResult]",
     checkpoint: "Checkpoint",
-) -> Iterator["dict[str, DiskResult]"]:
-    """Leave out what an interrupted series has finished, and say so."""
-    from napari_lrcs.inference.predict import fingerprint
-    from napari_lrcs.inference.series import stamp, unfinished
+    config: PredictConfig,
+    slices: Sequence[int] | None,
+) -> "Generator[tuple[str, Iterator[PredictEvent]]]":
+    """Yield the events of the image, or of each image of a series."""
+    from napari_lrcs.data.mask import open_mask
+    from napari_lrcs.data.opening import open_volume
+    from napari_lrcs.inference.predict import predict_volume
+    from napari_lrcs.inference.series import predict_series
 
-    if list(results) == [arguments.image]:
-        yield results
+    if list(results) != [arguments.image]:
+        yield from predict_series(
+            results,
+            checkpoint,
+            folder=arguments.out,
+            config=config,
+            slices=slices,
+            mask=arguments.mask,
+        )
         return
-    identity = {
-        "model": fingerprint(checkpoint),
-        "z": arguments.z,
-        "mask": arguments.mask and [arguments.mask, stamp(Path(arguments.mask))],
-        "min_size": _given(arguments, PredictConfig).get("min_size", 0),
-        "images": [[str(Path(i).absolute()), stamp(Path(i))] for i in results],
-    }
-    with unfinished(arguments.out, results, identity=identity) as left:
-        for image, result in results.items():
-            if image not in left:
-                print(f"{result.path} is finished already", file=sys.stderr)
-        yield left
+    volume = open_volume(arguments.image)
+    events = predict_volume(
+        volume,
+        checkpoint,
+        result=results[arguments.image],
+        config=config,
+        slices=slices,
+        mask=open_mask(arguments.mask, shape=volume.shape),
+    )
+    yield arguments.image, events
 
 
 def _outs_of_series(images: Sequence[str], arguments: argparse.Namespace) -> list[Path]:
+    from napari_lrcs.inference.series import places_of_series
+
     if arguments.confidence or arguments.probabilities:
         raise ValueError(
             "--confidence and --probabilities go with a single image, not a series"
         )
-    names = [f"{Path(image).stem}.tif" for image in images]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise ValueError(
-            f"several images of {arguments.image} would go to {twice[0]}; predict one "
-            "folder at a time"
-        )
-    return [arguments.out / name for name in names]
+    return list(places_of_series(images, arguments.out).values())
 
 
 def _images(text: str) -> list[str]:

@@ -4,7 +4,7 @@ import threading
 from contextlib import closing
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,12 +14,20 @@ from hypothesis import strategies as st
 
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import Axis
+from napari_lrcs.data import pyramid
 from napari_lrcs.data.opening import open_volume
+from napari_lrcs.data.pyramid import levels_of
 from napari_lrcs.data.specks import remove_specks
 from napari_lrcs.errors import ResultExistsError, VolumeError
 from napari_lrcs.inference import disk, results
 from napari_lrcs.inference.disk import DiskResult
-from napari_lrcs.inference.results import Geometry, MemoryResult, Parts, Slab
+from napari_lrcs.inference.results import (
+    Geometry,
+    MemoryResult,
+    Parts,
+    Slab,
+    SliceResult,
+)
 from napari_lrcs.phases import ELECTRODE
 
 SHAPE = (6, 8, 10)
@@ -511,3 +519,164 @@ def test_result_goes_to_another_disk(
 
     assert_holds(path, labels)
     assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+# ---- levels for viewers ----
+
+
+@pytest.fixture
+def levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Halve sides of more than two voxels, until all have five at most."""
+    monkeypatch.setattr(pyramid, "SMALL", 2)
+    monkeypatch.setattr(pyramid, "COARSEST", 5)
+
+
+@pytest.mark.usefixtures("levels")
+@pytest.mark.parametrize("min_size", [0, 20])
+def test_labels_and_confidence_come_with_coarser_levels(
+    min_size: int, labels: Labels, tmp_path: Path
+) -> None:
+    result = DiskResult(
+        labels=tmp_path / "s.zarr",
+        confidence=tmp_path / "c.zarr",
+        probabilities=tmp_path / "p.zarr",
+    )
+
+    shares = write(result, labels, min_size=min_size)
+
+    cleaned = remove_specks(labels, min_size=min_size)
+    for name, finest in (("s.zarr", cleaned), ("c.zarr", labels * 80)):
+        assert_holds(tmp_path / name, finest)
+        _, half = levels_of(tmp_path / name)
+        np.testing.assert_array_equal(half[:], finest[::2, ::2, ::2])
+    assert len(levels_of(tmp_path / "p.zarr")) == 1
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+@pytest.mark.usefixtures("levels")
+@pytest.mark.parametrize("min_size", [0, 20])
+def test_levels_that_were_cut_off_are_made_again(
+    min_size: int, labels: Labels, tmp_path: Path
+) -> None:
+    n_shares = len(write(DiskResult(labels=tmp_path / "s.zarr"), labels))
+    for n in range(1, n_shares):
+        path = tmp_path / f"{n}.zarr"
+        result = DiskResult(labels=path)
+        compute(result, labels, min_size=min_size)
+        with closing(result.publish()) as shares:  # type: ignore[type-var]
+            assert len(list(islice(shares, n))) == n
+        assert not path.exists()
+
+        again = DiskResult(labels=path)
+        assert compute(again, labels, min_size=min_size) == ALL_DONE
+        list(again.publish())
+
+        cleaned = remove_specks(labels, min_size=min_size)
+        _, half = levels_of(path)
+        np.testing.assert_array_equal(half[:], cleaned[::2, ::2, ::2])
+        assert not again.partial.exists()
+
+
+@pytest.mark.usefixtures("levels")
+def test_publishing_with_levels_killed_at_any_rename_is_continued(
+    labels: Labels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test_publishing_killed_at_any_rename_is_continued(
+        min_size=0,
+        has_former=True,
+        labels=labels,
+        tmp_path=tmp_path,
+        monkeypatch=monkeypatch,
+    )
+
+    assert all(len(levels_of(path)) == 2 for path in tmp_path.glob("*/s.zarr"))
+
+
+# ---- some slices, and what is interrupted, in memory ----
+
+
+def write_some(
+    result: MemoryResult | SliceResult,
+    labels: Labels,
+    slices: list[int],
+    *,
+    axis: Axis = "z",
+    min_size: int = 0,
+) -> None:
+    geometry = geometry_of(axis=axis)
+    moved = np.moveaxis(labels, "zyx".index(axis), 0)
+    result.open(geometry, {"slices": slices}, min_size=min_size)
+    for slab in geometry.slabs(slices):
+        result.write(slab, parts_of(moved, slab))
+    for _ in result.publish():
+        pass
+    result.leave()
+
+
+def test_slices_are_kept_by_their_places(labels: Labels) -> None:
+    result = SliceResult(confidence=True)
+
+    write_some(result, labels, [1, 4, 5])
+
+    assert result.wanted == ("labels", "confidence")
+    assert sorted(result.slices) == sorted(result.confidences) == [1, 4, 5]
+    for z in (1, 4, 5):
+        np.testing.assert_array_equal(result.slices[z], labels[z])
+        np.testing.assert_array_equal(result.confidences[z], labels[z] * 80)
+
+
+def test_confidence_of_slices_is_kept_only_if_asked_for(labels: Labels) -> None:
+    result = SliceResult()
+
+    write_some(result, labels, [2])
+
+    assert result.wanted == ("labels",)
+    assert result.confidences == {}
+
+
+@pytest.mark.parametrize("axis", ["z", "y", "x"])
+def test_specks_go_from_slices_as_from_a_volume_of_them_alone(
+    axis: Axis, labels: Labels
+) -> None:
+    slices = [0, 1, 2, 5]
+    across = "zyx".index(axis)
+    alone = np.zeros_like(labels)
+    place: list[Any] = [slice(None)] * 3
+    place[across] = slices
+    alone[tuple(place)] = labels[tuple(place)]
+    some, whole = SliceResult(), MemoryResult(labels=np.zeros_like(labels))
+
+    for result in (some, whole):
+        write_some(result, labels, slices, axis=axis, min_size=20)
+
+    expected = remove_specks(alone, min_size=20)
+    assert (expected != alone).any()
+    np.testing.assert_array_equal(whole.labels, expected)
+    for z, part in some.slices.items():
+        np.testing.assert_array_equal(part, np.take(expected, z, axis=across))
+
+
+def test_an_interrupted_result_in_memory_is_continued(labels: Labels) -> None:
+    result = MemoryResult(labels=np.zeros_like(labels))
+    result.open(geometry_of(), {"checkpoint": "a"})
+    result.write(Slab(start=0, stop=4), parts_of(labels, Slab(start=0, stop=4)))
+    result.leave()
+
+    assert result.open(geometry_of(), {"checkpoint": "b"}) == set()
+    assert compute(result, labels) == set()
+    assert compute(result, labels) == {0, 4}
+
+
+def test_labels_in_a_zarr_array_are_cleaned_in_place(labels: Labels) -> None:
+    import zarr
+
+    array = zarr.create_array(
+        zarr.storage.MemoryStore(), shape=SHAPE, chunks=(1, 8, 10), dtype=np.uint8
+    )
+    result = MemoryResult(labels=cast(Labels, array))
+
+    write(result, labels, min_size=20)
+
+    expected = remove_specks(labels, min_size=20)
+    np.testing.assert_array_equal(np.asarray(array[:]), expected)

@@ -45,7 +45,28 @@ def open_mask(spec: str | Path | None, *, shape: tuple[int, int, int]) -> Volume
         return None
     if str(spec) == CYLINDER:
         return Volume(array=_Cylinder(shape), name=CYLINDER)
-    volume = open_volume(spec)
+    return as_mask(open_volume(spec), shape=shape)
+
+
+def as_mask(volume: Volume, *, shape: tuple[int, int, int]) -> Volume:
+    """Take a volume as the mask of another: inside where it is not 0.
+
+    Parameters
+    ----------
+    volume : Volume
+        NaN is outside.
+    shape : tuple of int
+        Of the volume that is masked, z, y and x.
+
+    Returns
+    -------
+    Volume of bool
+
+    Raises
+    ------
+    VolumeError
+        If the shapes differ.
+    """
     if volume.shape != shape:
         raise VolumeError(
             f"the mask {volume.name} is {volume.shape} (z, y, x); "

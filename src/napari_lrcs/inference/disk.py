@@ -159,9 +159,9 @@ class DiskResult:
         if not is_same:
             self._begin(text)
         self._arrays = {
-            name: zarr.open_array(self._raw(name) / "0", mode="r+")
+            name: zarr.open_array(self.raw(name) / "0", mode="r+")
             for name in self.wanted
-            if self._raw(name).is_dir()
+            if self.raw(name).is_dir()
         }
         done = self.partial / "done.txt"
         *lines, torn = done.read_text(encoding="ascii").split("\n")
@@ -175,7 +175,7 @@ class DiskResult:
         except FileNotFoundError:
             return False
         return saved == identity and all(
-            self._raw(name).is_dir() or self._is_in_place(name) for name in self.wanted
+            self.raw(name).is_dir() or self._is_in_place(name) for name in self.wanted
         )
 
     def _begin(self, identity: str) -> None:
@@ -190,7 +190,7 @@ class DiskResult:
             if name == "probabilities":
                 shape, chunks = (len(geometry.phases), *shape), (1, *chunks)
             create_ome_zarr(
-                self._raw(name),
+                self.raw(name),
                 shape=shape,
                 chunks=chunks,
                 dtype=_DTYPES[name],
@@ -256,7 +256,8 @@ class DiskResult:
         for folder in (rubbish, *map(_aside, self._paths.values())):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _raw(self, name: str) -> Path:
+    def raw(self, name: str) -> Path:
+        """Locate a part as it is computed: OME-Zarr of one level."""
         return self.partial / f"{name}.zarr"
 
     def _ready(self, name: str) -> Path:
@@ -314,10 +315,10 @@ class DiskResult:
     def _make_ready(self, name: str) -> Iterator[float]:
         """Write what is to be moved; yields the share done, 0 to 1."""
         ready = self._ready(name)
-        if ready == self._raw(name):
+        if ready == self.raw(name):
             yield from add_levels(ready)
             return
-        source = open_volume(self._raw(name))
+        source = open_volume(self.raw(name))
         slabs = cleaned_slabs(
             source, min_size=self._min_size if self._cleans(name) else 0
         )

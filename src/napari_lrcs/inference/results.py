@@ -1,6 +1,7 @@
 """Where a prediction goes: into memory, or to disk so that it can be continued."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -57,13 +58,7 @@ class Geometry:
 
     def slabs(self, slices: Sequence[int]) -> Iterator[Slab]:
         """Group slices into runs that do not cross the edges of chunks."""
-        first = previous = slices[0]
-        for place in slices[1:]:
-            if place != previous + 1 or place % self.depth == 0:
-                yield Slab(start=first, stop=previous + 1)
-                first = place
-            previous = place
-        yield Slab(start=first, stop=previous + 1)
+        return _runs(slices, depth=self.depth)
 
     def region(self, slab: Slab) -> tuple[slice, slice, slice]:
         """Locate a slab in the volume."""
@@ -116,16 +111,22 @@ class MemoryResult:
 
     Parameters
     ----------
-    labels : ndarray of uint8, the volume's shape
-        Specks are removed from the whole array at the end.
-    confidence : ndarray of uint8, the volume's shape, optional
+    labels : ndarray or Zarr array of uint8, the volume's shape
+        Only slices that are predicted are written to, and cleaned of specks.
+    confidence : the same, optional
         0 to 255 for probabilities 0 to 1 of the predicted phase.
+
+    Notes
+    -----
+    An interrupted prediction is continued by the same call with the same result.
     """
 
     labels: Labels
     confidence: NDArray[np.uint8] | None = None
     _geometry: Geometry = field(init=False, repr=False)
     _min_size: int = field(init=False, repr=False)
+    _identity: Mapping[str, Any] = field(init=False, repr=False, default_factory=dict)
+    _slabs: dict[int, Slab] = field(init=False, repr=False, default_factory=dict)
 
     @property
     def path(self) -> None:
@@ -139,15 +140,17 @@ class MemoryResult:
     def open(
         self, geometry: Geometry, identity: Mapping[str, Any], *, min_size: int = 0
     ) -> set[int]:
-        """Check the arrays; nothing is there yet."""
-        del identity
+        """Check the arrays; nothing is there yet, unless it was interrupted."""
         self._geometry, self._min_size = geometry, min_size
         for array in (self.labels, self.confidence):
             if array is not None and array.shape != geometry.shape:
                 raise ValueError(
                     f"the result is {array.shape}, the volume {geometry.shape}"
                 )
-        return set()
+        if identity != self._identity:
+            self._identity = dict(identity)
+            self._slabs = {}
+        return set(self._slabs)
 
     def write(self, slab: Slab, parts: Parts) -> None:
         """Take a slab."""
@@ -156,21 +159,118 @@ class MemoryResult:
         self.labels[region] = np.moveaxis(parts["labels"], 0, axis)
         if self.confidence is not None:
             self.confidence[region] = np.moveaxis(parts["confidence"], 0, axis)
+        self._slabs[slab.start] = slab
 
     def publish(self) -> Iterator[float]:
         """Remove the specks; yields the share done, 0 to 1."""
-        if self._min_size <= 1:
-            return
-        raw = self.labels.copy()  # cleaning a slab looks at the raw ones around it
-        source = Volume(array=raw, name="labels")
-        start = 0
-        for slab in cleaned_slabs(source, min_size=self._min_size):
-            self.labels[start : start + len(slab)] = slab
-            start += len(slab)
-            yield start / len(raw)
+        slabs = self._slabs.values()
+        slices = [z for slab in slabs for z in range(slab.start, slab.stop)]
+        self._slabs = {}  # what is cleaned in part cannot be continued
+        axis = AXES[self._geometry.axis]
+
+        def read(run: Slab) -> Labels:
+            part = np.asarray(self.labels[self._geometry.region(run)])
+            return np.moveaxis(part, axis, 0).copy()
+
+        n_done = 0
+        for slab, labels in _cleaned_runs(read, slices, min_size=self._min_size):
+            self.labels[self._geometry.region(slab)] = np.moveaxis(labels, 0, axis)
+            n_done += len(slab)
+            yield n_done / len(slices)
 
     def leave(self) -> None:
         """Do nothing: the caller has the arrays."""
+
+
+@dataclass(slots=True, kw_only=True)
+class SliceResult:
+    """A prediction of some slices of a volume, whose size costs no memory.
+
+    Parameters
+    ----------
+    confidence : bool
+        Whether to keep it, too.
+    """
+
+    confidence: bool = False
+    slices: dict[int, Labels] = field(init=False, default_factory=dict)
+    """The predicted labels (rows, columns) of each slice, by its place on the axis."""
+    confidences: dict[int, NDArray[np.uint8]] = field(init=False, default_factory=dict)
+    """0 to 255 for probabilities 0 to 1 of the predicted phase; empty if not kept."""
+    _min_size: int = field(init=False, repr=False)
+
+    @property
+    def path(self) -> None:
+        """Nowhere."""
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Names of the parts to compute."""
+        return ("labels", "confidence") if self.confidence else ("labels",)
+
+    def open(
+        self, geometry: Geometry, identity: Mapping[str, Any], *, min_size: int = 0
+    ) -> set[int]:
+        """Begin anew."""
+        del geometry, identity
+        self._min_size = min_size
+        self.slices, self.confidences = {}, {}
+        return set()
+
+    def write(self, slab: Slab, parts: Parts) -> None:
+        """Take a slab."""
+        places = range(slab.start, slab.stop)
+        self.slices.update(zip(places, parts["labels"], strict=True))
+        if self.confidence:
+            self.confidences.update(zip(places, parts["confidence"], strict=True))
+
+    def publish(self) -> Iterator[float]:
+        """Remove the specks; yields the share done, 0 to 1."""
+
+        def read(run: Slab) -> Labels:
+            return np.stack([raw[z] for z in range(run.start, run.stop)])
+
+        raw = dict(self.slices)
+        n_done = 0
+        for slab, labels in _cleaned_runs(read, raw, min_size=self._min_size):
+            places = range(slab.start, slab.stop)
+            self.slices.update(zip(places, labels, strict=True))
+            n_done += len(slab)
+            yield n_done / len(raw)
+
+    def leave(self) -> None:
+        """Do nothing: the caller has the slices."""
+
+
+def _cleaned_runs(
+    read: Callable[[Slab], Labels], slices: Iterable[int], *, min_size: int
+) -> Iterator[tuple[Slab, Labels]]:
+    """Clean neighbouring slices together; nothing if there are no specks to remove."""
+    if min_size <= 1:
+        return
+    for run in _runs(sorted(slices)):
+        # All of the run first: cleaning a slab looks at the raw ones around it.
+        raw = read(run)
+        cleaned = remove_specks_slabwise(
+            Volume(array=raw, name="labels").slab,
+            n_slices=len(run),
+            min_size=min_size,
+            slab=COPY_SLICES,
+        )
+        start = run.start
+        for labels in cleaned:
+            yield Slab(start=start, stop=start + len(labels)), labels
+            start += len(labels)
+
+
+def _runs(slices: Sequence[int], *, depth: float = math.inf) -> Iterator[Slab]:
+    first = previous = slices[0]
+    for place in slices[1:]:
+        if place != previous + 1 or place % depth == 0:
+            yield Slab(start=first, stop=previous + 1)
+            first = place
+        previous = place
+    yield Slab(start=first, stop=previous + 1)
 
 
 def cleaned_slabs(source: Volume, *, min_size: int) -> Iterator[Labels]:

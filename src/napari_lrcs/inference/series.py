@@ -1,13 +1,121 @@
-"""Predictions of a time series, continued after an interruption."""
+"""Predictions of several volumes, continued after an interruption."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from napari_lrcs.config import PredictConfig
+from napari_lrcs.data.mask import CYLINDER, open_mask
+from napari_lrcs.data.opening import open_volume
 from napari_lrcs.data.writing import check_new, replacing
 from napari_lrcs.inference.disk import DiskResult
+from napari_lrcs.progress import Notice, PredictEvent
+
+if TYPE_CHECKING:  # loading torch takes seconds that naming the results need not wait
+    from napari_lrcs.models.checkpoint import Checkpoint
+
+
+def predict_series(
+    results: Mapping[str, DiskResult],
+    checkpoint: "Checkpoint",
+    *,
+    folder: Path,
+    config: PredictConfig | None = None,
+    slices: Sequence[int] | None = None,
+    mask: str | Path | None = None,
+) -> Iterator[tuple[str, Iterator[PredictEvent]]]:
+    """Predict several volumes one after another into a folder.
+
+    A series that was interrupted is continued by the same call: what is finished is
+    left out.
+
+    Parameters
+    ----------
+    results : mapping of str to DiskResult
+        Where the labels of each image file go, in `folder`: see `places_of_series`.
+    checkpoint : Checkpoint
+    folder : Path
+        Made if it is not there.
+    config, slices
+        As of `predict_volume`, the same for all.
+    mask : str or Path, optional
+        As of `open_mask`.
+
+    Yields
+    ------
+    image : str
+    events : iterator of PredictEvent
+        Those of `predict_volume`, to be drawn before the next image is asked for; a
+        single `Notice` where the result is finished already.
+
+    Raises
+    ------
+    VolumeError
+        If an image or the mask cannot serve; none is predicted then.
+    ResultExistsError
+        If something else is in a result's place that may not be replaced.
+    """
+    from napari_lrcs.inference.predict import fingerprint, predict_volume
+
+    config = config or PredictConfig()
+    for image in results:  # a mistake in the last one shows before the first is done
+        open_mask(mask, shape=open_volume(image).shape)
+    identity = {
+        "model": fingerprint(checkpoint),
+        "slices": None if slices is None else list(slices),
+        "mask": mask and [str(mask), _mask_stamp(mask)],
+        "min_size": config.min_size,
+        "images": [[str(Path(i).absolute()), stamp(Path(i))] for i in results],
+    }
+    with unfinished(folder, results, identity=identity) as left:
+        for image, result in results.items():
+            if image not in left:
+                text = f"{result.path} is finished already"
+                yield image, iter([Notice(kind="resumed", text=text)])
+        for image, result in left.items():
+            volume = open_volume(image)
+            yield (
+                image,
+                predict_volume(
+                    volume,
+                    checkpoint,
+                    result=result,
+                    config=config,
+                    slices=slices,
+                    mask=open_mask(mask, shape=volume.shape),
+                ),
+            )
+
+
+def _mask_stamp(mask: str | Path) -> list[int]:
+    return [] if str(mask) == CYLINDER else stamp(Path(mask))
+
+
+def places_of_series(
+    images: Sequence[str], folder: Path, *, suffix: str = ".tif"
+) -> dict[str, Path]:
+    """Name the result of each image after it, in a folder.
+
+    Raises
+    ------
+    ValueError
+        If two images have one name.
+
+    Examples
+    --------
+    >>> places_of_series(["scans/t0.h5"], Path("out"))["scans/t0.h5"].as_posix()
+    'out/t0.tif'
+    """
+    names = [f"{Path(image).stem}{suffix}" for image in images]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(
+            f"several images would go to {twice[0]} in {folder}; predict the images of "
+            "one folder at a time"
+        )
+    return {image: folder / name for image, name in zip(images, names, strict=True)}
 
 
 @contextmanager

@@ -17,6 +17,9 @@ from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable
 
 AXES = ("z", "y", "x")
 
+RUN_KEY = "napari_lrcs_run"
+"""In an image layer's metadata: the run that was chosen to predict with, a `Path`."""
+
 
 def appearance(phases: PhaseTable) -> dict[str, Any]:
     """Colour a labels layer, and name the phase under the cursor.

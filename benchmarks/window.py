@@ -1,0 +1,137 @@
+"""How long napari's window makes its user wait while a network trains and predicts.
+
+A timer asks for a tick every 10 ms on the GUI thread; what is late is the wait.
+
+    xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/window.py
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import napari
+import numpy as np
+from napari.layers import Labels
+from qtpy.QtCore import QEventLoop, QSettings, Qt, QTimer
+from qtpy.QtWidgets import QPushButton
+
+from napari_lrcs.plugin.layers import place_of, workspace_for
+
+SETTLING, WATCHED = 10, 60
+"""Seconds."""
+
+PAUSE_MS = 10
+
+
+@dataclass
+class Watch:
+    """Gaps between the ticks of a timer on the GUI thread, in milliseconds."""
+
+    gaps: list[float] = field(default_factory=list)
+    _last: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._timer = QTimer()
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.timeout.connect(self._tick)
+
+    def start(self) -> None:
+        self._last = time.perf_counter()
+        self._timer.start(PAUSE_MS)
+
+    def stop(self) -> None:
+        self._timer.stop()
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        self.gaps.append(1000 * (now - self._last))
+        self._last = now
+
+
+def main() -> None:
+    with TemporaryDirectory() as home:
+        ini, user = QSettings.Format.IniFormat, QSettings.Scope.UserScope
+        QSettings.setPath(ini, user, home)
+        os.environ["XDG_DATA_HOME"] = home
+        viewer = napari.Viewer()
+        viewer.window.resize(1400, 900)
+        viewer.open_sample("napari-lrcs", "nmc_electrode")
+        truth = viewer.layers[1]
+        label = open_dock(viewer, "Label phases")
+        press(label, "New labels layer")
+        painting = viewer.layers.selection.active
+        assert isinstance(painting, Labels)
+        for index in (8, 24):
+            rows, columns = np.indices(truth.data.shape[1:]).reshape(2, -1)
+            painting.data_setitem(
+                (np.full(len(rows), index), rows, columns), truth.data[index].ravel()
+            )
+        train = open_dock(viewer, "Train LRCS-Net")
+        train.setup.form["n_epochs"].value = 100
+        print(f"| what | gaps | median | 99th percentile | longest |\n|{'---|' * 5}")
+        report("idle", watch(lambda: True))
+        press(train, "Train")
+        report("training", watch(lambda: train.is_busy))
+        press(train, "Stop and keep the best")
+        wait_until(lambda: not train.is_busy)
+        image = viewer.layers[0]
+        large = viewer.add_image(
+            np.tile(image.data, (12, 2, 2)), name="large", **place_of(image)
+        )
+        viewer.layers.move(len(viewer.layers) - 1, 1)
+        predict = open_dock(viewer, "Predict volume")
+        predict.setup.image_choice.layer = large
+        (run,) = workspace_for(image).runs()
+        predict.setup.model_choice.choose(run)
+        press(predict, "Predict")
+        report("predicting", watch(lambda: predict.is_busy))
+        press(predict, "Cancel")
+        wait_until(lambda: not predict.is_busy)
+        viewer.close()
+
+
+def watch(goes_on: Callable[[], bool], *, settling: float = SETTLING) -> list[float]:
+    """Gather gaps once the window has settled, while something goes on."""
+    wait_until(lambda: False, seconds=settling)
+    seen = Watch()
+    seen.start()
+    wait_until(lambda: not goes_on(), seconds=WATCHED)
+    seen.stop()
+    return seen.gaps
+
+
+def report(what: str, gaps: list[float]) -> None:
+    median, high = np.percentile(gaps, (50, 99))
+    print(
+        f"| {what} | {len(gaps)} | {median:.0f} ms | {high:.0f} ms | "
+        f"{max(gaps):.0f} ms |",
+        flush=True,
+    )
+
+
+def open_dock(viewer: napari.Viewer, name: str) -> Any:
+    return viewer.window.add_plugin_dock_widget("napari-lrcs", name, tabify=True)[1]
+
+
+def press(dock: Any, text: str) -> None:
+    next(b for b in dock.findChildren(QPushButton) if b.text() == text).click()
+
+
+def wait_until(is_so: Callable[[], bool], *, seconds: float = 60) -> None:
+    """Run Qt's own loop, as napari does, until something is so or time is up."""
+    end = time.monotonic() + seconds
+    loop = QEventLoop()
+    check = QTimer()
+    check.timeout.connect(
+        lambda: loop.quit() if is_so() or time.monotonic() > end else None
+    )
+    check.start(100)
+    loop.exec()
+    check.stop()
+
+
+if __name__ == "__main__":
+    main()

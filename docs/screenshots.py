@@ -1,0 +1,157 @@
+"""Take the tutorial's pictures: every dock, in both themes and two sizes.
+
+xvfb-run -a -s "-screen 0 1600x1000x24" python docs/screenshots.py [FOLDER]
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import napari
+import numpy as np
+from napari import Viewer
+from napari.layers import Labels
+from PIL import Image as Picture
+from qtpy.QtCore import QSettings
+from qtpy.QtWidgets import QApplication, QPushButton
+
+SIZES = ((1400, 900), (1100, 700))
+TRAIN, VALIDATION, SHOWN = 8, 24, 40
+
+
+def main(folder: Path) -> None:
+    with TemporaryDirectory() as home:
+        ini, user = QSettings.Format.IniFormat, QSettings.Scope.UserScope
+        QSettings.setPath(ini, user, home)
+        os.environ["XDG_DATA_HOME"] = home
+        viewer = napari.Viewer()
+        viewer.open_sample("napari-lrcs", "nmc_electrode")
+        truth = viewer.layers[1]
+        truth.visible = False
+        for name, show in (
+            ("label", show_labelling),
+            ("train", show_training),
+            ("predict", show_prediction),
+            ("compare", show_comparison),
+        ):
+            dock, widget = show(viewer)
+            photograph(viewer, folder / name)
+            widget.stop()
+            wait_until(lambda widget=widget: not widget.is_busy)
+            viewer.window.remove_dock_widget(dock)
+        viewer.close()
+
+
+def show_labelling(viewer: Viewer) -> tuple[Any, Any]:
+    dock, widget = open_dock(viewer, "Label phases")
+    press(widget, "New labels layer")
+    truth, painting = viewer.layers[1], viewer.layers[-1]
+    assert isinstance(painting, Labels)
+    for index, role in ((TRAIN, "Train"), (VALIDATION, "Validation")):
+        viewer.dims.set_current_step(0, index)
+        wait(0.2)
+        scribble(painting, np.asarray(truth.data[index]), index)
+        press(widget, role)
+    viewer.dims.set_current_step(0, TRAIN)
+    return dock, widget
+
+
+def show_training(viewer: Viewer) -> tuple[Any, Any]:
+    dock, widget = open_dock(viewer, "Train LRCS-Net")
+    photograph(viewer, FOLDER / "setup")
+    press(widget, "Train")
+    wait_until(lambda: "Epoch 10" in widget.progress.text, seconds=240)
+    return dock, widget
+
+
+def show_prediction(viewer: Viewer) -> tuple[Any, Any]:
+    for layer in list(viewer.layers)[1:]:
+        layer.visible = False
+    viewer.dims.set_current_step(0, SHOWN)
+    dock, widget = open_dock(viewer, "Predict volume")
+    wait_until(lambda: button(widget, "Predict").isEnabled())
+    wait(3)
+    press(widget, "Predict")
+    wait_until(lambda: not widget.is_busy, seconds=240)
+    return dock, widget
+
+
+def show_comparison(viewer: Viewer) -> tuple[Any, Any]:
+    dock, widget = open_dock(viewer, "Compare segmentations")
+    widget.form.target.layer = viewer.layers[1]
+    widget.form.predicted.layer = viewer.layers[-1]
+    viewer.layers[-1].visible = False
+    press(widget, "Compare")
+    wait_until(lambda: not widget.is_busy)
+    press(widget, "Show differences")
+    return dock, widget
+
+
+def scribble(painting: Labels, target: Any, index: int) -> None:
+    """Paint strips across all phases, as a person with a steady hand would."""
+    rng = np.random.default_rng(index)
+    inside = np.zeros(target.shape, bool)
+    for row, column in rng.integers(0, np.subtract(target.shape, 24), (24, 2)):
+        inside[row : row + 6, column : column + 24] = True
+    rows, columns = np.nonzero(inside)
+    slices = np.full(len(rows), index)
+    painting.data_setitem((slices, rows, columns), target[inside])
+
+
+def photograph(viewer: Viewer, place: Path) -> None:
+    for theme in ("dark", "light"):
+        viewer.theme = theme
+        for width, height in SIZES:
+            viewer.window.resize(width, height)
+            wait(1.5)
+            viewer.reset_view()
+            wait(0.5)
+            shot = viewer.screenshot(canvas_only=False, flash=False)
+            picture = Picture.fromarray(shot[..., :3]).quantize(
+                256, method=Picture.Quantize.MAXCOVERAGE, dither=Picture.Dither.NONE
+            )
+            name = f"{place.name}-{theme}-{width}.png"
+            picture.save(place.with_name(name), optimize=True)
+    viewer.theme = "dark"
+    viewer.window.resize(*SIZES[0])
+    wait(0.5)
+
+
+def open_dock(viewer: Viewer, name: str) -> tuple[Any, Any]:
+    return viewer.window.add_plugin_dock_widget("napari-lrcs", name)
+
+
+def button(widget: Any, text: str) -> Any:
+    return next(b for b in widget.findChildren(QPushButton) if b.text() == text)
+
+
+def press(widget: Any, text: str) -> None:
+    button(widget, text).click()
+    wait(0.5)
+
+
+def wait(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        QApplication.processEvents()
+        time.sleep(0.01)
+
+
+def wait_until(is_so: Callable[[], bool], *, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > end:
+            raise TimeoutError("what was to be pictured did not come")
+        wait(0.1)
+
+
+if __name__ == "__main__":
+    FOLDER = Path(
+        sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent / "images"
+    )
+    FOLDER.mkdir(exist_ok=True)
+    main(FOLDER)

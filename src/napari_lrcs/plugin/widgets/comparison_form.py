@@ -1,0 +1,283 @@
+"""The form of a comparison: which layers, which slices, what counts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from napari.layers import Labels
+from napari.viewer import Viewer
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QLabel,
+    QLineEdit,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_lrcs.data.mask import CYLINDER, as_mask, open_mask
+from napari_lrcs.data.volume import Volume, parse_slices
+from napari_lrcs.inference.assess import check_comparable, nothing_painted, phases_of
+from napari_lrcs.inference.compare import compare_volumes
+from napari_lrcs.metrics.composition import Neighbourhood
+from napari_lrcs.plugin.dock import Follower
+from napari_lrcs.plugin.forms import Fold, LayerChoice
+from napari_lrcs.plugin.layers import labels_of, n_slices_of, volume_of
+from napari_lrcs.plugin.painting import painting_of
+from napari_lrcs.plugin.workers import Events
+
+_AROUND: Mapping[Neighbourhood, str] = {
+    26: "26: faces, edges, corners",
+    18: "18: faces, edges",
+    6: "6: faces",
+}
+_WITHIN: Mapping[Neighbourhood, str] = {8: "8: edges, corners", 4: "4: edges"}
+
+_EVERYTHING, _LAYER = "Everything", "A layer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Request:
+    """What is compared, where and how."""
+
+    predicted: Volume
+    target: Volume
+    slices: tuple[int, ...] | None
+    """As asked for; None for all."""
+    candidates: Sequence[int]
+    """Slices that may be painted; those without a prediction are left out."""
+    mask: Volume | None
+    neighbourhood: Neighbourhood
+
+    def events(self) -> Events:
+        """Yield the phases, then the events of `compare_volumes`."""
+        phases = phases_of(self.target, self.predicted)
+        yield phases
+        slices = self.slices
+        if slices is None:
+            slices = yield from self._predicted_slices()
+        yield from compare_volumes(
+            self.predicted,
+            self.target,
+            phases=phases,
+            slices=slices,
+            mask=self.mask,
+            neighbourhood=self.neighbourhood,
+        )
+
+    def _predicted_slices(self) -> Events:
+        if not self.candidates:
+            raise nothing_painted(self.target)
+        found = []
+        for n_done, z in enumerate(self.candidates, start=1):
+            if self.predicted.slab(z, z + 1).any():
+                found.append(z)
+            yield Looked(share=n_done / len(self.candidates))
+        if not found:
+            raise ValueError(
+                f"{self.predicted.name} has no label on the slices where "
+                f"{self.target.name} is painted; predict one of these first"
+            )
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """A slice was looked at for a prediction."""
+
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Asked:
+    """The layers of the comparison that is shown."""
+
+    predicted: Labels
+    target: Labels
+    request: Request
+
+
+class ComparisonForm(QWidget):
+    """Which layers are compared, on which slices, and what counts as a neighbour.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.predicted = LayerChoice(viewer.layers, Labels)
+        self.target = LayerChoice(viewer.layers, Labels)
+        self.slices = QLineEdit()
+        self.slices.setPlaceholderText("all that are painted")
+        self.view = QComboBox()
+        self.view.addItems([_EVERYTHING, CYLINDER.capitalize(), _LAYER])
+        self.mask_layer = LayerChoice(viewer.layers, Labels)
+        self.neighbourhood = QComboBox()
+        self.followers: list[Follower] = [
+            self,
+            self.predicted,
+            self.target,
+            self.mask_layer,
+        ]
+        for choice in (self.view, self.neighbourhood):
+            choice.setSizeAdjustPolicy(
+                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            )
+        self._build()
+        self.view.currentTextChanged.connect(self._on_view)
+        self.target.chosen.connect(self._on_target)
+        # After the choices, which take the layer in first.
+        viewer.layers.events.inserted.connect(self._propose)
+        self._on_view()
+        self._propose()
+        self._on_target()
+
+    def _build(self) -> None:
+        tooltips: Mapping[str, tuple[QWidget, str]] = {
+            "Predicted": (self.predicted, "Labels to be judged, such as a result"),
+            "Target": (
+                self.target,
+                "Labels to judge by, such as a painting or another result; only voxels "
+                "that are painted in it count",
+            ),
+            "Slices": (
+                self.slices,
+                "Slices to compare, like 10, 10,30 or 50:60 (60 excluded); empty for "
+                "all that are painted in the target and predicted",
+            ),
+        }
+        more: Mapping[str, tuple[QWidget, str]] = {
+            "Field of view": (self.view, "Where voxels count"),
+            "Mask": (self.mask_layer, "Voxels count where this layer is not 0"),
+            "Neighbours": (
+                self.neighbourhood,
+                "How many voxels around one count as its neighbours, for surfaces and "
+                "interfaces",
+            ),
+        }
+        part, self._more_rows = _rows(more)
+        self._fold = Fold("More", part)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(_rows(tooltips)[0])
+        column.addWidget(self._fold)
+
+    def request(self) -> Asked:
+        """Return what is to be compared.
+
+        Raises
+        ------
+        ValueError, VolumeError
+            If a layer is missing, twice the same, or cannot be compared, or the text of
+            the slices cannot be read.
+        """
+        predicted, target = self.predicted.layer, self.target.layer
+        if predicted is None or target is None:
+            raise ValueError(
+                "there is no labels layer; paint one, or predict or open labels"
+            )
+        if predicted is target:
+            raise ValueError(
+                f"{target.name} is chosen twice; choose two different labels layers"
+            )
+        request = self._request(predicted, target)
+        check_comparable(request.predicted, request.target, slices=request.slices)
+        return Asked(predicted=predicted, target=target, request=request)
+
+    def _request(self, predicted: Labels, target: Labels) -> Request:
+        n_slices = n_slices_of(target, "z")
+        text = self.slices.text().strip() if self.slices.isEnabled() else ""
+        painting = painting_of(target)
+        is_known = painting is not None and painting.axis == "z"
+        return Request(
+            predicted=labels_of(predicted),
+            target=labels_of(target),
+            slices=parse_slices(text, n_slices=n_slices) if text else None,
+            candidates=(
+                tuple(painting.painted())
+                if painting is not None and is_known
+                else range(n_slices)
+            ),
+            mask=self._mask_for(labels_of(target)),
+            neighbourhood=self.neighbourhood.currentData(),
+        )
+
+    def _mask_for(self, target: Volume) -> Volume | None:
+        choice = self.view.currentText()
+        if choice == _EVERYTHING:
+            return None
+        if choice != _LAYER:
+            return open_mask(CYLINDER, shape=target.shape)
+        if self.mask_layer.layer is None:
+            raise ValueError("there is no layer to be the mask; choose Everything")
+        return as_mask(volume_of(self.mask_layer.layer), shape=target.shape)
+
+    # ---- settings ----
+
+    def settings(self) -> dict[str, Any]:
+        """Return the neighbourhood and the field of view."""
+        return {
+            "neighbourhood": self.neighbourhood.currentData(),
+            "view": self.view.currentText(),
+        }
+
+    def take(self, settings: Mapping[str, Any]) -> None:
+        """Show settings, as far as they are known."""
+        place = self.neighbourhood.findData(settings.get("neighbourhood"))
+        self.neighbourhood.setCurrentIndex(max(place, 0))
+        if settings.get("view") == CYLINDER.capitalize():
+            self.view.setCurrentText(CYLINDER.capitalize())
+
+    def follow_no_more(self) -> None:
+        """Stop listening to the viewer."""
+        self._viewer.layers.events.inserted.disconnect(self._propose)
+
+    # ---- following the choices ----
+
+    def _on_view(self, text: str = "") -> None:
+        del text
+        is_layer = self.view.currentText() == _LAYER
+        self._more_rows.setRowVisible(self.mask_layer, is_layer)
+        if self.view.currentText() != _EVERYTHING:
+            self._fold.unfold()
+
+    def _on_target(self) -> None:
+        target = self.target.layer
+        is_flat = target is not None and n_slices_of(target, "z") == 1
+        self.slices.setEnabled(not is_flat)
+        offered = _WITHIN if is_flat else _AROUND
+        if self.neighbourhood.findData(next(iter(offered))) < 0:
+            self.neighbourhood.clear()
+            for n, text in offered.items():
+                self.neighbourhood.addItem(text, n)
+        painting = painting_of(target)
+        if painting is None:
+            return
+        if painting.mask == CYLINDER:
+            self.view.setCurrentText(CYLINDER.capitalize())
+        elif isinstance(painting.mask, Labels) and painting.mask in self._viewer.layers:
+            self.mask_layer.layer = painting.mask
+            self.view.setCurrentText(_LAYER)
+
+    def _propose(self, event: object = None) -> None:
+        """Take the newest layer for the result where nothing was chosen."""
+        del event
+        layers = [layer for layer in self._viewer.layers if isinstance(layer, Labels)]
+        if len(layers) > 1 and self.predicted.layer is self.target.layer:
+            self.predicted.layer, self.target.layer = layers[-1], layers[0]
+
+
+def _rows(fields: Mapping[str, tuple[QWidget, str]]) -> tuple[QWidget, QFormLayout]:
+    part = QWidget()
+    rows = QFormLayout(part)
+    rows.setContentsMargins(0, 0, 0, 0)
+    rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    for text, (field, tooltip) in fields.items():
+        label = QLabel(text)
+        for widget in (label, field):
+            widget.setToolTip(tooltip)
+        rows.addRow(label, field)
+    return part, rows

@@ -1,0 +1,174 @@
+"""Help to paint: filling a slice, the field of view, and pairs of files."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from napari.components import LayerList
+from napari.layers import Image
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_lrcs.phases import UNPAINTED
+from napari_lrcs.plugin.dock import button
+from napari_lrcs.plugin.forms import Fold
+from napari_lrcs.plugin.layers import volume_of
+from napari_lrcs.plugin.painting import Painting
+from napari_lrcs.plugin.widgets.field_of_view import FieldOfView
+from napari_lrcs.plugin.widgets.fill import Filled, FillPanel, Target
+from napari_lrcs.plugin.widgets.pairs_panel import (
+    Imported,
+    PairsPanel,
+    read_pairs,
+    write_pairs,
+)
+from napari_lrcs.plugin.workers import EXPECTED
+
+
+class HelpPart(QWidget):
+    """What helps to paint, folded away.
+
+    Parameters
+    ----------
+    layers : LayerList
+    image : callable
+        Returns the image that is painted, or says that there is none.
+    index : callable
+        Returns the slice in view, if there is one.
+    """
+
+    work = Signal(str, object)
+    """A job to be done: its name, and the generator that does it."""
+
+    said = Signal(str, str)
+    """A sentence and its kind, as `Dock.say` takes them."""
+
+    def __init__(
+        self,
+        layers: LayerList,
+        *,
+        image: Callable[[], Image | None],
+        index: Callable[[], int | None],
+    ) -> None:
+        super().__init__()
+        self._painting: Painting | None = None
+        self._image, self._index = image, index
+        self.fill = FillPanel()
+        self._fill_button = button(
+            "Fill this slice",
+            "A first guess, to be corrected by hand; Ctrl+Z takes it back",
+            self.fill_slice,
+        )
+        self._fill_button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.fill.add_button(self._fill_button)
+        self.field_of_view = FieldOfView(layers)
+        self.pairs = PairsPanel()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(Fold("Help to paint", self.fill))
+        layout.addWidget(Fold("Field of view", self.field_of_view))
+        layout.addWidget(Fold("Import and export", self.pairs))
+        self.field_of_view.wanted.connect(self.set_mask)
+        self.pairs.export_wanted.connect(self.export_pairs)
+        self.pairs.import_wanted.connect(self.import_pairs)
+
+    def show_painting(self, painting: Painting | None) -> None:
+        """Help with another painting, or the same as it is now."""
+        self._painting = painting
+        if painting is not None:
+            self.field_of_view.show_mask(painting.mask)
+
+    def allow(self, *, is_free: bool) -> None:
+        """Allow what can be done now."""
+        self.pairs.setEnabled(is_free)
+        self._fill_button.setEnabled(is_free and self._index() is not None)
+
+    def fill_slice(self) -> None:
+        """Fill the slice in view, as the panel says."""
+        painting, image = self._painting, self._image()
+        if painting is None or image is None:
+            return
+        index = self._index()
+        if index is None:
+            return
+        try:
+            events = self.fill.events(self._target(painting, image, index))
+        except EXPECTED as error:
+            self.said.emit(str(error), "error")
+            return
+        self.work.emit("Filling a slice", events)
+
+    def _target(self, painting: Painting, image: Image, index: int) -> Target:
+        volume = volume_of(image)
+        if volume.shape != (expected := painting.state.image.shape):
+            raise ValueError(
+                f"{image.name} is {volume.shape} (z, y, x), the painting is of an "
+                f"image of {expected}; choose that image"
+            )
+        return Target(
+            image=volume,
+            axis=painting.axis,
+            index=index,
+            labels=painting.plane(index),
+            phases=painting.phases,
+            mask=painting.mask_volume(volume.shape),
+            only_unpainted=self.fill.only_unpainted,
+        )
+
+    def set_mask(self, mask: Any) -> None:
+        """Take a field of view."""
+        painting = self._painting
+        if painting is None:
+            return
+        text = ""
+        try:
+            painting.mask = mask
+        except EXPECTED as error:
+            self.said.emit(str(error), "error")
+        else:
+            if mask is not None and painting.state.mask is None:
+                text = f"Save {mask.name} to a file and open it, to have it next time."
+            self.said.emit(text, "hint")
+        self.field_of_view.show_mask(painting.mask)
+
+    def export_pairs(self, folder: Path) -> None:
+        """Write the painted slices as pairs."""
+        painting, image = self._painting, self._image()
+        if painting is None or image is None:
+            return
+        try:
+            painting.save()  # and count the last strokes
+        except EXPECTED as error:
+            self.said.emit(str(error), "error")
+            return
+        events = write_pairs(
+            folder,
+            volume_of(image),
+            volume_of(painting.layer),
+            indices=list(painting.painted()),
+            axis=painting.axis,
+        )
+        self.work.emit("Exporting pairs", events)
+
+    def import_pairs(self, folder: Path, first_label: int = 1) -> None:
+        """Read pairs into the painting; voxels that are painted stay as they are."""
+        if (painting := self._painting) is None:
+            return
+        events = read_pairs(
+            folder,
+            shape=painting.state.image.shape,
+            axis=painting.axis,
+            first_label=first_label,
+        )
+        self.work.emit("Importing pairs", events)
+
+
+def take(painting: Painting, event: Filled | Imported) -> None:
+    """Put what a job has made into a painting; what was painted meanwhile stays."""
+    current = painting.plane(event.index)
+    if isinstance(event, Filled):
+        painting.put(event.index, event.merged(current))
+    else:
+        free = current == UNPAINTED
+        painting.put(event.index, np.where(free, event.labels, current))

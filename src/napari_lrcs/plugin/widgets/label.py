@@ -1,0 +1,475 @@
+"""The dock "Label phases"."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, get_args
+
+import numpy as np
+from napari.layers import Image, Labels
+from napari.viewer import Viewer
+from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QLabel,
+    QMessageBox,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_lrcs.config import Axis
+from napari_lrcs.data.painting import PaintingFolder
+from napari_lrcs.phases import ELECTRODE, UNPAINTED, PhaseTable
+from napari_lrcs.plugin.dock import Dock, button
+from napari_lrcs.plugin.forms import LayerChoice
+from napari_lrcs.plugin.layers import (
+    layer_shape,
+    phases_shown,
+    volume_of,
+    workspace_for,
+)
+from napari_lrcs.plugin.painting import (
+    Painting,
+    adopt,
+    new_painting,
+    open_painting,
+    painting_of,
+)
+from napari_lrcs.plugin.widgets.fill import Filled
+from napari_lrcs.plugin.widgets.help_part import HelpPart, take
+from napari_lrcs.plugin.widgets.keys import (
+    NEXT_KEY,
+    PHASE_KEYS,
+    PREVIOUS_KEY,
+    Keys,
+    shown,
+)
+from napari_lrcs.plugin.widgets.large_3d import LargeIn3D
+from napari_lrcs.plugin.widgets.listening import Listening
+from napari_lrcs.plugin.widgets.pairs_panel import (
+    Exported,
+    Imported,
+)
+from napari_lrcs.plugin.widgets.phase_table import PhaseEditor
+from napari_lrcs.plugin.widgets.restore import Found, RestoreLine
+from napari_lrcs.plugin.widgets.slices_part import SlicesPart
+from napari_lrcs.plugin.widgets.view import show_across
+from napari_lrcs.plugin.workers import EXPECTED, Events
+from napari_lrcs.progress import TilePredicted
+
+
+class LabelDock(Dock):
+    """Paint phases into slices of an image, and say what the slices serve for.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    """
+
+    key: ClassVar[str] = "label"
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__(viewer)
+        self.painting: Painting | None = None
+        """That of the chosen labels layer."""
+        self._worked_on: Painting | None = None
+        self._following: Listening | None = None
+        self._make_choices()
+        self._make_painting_part()
+        self._make_footer()
+        self._listen()
+        self._on_image()
+        self._choose_painting()
+
+    # ---- widgets ----
+
+    def _make_choices(self) -> None:
+        self.image = LayerChoice(self.viewer.layers, Image)
+        self.image.setToolTip("The grey volume, or image, that is to be segmented")
+        self.axis = QComboBox()
+        self.axis.addItems(get_args(Axis))
+        self.axis.setToolTip("Axis of the volume that new labels are painted across")
+        self.labels = LayerChoice(self.viewer.layers, Labels, none="None yet")
+        self.labels.setToolTip("The layer that is painted")
+        self._use = button(
+            "Use this layer",
+            "Keep what is painted in this layer safe, and its phases and roles with it",
+            self.use_layer,
+        )
+        rows = QFormLayout()
+        for name, widget in (
+            ("Image", self.image),
+            ("Slices across", self.axis),
+            ("Labels", self.labels),
+        ):
+            widget.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+            label = QLabel(name)
+            label.setToolTip(widget.toolTip())
+            rows.addRow(label, widget)
+        rows.addRow(self._use)
+        self.restore_line = RestoreLine(self._is_open)
+        self.phases = PhaseEditor(self._last_phases())
+        self.body.addLayout(rows)
+        self.body.addWidget(self.restore_line)
+        self.body.addWidget(self.phases)
+
+    def _make_painting_part(self) -> None:
+        self._part = QWidget()
+        layout = QVBoxLayout(self._part)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self.slices = SlicesPart(self.viewer)
+        self.help = HelpPart(
+            self.viewer.layers,
+            image=self._image_or_complaint,
+            index=lambda: self.slices.index,
+        )
+        layout.addWidget(self.slices)
+        layout.addWidget(self.help)
+        self._keys_text = QLabel()
+        self._keys_text.setWordWrap(True)
+        layout.addWidget(self._keys_text)
+        self.body.addWidget(self._part)
+        self.body.addStretch(1)
+
+    def _make_footer(self) -> None:
+        self.new_button = _quiet(
+            button(
+                "New labels layer",
+                "Begin a painting of the image with these phases; it is saved to disk "
+                "as you paint",
+                self.new_labels,
+            )
+        )
+        self.footer.addWidget(self.new_button)
+
+    def _listen(self) -> None:
+        viewer = self.viewer
+        self.image.chosen.connect(self._on_image)
+        self.labels.chosen.connect(self._on_labels)
+        self.restore_line.wanted.connect(self.restore)
+        self.restore_line.trouble.connect(self._warn)
+        self.phases.edited.connect(self.edit_phases)
+        self.phases.refused.connect(self._warn)
+        self.phases.selected.connect(self.select_phase)
+        self.slices.failed.connect(self._fail)
+        self.help.work.connect(self._work)
+        self.help.said.connect(self.say)
+        events = viewer.dims.events
+        actions = {
+            NEXT_KEY: lambda: self.slices.step(1),
+            PREVIOUS_KEY: lambda: self.slices.step(-1),
+        }
+        for label, key in enumerate(PHASE_KEYS, start=1):
+            actions[key] = self._painting_with(label)
+        self.followers += [
+            self.image,
+            self.labels,
+            self.help.field_of_view.layers,
+            self.restore_line,
+            Keys(viewer, actions),
+            LargeIn3D(viewer, self._warn),
+            Listening(
+                (events.current_step, self._show_view),
+                (events.order, self._show_view),
+                (events.ndisplay, self._show_view),
+                (viewer.layers.events.inserted, self._on_layers),
+                (viewer.layers.events.removed, self._on_removed),
+            ),
+        ]
+
+    def _painting_with(self, label: int) -> Callable[[], None]:
+        return lambda: self.paint_with(label)
+
+    # ---- a painting begins ----
+
+    def new_labels(self) -> None:
+        """Begin a painting of the chosen image, ready for the first stroke."""
+        if (image := self._image_or_complaint()) is None:
+            return
+        axis: Any = self.axis.currentText()
+        try:
+            layer = new_painting(image, phases=self.phases.phases, axis=axis)
+        except EXPECTED as error:
+            self.say(str(error), "error")
+            return
+        self._add(layer)
+        self.say("Paint some of every phase in this slice, then mark it Train.")
+
+    def restore(self, found: Found) -> None:
+        """Open a painting again."""
+        if (image := self._image_or_complaint()) is None:
+            return
+        try:
+            layer = open_painting(
+                found.folder, image, state=found.folder.read(), counts=found.counts
+            )
+        except EXPECTED as error:
+            self.say(str(error), "error")
+            return
+        self._add(layer)
+        self.slices.step(1)
+        self.say("The painting is back, with its roles and phases.", "done")
+
+    def use_layer(self) -> None:
+        """Make a painting of the chosen labels layer."""
+        image, layer = self._image_or_complaint(), self.labels.layer
+        if image is None or layer is None:
+            return
+        axis: Any = self.axis.currentText()
+        phases = phases_shown(layer) or self.phases.phases
+        try:
+            adopt(layer, image, phases=phases, axis=axis)
+        except EXPECTED as error:
+            self.say(str(error), "error")
+            return
+        self._on_labels()
+        self._make_ready(layer)
+        self.say("This layer is saved from now on.", "done")
+
+    def _add(self, layer: Labels) -> None:
+        self.viewer.add_layer(layer)
+        self.labels.layer = layer
+        self._make_ready(layer)
+
+    def _make_ready(self, layer: Labels) -> None:
+        painting = painting_of(layer)
+        assert painting is not None
+        show_across(self.viewer, painting)
+        self.viewer.layers.selection.active = layer
+        layer.brush_size = int(np.clip(min(layer_shape(layer)[-2:]) / 40, 3, 40))
+        layer.selected_label = 1
+        layer.mode = "paint"
+        self._show_view()
+
+    def _image_or_complaint(self) -> Image | None:
+        image = self.image.layer
+        if image is None:
+            self.say(
+                "Open an image first: a file, or File > Open Sample > LRCS-Net.",
+                "warning",
+            )
+        return image
+
+    def _is_open(self, folder: PaintingFolder) -> bool:
+        paintings = map(painting_of, self.viewer.layers)
+        return any(p is not None and p.folder == folder for p in paintings)
+
+    # ---- what is chosen ----
+
+    def _on_image(self) -> None:
+        image = self.image.layer
+        self.axis.setEnabled(image is not None and image.ndim == 3)
+        self.help.fill.workspace = None if image is None else workspace_for(image)
+        self._look_for_paintings()
+
+    def _look_for_paintings(self) -> None:
+        image = self.image.layer
+        if image is None:
+            self.restore_line.setVisible(False)
+            return
+        try:
+            shape = volume_of(image).shape
+        except EXPECTED as error:
+            self.restore_line.setVisible(False)
+            self.say(str(error), "warning")
+            return
+        self.restore_line.look(image, workspace_for(image), shape)
+        if self.painting is None:
+            self.say("Check the phases, then click New labels layer.")
+
+    def _choose_painting(self) -> None:
+        """Take up a painting that is in the viewer already."""
+        for layer in reversed(self.viewer.layers):
+            if painting_of(layer) is not None:
+                self.labels.layer = layer
+                return
+        self._on_labels()
+
+    def _on_labels(self) -> None:
+        if self._following is not None:
+            self._following.follow_no_more()
+            self.followers.remove(self._following)
+            self._following = None
+        layer = self.labels.layer
+        self.painting = painting = painting_of(layer)
+        if painting is not None and layer is not None:
+            self._following = Listening(
+                (painting.changed, self._show),
+                (painting.failed, self._fail),
+                (layer.events.selected_label, self._on_selected_label),
+            )
+            self.followers.append(self._following)
+            with QSignalBlocker(self.axis):
+                self.axis.setCurrentText(painting.axis)
+        self._use.setVisible(layer is not None and painting is None)
+        self._show()
+
+    def _on_layers(self, event: object) -> None:
+        del event
+        self.restore_line.update_offer()
+
+    def _on_removed(self, event: Any) -> None:
+        painting = painting_of(event.value)
+        if painting is not None:
+            self._tried(painting.save)
+            self._look_for_paintings()
+
+    def _on_selected_label(self, event: object) -> None:
+        del event
+        if self.painting is not None:
+            self.phases.select(int(self.painting.layer.selected_label))
+
+    # ---- what is shown ----
+
+    def _show(self) -> None:
+        painting = self.painting
+        self._part.setVisible(painting is not None)
+        self.slices.show_painting(painting)
+        self.help.show_painting(painting)
+        self._allow()
+        if painting is None:
+            return
+        if self.phases.phases != painting.phases:
+            self.phases.phases = painting.phases
+            self.phases.select(int(painting.layer.selected_label))
+        n_keys = min(len(painting.phases), len(PHASE_KEYS))
+        self._keys_text.setText(
+            f"Keys: {' '.join(PHASE_KEYS[:n_keys])} paint a phase, {NEXT_KEY} and "
+            f"{shown(PREVIOUS_KEY)} go between slices."
+        )
+
+    def _show_view(self, event: object = None) -> None:
+        del event
+        self.slices.show_view()
+        self._allow()
+
+    def _allow(self) -> None:
+        """Allow what can be done now."""
+        painting = self.painting
+        is_free = not self.is_busy
+        is_free &= painting is None or not painting.is_renumbering
+        self.phases.setEnabled(is_free)
+        self.help.allow(is_free=is_free)
+
+    def on_busy(self) -> None:
+        """Bring the buttons in line with `is_busy`."""
+        if not self.is_busy:
+            self._worked_on = None
+        self._allow()
+
+    def _warn(self, text: str) -> None:
+        self.say(text, "warning")
+
+    def _fail(self, text: str) -> None:
+        self.say(text, "error")
+        self._allow()
+
+    # ---- phases ----
+
+    def paint_with(self, label: int) -> None:
+        """Paint with a phase: its key was pressed."""
+        painting = self.painting
+        if painting is None or label > len(painting.phases):
+            return
+        self.select_phase(label)
+        self.viewer.layers.selection.active = painting.layer
+        if painting.layer.mode in ("pan_zoom", "erase", "pick", "transform"):
+            painting.layer.mode = "paint"
+
+    def select_phase(self, label: int) -> None:
+        """Let the brush paint a phase."""
+        if self.painting is not None:
+            self.painting.layer.selected_label = label
+
+    def edit_phases(self, phases: PhaseTable, mapping: Mapping[int, int]) -> None:
+        """Take other phases, asking first where painted voxels would be erased."""
+        painting = self.painting
+        if painting is None:
+            self.phases.phases = phases
+            return
+        if not mapping:
+            self._tried(lambda: painting.rename(phases))
+        elif not self.is_busy and self._may_renumber(painting, mapping):
+            self._tried(lambda: painting.begin_to_renumber(mapping, phases=phases))
+        self.phases.phases = painting.phases
+        self._allow()
+
+    def _may_renumber(self, painting: Painting, mapping: Mapping[int, int]) -> bool:
+        counts = painting.painted().values()
+        erased = [old for old, new in mapping.items() if new == UNPAINTED]
+        n_erased = sum(int(n[old - 1]) for n in counts for old in erased)
+        n_moved = sum(int(n[old - 1]) for n in counts for old in mapping)
+        if not n_moved:
+            return True
+        names = ", ".join(painting.phases.names[old - 1] for old in erased)
+        question = "The undo history of the painting will be empty afterwards."
+        if n_erased:
+            question = (
+                f"{n_erased:,} voxels are painted {names}. They become unpainted, and "
+                f"this cannot be undone. {question}"
+            )
+        return self.confirm(question)
+
+    def confirm(self, question: str) -> bool:
+        """Ask the user whether to go on."""
+        answer = QMessageBox.question(self, "Change the phases?", question)
+        return bool(answer == QMessageBox.StandardButton.Yes)
+
+    # ---- jobs ----
+
+    def _work(self, name: str, events: Iterator[Any]) -> None:
+        if self.is_busy:
+            return
+        self._worked_on = self.painting
+
+        def begin() -> Events:
+            yield from events
+
+        self.begin(name, begin)
+
+    def on_event(self, event: Any) -> None:
+        """Take what a job has made."""
+        painting = self._worked_on
+        if painting is None or painting.layer not in self.viewer.layers:
+            return
+        if isinstance(event, Filled | Imported):
+            take(painting, event)
+        elif isinstance(event, Exported):
+            self.say(f"{event.n} pairs are in {event.folder}.", "done")
+        elif isinstance(event, TilePredicted):
+            self.progress.setVisible(True)
+            self.progress.show_share(event.n_done / event.n_slices, "Predicting")
+
+    def _tried(self, action: Callable[[], object]) -> bool:
+        """Do something, or say why it cannot be done."""
+        try:
+            action()
+        except EXPECTED as error:
+            self.say(str(error), "error")
+            return False
+        return True
+
+    # ---- settings and closing ----
+
+    def settings(self) -> dict[str, Any]:
+        """Return the phases and how slices are filled."""
+        return {"phases": self.phases.phases.to_dicts(), "fill": self.help.fill.method}
+
+    def remember(self) -> None:
+        """Keep the settings, and save the paintings: the window closes."""
+        for painting in map(painting_of, self.viewer.layers):
+            if painting is not None:
+                self._tried(painting.save)
+        super().remember()
+
+    def _last_phases(self) -> PhaseTable:
+        try:
+            return PhaseTable.from_dicts(self.recall()["phases"])
+        except (KeyError, TypeError, ValueError):
+            return ELECTRODE
+
+
+def _quiet(made: QPushButton) -> QPushButton:
+    """Leave the keys to the canvas."""
+    made.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    return made

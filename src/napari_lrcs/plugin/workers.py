@@ -1,0 +1,139 @@
+"""Long work in a thread: the core's generators of events, and what a dock may ask."""
+
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
+from threading import Event
+from typing import Any
+
+from napari.qt.threading import (
+    GeneratorWorkerSignals,
+    WorkerBase,
+    create_worker,
+)
+from napari.utils.notifications import notification_manager
+
+from napari_lrcs.errors import LrcsError
+
+Events = Generator[Any, None, Any]
+
+EXPECTED = (LrcsError, ValueError, OSError, MemoryError)
+"""Errors whose text tells the user what was wrong, and what to do."""
+
+_PAUSE_SECONDS = 0.05
+
+
+class Work:
+    """Events to be made in a thread, under a name that napari shows when it closes."""
+
+    def __init__(self, name: str, begin: Callable[[], Events]) -> None:
+        self.name, self.begin = name, begin
+
+    def __call__(self) -> Events:
+        """Begin, in the thread."""
+        return self.begin()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Job(WorkerBase[Any]):
+    """A thread that draws events from a generator, and closes it there in any case.
+
+    napari's own `GeneratorWorker` leaves a generator open when it is quit, and takes
+    a RuntimeError, such as those of PyTorch, for a window that is gone.
+
+    Parameters
+    ----------
+    work : Work
+    """
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(SignalsClass=GeneratorWorkerSignals)
+        self._work = work
+        self._paused = Event()
+        self.errored.connect(_tell_if_unexpected)
+
+    def pause(self) -> None:
+        """Wait after the event that is being made."""
+        self._paused.set()
+
+    def resume(self) -> None:
+        """Go on."""
+        self._paused.clear()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the job waits, or is about to."""
+        return self._paused.is_set()
+
+    def work(self) -> None:
+        """Draw the events; runs in the thread."""
+        with closing(self._work()) as events:
+            for event in events:
+                self.yielded.emit(event)
+                while self.is_paused and not self.abort_requested:
+                    time.sleep(_PAUSE_SECONDS)
+                if self.abort_requested:
+                    self.aborted.emit()
+                    return
+
+
+def start_job(work: Work, *, connect: Mapping[str, Callable[..., None]]) -> Job:
+    """Start a job.
+
+    Parameters
+    ----------
+    work : Work
+    connect : mapping of str to callable
+        What to call on the GUI thread, by signal: ``yielded(event)`` for each,
+        ``returned`` when all events are made, ``aborted`` after `Job.quit`,
+        ``errored(exception)``, and ``finished`` after any of these three.
+
+    Returns
+    -------
+    Job
+        ``quit()`` closes the generator at its next event; napari does so too when its
+        window closes.
+    """
+    job = create_worker(
+        work, _worker_class=Job, _start_thread=False, _ignore_errors=True
+    )
+    assert isinstance(job, Job)
+    for signal, slot in connect.items():
+        getattr(job, signal).connect(slot)
+    job.start()
+    return job
+
+
+def _tell_if_unexpected(error: Exception) -> None:
+    if not isinstance(error, EXPECTED):
+        notification_manager.receive_error(type(error), error, error.__traceback__)
+
+
+def load_torch() -> None:
+    """Import PyTorch, in a job: it takes seconds.
+
+    Raises
+    ------
+    LrcsError
+        If it is missing or cannot be loaded; says what to do.
+    """
+    try:
+        import torch  # noqa: F401
+    except (ImportError, OSError) as error:
+        raise LrcsError(_why_no_torch(error)) from error
+
+
+def _why_no_torch(error: ImportError | OSError) -> str:
+    reason = " ".join(str(error).split())
+    if "1114" in reason:
+        # pytorch issues 166628 and 169429: torch 2.9 and later, loaded after Qt.
+        return (
+            "Windows loads PyTorch only before the window (WinError 1114): close "
+            'napari and start it by python -c "import torch, napari; napari.Viewer(); '
+            'napari.run()"'
+        )
+    if isinstance(error, ModuleNotFoundError):
+        return f"PyTorch is not installed ({reason}); install it: pip install torch"
+    return f"PyTorch cannot be loaded ({reason}); install it anew: pip install torch"
