@@ -59,38 +59,49 @@ def main() -> None:
         viewer = napari.Viewer()
         viewer.window.resize(1400, 900)
         viewer.open_sample("napari-lrcs", "nmc_electrode")
-        truth = viewer.layers[1]
-        label = open_dock(viewer, "Label phases")
-        press(label, "New labels layer")
-        painting = viewer.layers.selection.active
-        assert isinstance(painting, Labels)
-        for index in (8, 24):
-            rows, columns = np.indices(truth.data.shape[1:]).reshape(2, -1)
-            painting.data_setitem(
-                (np.full(len(rows), index), rows, columns), truth.data[index].ravel()
-            )
+        paint(viewer)
         train = open_dock(viewer, "Train LRCS-Net")
-        train.setup.form["n_epochs"].value = 100
         print(f"| what | gaps | median | 99th percentile | longest |\n|{'---|' * 5}")
         report("idle", watch(lambda: True))
-        press(train, "Train")
-        report("training", watch(lambda: train.is_busy))
-        press(train, "Stop and keep the best")
-        wait_until(lambda: not train.is_busy)
-        image = viewer.layers[0]
-        large = viewer.add_image(
-            np.tile(image.data, (12, 2, 2)), name="large", **place_of(image)
-        )
-        viewer.layers.move(len(viewer.layers) - 1, 1)
-        predict = open_dock(viewer, "Predict volume")
-        predict.setup.image_choice.layer = large
-        (run,) = workspace_for(image).runs()
-        predict.setup.model_choice.choose(run)
-        press(predict, "Predict")
-        report("predicting", watch(lambda: predict.is_busy))
-        press(predict, "Cancel")
-        wait_until(lambda: not predict.is_busy)
+        watch_training(train)
+        watch_prediction(viewer)
         viewer.close()
+
+
+def paint(viewer: napari.Viewer) -> None:
+    truth = viewer.layers[1]
+    press(open_dock(viewer, "Label phases"), "New labels layer")
+    painting = viewer.layers.selection.active
+    assert isinstance(painting, Labels)
+    for index in (8, 24):
+        rows, columns = np.indices(truth.data.shape[1:]).reshape(2, -1)
+        painting.data_setitem(
+            (np.full(len(rows), index), rows, columns), truth.data[index].ravel()
+        )
+
+
+def watch_training(dock: Any) -> None:
+    dock.setup.form["n_epochs"].value = 100
+    press(dock, "Train")
+    report("training", watch(lambda: dock.is_busy))
+    press(dock, "Stop and keep the best")
+    wait_until(lambda: not dock.is_busy)
+
+
+def watch_prediction(viewer: napari.Viewer) -> None:
+    image = viewer.layers[0]
+    (run,) = workspace_for(image).runs()
+    large = viewer.add_image(
+        np.tile(image.data, (12, 2, 2)), name="large", **place_of(image)
+    )
+    viewer.layers.move(len(viewer.layers) - 1, 1)
+    dock = open_dock(viewer, "Predict volume")
+    dock.setup.image_choice.layer = large
+    dock.setup.model_choice.choose(run)
+    press(dock, "Predict")
+    report("predicting", watch(lambda: dock.is_busy))
+    press(dock, "Cancel")
+    wait_until(lambda: not dock.is_busy)
 
 
 def watch(goes_on: Callable[[], bool], *, settling: float = SETTLING) -> list[float]:
