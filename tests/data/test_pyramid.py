@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_lrcs.data import pyramid
 from napari_lrcs.data.opening import open_volume
-from napari_lrcs.data.pyramid import add_levels, has_levels, levels_of
+from napari_lrcs.data.pyramid import add_levels, has_levels, levels_of, written_chunks
 from napari_lrcs.data.writing import create_ome_zarr
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.phases import ELECTRODE
@@ -164,7 +164,8 @@ def test_no_more_than_some_chunks_are_read_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.zarr"
-    create_ome_zarr(path, shape=(64, 600, 600), chunks=(4, 100, 100))
+    array = create_ome_zarr(path, shape=(64, 600, 600), chunks=(4, 100, 100))
+    array[:] = 1
     sizes: list[int] = []
     read = zarr.Array.__getitem__
 
@@ -177,6 +178,30 @@ def test_no_more_than_some_chunks_are_read_at_once(
     list(add_levels(path))
 
     assert max(sizes) == 4 * 100 * 100
+
+
+def test_empty_space_is_neither_read_nor_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.zarr"
+    array = create_ome_zarr(path, shape=(600, 600, 600), chunks=(8, 100, 100))
+    array[299:301, 350:360, 100] = 7
+    n_read: list[int] = []
+    read = zarr.Array.__getitem__
+
+    def watched(self: zarr.Array[Any], key: tuple[slice, ...]) -> object:
+        n_read.append(1)
+        return read(self, key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zarr.Array, "__getitem__", watched)
+        shares = list(add_levels(path))
+
+    assert len(n_read) == 1
+    assert shares[-1] == 1
+    (coarse,) = levels_of(path)[1:]
+    assert written_chunks(path / "1") == {(18, 1, 0)}
+    np.testing.assert_array_equal(coarse[:], array[::2, ::2, ::2])
 
 
 def test_a_plain_array_is_its_own_level(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from napari_lrcs.data import pyramid
 from napari_lrcs.data.opening import open_volume
 from napari_lrcs.data.pyramid import levels_of
 from napari_lrcs.data.specks import remove_specks
+from napari_lrcs.data.volume import Volume
 from napari_lrcs.errors import ResultExistsError, VolumeError
 from napari_lrcs.inference import disk, results
 from napari_lrcs.inference.disk import DiskResult
@@ -189,6 +190,36 @@ def test_specks_go_as_from_the_whole_volume(
     expected = remove_specks(labels, min_size=20)
     assert (expected != labels).any()
     np.testing.assert_array_equal(open_volume(path).slab(0, 6), expected)
+
+
+@pytest.mark.parametrize("min_size", [0, 20])
+@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+def test_empty_slices_are_not_read_and_stay_empty(
+    suffix: str, min_size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = (60, 8, 10)
+    labels = np.zeros(shape, np.uint8)
+    filled = [*range(13, 22), 40]
+    labels[filled] = np.random.default_rng(0).integers(1, 4, (10, 8, 10))
+    result = DiskResult(labels=tmp_path / f"labels{suffix}")
+    geometry = geometry_of(shape=shape, depth=1)
+    result.open(geometry, {}, min_size=min_size)
+    for slab in geometry.slabs(filled):
+        result.write(slab, parts_of(labels, slab))
+    read: set[int] = set()
+    slab_of = Volume.slab
+
+    def watched(self: Volume, start: int, stop: int) -> object:
+        read.update(range(start, stop))
+        return slab_of(self, start, stop)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Volume, "slab", watched)
+        list(result.publish())
+
+    assert read <= set(filled)
+    expected = remove_specks(labels, min_size=min_size)
+    np.testing.assert_array_equal(open_volume(result.path).slab(0, 60), expected)
 
 
 def test_specks_go_from_memory_as_from_the_whole_volume(

@@ -18,8 +18,10 @@ from qtpy.QtWidgets import QApplication, QScrollArea, QTableWidget
 from napari_lrcs.inference.compare import as_text_table
 from napari_lrcs.phases import ELECTRODE, PhaseTable
 from napari_lrcs.plugin.layers import appearance
-from napari_lrcs.plugin.painting import new_painting, painting_of
+from napari_lrcs.plugin.painted_layers import new_painting
+from napari_lrcs.plugin.painting import painting_of
 from napari_lrcs.plugin.widgets.compare import CompareDock
+from napari_lrcs.plugin.widgets.field_of_view import ABOUT_Z, EVERYTHING, LAYER
 
 pytestmark = pytest.mark.gui
 
@@ -191,8 +193,8 @@ def test_voxels_outside_the_mask_do_not_count(
     inside = np.array([[[5, 5], [5, 5]], [[5, 5], [5, 5]], [[0, 0], [0, 0]]])
     mask = viewer.add_labels(inside, name="mask")
 
-    dock.form.view.setCurrentText("A layer")
-    dock.form.mask_layer.layer = mask
+    dock.form.field_of_view.kind.setCurrentText(LAYER)
+    dock.form.field_of_view.layers.layer = mask
     dock.form.predicted.layer, dock.form.target.layer = result, target
     _compare(dock, qtbot)
 
@@ -210,7 +212,7 @@ def test_voxels_outside_the_cylinder_do_not_count(
     _compare(dock, qtbot)
     assert "Accuracy 75.0 %" in dock.results.title.text()
 
-    dock.form.view.setCurrentText("Cylinder")
+    dock.form.field_of_view.kind.setCurrentText(ABOUT_Z)
     _compare(dock, qtbot)
 
     assert "Accuracy 100.0 %" in dock.results.title.text()
@@ -236,7 +238,7 @@ def test_painting_is_compared_in_its_own_field_of_view(
     dock.form.target.layer = layer
     _compare(dock, qtbot)
 
-    assert dock.form.view.currentText() == "Cylinder"
+    assert dock.form.field_of_view.kind.currentText() == ABOUT_Z
     assert "Accuracy 100.0 %" in dock.results.title.text()
     assert dock.results.title.text().endswith("Slice 1")
 
@@ -710,8 +712,12 @@ def test_nothing_is_cut_off_at_the_side(
     content, viewport = scroll.widget(), scroll.viewport()
     assert content is not None
     assert viewport is not None
-    for view in ("Everything", "Cylinder", "A layer"):  # which unfolds the rest
-        dock.form.view.setCurrentText(view)
+    for view in (
+        EVERYTHING,
+        ABOUT_Z,
+        LAYER,
+    ):  # which unfolds the rest
+        dock.form.field_of_view.kind.setCurrentText(view)
         for tab in range(3):
             dock.results.tabs.setCurrentIndex(tab)
             qtbot.wait(50)
@@ -724,7 +730,7 @@ def test_settings_are_there_in_the_next_session(
     viewer.show()
     _add_pair(viewer)
     dock.form.neighbourhood.setCurrentIndex(dock.form.neighbourhood.findData(18))
-    dock.form.view.setCurrentText("Cylinder")
+    dock.form.field_of_view.kind.setCurrentText(ABOUT_Z)
 
     viewer.window.remove_dock_widget(dock)
     dock.deleteLater()
@@ -733,4 +739,4 @@ def test_settings_are_there_in_the_next_session(
     again = CompareDock(viewer)
     viewer.window.add_dock_widget(again)
     assert again.form.neighbourhood.currentData() == 18
-    assert again.form.view.currentText() == "Cylinder"
+    assert again.form.field_of_view.kind.currentText() == ABOUT_Z

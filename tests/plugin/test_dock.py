@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from napari import Viewer
 from napari.utils.notifications import notification_manager
+from qtpy.compat import isalive
 from qtpy.QtCore import QThread
 from qtpy.QtWidgets import QApplication
 
@@ -211,6 +212,27 @@ def test_closed_dock_stops_its_job_within_a_second(viewer: Viewer, qtbot: Any) -
     qtbot.waitUntil(lambda: endless.closed_in is not None, timeout=1000)
     assert endless.closed_in is not threading.main_thread()
     assert not listener.listens
+
+
+def test_closed_dock_is_deleted(viewer: Viewer, qtbot: Any) -> None:
+    dock = _open(viewer)
+
+    viewer.window.remove_dock_widget(dock)
+
+    qtbot.waitUntil(lambda: not isalive(dock), timeout=1000)
+
+
+def test_closed_dock_is_deleted_only_after_the_end_of_its_job(
+    viewer: Viewer, qtbot: Any
+) -> None:
+    dock = _open(viewer)
+    endless = _begin_endless(dock, qtbot)
+    ended_first: list[bool] = []
+    dock.destroyed.connect(lambda: ended_first.append(endless.closed_in is not None))
+
+    viewer.window.remove_dock_widget(dock)
+
+    qtbot.waitUntil(lambda: ended_first == [True], timeout=1000)
 
 
 def test_dock_that_its_own_button_closes_stops_its_job(

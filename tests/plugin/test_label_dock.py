@@ -23,6 +23,7 @@ from napari_lrcs.data.thresholds import fill_slice
 from napari_lrcs.phases import ELECTRODE, Phase, PhaseTable
 from napari_lrcs.plugin.layers import appearance, phases_shown, workspace_for
 from napari_lrcs.plugin.painting import Painting, painting_of
+from napari_lrcs.plugin.widgets.field_of_view import ABOUT_Z, LAYER
 from napari_lrcs.plugin.widgets.keys import NEXT_KEY, PHASE_KEYS, PREVIOUS_KEY
 from napari_lrcs.plugin.widgets.label import LabelDock
 from napari_lrcs.plugin.widgets.slices_table import compact
@@ -98,7 +99,7 @@ def test_without_an_image_the_dock_says_how_to_get_one(
 
     dock.new_labels()
 
-    assert "Open an image first" in dock.said
+    assert "Open an image: File >" in dock.said
     assert not viewer.layers
 
 
@@ -219,10 +220,10 @@ def test_table_shows_voxels_per_phase_and_what_is_missing(
     painting.put(4, labels)
     dock.slices.mark("train")
 
-    assert dock.slices.table.texts() == [["4", "train", "50.2", "1.0k", "–", "5"]]
-    assert dock.slices.missing.splitlines() == [
+    assert dock.slices.table.texts() == [["4", "train", "1.0k", "–", "5"]]
+    assert dock.slices.gaps.splitlines() == [
         "Slice 4 (train) has no CBD.",
-        "No slice is for validation yet.",
+        "No slice is for validation: a part of those for training will serve.",
     ]
 
 
@@ -379,7 +380,7 @@ def test_filling_a_slice_equals_the_core(
     viewer = make_napari_viewer()
     dock, painting = begun(viewer)
     dock.slices.go_to(3)
-    dock.help.field_of_view.choose(1)
+    dock.help.field_of_view.kind.setCurrentText(ABOUT_Z)
     painting.layer.brush_size = 5
     painting.layer.paint((3, 20, 25), 1)
     before = painting.plane(3)
@@ -528,19 +529,30 @@ def test_folder_without_pairs_is_told(
     assert "there is no folder" in dock.said
 
 
-def test_mask_layer_is_taken_and_its_saving_is_advised(
-    make_napari_viewer: MakeViewer,
+def test_mask_layer_comes_back_with_the_painting(
+    make_napari_viewer: MakeViewer, qtbot: QtBot
 ) -> None:
     viewer = make_napari_viewer()
     dock, painting = begun(viewer)
-    mask = viewer.add_labels(np.ones(SHAPE, np.uint8), name="view")
+    inside = np.zeros(SHAPE, np.uint8)
+    inside[2:5, 10:20] = 7
+    mask = viewer.add_labels(inside, name="view")
 
-    dock.help.field_of_view.choose(2)
+    dock.help.field_of_view.kind.setCurrentText(LAYER)
     assert painting.mask is None
     dock.help.field_of_view.layers.layer = mask
-
     assert painting.mask == mask
-    assert "Save view to a file" in dock.said
+    dock.slices.mark("train")
+    qtbot.waitUntil(lambda: painting.state.mask is not None)
+    viewer.layers.clear()
+    viewer.add_image(GREY, name="scan")
+    qtbot.waitUntil(lambda: bool(dock.restore_line.offered))
+    dock.restore_line.restore()
+
+    assert dock.painting is not None
+    restored = dock.painting.mask_volume(SHAPE)
+    assert restored is not None
+    np.testing.assert_array_equal(restored.slab(0, 8), inside > 0)
 
 
 # ---- keys ----
@@ -817,6 +829,111 @@ def test_large_labels_are_hidden_in_3d_before_they_are_read(
     assert "big labels would have to be read whole" in in_3d[1]
     assert layer.visible
     assert 3 not in ever_3d
+
+
+def test_dock_always_tells_the_next_step(
+    make_napari_viewer: MakeViewer, qtbot: QtBot
+) -> None:
+    viewer = make_napari_viewer()
+    dock = dock_in(viewer)
+    told = [dock.said]
+    viewer.add_image(GREY, name="scan")
+    told.append(dock.said)
+    dock.new_labels()
+    told.append(dock.said)
+    painting = dock.painting
+    assert painting is not None
+    dock.slices.go_to(2)
+    dock.slices.mark("train")
+    told.append(dock.said)
+    painting.layer.fill((2, 0, 0), 1)
+    painting.layer.paint((2, 20, 25), 3)
+    qtbot.waitUntil(lambda: bool(painting.painted()))
+    told.append(dock.said)
+    dock.slices.mark(None)
+    told.append(dock.said)
+    dock.slices.go_to(3)
+    told.append(dock.said)
+    dock.slices.go_to(2)
+    dock.slices.mark("train")
+    painting.layer.paint((2, 5, 5), 2)
+    painting.save()
+    told.append(dock.said)
+    dock.slices.go_to(6)
+    dock.slices.mark("test")
+    told.append(dock.said)
+
+    assert told == [
+        "Open an image: File > Open File(s)…, or File > Open Sample > LRCS-Net.",
+        "Check the phases, then click New labels layer.",
+        "Paint some of every phase in this slice, or open Help to paint.",
+        "Paint some of every phase in this slice, or open Help to paint.",
+        "Paint some CBD in a slice for training.",
+        "Mark this slice Train.",
+        "Go to a painted slice, mark it Train.",
+        "Ready: open Train LRCS-Net (Plugins menu).",
+        "Paint slice 6, or mark it None.",
+    ]
+
+
+def test_older_painting_is_offered_in_passing_once_another_has_begun(
+    make_napari_viewer: MakeViewer, qtbot: QtBot
+) -> None:
+    viewer = make_napari_viewer()
+    dock, painting = begun(viewer)
+    dock.slices.mark("train")
+    viewer.layers.remove(painting.layer)
+    qtbot.waitUntil(lambda: len(dock.restore_line.offered) == 1)
+    before = dock.said
+
+    dock.new_labels()
+
+    assert before == "Click Restore, or begin anew by New labels layer."
+    assert dock.said.startswith("Paint some of every phase")
+    assert dock.restore_line.text_is_hidden
+
+
+def test_painting_is_open_in_one_viewer_at_a_time(
+    make_napari_viewer: MakeViewer, qtbot: QtBot
+) -> None:
+    viewer, other = make_napari_viewer(show=True), make_napari_viewer()
+    dock, painting = begun(viewer)
+    dock.slices.mark("train")
+    other.add_image(GREY, name="scan")
+    second = dock_in(other)
+    qtbot.waitUntil(lambda: len(second.restore_line.offered) == 1)
+
+    second.restore_line.restore()
+    refused = second.said
+    viewer.close()
+    qtbot.wait(50)
+    second.restore_line.restore()
+
+    assert "open in another window" in refused
+    assert second.painting is not None, second.said
+    assert second.painting.folder == painting.folder
+
+
+def test_trouble_is_told_until_it_is_over(
+    make_napari_viewer: MakeViewer, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_lrcs.plugin.painting._RETRY_MS", 100)
+    viewer = make_napari_viewer()
+    dock, painting = begun(viewer)
+    folder = painting.folder.path
+    away = folder.with_name("away")
+    folder.rename(away)
+    folder.write_text("no folder")
+
+    painting.layer.fill((2, 0, 0), 1)
+    qtbot.waitUntil(lambda: "cannot be saved" in dock.said)
+    in_memory = (painting.plane(2) == 1).all()
+    folder.unlink()
+    away.rename(folder)
+    qtbot.waitUntil(lambda: "cannot be saved" not in dock.said)
+
+    assert in_memory
+    assert (np.asarray(painting.folder.array[2]) == 1).all()
 
 
 def test_numbers_are_written_in_four_characters() -> None:

@@ -8,7 +8,7 @@ from napari._app_model.constants import MenuId
 from npe2 import PluginManifest
 from npe2.manifest.utils import import_python_name
 from pytestqt.qtbot import QtBot
-from qtpy.QtWidgets import QMenu
+from qtpy.QtWidgets import QMenu, QPushButton
 
 pytestmark = pytest.mark.gui
 
@@ -16,6 +16,7 @@ MANIFEST = PluginManifest.from_file(Path(__file__).parents[2] / "napari.yaml")
 CONTRIBUTIONS = MANIFEST.contributions
 COMMANDS = {command.id: command for command in CONTRIBUTIONS.commands or ()}
 DOCKS = [widget.display_name for widget in CONTRIBUTIONS.widgets or ()]
+BUTTONS = ["New labels layer", "Train", "Predict", "Compare"]
 
 VERBS = {"Compare", "Label", "Open", "Predict", "Save", "Train"}
 
@@ -85,34 +86,53 @@ def test_what_needs_a_file_is_not_offered_in_the_command_palette() -> None:
     assert hidden == {contribution.command for contribution in on_files}
 
 
+@pytest.mark.parametrize(("dock", "button"), [*zip(DOCKS, BUTTONS, strict=True)])
+def test_dock_opens_by_name_with_its_main_button_in_sight(
+    make_napari_viewer: Callable[..., Viewer], qtbot: QtBot, dock: str, button: str
+) -> None:
+    viewer = make_napari_viewer(show=True)
+
+    shown, _ = viewer.window.add_plugin_dock_widget("napari-lrcs", dock)
+
+    qtbot.waitUntil(shown.isVisible)
+    buttons = shown.findChildren(QPushButton)
+    assert button in {found.text() for found in buttons if found.isVisible()}
+
+
 @pytest.mark.parametrize(
-    ("menu", "docks"),
+    ("menu", "title", "docks"),
     [
-        ("Annotate", ["Label phases"]),
-        ("Segment", ["Label phases", "Train LRCS-Net", "Predict volume"]),
-        ("Measure", ["Compare segmentations"]),
+        ("plugins_menu", "LRCS-Net", DOCKS),
+        ("layers_menu", "Annotate", ["Label phases"]),
+        (
+            "layers_menu",
+            "Segment",
+            ["Label phases", "Train LRCS-Net", "Predict volume"],
+        ),
+        ("layers_menu", "Measure", ["Compare segmentations"]),
     ],
 )
-def test_layers_menu_opens_the_docks(
+def test_menu_opens_the_docks(
     make_napari_viewer: Callable[..., Viewer],
     qtbot: QtBot,
     menu: str,
+    title: str,
     docks: list[str],
 ) -> None:
     viewer = make_napari_viewer(show=True)
 
-    actions = [a for a in _submenu(viewer, menu).actions() if "LRCS-Net)" in a.text()]
+    offered = _submenu(getattr(viewer.window, menu), title).actions()
 
+    actions = [action for action in offered if "LRCS-Net)" in action.text()]
     titles = [f"{dock} (LRCS-Net)" for dock in docks]
     assert [action.text() for action in actions] == titles
-    for title, action in zip(titles, actions, strict=True):
+    for name, action in zip(titles, actions, strict=True):
         action.trigger()
-        qtbot.waitUntil(viewer.window.dock_widgets[title].isVisible)
+        qtbot.waitUntil(viewer.window.dock_widgets[name].isVisible)
 
 
-def _submenu(viewer: Viewer, title: str) -> QMenu:
+def _submenu(menu: QMenu, title: str) -> QMenu:
     # Filled when it is about to be shown.
-    menu = viewer.window.layers_menu
     menu.aboutToShow.emit()
     (found,) = (a.menu() for a in menu.actions() if a.text() == title)
     assert isinstance(found, QMenu)

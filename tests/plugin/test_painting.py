@@ -1,6 +1,7 @@
 import json
 import resource
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -8,20 +9,15 @@ import numpy as np
 import pytest
 import zarr
 from napari import Viewer
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
 from pytestqt.qtbot import QtBot
 
 from napari_lrcs.data.painting import PaintingFolder
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.phases import ELECTRODE, PhaseTable
 from napari_lrcs.plugin.layers import phases_shown
-from napari_lrcs.plugin.painting import (
-    Painting,
-    adopt,
-    new_painting,
-    open_painting,
-    painting_of,
-)
+from napari_lrcs.plugin.painted_layers import adopt, new_painting, open_painting
+from napari_lrcs.plugin.painting import Painting, painting_of
 
 pytestmark = pytest.mark.gui
 
@@ -48,6 +44,7 @@ def begun(image: Image | None = None, *, axis: Any = "z") -> tuple[Labels, Paint
 
 
 def reopened(painting: Painting, image: Image) -> Painting:
+    painting.release()
     folder = PaintingFolder(painting.folder.path)
     layer = open_painting(
         folder, image, state=folder.read(), counts=folder.painted_slices()
@@ -221,7 +218,7 @@ def test_layer_that_cannot_be_painted_is_not_adopted() -> None:
     small = Labels(np.zeros((2, 2, 2), np.uint8), name="small")
     many = Labels(np.full(SHAPE, 300), name="many")
 
-    with pytest.raises(VolumeError, match="lazy is read from disk"):
+    with pytest.raises(VolumeError, match="lazy is no array in memory"):
         adopt(lazy, image, phases=TWO, axis="z")
     with pytest.raises(VolumeError, match=r"small is \(2, 2, 2\), scan is"):
         adopt(small, image, phases=TWO, axis="z")
@@ -234,11 +231,16 @@ def test_copy_of_a_layer_is_no_painting(make_napari_viewer: MakeViewer) -> None:
     layer, painting = begun()
     viewer.add_layer(layer)
 
-    copy = Labels(layer.data, metadata=layer.metadata)
+    # As "Duplicate layer" does it.
+    data, state, kind = layer.as_layer_data_tuple()
+    copy = Layer.create(deepcopy(data), state, kind)
+    copy.fill((2, 0, 0), 3)
 
     assert painting_of(copy) is None
     assert painting_of(layer) is painting
     assert painting_of(None) is None
+    assert (np.asarray(copy.data[2]) == 3).all()
+    assert not painting.plane(2).any()
 
 
 @pytest.mark.parametrize("is_adopted", [False, True])
@@ -324,6 +326,62 @@ def test_mask_of_another_shape_is_refused() -> None:
     assert painting.mask is None
 
 
+def test_mask_that_is_replaced_while_it_is_kept_is_the_last_one(qtbot: QtBot) -> None:
+    _, painting = begun()
+    inside = np.zeros(SHAPE, np.uint8)
+    inside[1] = 1
+
+    painting.mask = Labels(np.ones(SHAPE, np.uint8), name="first")
+    painting.mask = Labels(inside, name="second")
+    qtbot.waitUntil(lambda: painting.state.mask is not None)
+
+    back = reopened(painting, Image(GREY, name="scan")).mask_volume(SHAPE)
+    assert back is not None
+    np.testing.assert_array_equal(back.slab(0, 5), inside > 0)
+
+
+def test_painting_that_is_open_is_refused_until_it_is_released() -> None:
+    layer, painting = begun()
+    image, folder = Image(GREY, name="scan"), painting.folder
+    state = folder.read()
+
+    with pytest.raises(VolumeError, match="painting-1 is open in another window"):
+        open_painting(folder, image, state=state, counts={})
+    painting.release()
+    other = painting_of(open_painting(folder, image, state=state, counts={}))
+    with pytest.raises(VolumeError, match="is open in another window"):
+        painting.claim()
+
+    assert other is not None
+    assert painting_of(layer) is painting
+
+
+def test_stroke_that_the_disk_does_not_take_stays_in_memory(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_lrcs.plugin.painting._RETRY_MS", 200)
+    layer, painting = begun()
+    layer.fill((0, 0, 0), 2)
+    path = painting.folder.path
+    away = path.with_name("away")
+    path.rename(away)
+    path.write_text("no folder")
+
+    told: list[str] = []
+    painting.failed.connect(told.append)
+    layer.fill((1, 0, 0), 1)
+    qtbot.waitUntil(lambda: bool(told))
+    shown = painting.plane(1)
+    path.unlink()
+    away.rename(path)
+    qtbot.waitUntil(lambda: not told[-1])
+
+    assert "stays in memory, as it cannot be saved" in told[0]
+    assert (shown == 1).all()
+    assert counts_of(painting) == {0: [0, 2000, 0], 1: [2000, 0, 0]}
+    np.testing.assert_array_equal(np.asarray(painting.folder.array[1]), shown)
+
+
 def test_what_cannot_be_saved_is_told_and_saved_later(
     qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -334,12 +392,13 @@ def test_what_cannot_be_saved_is_told_and_saved_later(
     path = painting.folder.path
     path.rename(path.with_name("away"))
 
-    with qtbot.waitCallback() as called:
-        painting.failed.connect(called)
-        layer.fill((1, 0, 0), 1)
+    told: list[str] = []
+    painting.failed.connect(told.append)
+    layer.fill((1, 0, 0), 1)
+    qtbot.waitUntil(lambda: bool(told))
     path.with_name("away").rename(path)
 
-    assert "cannot be saved" in called.args[0]
+    assert "cannot be saved" in told[0]
     qtbot.waitUntil(lambda: bool((np.asarray(painting.folder.array[1]) == 1).all()))
 
 

@@ -24,10 +24,9 @@ from napari_lrcs.errors import CheckpointError
 from napari_lrcs.inference import estimate
 from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.plugin.layers import phases_shown, place_of, workspace_for
+from napari_lrcs.plugin.widgets.field_of_view import ABOUT_Z, LAYER
 from napari_lrcs.plugin.widgets.predict import PredictDock
 from napari_lrcs.plugin.widgets.predict_setup import (
-    CIRCLE,
-    LAYER,
     MEMORY,
     RANGE,
     THIS,
@@ -369,8 +368,8 @@ def test_nothing_is_predicted_outside_the_field_of_view(
     mask[:, 5:9, 6:20] = 3
     dock = make_dock(grey)
     chosen = dock.viewer.add_labels(mask, name="mask")
-    dock.setup.field.setCurrentText(LAYER)
-    dock.setup.mask_choice.layer = chosen
+    dock.setup.field_of_view.kind.setCurrentText(LAYER)
+    dock.setup.field_of_view.layers.layer = chosen
 
     layer = predict(dock, qtbot)
 
@@ -418,7 +417,7 @@ def test_other_settings_leave_a_cancelled_prediction_as_it_is(
     dock.setup.where.setCurrentText(ZARR)
     cancel_midway(dock, qtbot)
     cancelled = Path(f"{dock.setup.file.text()}.partial")
-    dock.setup.field.setCurrentText(CIRCLE)
+    dock.setup.field_of_view.kind.setCurrentText(ABOUT_Z)
 
     predict(dock, qtbot)
 

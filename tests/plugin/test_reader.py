@@ -188,6 +188,27 @@ def test_levels_of_a_zarr_open_as_a_pyramid(
     assert [level.shape for level in layer.data] == [(2, 600, 520), (2, 300, 260)]
 
 
+def test_of_a_pyramid_no_more_than_a_slice_is_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_zarr(tmp_path / "a.zarr", np.ones((9, 600, 520), np.uint8))
+    list(add_levels(path))
+    sizes: list[int] = []
+    read = zarr.Array.__getitem__
+
+    def watched(array: zarr.Array[Any], key: Any) -> Any:
+        part = read(array, key)
+        sizes.append(np.asarray(part).size)
+        return part
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zarr.Array, "__getitem__", watched)
+        layer_of(path)  # shows a slice, and a thumbnail
+
+    assert sizes
+    assert max(sizes) <= 600 * 520
+
+
 def test_channels_of_a_zarr_open_as_one_image_of_four_axes(tmp_path: Path) -> None:
     values = np.stack([LABELS, LABELS + 1, LABELS + 2])
     path = write_zarr(tmp_path / "p.zarr", values, voxel_size=(2, 1, 1), unit="um")

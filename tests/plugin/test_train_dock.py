@@ -15,9 +15,11 @@ from qtpy.QtWidgets import QApplication
 from napari_lrcs.config import PRESETS, TrainConfig
 from napari_lrcs.data.annotation import Role
 from napari_lrcs.phases import PhaseTable
+from napari_lrcs.plugin.in_view import SliceInView
 from napari_lrcs.plugin.layers import RUN_KEY, appearance, place_of, workspace_for
-from napari_lrcs.plugin.painting import Painting, new_painting, painting_of
-from napari_lrcs.plugin.preview import PREVIEW_NAME, SliceInView
+from napari_lrcs.plugin.painted_layers import new_painting
+from napari_lrcs.plugin.painting import Painting, painting_of
+from napari_lrcs.plugin.preview import PREVIEW_NAME
 from napari_lrcs.plugin.widgets.roles import slices_text
 from napari_lrcs.plugin.widgets.train import TrainDock
 from napari_lrcs.plugin.widgets.training_job import read_roles

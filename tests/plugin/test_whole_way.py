@@ -81,7 +81,7 @@ def _train(viewer: Viewer, qtbot: QtBot, image: Image, painting: Labels) -> None
     before = np.asarray(painting.data).copy()
     dock = _open(viewer, "Train LRCS-Net", TrainDock)
     assert dock.setup.image_choice.layer is image
-    assert dock.setup.labels_choice.layer is painting
+    assert dock.setup.labels_choice.layer == painting
     dock.setup.form["n_epochs"].value = 50  # more than is waited for
     dock.setup.form["patches_per_epoch"].value = 64
     known = set(viewer.layers)
@@ -90,15 +90,16 @@ def _train(viewer: Viewer, qtbot: QtBot, image: Image, painting: Labels) -> None
     _press(dock, "Train")
     qtbot.waitUntil(lambda: len(viewer.layers) > len(known), timeout=120_000)
 
-    (preview,) = set(viewer.layers) - known
-    assert isinstance(preview, Labels)
+    (added,) = set(viewer.layers) - known
+    assert isinstance(added, Labels)
+    preview: Labels = added
     _assert_same_place(image, preview)
     assert viewer.layers.index(preview) != viewer.layers.index(painting)
-    first = np.asarray(preview.data[TRAIN]).copy()
+    first = _slice(preview, TRAIN)
     assert first.all(), "every pixel of the slice in view has a phase"
     curves = _picture(dock.curves)
     qtbot.waitUntil(
-        lambda: not np.array_equal(first, preview.data[TRAIN]), timeout=60_000
+        lambda: not np.array_equal(first, _slice(preview, TRAIN)), timeout=60_000
     )
     qtbot.waitUntil(
         lambda: not np.array_equal(curves, _picture(dock.curves)), timeout=60_000
@@ -185,6 +186,10 @@ def _picture(widget: QWidget) -> NDArray[np.uint8]:
     written = QBuffer()
     widget.grab().save(written, "PPM")
     return np.frombuffer(bytes(written.data().data()), np.uint8)
+
+
+def _slice(layer: Labels, index: int) -> NDArray[np.uint8]:
+    return np.array(layer.data[index])
 
 
 def _inner_places(mask: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -107,6 +107,16 @@ def test_of_a_pyramid_the_full_resolution_is_saved(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_labels(path).slab(0, 5), VALUES)
 
 
+def test_a_pyramid_does_not_replace_the_zarr_that_it_may_be_read_from(
+    tmp_path: Path,
+) -> None:
+    layer = labels_layer([VALUES, VALUES[:, ::2, ::2]], multiscale=True)
+    path = save(layer, tmp_path / "seg.zarr")
+
+    with pytest.raises(VolumeError, match="choose another name"):
+        save(layer, path)
+
+
 @pytest.mark.parametrize("name", ["seg.tif", "seg.zarr"])
 def test_labels_are_read_slab_by_slab(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

@@ -12,15 +12,19 @@ from typing import Any, Self
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.storage import LocalStore
 
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import Axis
 from napari_lrcs.data.annotation import ROLES, Role
+from napari_lrcs.data.claim import Claim
+from napari_lrcs.data.kept import KeptStore
 from napari_lrcs.data.slices import AXES
 from napari_lrcs.data.volume import (
     PHASES_KEY,
     READ_ERRORS,
     ArrayLike3D,
+    Volume,
     VoxelSize,
     as_labels,
     as_volume,
@@ -33,6 +37,9 @@ from napari_lrcs.phases import MAX_PHASES, PhaseTable
 _FORMAT = 1
 _LEVELS = ("0", "1")
 """Arrays in the Zarr that the labels may lie in: the one that its metadata names."""
+_MASK = "mask.zarr"
+_SLAB = 16
+"""Slices of a mask in a chunk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +109,8 @@ class PaintingFolder:
     """A folder with ``labels.zarr``, one slice a chunk, and ``painting.json``.
 
     Killed at any moment, it opens with all that was written before. The phases stand
-    in the Zarr alone, with the labels that they name, so that both change at once.
+    in the Zarr alone, with the labels that they name, so that both change at once. It
+    may hold a ``mask.zarr`` too, and can be moved with all it holds.
 
     Parameters
     ----------
@@ -167,7 +175,7 @@ class PaintingFolder:
 
     @property
     def array(self) -> zarr.Array[Any]:
-        """The labels, uint8, shape (z, y, x), to be painted into.
+        """The labels, uint8, shape (z, y, x), to be written into.
 
         It is another array after `relabel`.
 
@@ -176,10 +184,53 @@ class PaintingFolder:
         VolumeError
             If it is missing or damaged.
         """
-        try:
-            return zarr.open_array(self.labels / self._level(), mode="r+")
-        except READ_ERRORS as error:
-            raise damaged(f"the painting {self.labels}", error) from error
+        return self._open_array(LocalStore(self.labels / self._level()))
+
+    @property
+    def kept_array(self) -> zarr.Array[Any]:
+        """As `array`, and its `store` keeps what cannot be written; see `KeptStore`."""
+        return self._open_array(KeptStore(LocalStore(self.labels / self._level())))
+
+    def claim(self) -> Claim:
+        """Have the painting alone, until the claim is released.
+
+        Raises
+        ------
+        VolumeError
+            If it is being painted in another window.
+        OSError
+            If the folder cannot be written to.
+        """
+        return Claim(self.path / "lock")
+
+    @property
+    def mask(self) -> Path:
+        """Where `write_mask` writes, for `PaintingState.mask`."""
+        return self.path / _MASK
+
+    def write_mask(self, mask: Volume) -> None:
+        """Keep a field of view in the folder.
+
+        Parameters
+        ----------
+        mask : Volume of bool
+            Of the painting's shape.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        n_slices, rows, columns = mask.shape
+        array = create_ome_zarr(
+            self.mask,
+            shape=mask.shape,
+            chunks=(min(_SLAB, n_slices), rows, columns),
+            name="mask",
+        )
+        for start in range(0, n_slices, _SLAB):
+            stop = min(start + _SLAB, n_slices)
+            array[start:stop] = mask.slab(start, stop).astype(np.uint8)
 
     @property
     def saved_at(self) -> datetime:
@@ -321,6 +372,12 @@ class PaintingFolder:
         self._write_metadata(level=free, phases=phases)
         shutil.rmtree(self.labels / level, ignore_errors=True)
 
+    def _open_array(self, store: LocalStore | KeptStore) -> zarr.Array[Any]:
+        try:
+            return zarr.open_array(store, mode="r+")
+        except READ_ERRORS as error:
+            raise damaged(f"the painting {self.labels}", error) from error
+
     @property
     def _json(self) -> Path:
         return self.path / "painting.json"
@@ -378,11 +435,12 @@ class PaintingFolder:
         attributes = self._read_metadata()["attributes"]
         image = content["image"]
         z, y, x = map(int, image["shape"])
+        mask = content["mask"]
         return PaintingState(
             axis=content["axis"],
             phases=PhaseTable.from_dicts(attributes[PHASES_KEY]["phases"]),
             roles={int(index): role for index, role in content["roles"].items()},
-            mask=content["mask"],
+            mask=str(self.mask) if mask == _MASK else mask,
             image=ImageIdentity(
                 name=image["name"], path=image["path"], shape=(z, y, x)
             ),
@@ -394,7 +452,7 @@ class PaintingFolder:
             "saved_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "axis": state.axis,
             "roles": {str(index): role for index, role in sorted(state.roles.items())},
-            "mask": state.mask,
+            "mask": _MASK if state.mask == str(self.mask) else state.mask,
             "image": asdict(state.image),
         }
         _write_json(self._json, content)

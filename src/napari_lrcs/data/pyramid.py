@@ -25,8 +25,9 @@ def add_levels(path: Path, *, n_levels: int | None = None) -> Iterator[float]:
     """Add levels to an image of `create_ome_zarr` that is written completely.
 
     A level holds every second voxel, the first one included, along each side of more
-    than `SMALL` voxels: labels are never mixed. It is written chunk by chunk. Viewers
-    learn of the levels once all are there; until then the call can be repeated.
+    than `SMALL` voxels: labels are never mixed. It is written chunk by chunk, and where
+    the finest level has no chunk on disk, nothing is read. Viewers learn of the levels
+    once all are there; until then the call can be repeated.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def add_levels(path: Path, *, n_levels: int | None = None) -> Iterator[float]:
         # Of the level before, which holds the voxels that this one picks.
         before = steps[i - 1] if i else (1,) * len(shape)
         step = tuple(now // then for now, then in zip(steps[i], before, strict=True))
-        for n in _fill(target, source, step):
+        for n in _fill(target, source, step, written_chunks(path / str(i))):
             n_done += n
             yield n_done / n_voxels
         source = target
@@ -93,6 +94,27 @@ def levels_of(path: Path) -> list[zarr.Array[Any]]:
     return [_array(node, dataset["path"]) for dataset in images[0]["datasets"]]
 
 
+def written_chunks(level: Path) -> set[tuple[int, ...]]:
+    """List the chunks on disk of an array of `create_ome_zarr`; the others are 0.
+
+    Parameters
+    ----------
+    level : Path
+        Folder of the array.
+
+    Returns
+    -------
+    set of tuple of int
+        Their places, counted in chunks along each axis.
+    """
+    n_axes = zarr.open_array(level, mode="r").ndim
+    return {
+        tuple(map(int, file.parts[-n_axes:]))
+        for file in (level / "c").glob("/".join("*" * n_axes))
+        if file.name.isdigit()  # not what a killed writer has left
+    }
+
+
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     array = group[name]
     if not isinstance(array, zarr.Array):
@@ -115,21 +137,30 @@ def _coarser(shape: tuple[int, ...], step: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _fill(
-    target: zarr.Array[Any], source: zarr.Array[Any], step: tuple[int, ...]
+    target: zarr.Array[Any],
+    source: zarr.Array[Any],
+    step: tuple[int, ...],
+    written: set[tuple[int, ...]],
 ) -> Iterator[int]:
-    """Write chunk by chunk; yields numbers of voxels."""
+    """Write chunk by chunk, those of empty space left out; yields numbers of voxels."""
+    n_passed = 0
     sides = zip(target.shape, target.chunks, strict=True)
     for starts in product(*(range(0, n, chunk) for n, chunk in sides)):
-        region, picked = [], []
+        region, picked, touched = [], [], []
         for i, start in enumerate(starts):
             stop = min(start + target.chunks[i], target.shape[i])
             region.append(slice(start, stop))
             # Up to the last voxel that is picked, and no chunk beyond.
-            last = (stop - 1) * step[i]
-            picked.append(slice(start * step[i], last + 1, step[i]))
-        part = np.asarray(source[tuple(picked)])
-        target[tuple(region)] = part
-        yield part.size
+            first, last = start * step[i], (stop - 1) * step[i]
+            picked.append(slice(first, last + 1, step[i]))
+            chunk = source.chunks[i]
+            touched.append(range(first // chunk, last // chunk + 1))
+        n_passed += math.prod(part.stop - part.start for part in region)
+        if not written.isdisjoint(product(*touched)):
+            target[tuple(region)] = np.asarray(source[tuple(picked)])
+            yield n_passed
+            n_passed = 0
+    yield n_passed
 
 
 def _announce(path: Path, steps: list[tuple[int, ...]]) -> None:

@@ -358,6 +358,8 @@ class _CheckedLabels:
 
     def __getitem__(self, key: tuple[slice, slice, slice]) -> Labels:
         part = np.asarray(self.array[key])
+        if part.dtype == self.dtype:  # large, and right
+            return part
         wrong = (part < 0) | (part > 255)
         if wrong.any():
             first = tuple(np.argwhere(wrong)[0])

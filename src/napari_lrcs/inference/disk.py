@@ -15,7 +15,7 @@ import zarr
 
 from napari_lrcs.arrays import Labels
 from napari_lrcs.data.opening import is_zarr, open_volume
-from napari_lrcs.data.pyramid import add_levels, has_levels
+from napari_lrcs.data.pyramid import add_levels, has_levels, written_chunks
 from napari_lrcs.data.slices import AXES
 from napari_lrcs.data.volume import Volume
 from napari_lrcs.data.writing import (
@@ -320,18 +320,27 @@ class DiskResult:
             return
         source = open_volume(self.raw(name))
         slabs = cleaned_slabs(
-            source, min_size=self._min_size if self._cleans(name) else 0
+            source,
+            self._written(name),
+            min_size=self._min_size if self._cleans(name) else 0,
         )
         if ready.suffix == ".zarr":
             yield from self._write_zarr(ready, slabs, source)
             return
         n_done = 0
-        for n in _write_tiff(ready, slabs, source):
+        for n in _write_tiff(ready, _without_gaps(slabs, source), source):
             n_done += n
             yield n_done / source.shape[0]
 
+    def _written(self, name: str) -> list[int]:
+        """List the slices along z that a part has any chunk of."""
+        array = zarr.open_array(self.raw(name) / "0", mode="r")
+        depth = array.chunks[0]
+        written = {chunk[0] for chunk in written_chunks(self.raw(name) / "0")}
+        return [z for z in range(array.shape[0]) if z // depth in written]
+
     def _write_zarr(
-        self, path: Path, slabs: Iterator[Labels], source: Volume
+        self, path: Path, slabs: Iterator[tuple[Slab, Labels]], source: Volume
     ) -> Iterator[float]:
         n_slices = source.shape[0]
         with replacing(path) as temporary:
@@ -344,13 +353,29 @@ class DiskResult:
                 phases=source.phases,
             )
             finest = 1.0 if has_levels(temporary) else _FINEST
-            start = 0
-            for slab in slabs:
-                target[start : start + len(slab)] = slab
-                start += len(slab)
-                yield finest * start / n_slices
+            for slab, labels in slabs:
+                target[slab.start : slab.stop] = labels
+                yield finest * slab.stop / n_slices
             for share in add_levels(temporary):
                 yield finest + (1 - finest) * share
+
+
+def _without_gaps(
+    slabs: Iterator[tuple[Slab, Labels]], source: Volume
+) -> Iterator[Labels]:
+    """Put empty slices where there is no slab: a TIFF must hold all."""
+    n_slices, *shape = source.shape
+
+    def empty(start: int, stop: int) -> Iterator[Labels]:
+        for first in range(start, stop, COPY_SLICES):
+            yield np.zeros((min(COPY_SLICES, stop - first), *shape), np.uint8)
+
+    done = 0
+    for slab, labels in slabs:
+        yield from empty(done, slab.start)
+        yield labels
+        done = slab.stop
+    yield from empty(done, n_slices)
 
 
 def _write_tiff(path: Path, slabs: Iterator[Labels], source: Volume) -> Iterator[int]:

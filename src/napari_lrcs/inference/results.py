@@ -273,13 +273,43 @@ def _runs(slices: Sequence[int], *, depth: float = math.inf) -> Iterator[Slab]:
     yield Slab(start=first, stop=previous + 1)
 
 
-def cleaned_slabs(source: Volume, *, min_size: int) -> Iterator[Labels]:
-    """Read labels slab by slab, without specks of fewer than `min_size` voxels."""
-    n_slices = source.shape[0]
+def cleaned_slabs(
+    source: Volume, slices: Sequence[int], *, min_size: int
+) -> Iterator[tuple[Slab, Labels]]:
+    """Read labels slab by slab, without specks of fewer than `min_size` voxels.
+
+    Parameters
+    ----------
+    source : Volume of uint8
+        Labels.
+    slices : sequence of int
+        Slices along z that are not empty, ascending; only these are read.
+    min_size : int
+        As of `remove_specks`.
+
+    Yields
+    ------
+    slab : Slab
+        In order, along z.
+    labels : ndarray of uint8, shape (len(slab), y, x)
+    """
+    # Empty slices lend nobody a label, so what lies between them is cleaned by itself.
+    for run in _runs(slices) if slices else ():
+        start = run.start
+        for labels in _cleaned(source, run, min_size):
+            yield Slab(start=start, stop=start + len(labels)), labels
+            start += len(labels)
+
+
+def _cleaned(source: Volume, run: Slab, min_size: int) -> Iterator[Labels]:
+    def read(start: int, stop: int) -> Labels:
+        return source.slab(run.start + start, run.start + stop)
+
+    n_slices = len(run)
     if min_size > 1:
         yield from remove_specks_slabwise(
-            source.slab, n_slices=n_slices, min_size=min_size, slab=COPY_SLICES
+            read, n_slices=n_slices, min_size=min_size, slab=COPY_SLICES
         )
         return
     for start in range(0, n_slices, COPY_SLICES):
-        yield source.slab(start, min(start + COPY_SLICES, n_slices))
+        yield read(start, min(start + COPY_SLICES, n_slices))

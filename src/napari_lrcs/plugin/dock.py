@@ -43,6 +43,31 @@ class Follower(Protocol):
         """Stop listening; needs no widget that is still there."""
 
 
+class Emitter(Protocol):
+    """A signal of psygnal, or an event of napari."""
+
+    def connect(self, slot: Callable[..., None]) -> object:
+        """Call it from now on."""
+
+    def disconnect(self, slot: Callable[..., None]) -> object:
+        """Call it no more."""
+
+
+class Listening:
+    """Callbacks that are connected until they are to follow no more."""
+
+    def __init__(self, *pairs: tuple[Emitter, Callable[..., None]]) -> None:
+        self._pairs = pairs
+        for emitter, slot in pairs:
+            emitter.connect(slot)
+
+    def follow_no_more(self) -> None:
+        """Disconnect."""
+        for emitter, slot in self._pairs:
+            emitter.disconnect(slot)
+        self._pairs = ()
+
+
 class Dock(QWidget):
     """A dock: `body` scrolls, `footer` stays in sight.
 
@@ -65,6 +90,7 @@ class Dock(QWidget):
         """What listens to the viewer, and must stop before Qt deletes it."""
         # Weak: napari's window holds its canvas, which must go once it is closed.
         self._window_ref: ref[QWidget] | None = None
+        self._is_closed = False
         content = QWidget()
         self.body = QVBoxLayout(content)
         self.body.setContentsMargins(2, 2, 2, 2)
@@ -148,6 +174,7 @@ class Dock(QWidget):
         self.job = None
         self.progress.end()
         self.on_busy()
+        self._delete_if_closed()
 
     # ---- settings ----
 
@@ -184,9 +211,16 @@ class Dock(QWidget):
                 self._follow(None)
                 self.remember()
                 self.leave()
+                self._is_closed = True
+                self._delete_if_closed()
         elif event.type() == QEvent.Type.Show and self.window() is not self:
             self._follow(self.window())
         return bool(super().event(event))
+
+    def _delete_if_closed(self) -> None:
+        # PySide6 keeps what a lambda refers to, a dock's button its dock: for ever.
+        if self._is_closed and not self.is_busy:
+            self.deleteLater()
 
     @property
     def _window(self) -> QWidget | None:

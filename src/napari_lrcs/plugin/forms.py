@@ -277,6 +277,10 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
             raise ValueError(f"{layer} is no choice here: it is not in the viewer")
         self.setCurrentIndex(self._offered.index(layer))
 
+    def offers(self, layer: Layer) -> bool:
+        """Whether a layer can be chosen."""
+        return layer in self._offered
+
     def follow_no_more(self) -> None:
         """Stop listening to the viewer, before Qt deletes the widget."""
         for event in self._events:

@@ -2,25 +2,23 @@
 
 import time
 import zlib
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Labels, Layer
+from napari.layers import Labels, Layer
 from numpy.typing import NDArray
 from psygnal import Signal
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QApplication
+from qtpy.QtCore import QTimer
 
 from napari_lrcs.arrays import Labels as LabelArray
 from napari_lrcs.config import Axis
 from napari_lrcs.data.annotation import Role
+from napari_lrcs.data.claim import Claim
+from napari_lrcs.data.kept import KeptStore
 from napari_lrcs.data.mask import as_mask, open_mask
 from napari_lrcs.data.painting import (
-    ImageIdentity,
     PaintingFolder,
     PaintingState,
     count_phases,
@@ -28,16 +26,13 @@ from napari_lrcs.data.painting import (
 )
 from napari_lrcs.data.slices import AXES
 from napari_lrcs.data.volume import Volume
-from napari_lrcs.errors import LrcsError, VolumeError
-from napari_lrcs.phases import MAX_PHASES, Phase, PhaseTable
+from napari_lrcs.errors import LrcsError
+from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.layers import (
-    appearance,
-    layer_shape,
-    place_of,
     show_phases,
     volume_of,
-    workspace_for,
 )
+from napari_lrcs.plugin.putting import SlicePutter
 from napari_lrcs.plugin.workers import Events, Job, Work, start_job
 
 Counts = Mapping[int, NDArray[np.int64]]
@@ -47,137 +42,23 @@ _KEY = "napari_lrcs"
 _SOON_MS = 1000
 """From a stroke to its being counted and, if it lies in memory, written."""
 _RETRY_MS = 10_000
-_STROKE_MS = 50
 _TELL_SECONDS = 0.5
-_BAND_VOXELS = 100_000
-"""That napari replaces in about 25 ms, undo history included."""
-_END = object()
 
 
 def painting_of(layer: Layer | None) -> "Painting | None":
     """Return the painting of a layer; None for other layers, and for copies of it."""
     painting = None if layer is None else layer.metadata.get(_KEY)
-    # napari copies the metadata along with a layer.
+    # napari copies the metadata along with a layer. Not "is": it gives plugins proxies.
     is_own = isinstance(painting, Painting) and painting.layer == layer
     return painting if is_own else None
-
-
-def new_painting(image: Image, *, phases: PhaseTable, axis: Axis = "z") -> Labels:
-    """Begin a painting of an image.
-
-    Parameters
-    ----------
-    image : Image
-        2D or 3D, of any size: only what is painted takes room, on disk.
-    phases : PhaseTable
-    axis : {"z", "y", "x"}
-        Axis that the painted slices lie across; z for a 2D image.
-
-    Returns
-    -------
-    Labels
-        In the image's place, not yet in a viewer; see `painting_of`.
-
-    Raises
-    ------
-    VolumeError
-        If the image is in colour or has other axes.
-    OSError
-        If the painting cannot be saved.
-    """
-    state, folder = _begin(image, phases=phases, axis=axis)
-    return open_painting(folder, image, state=state, counts={})
-
-
-def open_painting(
-    folder: PaintingFolder, image: Image, *, state: PaintingState, counts: Counts
-) -> Labels:
-    """Make the layer of a painting that is on disk.
-
-    Parameters
-    ----------
-    folder : PaintingFolder
-    image : Image
-        Of the painting's shape.
-    state : PaintingState
-        What `folder.read` returns.
-    counts : mapping of int to ndarray of int64
-        What `folder.painted_slices` returns.
-
-    Returns
-    -------
-    Labels
-        Strokes into a 3D one are on disk at once.
-
-    Raises
-    ------
-    VolumeError
-        If the image is of another shape, or the painting is damaged.
-    """
-    if (found := _shape_3d(image)) != state.image.shape:
-        raise VolumeError(
-            f"the painting {folder.path.name} is of an image of {state.image.shape} "
-            f"(z, y, x), and {image.name} is {found}; choose the image it belongs to"
-        )
-    array = folder.array
-    layer = Labels(
-        np.asarray(array[0]) if image.ndim == 2 else array,
-        name=f"{image.name} labels",
-        **appearance(state.phases),
-        **place_of(image),
-    )
-    Painting(layer, folder, state=state, counts=counts)
-    return layer
-
-
-def adopt(layer: Labels, image: Image, *, phases: PhaseTable, axis: Axis) -> "Painting":
-    """Make a painting of a labels layer that lies in memory.
-
-    Parameters
-    ----------
-    layer : Labels
-        Of the image's shape; what is painted in it is saved within seconds.
-    image : Image
-    phases : PhaseTable
-        Labels beyond them become further phases.
-    axis : {"z", "y", "x"}
-
-    Raises
-    ------
-    VolumeError
-        If the layer is of another shape, not in memory, or holds other than labels.
-    OSError
-        If the painting cannot be saved.
-    """
-    if not isinstance(layer.data, np.ndarray):
-        raise VolumeError(
-            f"{layer.name} is read from disk, where nothing can be painted into it; "
-            "make a new labels layer"
-        )
-    if layer_shape(layer) != (found := layer_shape(image)):
-        raise VolumeError(
-            f"{layer.name} is {layer_shape(layer)}, {image.name} is {found}; expected "
-            "labels of the image's shape"
-        )
-    highest = int(layer.data.max())
-    if highest > MAX_PHASES or layer.data.min() < 0:
-        raise VolumeError(
-            f"{layer.name} holds {int(layer.data.min())} to {highest}; labels are "
-            f"whole numbers from 0 to {MAX_PHASES}"
-        )
-    phases = _with_further(phases, highest)
-    state, folder = _begin(image, phases=phases, axis=axis)
-    show_phases(layer, phases)
-    painting = Painting(layer, folder, state=state, counts={})
-    painting.check(range(state.n_slices))
-    return painting
 
 
 class Painting:
     """Phases, roles and field of view of a labels layer, kept in a folder.
 
     Whatever is painted is counted, and what lies in memory is written, about a second
-    later; in a 3D layer that lies on disk a stroke is saved at once.
+    later; in a 3D layer that lies on disk a stroke is saved at once. What the disk does
+    not take stays in memory and is tried again. The painting is claimed from the start.
 
     Parameters
     ----------
@@ -188,13 +69,20 @@ class Painting:
         What the folder holds.
     counts : mapping of int to ndarray of int64
         The same.
+
+    Raises
+    ------
+    VolumeError
+        If it is open elsewhere.
+    OSError
+        If its folder cannot be written to.
     """
 
     changed = Signal()
     """Roles, phases, counts or the field of view are others."""
 
     failed = Signal(str)
-    """Saving failed, and is tried again; the reason."""
+    """Saving failed, and is tried again; the reason. Empty once it has succeeded."""
 
     def __init__(
         self,
@@ -214,10 +102,12 @@ class Painting:
         self._stale: set[int] = set()
         self._is_due = False
         self._job: Job | None = None
-        self._waiting: deque[tuple[int, LabelArray]] = deque()
-        self._puts: Iterator[None] | None = None
+        self._mask_job: Job | None = None
+        self._putter = SlicePutter(layer, state.axis)
         self._told = 0.0
         self._has_news = False
+        self._has_failed = False
+        self._claim: Claim | None = folder.claim()
         if self._is_in_memory:
             self._written = {index: self._checksum(index) for index in counts}
         layer.metadata[_KEY] = self
@@ -252,6 +142,17 @@ class Painting:
         """Slices across the axis."""
         return self._state.n_slices
 
+    def claim(self) -> None:
+        """Have the painting's folder alone, again after `release`; errors as there."""
+        if self._claim is None:
+            self._claim = self.folder.claim()
+
+    def release(self) -> None:
+        """Let the painting be opened elsewhere: its layer is out of sight."""
+        if self._claim is not None:
+            self._claim.release()
+            self._claim = None
+
     def slices_with(self, role: Role) -> tuple[int, ...]:
         """List the slices of one role, ascending."""
         return tuple(sorted(i for i, found in self.roles.items() if found == role))
@@ -284,12 +185,12 @@ class Painting:
 
     @mask.setter
     def mask(self, mask: Layer | str | None) -> None:
-        spec = mask
-        if mask is not None and not isinstance(mask, str):
+        is_text = mask is None or isinstance(mask, str)
+        if not is_text:
             as_mask(volume_of(mask), shape=self._state.image.shape)
-            spec = mask.source.path
         self._mask = mask
-        self._write(replace(self._state, mask=spec))
+        self._write(replace(self._state, mask=mask if is_text else None))
+        self._keep_mask()
 
     def mask_volume(self, shape: tuple[int, int, int]) -> Volume | None:
         """Return the field of view of a volume; None for everything.
@@ -302,6 +203,34 @@ class Painting:
         if self._mask is None or isinstance(self._mask, str):
             return open_mask(self._mask, shape=shape)
         return as_mask(volume_of(self._mask), shape=shape)
+
+    def _keep_mask(self) -> None:
+        """Copy the layer of the field of view into the folder, in a thread."""
+        mask = self._mask
+        if self._mask_job is None and isinstance(mask, Layer):
+            inside = as_mask(volume_of(mask), shape=self._state.image.shape)
+            self._mask_job = start_job(
+                Work("Keeping the field of view", lambda: self._keeping(mask, inside)),
+                connect={"yielded": self._on_kept, "errored": self._on_not_kept},
+            )
+
+    def _keeping(self, mask: Layer, inside: Volume) -> Events:
+        self.folder.write_mask(inside)
+        yield mask
+
+    def _on_kept(self, mask: Layer) -> None:
+        self._mask_job = None
+        if mask is not self._mask:  # another one was chosen meanwhile
+            self._keep_mask()
+            return
+        try:
+            self._write(replace(self._state, mask=str(self.folder.mask)))
+        except (LrcsError, OSError) as error:
+            self._on_not_kept(error)
+
+    def _on_not_kept(self, error: Exception) -> None:
+        self._mask_job = None
+        self.failed.emit(f"The field of view must be chosen again next time: {error}")
 
     # ---- phases ----
 
@@ -363,7 +292,7 @@ class Painting:
         self.folder.relabel(mapping, phases=phases)
         if self._is_in_memory:
             return relabelled(np.asarray(self.layer.data), mapping)
-        return self.folder.array
+        return self.folder.kept_array
 
     def take(
         self, labels: Any, mapping: Mapping[int, int], *, phases: PhaseTable
@@ -398,20 +327,8 @@ class Painting:
         return np.array(self.layer.data[self._place(index)], np.uint8)
 
     def put(self, index: int, labels: LabelArray) -> None:
-        """Replace the labels of a slice, as one step of the layer's undo history.
-
-        A large slice is replaced in bands of rows, so that the window stays alive; in
-        the meantime the layer's brush is put aside.
-
-        Parameters
-        ----------
-        index : int
-        labels : ndarray of uint8, shape (rows, columns)
-        """
-        self._waiting.append((index, labels))
-        if self._puts is None:
-            self._puts = self._put_all()
-            self._put_some()
+        """Replace the labels of a slice, soon; see `SlicePutter.put`."""
+        self._putter.put(index, labels)
 
     def check(self, indices: Iterable[int]) -> None:
         """Count slices, and write those that lie in memory, soon."""
@@ -426,13 +343,9 @@ class Painting:
         OSError, VolumeError
             If it cannot be saved.
         """
-        for _ in self._puts or ():
-            pass
-        self._puts = None
+        self._putter.finish()
         while self._stale:
-            index = min(self._stale)
-            self._check(index)
-            self._stale.discard(index)
+            self._settle(min(self._stale))
         self._tell()
 
     # ---- the rest ----
@@ -464,45 +377,6 @@ class Painting:
         self._state = state
         self._has_news = True
         self.save()
-
-    def _put_some(self) -> None:
-        if self._puts is None:  # saved meanwhile
-            return
-        # napari's strokes and ours must not overlap: each opens and closes the history.
-        is_drawing = QApplication.mouseButtons() != Qt.MouseButton.NoButton
-        if is_drawing or next(self._puts, _END) is not _END:
-            QTimer.singleShot(_STROKE_MS if is_drawing else 0, self._put_some)
-        else:
-            self._puts = None
-
-    def _put_all(self) -> Iterator[None]:
-        while self._waiting:
-            index, labels = self._waiting.popleft()
-            height = max(1, _BAND_VOXELS // labels.shape[1])
-            with self._brush_aside(), self.layer.block_history():
-                for start in range(0, len(labels), height):
-                    if start:
-                        yield
-                    self._put_band(index, start, labels[start : start + height])
-            if self._waiting:
-                yield
-
-    def _put_band(self, index: int, start: int, labels: LabelArray) -> None:
-        rows, columns = np.indices(labels.shape, np.int32)
-        indices = [(rows + start).ravel(), columns.ravel()]
-        if self.layer.ndim == 3:
-            indices.insert(AXES[self.axis], np.full(labels.size, index, np.int32))
-        self.layer.data_setitem(tuple(indices), labels.ravel())
-
-    @contextmanager
-    def _brush_aside(self) -> Iterator[None]:
-        mode = self.layer.mode
-        self.layer.mode = "pan_zoom"
-        try:
-            yield
-        finally:
-            if self.layer.mode == "pan_zoom":
-                self.layer.mode = mode
 
     def _on_paint(self, event: Any) -> None:
         touched = {index for atom in event.value for index in self._slices_in(atom[0])}
@@ -539,17 +413,29 @@ class Painting:
         self._is_due = False
         if not self._stale:  # saved meanwhile
             return
-        index = min(self._stale)
         try:
-            self._check(index)
+            self._settle(min(self._stale))
         except (LrcsError, OSError, ValueError) as error:
-            self.failed.emit(f"The painting cannot be saved: {error}")
+            self._has_failed = True
+            self.failed.emit(
+                f"What you paint stays in memory, as it cannot be saved: {error}. Make "
+                "room on the disk; it is tried again."
+            )
             self._plan(_RETRY_MS)
             return
-        self._stale.discard(index)
+        if self._has_failed:
+            self._has_failed = False
+            self.failed.emit("")
         if not self._stale or time.monotonic() - self._told > _TELL_SECONDS:
             self._tell()
         self._plan(0)
+
+    def _settle(self, index: int) -> None:
+        self._check(index)
+        store = getattr(self.layer.data, "store", None)
+        if isinstance(store, KeptStore):
+            store.flush()
+        self._stale.discard(index)
 
     def _check(self, index: int) -> None:
         plane = np.asarray(self.layer.data[self._place(index)])
@@ -577,47 +463,6 @@ class Painting:
         if self._has_news:
             self._has_news = False
             self.changed.emit()
-
-
-def _begin(
-    image: Image, *, phases: PhaseTable, axis: Axis
-) -> tuple[PaintingState, PaintingFolder]:
-    volume = volume_of(image)
-    shape = _shape_3d(image)
-    path = image.source.path
-    state = PaintingState(
-        axis="z" if image.ndim == 2 else axis,
-        phases=phases,
-        roles={},
-        mask=None,
-        image=ImageIdentity(
-            name=image.name, path=None if path is None else str(path), shape=shape
-        ),
-    )
-    folder = PaintingFolder.create(
-        workspace_for(image).new_painting(),
-        state,
-        voxel_size=volume.voxel_size,
-        unit=volume.unit,
-    )
-    return state, folder
-
-
-def _shape_3d(image: Image) -> tuple[int, int, int]:
-    if image.ndim > 3:
-        sizes = " × ".join(map(str, layer_shape(image)))
-        raise VolumeError(
-            f"{image.name} has {image.ndim} axes ({sizes}); expected z, y, x: split "
-            "the time points or channels into layers of their own"
-        )
-    z, y, x = (1, *layer_shape(image))[-3:]
-    return z, y, x
-
-
-def _with_further(phases: PhaseTable, highest: int) -> PhaseTable:
-    numbered = PhaseTable.numbered(max(highest, 2))
-    further: tuple[Phase, ...] = numbered.phases[len(phases) :]
-    return PhaseTable((*phases.phases, *further)) if further else phases
 
 
 def _moved(

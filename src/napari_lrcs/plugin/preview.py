@@ -16,7 +16,7 @@ from napari_lrcs.config import Axis, PredictConfig
 from napari_lrcs.data.volume import Volume
 from napari_lrcs.inference.results import SliceResult
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.plugin.layers import AXES, appearance, n_slices_of, place_of
+from napari_lrcs.plugin.layers import AXES, appearance, place_of
 from napari_lrcs.plugin.workers import EXPECTED, Events
 from napari_lrcs.progress import EpochEnded, Notice
 
@@ -46,36 +46,6 @@ class SlicePreview:
     index: int
     axis: Axis
     array: zarr.Array[Any]
-
-
-class SliceInView:
-    """Which slice of an image a viewer shows; asked from any thread.
-
-    Parameters
-    ----------
-    viewer : Viewer
-    image : Image
-    """
-
-    def __init__(self, viewer: Viewer, image: Image) -> None:
-        self._viewer, self._image = viewer, image
-        self._place = (0.0, 0.0, 0.0)
-        viewer.dims.events.point.connect(self._update)
-        self._update()
-
-    def __call__(self, axis: Axis) -> int:
-        """Tell the slice across an axis, counted from 0."""
-        last = n_slices_of(self._image, axis) - 1
-        return int(np.clip(round(self._place[AXES.index(axis)]), 0, last))
-
-    def follow_no_more(self) -> None:
-        """Stop listening to the viewer."""
-        self._viewer.dims.events.point.disconnect(self._update)
-
-    def _update(self, event: object = None) -> None:
-        del event
-        z, y, x = (0.0, *self._image.world_to_data(self._viewer.dims.point))[-3:]
-        self._place = float(z), float(y), float(x)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -128,7 +128,7 @@ def _zarr_layer(place: Path) -> LayerData:
     if levels[0].ndim != 3:
         return _layer(volume, _lazy(volume))
     if len(levels) > 1:
-        return _layer(volume, levels)
+        return _layer(volume, [_lazy_level(level) for level in levels])
     if volume.phases is None:
         return _layer(volume, levels[0])
     mode = "r+" if os.access(place, os.W_OK) else "r"
@@ -154,7 +154,18 @@ def _channels_layer(place: Path, levels: list[zarr.Array[Any]]) -> LayerData:
         meta["axis_labels"] = tuple(axis["name"] for axis in axes)
         meta["scale"] = np.prod([[1.0] * len(axes), *scales], axis=0)
         meta["units"] = [known_unit(axis.get("unit")) or "pixel" for axis in axes]
-    return levels if len(levels) > 1 else levels[0], meta, "image"
+    if len(levels) == 1:
+        return levels[0], meta, "image"
+    return [_lazy_level(level) for level in levels], meta, "image"
+
+
+def _lazy_level(level: zarr.Array[Any]) -> da.Array:
+    # napari cuts the part in view out of all slices before it takes one of them: of
+    # a Zarr array, that would read them all.
+    lazy: da.Array = da.from_array(
+        level, chunks=(*level.chunks[:-2], *level.shape[-2:]), name=False
+    )
+    return lazy
 
 
 # Voxels

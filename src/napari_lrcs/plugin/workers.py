@@ -27,11 +27,13 @@ class Work:
     """Events to be made in a thread, under a name that napari shows when it closes."""
 
     def __init__(self, name: str, begin: Callable[[], Events]) -> None:
-        self.name, self.begin = name, begin
+        self.name = name
+        self._begin = [begin]
 
     def __call__(self) -> Events:
-        """Begin, in the thread."""
-        return self.begin()
+        """Begin, in the thread; only once."""
+        # napari holds on to the work for ever: not so to the arrays of `begin`.
+        return self._begin.pop()()
 
     def __str__(self) -> str:
         return self.name
@@ -52,7 +54,6 @@ class Job(WorkerBase[Any]):
         super().__init__(SignalsClass=GeneratorWorkerSignals)
         self._work = work
         self._paused = Event()
-        self.errored.connect(_tell_if_unexpected)
 
     def pause(self) -> None:
         """Wait after the event that is being made."""
@@ -96,10 +97,11 @@ def start_job(work: Work, *, connect: Mapping[str, Callable[..., None]]) -> Job:
         ``quit()`` closes the generator at its next event; napari does so too when its
         window closes.
     """
-    job = create_worker(
-        work, _worker_class=Job, _start_thread=False, _ignore_errors=True
-    )
+    job = create_worker(work, _worker_class=Job, _start_thread=False)
     assert isinstance(job, Job)
+    # What napari connects takes no error, which PySide6 passes on to it all the same.
+    job.errored.disconnect()
+    job.errored.connect(_tell_if_unexpected)
     for signal, slot in connect.items():
         getattr(job, signal).connect(slot)
     job.start()

@@ -107,7 +107,8 @@ def _write_zarr(place: Path, volume: Volume) -> None:
         )
         start = 0
         for slab in _slabs(volume):
-            target[start : start + len(slab)] = slab
+            if slab.any():  # else it is 0 as it is
+                target[start : start + len(slab)] = slab
             start += len(slab)
 
 
@@ -123,8 +124,12 @@ def _check_replaceable(place: Path, layer: Labels) -> None:
         raise VolumeError(
             f"{place} is there and is no Zarr; choose another name or remove it"
         )
-    array = layer.data[0] if layer.multiscale else layer.data
-    root = getattr(getattr(array, "store", None), "root", None)
+    if layer.multiscale and place.exists():
+        raise VolumeError(
+            f"{place} is there, and {layer.name} may be read from it; choose another "
+            "name for a copy"
+        )
+    root = getattr(getattr(layer.data, "store", None), "root", None)
     if root is not None and Path(root).resolve().is_relative_to(place.resolve()):
         raise VolumeError(
             f"{place.name} is where {layer.name} is stored, and saved with each "

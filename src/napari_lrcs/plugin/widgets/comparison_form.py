@@ -15,15 +15,15 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_lrcs.data.mask import CYLINDER, as_mask, open_mask
 from napari_lrcs.data.volume import Volume, parse_slices
 from napari_lrcs.inference.assess import check_comparable, nothing_painted, phases_of
 from napari_lrcs.inference.compare import compare_volumes
 from napari_lrcs.metrics.composition import Neighbourhood
 from napari_lrcs.plugin.dock import Follower
 from napari_lrcs.plugin.forms import Fold, LayerChoice
-from napari_lrcs.plugin.layers import labels_of, n_slices_of, volume_of
+from napari_lrcs.plugin.layers import labels_of, n_slices_of
 from napari_lrcs.plugin.painting import painting_of
+from napari_lrcs.plugin.widgets.field_of_view import ABOUT_Z, EVERYTHING, FieldOfView
 from napari_lrcs.plugin.workers import Events
 
 _AROUND: Mapping[Neighbourhood, str] = {
@@ -32,8 +32,6 @@ _AROUND: Mapping[Neighbourhood, str] = {
     6: "6: faces",
 }
 _WITHIN: Mapping[Neighbourhood, str] = {8: "8: edges, corners", 4: "4: edges"}
-
-_EVERYTHING, _LAYER = "Everything", "A layer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -112,26 +110,23 @@ class ComparisonForm(QWidget):
         self.target = LayerChoice(viewer.layers, Labels)
         self.slices = QLineEdit()
         self.slices.setPlaceholderText("all that are painted")
-        self.view = QComboBox()
-        self.view.addItems([_EVERYTHING, CYLINDER.capitalize(), _LAYER])
-        self.mask_layer = LayerChoice(viewer.layers, Labels)
+        self.field_of_view = FieldOfView(viewer.layers)
         self.neighbourhood = QComboBox()
         self.followers: list[Follower] = [
             self,
             self.predicted,
             self.target,
-            self.mask_layer,
+            self.field_of_view.layers,
         ]
-        for choice in (self.view, self.neighbourhood):
+        for choice in (self.field_of_view.kind, self.neighbourhood):
             choice.setSizeAdjustPolicy(
                 QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
             )
         self._build()
-        self.view.currentTextChanged.connect(self._on_view)
+        self.field_of_view.kind.currentTextChanged.connect(self._unfold)
         self.target.chosen.connect(self._on_target)
         # After the choices, which take the layer in first.
         viewer.layers.events.inserted.connect(self._propose)
-        self._on_view()
         self._propose()
         self._on_target()
 
@@ -150,19 +145,17 @@ class ComparisonForm(QWidget):
             ),
         }
         more: Mapping[str, tuple[QWidget, str]] = {
-            "Field of view": (self.view, "Where voxels count"),
-            "Mask": (self.mask_layer, "Voxels count where this layer is not 0"),
+            "Field of view": (self.field_of_view, "Where voxels count"),
             "Neighbours": (
                 self.neighbourhood,
                 "How many voxels around one count as its neighbours, for surfaces and "
                 "interfaces",
             ),
         }
-        part, self._more_rows = _rows(more)
-        self._fold = Fold("More", part)
+        self._fold = Fold("More", _rows(more))
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(_rows(tooltips)[0])
+        column.addWidget(_rows(tooltips))
         column.addWidget(self._fold)
 
     def request(self) -> Asked:
@@ -201,19 +194,9 @@ class ComparisonForm(QWidget):
                 if painting is not None and is_known
                 else range(n_slices)
             ),
-            mask=self._mask_for(labels_of(target)),
+            mask=self.field_of_view.volume(labels_of(target).shape),
             neighbourhood=self.neighbourhood.currentData(),
         )
-
-    def _mask_for(self, target: Volume) -> Volume | None:
-        choice = self.view.currentText()
-        if choice == _EVERYTHING:
-            return None
-        if choice != _LAYER:
-            return open_mask(CYLINDER, shape=target.shape)
-        if self.mask_layer.layer is None:
-            raise ValueError("there is no layer to be the mask; choose Everything")
-        return as_mask(volume_of(self.mask_layer.layer), shape=target.shape)
 
     # ---- settings ----
 
@@ -221,15 +204,15 @@ class ComparisonForm(QWidget):
         """Return the neighbourhood and the field of view."""
         return {
             "neighbourhood": self.neighbourhood.currentData(),
-            "view": self.view.currentText(),
+            "view": self.field_of_view.kind.currentText(),
         }
 
     def take(self, settings: Mapping[str, Any]) -> None:
         """Show settings, as far as they are known."""
         place = self.neighbourhood.findData(settings.get("neighbourhood"))
         self.neighbourhood.setCurrentIndex(max(place, 0))
-        if settings.get("view") == CYLINDER.capitalize():
-            self.view.setCurrentText(CYLINDER.capitalize())
+        if settings.get("view") == ABOUT_Z:
+            self.field_of_view.kind.setCurrentText(ABOUT_Z)
 
     def follow_no_more(self) -> None:
         """Stop listening to the viewer."""
@@ -237,11 +220,9 @@ class ComparisonForm(QWidget):
 
     # ---- following the choices ----
 
-    def _on_view(self, text: str = "") -> None:
+    def _unfold(self, text: str = "") -> None:
         del text
-        is_layer = self.view.currentText() == _LAYER
-        self._more_rows.setRowVisible(self.mask_layer, is_layer)
-        if self.view.currentText() != _EVERYTHING:
+        if self.field_of_view.kind.currentText() != EVERYTHING:
             self._fold.unfold()
 
     def _on_target(self) -> None:
@@ -254,13 +235,9 @@ class ComparisonForm(QWidget):
             for n, text in offered.items():
                 self.neighbourhood.addItem(text, n)
         painting = painting_of(target)
-        if painting is None:
-            return
-        if painting.mask == CYLINDER:
-            self.view.setCurrentText(CYLINDER.capitalize())
-        elif isinstance(painting.mask, Labels) and painting.mask in self._viewer.layers:
-            self.mask_layer.layer = painting.mask
-            self.view.setCurrentText(_LAYER)
+        if painting is not None and painting.mask is not None:
+            self.field_of_view.show_mask(painting.mask)
+            self._unfold()
 
     def _propose(self, event: object = None) -> None:
         """Take the newest layer for the result where nothing was chosen."""
@@ -270,7 +247,7 @@ class ComparisonForm(QWidget):
             self.predicted.layer, self.target.layer = layers[-1], layers[0]
 
 
-def _rows(fields: Mapping[str, tuple[QWidget, str]]) -> tuple[QWidget, QFormLayout]:
+def _rows(fields: Mapping[str, tuple[QWidget, str]]) -> QWidget:
     part = QWidget()
     rows = QFormLayout(part)
     rows.setContentsMargins(0, 0, 0, 0)
@@ -280,4 +257,4 @@ def _rows(fields: Mapping[str, tuple[QWidget, str]]) -> tuple[QWidget, QFormLayo
         for widget in (label, field):
             widget.setToolTip(tooltip)
         rows.addRow(label, field)
-    return part, rows
+    return part

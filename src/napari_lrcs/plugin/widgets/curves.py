@@ -139,7 +139,7 @@ class Curves(Plot):
         self._right, self._top = right, top
         for ax in self.axes:
             ax.set_xlim(0.5, right)
-        self._loss.set_ylim(0, top)
+        self._loss.set_ylim(0, top or 1.0)  # before the first epoch there is none
         self.draw_soon()
 
 

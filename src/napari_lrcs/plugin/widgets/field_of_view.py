@@ -1,78 +1,107 @@
-"""Choose the field of view of a painting."""
-
-from pathlib import Path
-from typing import cast
+"""Choose a field of view: everything, a cylinder, or where a layer is not 0."""
 
 from napari.components import LayerList
-from napari.layers import Image, Labels, Layer
+from napari.layers import Labels, Layer
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
-from napari_lrcs.data.mask import CYLINDER
+from napari_lrcs.data.mask import CYLINDER, as_mask, open_mask
+from napari_lrcs.data.volume import Volume
 from napari_lrcs.plugin.forms import LayerChoice
+from napari_lrcs.plugin.layers import volume_of
 
-_EVERYTHING, _CYLINDER, _LAYER, _FILE = range(4)
+EVERYTHING, ABOUT_Z, LAYER = "Everything", "Cylinder about z", "Mask layer"
+_SAVED = "As saved"
 
 
 class FieldOfView(QWidget):
-    """Everything, a cylinder, or a layer that is not 0 inside.
+    """The kind of the field of view, and below it the layer where there is one.
 
     Parameters
     ----------
     layers : LayerList
+    offered : type
+        Of layers.
+    none : str
+        What stands for no layer; empty where one is to be proposed.
     """
 
     wanted = Signal(object)
     """None, "cylinder" or a layer."""
 
-    def __init__(self, layers: LayerList) -> None:
+    def __init__(
+        self, layers: LayerList, *, offered: type[Layer] = Labels, none: str = ""
+    ) -> None:
         super().__init__()
-        self._kind = QComboBox()
-        self._kind.addItems(["Everything", "Cylinder about z", "Mask layer"])
-        self._kind.setToolTip("Outside it, nothing is trained, predicted or measured")
-        self._kind.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        # isinstance takes a union, though it is no type.
-        either = cast("type[Layer]", Image | Labels)
-        self.layers = LayerChoice(layers, either, none="Choose a layer…")
+        self._file: str | None = None
+        self.kind = QComboBox()
+        self.kind.addItems([EVERYTHING, ABOUT_Z, LAYER])
+        self.kind.setToolTip("Outside it, nothing is trained, predicted or measured")
+        self.layers = LayerChoice(layers, offered, none=none)
         self.layers.setToolTip("Inside is where this layer is not 0")
-        self.layers.setVisible(False)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._kind)
-        layout.addWidget(self.layers)
-        self._kind.currentIndexChanged.connect(self._on_kind)
-        self.layers.chosen.connect(self._on_mask)
+        for box in (self.kind, self.layers):
+            box.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys stay with the canvas
+            layout.addWidget(box)
+        self.layers.setVisible(False)
+        self.kind.currentIndexChanged.connect(self._on_kind)
+        self.layers.chosen.connect(self._on_layer)
 
-    def choose(self, kind: int) -> None:
-        """Choose the entry at a place: everything, cylinder, mask layer."""
-        self._kind.setCurrentIndex(kind)
+    @property
+    def layer(self) -> Layer | None:
+        """The layer, if one is chosen."""
+        return self.layers.layer if self.kind.currentText() == LAYER else None
+
+    @property
+    def spec(self) -> str | None:
+        """The field of view that needs no layer, as `open_mask` takes it."""
+        return {ABOUT_Z: CYLINDER, _SAVED: self._file}.get(self.kind.currentText())
+
+    def volume(self, shape: tuple[int, int, int]) -> Volume | None:
+        """Return the field of view of a volume; None for everything.
+
+        Raises
+        ------
+        ValueError
+            If it is missing or does not fit.
+        """
+        layer = self.layer
+        if layer is not None:
+            return as_mask(volume_of(layer), shape=shape)
+        if self.kind.currentText() == LAYER:
+            raise ValueError(
+                "there is no mask layer; choose one that is not 0 inside, or Everything"
+            )
+        return open_mask(self.spec, shape=shape)
 
     def show_mask(self, mask: Layer | str | None) -> None:
-        """Show what is chosen."""
-        kind = _LAYER
-        if mask is None:
-            kind = _EVERYTHING
-        elif isinstance(mask, str):
-            kind = _CYLINDER if mask == CYLINDER else _FILE
-        with QSignalBlocker(self._kind), QSignalBlocker(self.layers):
-            if self._kind.count() > _FILE:
-                self._kind.removeItem(_FILE)
-            if kind == _FILE:
-                self._kind.addItem(f"File {Path(str(mask)).name}")
-            is_waiting = kind == _EVERYTHING and self._kind.currentIndex() == _LAYER
-            if not (is_waiting and self.layers.layer is None):
-                self._kind.setCurrentIndex(kind)
-        self.layers.setVisible(self._kind.currentIndex() == _LAYER)
+        """Show that of a painting."""
+        with QSignalBlocker(self.kind), QSignalBlocker(self.layers):
+            self._show_kind(mask)
+            if isinstance(mask, Layer) and self.layers.offers(mask):
+                self.layers.layer = mask
+        self.layers.setVisible(self.kind.currentText() == LAYER)
 
-    def _on_kind(self, kind: int) -> None:
-        self.layers.setVisible(kind == _LAYER)
-        if kind == _EVERYTHING:
-            self.wanted.emit(None)
-        elif kind == _CYLINDER:
-            self.wanted.emit(CYLINDER)
-        elif kind == _LAYER:
-            self._on_mask()
+    def _show_kind(self, mask: Layer | str | None) -> None:
+        text = EVERYTHING if mask is None else LAYER
+        self.kind.removeItem(self.kind.findText(_SAVED))
+        if isinstance(mask, str):
+            self._file, text = mask, ABOUT_Z if mask == CYLINDER else _SAVED
+        if text == _SAVED:
+            self.kind.addItem(_SAVED)
+        is_being_chosen = self.kind.currentText() == LAYER and self.layer is None
+        if not (mask is None and is_being_chosen):
+            self.kind.setCurrentText(text)
 
-    def _on_mask(self) -> None:
-        if self._kind.currentIndex() == _LAYER and self.layers.layer is not None:
-            self.wanted.emit(self.layers.layer)
+    def _on_kind(self) -> None:
+        text = self.kind.currentText()
+        self.layers.setVisible(text == LAYER)
+        if text == LAYER:
+            self._on_layer()
+        else:
+            self.wanted.emit(self.spec)
+
+    def _on_layer(self) -> None:
+        if self.layer is not None:
+            self.wanted.emit(self.layer)

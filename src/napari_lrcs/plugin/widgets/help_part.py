@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from napari.components import LayerList
-from napari.layers import Image
+from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
@@ -62,7 +62,9 @@ class HelpPart(QWidget):
         )
         self._fill_button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.fill.add_button(self._fill_button)
-        self.field_of_view = FieldOfView(layers)
+        # isinstance takes a union, though it is no type.
+        either = cast("type[Layer]", Image | Labels)
+        self.field_of_view = FieldOfView(layers, offered=either, none="Choose a layer…")
         self.pairs = PairsPanel()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -121,15 +123,10 @@ class HelpPart(QWidget):
         painting = self._painting
         if painting is None:
             return
-        text = ""
         try:
             painting.mask = mask
         except EXPECTED as error:
             self.said.emit(str(error), "error")
-        else:
-            if mask is not None and painting.state.mask is None:
-                text = f"Save {mask.name} to a file and open it, to have it next time."
-            self.said.emit(text, "hint")
         self.field_of_view.show_mask(painting.mask)
 
     def export_pairs(self, folder: Path) -> None:

@@ -1,15 +1,14 @@
 """The dock "Label phases"."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
 import numpy as np
 from napari.layers import Image, Labels
 from napari.viewer import Viewer
+from qtpy.compat import isalive
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import (
-    QComboBox,
-    QFormLayout,
     QLabel,
     QMessageBox,
     QPushButton,
@@ -17,24 +16,18 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_lrcs.config import Axis
 from napari_lrcs.data.painting import PaintingFolder
-from napari_lrcs.phases import ELECTRODE, UNPAINTED, PhaseTable
-from napari_lrcs.plugin.dock import Dock, button
-from napari_lrcs.plugin.forms import LayerChoice
+from napari_lrcs.phases import ELECTRODE, PhaseTable
+from napari_lrcs.plugin.dock import Dock, Kind, Listening, button
+from napari_lrcs.plugin.in_view import show_across
 from napari_lrcs.plugin.layers import (
     layer_shape,
     phases_shown,
     volume_of,
     workspace_for,
 )
-from napari_lrcs.plugin.painting import (
-    Painting,
-    adopt,
-    new_painting,
-    open_painting,
-    painting_of,
-)
+from napari_lrcs.plugin.painted_layers import adopt, new_painting, open_painting
+from napari_lrcs.plugin.painting import Painting, painting_of
 from napari_lrcs.plugin.widgets.fill import Filled
 from napari_lrcs.plugin.widgets.help_part import HelpPart, take
 from napari_lrcs.plugin.widgets.keys import (
@@ -45,17 +38,16 @@ from napari_lrcs.plugin.widgets.keys import (
     shown,
 )
 from napari_lrcs.plugin.widgets.large_3d import LargeIn3D
-from napari_lrcs.plugin.widgets.listening import Listening
-from napari_lrcs.plugin.widgets.pairs_panel import (
-    Exported,
-    Imported,
-)
-from napari_lrcs.plugin.widgets.phase_table import PhaseEditor
+from napari_lrcs.plugin.widgets.layers_part import LayersPart
+from napari_lrcs.plugin.widgets.pairs_panel import Exported, Imported
+from napari_lrcs.plugin.widgets.phase_table import PhaseEditor, what_is_lost
 from napari_lrcs.plugin.widgets.restore import Found, RestoreLine
 from napari_lrcs.plugin.widgets.slices_part import SlicesPart
-from napari_lrcs.plugin.widgets.view import show_across
+from napari_lrcs.plugin.widgets.slices_table import next_step
 from napari_lrcs.plugin.workers import EXPECTED, Events
 from napari_lrcs.progress import TilePredicted
+
+_NO_IMAGE = "Open an image: File > Open File(s)…, or File > Open Sample > LRCS-Net."
 
 
 class LabelDock(Dock):
@@ -73,44 +65,25 @@ class LabelDock(Dock):
         self.painting: Painting | None = None
         """That of the chosen labels layer."""
         self._worked_on: Painting | None = None
+        self._hint = self._unfit = ""
+        self._is_trouble_told = False
         self._following: Listening | None = None
         self._make_choices()
         self._make_painting_part()
         self._make_footer()
         self._listen()
-        self._on_image()
         self._choose_painting()
+        self._on_image()
 
     # ---- widgets ----
 
     def _make_choices(self) -> None:
-        self.image = LayerChoice(self.viewer.layers, Image)
-        self.image.setToolTip("The grey volume, or image, that is to be segmented")
-        self.axis = QComboBox()
-        self.axis.addItems(get_args(Axis))
-        self.axis.setToolTip("Axis of the volume that new labels are painted across")
-        self.labels = LayerChoice(self.viewer.layers, Labels, none="None yet")
-        self.labels.setToolTip("The layer that is painted")
-        self._use = button(
-            "Use this layer",
-            "Keep what is painted in this layer safe, and its phases and roles with it",
-            self.use_layer,
-        )
-        rows = QFormLayout()
-        for name, widget in (
-            ("Image", self.image),
-            ("Slices across", self.axis),
-            ("Labels", self.labels),
-        ):
-            widget.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-            label = QLabel(name)
-            label.setToolTip(widget.toolTip())
-            rows.addRow(label, widget)
-        rows.addRow(self._use)
+        part = LayersPart(self.viewer.layers, on_use=self.use_layer)
+        self.image, self.axis, self.labels = part.image, part.axis, part.labels
+        self._use = part.use
         self.restore_line = RestoreLine(self._is_open)
         self.phases = PhaseEditor(self._last_phases())
-        self.body.addLayout(rows)
-        self.body.addWidget(self.restore_line)
+        self.body.addWidget(part)
         self.body.addWidget(self.phases)
 
     def _make_painting_part(self) -> None:
@@ -129,6 +102,7 @@ class LabelDock(Dock):
         self._keys_text.setWordWrap(True)
         layout.addWidget(self._keys_text)
         self.body.addWidget(self._part)
+        self.body.addWidget(self.restore_line)
         self.body.addStretch(1)
 
     def _make_footer(self) -> None:
@@ -147,6 +121,7 @@ class LabelDock(Dock):
         self.image.chosen.connect(self._on_image)
         self.labels.chosen.connect(self._on_labels)
         self.restore_line.wanted.connect(self.restore)
+        self.restore_line.changed.connect(self._show_hint)
         self.restore_line.trouble.connect(self._warn)
         self.phases.edited.connect(self.edit_phases)
         self.phases.refused.connect(self._warn)
@@ -172,7 +147,7 @@ class LabelDock(Dock):
                 (events.current_step, self._show_view),
                 (events.order, self._show_view),
                 (events.ndisplay, self._show_view),
-                (viewer.layers.events.inserted, self._on_layers),
+                (viewer.layers.events.inserted, self._on_inserted),
                 (viewer.layers.events.removed, self._on_removed),
             ),
         ]
@@ -193,7 +168,7 @@ class LabelDock(Dock):
             self.say(str(error), "error")
             return
         self._add(layer)
-        self.say("Paint some of every phase in this slice, then mark it Train.")
+        self._show_hint(is_news=True)
 
     def restore(self, found: Found) -> None:
         """Open a painting again."""
@@ -208,7 +183,7 @@ class LabelDock(Dock):
             return
         self._add(layer)
         self.slices.step(1)
-        self.say("The painting is back, with its roles and phases.", "done")
+        self.say(f"The painting is back. {self._hint}", "done")
 
     def use_layer(self) -> None:
         """Make a painting of the chosen labels layer."""
@@ -224,7 +199,7 @@ class LabelDock(Dock):
             return
         self._on_labels()
         self._make_ready(layer)
-        self.say("This layer is saved from now on.", "done")
+        self.say(f"This layer is saved from now on. {self._hint}", "done")
 
     def _add(self, layer: Labels) -> None:
         self.viewer.add_layer(layer)
@@ -234,7 +209,7 @@ class LabelDock(Dock):
     def _make_ready(self, layer: Labels) -> None:
         painting = painting_of(layer)
         assert painting is not None
-        show_across(self.viewer, painting)
+        show_across(self.viewer, layer, painting.axis)
         self.viewer.layers.selection.active = layer
         layer.brush_size = int(np.clip(min(layer_shape(layer)[-2:]) / 40, 3, 40))
         layer.selected_label = 1
@@ -244,10 +219,7 @@ class LabelDock(Dock):
     def _image_or_complaint(self) -> Image | None:
         image = self.image.layer
         if image is None:
-            self.say(
-                "Open an image first: a file, or File > Open Sample > LRCS-Net.",
-                "warning",
-            )
+            self.say(_NO_IMAGE, "warning")
         return image
 
     def _is_open(self, folder: PaintingFolder) -> bool:
@@ -261,21 +233,20 @@ class LabelDock(Dock):
         self.axis.setEnabled(image is not None and image.ndim == 3)
         self.help.fill.workspace = None if image is None else workspace_for(image)
         self._look_for_paintings()
+        self._show_hint()
 
     def _look_for_paintings(self) -> None:
-        image = self.image.layer
+        image, self._unfit = self.image.layer, ""
         if image is None:
-            self.restore_line.setVisible(False)
+            self.restore_line.forget()
             return
         try:
             shape = volume_of(image).shape
         except EXPECTED as error:
-            self.restore_line.setVisible(False)
-            self.say(str(error), "warning")
+            self._unfit = str(error)
+            self.restore_line.forget()
             return
         self.restore_line.look(image, workspace_for(image), shape)
-        if self.painting is None:
-            self.say("Check the phases, then click New labels layer.")
 
     def _choose_painting(self) -> None:
         """Take up a painting that is in the viewer already."""
@@ -295,7 +266,7 @@ class LabelDock(Dock):
         if painting is not None and layer is not None:
             self._following = Listening(
                 (painting.changed, self._show),
-                (painting.failed, self._fail),
+                (painting.failed, self._on_failed),
                 (layer.events.selected_label, self._on_selected_label),
             )
             self.followers.append(self._following)
@@ -304,14 +275,17 @@ class LabelDock(Dock):
         self._use.setVisible(layer is not None and painting is None)
         self._show()
 
-    def _on_layers(self, event: object) -> None:
-        del event
+    def _on_inserted(self, event: Any) -> None:
+        painting = painting_of(event.value)
+        if painting is not None:  # it may have been removed, and come back
+            self._tried(painting.claim)
         self.restore_line.update_offer()
 
     def _on_removed(self, event: Any) -> None:
         painting = painting_of(event.value)
         if painting is not None:
             self._tried(painting.save)
+            painting.release()
             self._look_for_paintings()
 
     def _on_selected_label(self, event: object) -> None:
@@ -326,22 +300,26 @@ class LabelDock(Dock):
         self._part.setVisible(painting is not None)
         self.slices.show_painting(painting)
         self.help.show_painting(painting)
+        self.restore_line.set_quiet(is_quiet=painting is not None)
         self._allow()
+        self._show_hint()
         if painting is None:
             return
         if self.phases.phases != painting.phases:
             self.phases.phases = painting.phases
             self.phases.select(int(painting.layer.selected_label))
-        n_keys = min(len(painting.phases), len(PHASE_KEYS))
+        keys = " ".join(PHASE_KEYS[: len(painting.phases)])
+        ways = f", {NEXT_KEY} and {shown(PREVIOUS_KEY)} go between slices"
         self._keys_text.setText(
-            f"Keys: {' '.join(PHASE_KEYS[:n_keys])} paint a phase, {NEXT_KEY} and "
-            f"{shown(PREVIOUS_KEY)} go between slices."
+            f"Keys: {keys} paint a phase{ways if painting.n_slices > 1 else ''}."
         )
 
     def _show_view(self, event: object = None) -> None:
         del event
         self.slices.show_view()
         self._allow()
+        if self.painting is not None:
+            self._show_hint()
 
     def _allow(self) -> None:
         """Allow what can be done now."""
@@ -355,7 +333,38 @@ class LabelDock(Dock):
         """Bring the buttons in line with `is_busy`."""
         if not self.is_busy:
             self._worked_on = None
+            self._show_hint(is_news=not self.said)
         self._allow()
+
+    def say(self, text: str, kind: Kind = "hint") -> None:
+        """Show a sentence; trouble stays until the next step is another one."""
+        self._is_trouble_told = kind in ("warning", "error")
+        super().say(text, kind)
+
+    def _show_hint(self, *, is_news: bool = False) -> None:
+        hint = self._next_step()
+        is_news |= hint != self._hint
+        self._hint = hint
+        may_replace = is_news or not (self._is_trouble_told or self.is_busy)
+        if may_replace and hint != self.said:
+            self.say(hint, "warning" if hint == self._unfit else "hint")
+
+    def _next_step(self) -> str:
+        if self.painting is not None:
+            return next_step(self.painting, self.slices.index)
+        if self.image.layer is None:
+            return _NO_IMAGE
+        if self._unfit:
+            return self._unfit
+        if self.restore_line.offered:
+            return "Click Restore, or begin anew by New labels layer."
+        return "Check the phases, then click New labels layer."
+
+    def _on_failed(self, text: str) -> None:
+        if text:
+            self._fail(text)
+        else:
+            self.say("The painting is saved again.", "done")
 
     def _warn(self, text: str) -> None:
         self.say(text, "warning")
@@ -395,20 +404,8 @@ class LabelDock(Dock):
         self._allow()
 
     def _may_renumber(self, painting: Painting, mapping: Mapping[int, int]) -> bool:
-        counts = painting.painted().values()
-        erased = [old for old, new in mapping.items() if new == UNPAINTED]
-        n_erased = sum(int(n[old - 1]) for n in counts for old in erased)
-        n_moved = sum(int(n[old - 1]) for n in counts for old in mapping)
-        if not n_moved:
-            return True
-        names = ", ".join(painting.phases.names[old - 1] for old in erased)
-        question = "The undo history of the painting will be empty afterwards."
-        if n_erased:
-            question = (
-                f"{n_erased:,} voxels are painted {names}. They become unpainted, and "
-                f"this cannot be undone. {question}"
-            )
-        return self.confirm(question)
+        question = what_is_lost(painting, mapping)
+        return not question or self.confirm(question)
 
     def confirm(self, question: str) -> bool:
         """Ask the user whether to go on."""
@@ -461,6 +458,16 @@ class LabelDock(Dock):
             if painting is not None:
                 self._tried(painting.save)
         super().remember()
+
+    def leave(self) -> None:
+        """Stop; with the window, the paintings are closed too."""
+        super().leave()
+        # napari closes a dock alone by taking it out of the window, which goes on.
+        if isalive(self) and self.parent() is None:
+            return
+        for painting in map(painting_of, self.viewer.layers):
+            if painting is not None:
+                painting.release()
 
     def _last_phases(self) -> PhaseTable:
         try:

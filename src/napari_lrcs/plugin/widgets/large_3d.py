@@ -1,8 +1,10 @@
-"""Keep large labels out of the 3D view, where reading them would block the window."""
+"""Keep large layers out of the 3D view, where reading them would block the window."""
 
+import math
 from collections.abc import Callable
 
-from napari.layers import Labels
+import numpy as np
+from napari.layers import Image, Labels
 from napari.utils.events import EventEmitter
 from napari.viewer import Viewer
 
@@ -11,9 +13,12 @@ from napari_lrcs.plugin.layers import layer_shape
 _MOST_VOXELS = 200_000_000
 """napari takes about 14 s for the labels of 1000³ voxels, and blocks meanwhile."""
 
+_MOST_BYTES = 2**31
+"""Of an image that is not in memory: napari reads all of it, whatever fits."""
+
 
 class LargeIn3D:
-    """Hides large labels while the viewer shows 3D, before they are read.
+    """Hides large layers while the viewer shows 3D, before they are read.
 
     Parameters
     ----------
@@ -24,7 +29,7 @@ class LargeIn3D:
 
     def __init__(self, viewer: Viewer, warn: Callable[[str], None]) -> None:
         self._viewer, self._warn = viewer, warn
-        self._hidden: list[Labels] = []
+        self._hidden: list[Image | Labels] = []
         # napari calls its own callbacks before those of plugins, whatever the position
         # asked for; one of its own emitters passes for napari's.
         self._before = EventEmitter(source=self, type_name="before_ndisplay")
@@ -42,7 +47,11 @@ class LargeIn3D:
         del event
         if self._viewer.dims.ndisplay == 2:
             return
-        self._hidden = [layer for layer in self._viewer.layers if _is_large(layer)]
+        self._hidden = [
+            layer
+            for layer in self._viewer.layers
+            if isinstance(layer, Image | Labels) and _is_large(layer)
+        ]
         for layer in self._hidden:
             layer.visible = False
         if self._hidden:
@@ -62,8 +71,11 @@ class LargeIn3D:
             self._hidden.clear()
 
 
-def _is_large(layer: object) -> bool:
-    if not isinstance(layer, Labels) or layer.multiscale or not layer.visible:
+def _is_large(layer: Image | Labels) -> bool:
+    if layer.multiscale or not layer.visible:
         return False
-    z, y, x = (1, 1, *layer_shape(layer))[-3:]
-    return z * y * x > _MOST_VOXELS
+    n_voxels = math.prod(layer_shape(layer)[-3:])
+    if isinstance(layer, Labels):
+        return n_voxels > _MOST_VOXELS
+    is_in_memory = isinstance(layer.data, np.ndarray)
+    return not is_in_memory and n_voxels * layer.dtype.itemsize > _MOST_BYTES

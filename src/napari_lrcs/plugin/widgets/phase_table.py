@@ -16,10 +16,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_lrcs.phases import ELECTRODE, Phase, PhaseTable
+from napari_lrcs.phases import ELECTRODE, UNPAINTED, Phase, PhaseTable
 from napari_lrcs.plugin.dock import button
-from napari_lrcs.plugin.widgets.heights import fit_height
+from napari_lrcs.plugin.painting import Painting
 from napari_lrcs.plugin.widgets.keys import PHASE_KEYS
+from napari_lrcs.plugin.widgets.sizing import fit_height
 
 _COLOUR, _NAME, _KEY = range(3)
 _ROWS_IN_SIGHT = 8
@@ -224,3 +225,20 @@ class PhaseEditor(QWidget):
             colour = QColorDialog.getColor(former, self, "Colour of the phase")
             if colour.isValid():
                 self.change(row + 1, colour=colour.name())
+
+
+def what_is_lost(painting: Painting, mapping: Mapping[int, int]) -> str:
+    """Say what renumbering a painting cannot give back; empty if that is nothing."""
+    counts = painting.painted().values()
+    erased = [old for old, new in mapping.items() if new == UNPAINTED]
+    n_erased = sum(int(n[old - 1]) for n in counts for old in erased)
+    if not any(n[old - 1] for n in counts for old in mapping):
+        return ""
+    text = "The undo history of the painting will be empty afterwards."
+    if n_erased:
+        names = ", ".join(painting.phases.names[old - 1] for old in erased)
+        text = (
+            f"{n_erased:,} voxels are painted {names}. They become unpainted, and "
+            f"this cannot be undone. {text}"
+        )
+    return text

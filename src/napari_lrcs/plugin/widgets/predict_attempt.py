@@ -70,9 +70,9 @@ def next_attempt(viewer: Viewer, setup: PredictSetup, last: Attempt | None) -> A
     image, model = setup.image(), setup.model()
     volume = _named_by_file(image)
     slices = setup.slices(model.config.axis)
-    mask = setup.mask_of(volume.shape)
+    mask = setup.field_of_view.volume(volume.shape)
     series = _series(viewer, setup, workspace_for(image))
-    key = (image, slices, setup.mask_layer, *_key(setup, model))
+    key = (image, slices, setup.field_of_view.layer, *_key(setup, model))
     if last is not None and last.key == key and not last.is_over:
         return _continued(last, series, _layers(viewer, image, model, last.path))
     setup.new_file()
@@ -102,7 +102,7 @@ def _key(setup: PredictSetup, model: ModelSummary) -> tuple[object, ...]:
         model.path,
         model.path.stat().st_mtime_ns,
         setup.form.config,
-        setup.mask_name,
+        setup.field_of_view.spec,
         setup.where.currentText(),
         setup.path if setup.has_own_file else None,
         setup.confidence.isChecked(),
@@ -162,10 +162,10 @@ def _series(viewer: Viewer, setup: PredictSetup, workspace: Workspace) -> Series
     images = setup.more.images
     if not images:
         return None
-    if setup.mask_layer is not None:
+    if (mask := setup.field_of_view.layer) is not None:
         raise ValueError(
-            f"the mask {setup.mask_layer.name} fits this image alone; for more "
-            "volumes choose the cylinder, or everywhere"
+            f"the mask {mask.name} fits this image alone; for more volumes choose the "
+            "cylinder, or everything"
         )
     folder = setup.more.folder
     if folder is None:
@@ -185,7 +185,7 @@ def _series(viewer: Viewer, setup: PredictSetup, workspace: Workspace) -> Series
             image: DiskResult(labels=place, overwrite=overwrite)
             for image, place in places.items()
         },
-        mask=setup.mask_name,
+        mask=setup.field_of_view.spec,
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari.layers import Image, Labels
+from napari.layers import Image
 from napari.viewer import Viewer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
@@ -20,24 +20,23 @@ from qtpy.QtWidgets import (
 )
 
 from napari_lrcs.config import Axis, PredictConfig
-from napari_lrcs.data.mask import CYLINDER, as_mask, open_mask
-from napari_lrcs.data.volume import Volume, parse_slices
+from napari_lrcs.data.volume import parse_slices
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.inference.estimate import amount, fits_memory, memory_needed
 from napari_lrcs.plugin.dock import button
 from napari_lrcs.plugin.forms import ConfigForm, Fold, LayerChoice
+from napari_lrcs.plugin.in_view import nearest_slice, place_in_view
 from napari_lrcs.plugin.layers import (
-    AXES,
     n_slices_of,
     volume_of,
     workspace_for,
 )
+from napari_lrcs.plugin.widgets.field_of_view import FieldOfView
 from napari_lrcs.plugin.widgets.model_choice import ModelChoice, ModelSummary
 from napari_lrcs.plugin.widgets.more_volumes import MoreVolumes
 
 THIS, RANGE, ALL = "This slice", "Some slices", "All slices"
 MEMORY, ZARR, TIFF = "In memory", "OME-Zarr file", "TIFF file"
-EVERYWHERE, CIRCLE, LAYER = "Everywhere", "In the cylinder", "In a labels layer"
 
 _SUFFIXES = {ZARR: ".zarr", TIFF: ".tif"}
 
@@ -60,8 +59,7 @@ class PredictSetup(QWidget):
         self.model_choice = ModelChoice()
         self.region = _choice(ALL, THIS, RANGE)
         self.range = QLineEdit()
-        self.field = _choice(EVERYWHERE, CIRCLE, LAYER)
-        self.mask_choice = LayerChoice(viewer.layers, Labels)
+        self.field_of_view = FieldOfView(viewer.layers)
         self.where = _choice(MEMORY, ZARR, TIFF)
         self.file = QLineEdit()
         self.overwrite = QCheckBox("Overwrite a file that is there")
@@ -83,6 +81,12 @@ class PredictSetup(QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.file)
         row.addWidget(button("…", "Choose the file", self._choose_file))
+        self.unfinished = button(
+            "",
+            "Take its file again, to go on where it was stopped: with the same model, "
+            "image and settings; with others it begins anew",
+            self._choose_unfinished,
+        )
         self._rows = QFormLayout()
         self._rows.setFieldGrowthPolicy(
             QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow
@@ -104,6 +108,7 @@ class PredictSetup(QWidget):
         layout.addLayout(self._rows)
         for widget in (self.overwrite, self.confidence, self.probabilities):
             layout.addWidget(widget)
+        layout.addWidget(self.unfinished)
         layout.addWidget(self._hint)
         layout.addWidget(self.form)
         layout.addWidget(Fold("More volumes", self.more))
@@ -115,8 +120,7 @@ class PredictSetup(QWidget):
             ("Model", self.model_choice, "Trained network; the newest one first"),
             ("Region", self.region, "Slices to predict; the others stay empty"),
             ("Slices", self.range, "10, 10,30 or 50:60 (60 excluded), from 0"),
-            ("Where", self.field, "Field of view; nothing is predicted outside"),
-            ("Mask", self.mask_choice, "Predict where its labels are not 0"),
+            ("Field of view", self.field_of_view, "Nothing is predicted outside"),
             ("Result", self.where, "Where the labels go; files can be of any size"),
             ("File", self._file_row, "Of the labels; the rest goes beside it"),
         ]
@@ -126,7 +130,7 @@ class PredictSetup(QWidget):
         self.model_choice.failed.connect(self.failed.emit)
         self.file.textEdited.connect(self._take_own_file)
         self.where.currentTextChanged.connect(lambda _text: self.new_file())
-        for box in (self.region, self.field, self.where):
+        for box in (self.region, self.where):
             box.currentTextChanged.connect(lambda _text: self._update())
         self.range.textChanged.connect(lambda _text: self._update())
         self.confidence.toggled.connect(lambda _is_on: self._update())
@@ -164,28 +168,7 @@ class PredictSetup(QWidget):
             return None
         if chosen == RANGE:
             return parse_slices(self.range.text(), n_slices=n_slices)
-        place = (0.0, *image.world_to_data(self._viewer.dims.point))[-3:]
-        along = round(float(place[AXES.index(axis)]))
-        return (min(max(along, 0), n_slices - 1),)
-
-    def mask_of(self, shape: tuple[int, int, int]) -> Volume | None:
-        """Return the field of view; ValueError if it is missing or does not fit."""
-        layer = self.mask_layer
-        if layer is None and self.field.currentText() == LAYER:
-            raise ValueError("choose the mask: a labels layer that is not 0 inside")
-        if layer is not None:
-            return as_mask(volume_of(layer), shape=shape)
-        return open_mask(self.mask_name, shape=shape)
-
-    @property
-    def mask_name(self) -> str | None:
-        """The mask that needs no layer, if it is chosen."""
-        return CYLINDER if self.field.currentText() == CIRCLE else None
-
-    @property
-    def mask_layer(self) -> Labels | None:
-        """The layer of the mask, if one is chosen."""
-        return self.mask_choice.layer if self.field.currentText() == LAYER else None
+        return (nearest_slice(image, place_in_view(self._viewer, image), axis),)
 
     @property
     def path(self) -> Path | None:
@@ -251,6 +234,21 @@ class PredictSetup(QWidget):
         if path:
             self.choose_file(Path(path))
 
+    def _choose_unfinished(self) -> None:
+        path = self._last_unfinished()
+        if path is not None:
+            self.choose_file(path)
+            self._update()
+
+    def _last_unfinished(self) -> Path | None:
+        """Find a result that an earlier session has not finished."""
+        image, suffix = self.image_choice.layer, _SUFFIXES.get(self.where.currentText())
+        if image is None or suffix is None:
+            return None
+        left = workspace_for(image).path.glob(f"*{suffix}.partial/identity.json")
+        last = max(left, key=lambda file: file.stat().st_mtime, default=None)
+        return None if last is None else last.parent.with_suffix("")
+
     def _take_own_file(self, text: str) -> None:
         self._own_file = bool(text.strip())
 
@@ -258,7 +256,8 @@ class PredictSetup(QWidget):
 
     def follow_no_more(self) -> None:
         """Stop listening to the viewer."""
-        for part in (self.image_choice, self.mask_choice, self.model_choice):
+        choices = (self.image_choice, self.field_of_view.layers, self.model_choice)
+        for part in choices:
             part.follow_no_more()
 
     def _follow_image(self) -> None:
@@ -279,12 +278,19 @@ class PredictSetup(QWidget):
         """Show the fields that matter now, and what the result needs."""
         to_disk = self.where.currentText() != MEMORY
         self._rows.setRowVisible(self.range, self.region.currentText() == RANGE)
-        self._rows.setRowVisible(self.mask_choice, self.field.currentText() == LAYER)
         self._rows.setRowVisible(self._file_row, to_disk)
+        self._offer_unfinished()
         self.overwrite.setVisible(to_disk)
         self.probabilities.setVisible(to_disk)
         self._hint.setText("" if to_disk else self._need_text())
         self._hint.setVisible(bool(self._hint.text()))
+
+    def _offer_unfinished(self) -> None:
+        path = self._last_unfinished()
+        is_offered = path is not None and str(path) != self.file.text()
+        self.unfinished.setVisible(is_offered)
+        if path is not None:
+            self.unfinished.setText(f"Go on with {path.name}")
 
     def _need_text(self) -> str:
         try:
@@ -323,7 +329,8 @@ class PredictSetup(QWidget):
 
     @property
     def _boxes(self) -> Mapping[str, QComboBox]:
-        return {"region": self.region, "field": self.field, "where": self.where}
+        field = self.field_of_view.kind
+        return {"region": self.region, "field": field, "where": self.where}
 
     @property
     def _ticks(self) -> Mapping[str, QCheckBox]:

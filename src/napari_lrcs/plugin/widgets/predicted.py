@@ -178,7 +178,7 @@ class PredictedLayers:
         missing = self._n_axes - 3
         if missing == 0:
             return array
-        if not isinstance(array, np.ndarray):
+        if not isinstance(array, np.ndarray | da.Array):
             array = da.from_array(array, chunks=array.chunks, name=False)
         return array[0] if missing < 0 else array[(np.newaxis,) * missing]
 

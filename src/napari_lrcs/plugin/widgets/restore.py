@@ -15,6 +15,8 @@ from napari_lrcs.plugin.dock import button
 from napari_lrcs.plugin.painting import Counts
 from napari_lrcs.plugin.workers import Job, Work, start_job
 
+_QUIET = "background: transparent; text-align: left; text-decoration: underline"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Found:
@@ -66,6 +68,9 @@ class RestoreLine(QFrame):
     wanted = Signal(object)
     """The `Found` that is to be restored."""
 
+    changed = Signal()
+    """Something else is offered, or nothing."""
+
     trouble = Signal(str)
     """A painting is damaged; why."""
 
@@ -83,13 +88,26 @@ class RestoreLine(QFrame):
         layout.setContentsMargins(6, 6, 6, 6)
         layout.addWidget(self._text)
         layout.addWidget(self._button)
-        self.setFrameShape(QFrame.Shape.StyledPanel)
+        self.set_quiet(is_quiet=False)
         self.setVisible(False)
+
+    def set_quiet(self, *, is_quiet: bool) -> None:
+        """Offer in passing: while something else is painted, it is no next step."""
+        shape = QFrame.Shape.NoFrame if is_quiet else QFrame.Shape.StyledPanel
+        self.setFrameShape(shape)
+        self._text.setVisible(not is_quiet)
+        self._button.setStyleSheet(_QUIET if is_quiet else "")
+        self._button.setText("Restore an older painting" if is_quiet else "Restore")
 
     @property
     def text(self) -> str:
         """The sentence that is shown."""
         return str(self._text.text())
+
+    @property
+    def text_is_hidden(self) -> bool:
+        """Whether it offers in passing."""
+        return bool(self._text.isHidden())
 
     @property
     def offered(self) -> tuple[Found, ...]:
@@ -98,16 +116,20 @@ class RestoreLine(QFrame):
 
     def look(self, image: Image, workspace: Workspace, shape: tuple[int, ...]) -> None:
         """Look for paintings of an image, in a thread."""
-        self.follow_no_more()
-        self._found, self._image_name = [], image.name
-        self._place = (workspace.path, shape)
-        self.update_offer()
+        self.forget()
+        self._image_name, self._place = image.name, (workspace.path, shape)
         self._job = start_job(
             Work(
                 "Looking for paintings", lambda: find_paintings(workspace, shape=shape)
             ),
             connect={"yielded": self._take},
         )
+
+    def forget(self) -> None:
+        """Offer nothing."""
+        self.follow_no_more()
+        self._found = []
+        self.update_offer()
 
     def restore(self) -> None:
         """Ask for the painting saved last."""
@@ -118,9 +140,11 @@ class RestoreLine(QFrame):
         """Offer what is not open."""
         offered = self.offered
         self.setVisible(bool(offered))
+        self.changed.emit()
         if not offered:
             return
         self._text.setText(f"A painting of {self._image_name} was found: {offered[0]}.")
+        self._button.setToolTip(f"Open the painting again: {offered[0]}")
         former = self._button.menu()
         self._button.setMenu(self._menu(offered) if len(offered) > 1 else None)
         if former is not None:

@@ -9,14 +9,14 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidge
 from napari_lrcs.data.annotation import Role
 from napari_lrcs.data.painting import suggest_slices
 from napari_lrcs.plugin.dock import button
+from napari_lrcs.plugin.in_view import go_to, show_across, slice_in_view
 from napari_lrcs.plugin.painting import Painting
 from napari_lrcs.plugin.widgets.keys import NEXT_KEY, PREVIOUS_KEY, shown
 from napari_lrcs.plugin.widgets.slices_table import (
     SlicesTable,
     annotated,
-    what_is_missing,
+    gaps,
 )
-from napari_lrcs.plugin.widgets.view import go_to, show_across, slice_in_view
 from napari_lrcs.plugin.workers import EXPECTED
 
 _N_SLICES = 3
@@ -49,16 +49,17 @@ class SlicesPart(QWidget):
         self._in_view = QLabel()
         self.table = SlicesTable()
         self.table.jump.connect(self.go_to)
-        self._missing = QLabel()
-        self._missing.setWordWrap(True)
+        self._gaps = QLabel()
+        self._gaps.setWordWrap(True)
+        self._ways = self._way_buttons()
         self._roles: dict[Role | None, QPushButton] = {}
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._in_view)
         layout.addLayout(self._role_buttons())
         layout.addWidget(self.table)
-        layout.addWidget(self._missing)
-        layout.addLayout(self._way_buttons())
+        layout.addWidget(self._gaps)
+        layout.addWidget(self._ways)
 
     def _role_buttons(self) -> QHBoxLayout:
         row = QHBoxLayout()
@@ -73,28 +74,31 @@ class SlicesPart(QWidget):
     def _marking(self, role: Role | None) -> Callable[[], None]:
         return lambda: self.mark(role)
 
-    def _way_buttons(self) -> QHBoxLayout:
-        row = QHBoxLayout()
+    def _way_buttons(self) -> QWidget:
+        part = QWidget()
+        row = QHBoxLayout(part)
+        row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(2)
         back = f"Previous slice of the table (key {shown(PREVIOUS_KEY)})"
         ahead = f"Next slice of the table (key {shown(NEXT_KEY)})"
-        apart = "Suggest slices that lie far apart"
-        row.addWidget(_slim("Suggest", apart, self.suggest))
+        apart = "Add slices that lie far apart to the table, and go to the first"
+        row.addWidget(_slim("Suggest slices", apart, self.suggest))
         row.addWidget(_slim("◀ Previous", back, lambda: self.step(-1)))
         row.addWidget(_slim("Next ▶", ahead, lambda: self.step(1)))
-        return row
+        return part
 
     @property
     def index(self) -> int | None:
         """The slice in view; None if the view shows none."""
-        if self._painting is None:
+        painting = self._painting
+        if painting is None:
             return None
-        return slice_in_view(self._viewer, self._painting)
+        return slice_in_view(self._viewer, painting.layer, painting.axis)
 
     @property
-    def missing(self) -> str:
-        """What is said to be missing before training."""
-        return str(self._missing.text())
+    def gaps(self) -> str:
+        """What is said to be missing."""
+        return str(self._gaps.text())
 
     def show_painting(self, painting: Painting | None) -> None:
         """Show the slices of a painting as they are now."""
@@ -103,8 +107,9 @@ class SlicesPart(QWidget):
         self._painting = painting
         if painting is not None:
             self._suggested -= {*painting.painted(), *painting.roles}
-            missing = "\n".join(what_is_missing(painting))
-            self._missing.setText(missing or "Ready to train.")
+            self._gaps.setText("\n".join(gaps(painting)))
+            self._gaps.setVisible(bool(self._gaps.text()))
+            self._ways.setVisible(painting.n_slices > 1)
         self.table.show_painting(painting, suggested=self._suggested)
         self.show_view()
 
@@ -115,7 +120,9 @@ class SlicesPart(QWidget):
         if painting is None:
             return
         if index is None:
-            text = f"No slice across {painting.axis} is in view; click Next or Suggest."
+            text = f"No slice across {painting.axis} is in view; click Next."
+        elif painting.n_slices == 1:
+            text = "This image is for:"
         else:
             text = f"Slice {painting.axis} = {index} is for:"
         self._in_view.setText(text)
@@ -149,9 +156,11 @@ class SlicesPart(QWidget):
     def step(self, direction: int) -> None:
         """Go to the next slice of the table, or with -1 to the one before."""
         painting = self._painting
-        if painting is None or not (indices := self.table.indices):
+        if painting is None:
             return
-        show_across(self._viewer, painting)
+        show_across(self._viewer, painting.layer, painting.axis)
+        if not (indices := self.table.indices):
+            return
         index = self.index
         now = -1 if index is None else index
         ahead = [i for i in indices if (i - now) * direction > 0] or indices
@@ -159,8 +168,8 @@ class SlicesPart(QWidget):
 
     def go_to(self, index: int) -> None:
         """Show a slice."""
-        if self._painting is not None:
-            go_to(self._viewer, self._painting, index)
+        if (painting := self._painting) is not None:
+            go_to(self._viewer, painting.layer, painting.axis, index)
 
 
 def _slim(text: str, tooltip: str, on_click: Callable[[], None]) -> QPushButton:

@@ -1,5 +1,6 @@
 """What is painted, slice by slice, and what is missing."""
 
+import numpy as np
 from qtpy.QtCore import QSignalBlocker, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
@@ -11,11 +12,13 @@ from qtpy.QtWidgets import (
 
 from napari_lrcs.phases import Phase
 from napari_lrcs.plugin.painting import Painting
-from napari_lrcs.plugin.widgets.heights import fit_height
+from napari_lrcs.plugin.widgets.sizing import fit_height
 
 _MISSING = QColor("#c87f0a")
 _ROWS_IN_SIGHT = 6
 _MOST_SENTENCES = 3
+_SHORT = {"train": "train", "validation": "valid.", "test": "test"}
+"""Roles in the table: five phases fit beside them."""
 
 
 class SlicesTable(QTableWidget):
@@ -79,12 +82,12 @@ class SlicesTable(QTableWidget):
         return "" if item is None else item.text()
 
     def _show_header(self, painting: Painting) -> None:
-        self.setColumnCount(3 + len(painting.phases))
-        self.setHorizontalHeaderLabels(["Slice", "Role", "%"])
+        self.setColumnCount(2 + len(painting.phases))
+        self.setHorizontalHeaderLabels(["Slice", "Role"])
         for phase in painting.phases:
             title = QTableWidgetItem(_swatch(phase), "")
             title.setToolTip(f"Voxels that are painted {phase.name}")
-            self.setHorizontalHeaderItem(2 + phase.label, title)
+            self.setHorizontalHeaderItem(1 + phase.label, title)
         header = self.horizontalHeader()
         assert header is not None
         header.setMinimumSectionSize(30)
@@ -93,12 +96,10 @@ class SlicesTable(QTableWidget):
 
     def _show_row(self, row: int, index: int, painting: Painting) -> None:
         counts = painting.painted().get(index)
-        z, y, x = painting.state.image.shape
-        share = 0.0
-        if counts is not None:
-            share = float(counts.sum()) * painting.n_slices / (z * y * x)
-        role = painting.roles.get(index, "" if counts is not None else "suggested")
-        cells = [_cell(str(index)), _cell(role), _cell(_percent(share))]
+        role = painting.roles.get(index)
+        cells = [_cell(str(index)), _cell(_SHORT[role] if role else "–")]
+        cells[0].setToolTip(_painted_share(painting, index))
+        cells[1].setToolTip(f"For {role}" if role else "For nothing yet")
         for phase in painting.phases:
             n = 0 if counts is None else int(counts[phase.label - 1])
             cell = _cell(compact(n) if n else "–")
@@ -117,23 +118,40 @@ def annotated(painting: Painting, suggested: frozenset[int] = frozenset()) -> li
     return sorted({*painting.painted(), *painting.roles, *suggested})
 
 
-def what_is_missing(painting: Painting) -> list[str]:
-    """Say what is to be done before training, the next step first."""
-    painted, roles = painting.painted(), painting.roles
+def next_step(painting: Painting, index: int | None) -> str:
+    """Say what is to be done now, at the slice in view; the last step is to train."""
+    painted, phases = painting.painted(), painting.phases
+    for_training = painting.slices_with("train")
     if not painted:
-        return ["Paint some of every phase in a slice."]
-    sentences = []
-    if not painting.slices_with("train"):
-        sentences.append("Mark a painted slice for training.")
-    for index, role in roles.items():
+        return "Paint some of every phase in this slice, or open Help to paint."
+    if not for_training:
+        go = "Mark this slice" if index in painted else "Go to a painted slice, mark it"
+        return f"{go} Train."
+    if empty := [index for index in painting.roles if index not in painted]:
+        return f"Paint slice {empty[0]}, or mark it None."
+    absent = [
+        phase.name
+        for phase in phases
+        if not any(painted[index][phase.label - 1] for index in for_training)
+    ]
+    if absent:
+        return f"Paint some {' and '.join(absent)} in a slice for training."
+    return "Ready: open Train LRCS-Net (Plugins menu)."
+
+
+def gaps(painting: Painting) -> list[str]:
+    """List what scores will lack, though a training may begin."""
+    painted, sentences = painting.painted(), []
+    for index, role in painting.roles.items():
         if index not in painted:
-            sentences.append(f"Slice {index} ({role}) is not painted.")
             continue
         absent = [p.name for p in painting.phases if not painted[index][p.label - 1]]
         if absent:
             sentences.append(f"Slice {index} ({role}) has no {', no '.join(absent)}.")
-    if not painting.slices_with("validation"):
-        sentences.append("No slice is for validation yet.")
+    if painting.slices_with("train") and not painting.slices_with("validation"):
+        sentences.append(
+            "No slice is for validation: a part of those for training will serve."
+        )
     n_more = len(sentences) - _MOST_SENTENCES
     more = [f"… and {n_more} more."] if n_more > 0 else []
     return sentences[:_MOST_SENTENCES] + more
@@ -154,10 +172,12 @@ def compact(number: int) -> str:
     return str(number)
 
 
-def _percent(share: float) -> str:
-    if 0 < share < 0.001:
-        return "<0.1"
-    return f"{100 * share:.3g}"
+def _painted_share(painting: Painting, index: int) -> str:
+    counts = painting.painted().get(index)
+    if counts is None:
+        return "Nothing is painted; double-click to go there"
+    share = counts.sum() * painting.n_slices / np.prod(painting.state.image.shape)
+    return f"{100 * share:.2g} % of the slice are painted; double-click to go there"
 
 
 def _cell(text: str) -> QTableWidgetItem:

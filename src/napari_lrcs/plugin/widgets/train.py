@@ -15,6 +15,7 @@ from napari_lrcs.data.annotation import Role
 from napari_lrcs.data.volume import Volume
 from napari_lrcs.metrics.overlap import mean_iou
 from napari_lrcs.plugin.dock import Dock, clock
+from napari_lrcs.plugin.in_view import SliceInView
 from napari_lrcs.plugin.layers import (
     RUN_KEY,
     labels_of,
@@ -26,13 +27,12 @@ from napari_lrcs.plugin.painting import painting_of
 from napari_lrcs.plugin.preview import (
     PreviewLayer,
     PreviewSource,
-    SliceInView,
     SlicePreview,
 )
 from napari_lrcs.plugin.widgets.curves import Curves
 from napari_lrcs.plugin.widgets.notices import Notices
 from napari_lrcs.plugin.widgets.runs_table import RunHistory, RunsTable
-from napari_lrcs.plugin.widgets.tabs import Tabs
+from napari_lrcs.plugin.widgets.sizing import Tabs
 from napari_lrcs.plugin.widgets.train_buttons import TrainButtons
 from napari_lrcs.plugin.widgets.train_setup import TrainSetup
 from napari_lrcs.plugin.widgets.training_job import (
@@ -251,18 +251,23 @@ class TrainDock(Dock):
 
     def _look_at(self, image: Image) -> SliceInView:
         """Follow the slice in view of this image alone."""
-        if self._in_view is not None:
-            self.followers.remove(self._in_view)
-            self._in_view.follow_no_more()
+        self._look_away()
         self._in_view = SliceInView(self.viewer, image)
         self.followers.append(self._in_view)
         return self._in_view
+
+    def _look_away(self) -> None:
+        if self._in_view is not None:
+            self.followers.remove(self._in_view)
+            self._in_view.follow_no_more()
+            self._in_view = None
 
     def _finish(self) -> None:
         """Say how the training ended, and list its run."""
         if self._training is None or self._has_left:
             return
-        self._training = None
+        self._training = self._layers = self._preview = None  # and so the image
+        self._look_away()
         if self._end_text:
             self.say(self._end_text, "done")
         self._list_runs()

@@ -81,17 +81,26 @@ class TrainingJob:
     is_resumed: bool = False
     initial_weights: Path | None = None
     discarded: Event = field(default_factory=Event)
-    """Set to have the run removed when it stops; one that was resumed is kept."""
+    """Set to have the run removed when it stops; one that was resumed is kept.
+
+    One that has learnt nothing is removed in any case.
+    """
 
     def events(self) -> Events:
         """Train; yields also what only a dock shows."""
         try:
             yield from self._events()
         finally:
-            if self.discarded.is_set() and not self.is_resumed:
+            if not self.is_resumed and self._is_rubbish:
                 _remove(self.run)
             with suppress(OSError):  # a run that never began leaves an empty folder
                 self.run.rmdir()
+
+    @property
+    def _is_rubbish(self) -> bool:
+        has_begun = (self.run / "resume.pt").exists()
+        has_learnt = (self.run / "best.safetensors").exists()
+        return has_begun and (self.discarded.is_set() or not has_learnt)
 
     def _events(self) -> Events:
         load_torch()
