@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from qtpy.QtCore import QSettings
+from qtpy.QtCore import QSettings, QThreadPool
 
 
 @pytest.fixture(autouse=True)
@@ -14,3 +14,11 @@ def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _new_threads() -> None:
+    """Let no thread live on: it would keep the number of threads that torch had."""
+    pool = QThreadPool.globalInstance()
+    assert pool is not None
+    pool.setExpiryTimeout(0)

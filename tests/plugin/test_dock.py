@@ -8,7 +8,7 @@ from napari import Viewer
 from napari.utils.notifications import notification_manager
 from qtpy.compat import isalive
 from qtpy.QtCore import QThread
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_lrcs.plugin.dock import Dock, button, clock
 from napari_lrcs.plugin.settings import recall, remember
@@ -196,6 +196,20 @@ def test_next_job_takes_the_last_sentence_away(viewer: Viewer, qtbot: Any) -> No
 
     assert dock.said == ""
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
+
+
+# ---- layout ----
+
+
+def test_dock_widens_with_its_content(viewer: Viewer, qtbot: Any) -> None:
+    dock, content = PlainDock(viewer), QWidget()
+    dock.body.addWidget(content)
+    viewer.window.add_dock_widget(dock)
+    qtbot.wait(100)
+
+    content.setFixedWidth(400)
+
+    qtbot.waitUntil(lambda: dock.width() > 400, timeout=1000)
 
 
 # ---- closing ----

@@ -647,7 +647,7 @@ def test_out_of_memory_in_training_is_told_in_words(
     end(dock, qtbot)
 
     assert dock.said.startswith("Done")
-    assert "ran out of memory: each batch of 4 is now" in dock.notices.text()
+    assert "Memory ran out on cpu: each batch of 4 is now" in dock.notices.text()
     assert "Tried to allocate" not in dock.notices.text()
 
 

@@ -517,7 +517,7 @@ def test_lack_of_memory_halves_the_parts_and_this_is_said(
     events = list(train(striped_annotation(), config=tiny_config, run=tmp_path))
 
     expected = [
-        f"cpu ran out of memory: each batch of 4 is now computed {n} patches at a time"
+        f"memory ran out on cpu: each batch of 4 is now computed {n} patches at a time"
         for n in told
     ]
     assert notices(events) == [("out_of_memory", text) for text in expected]

@@ -109,7 +109,7 @@ class Dock(QWidget):
         outer.addLayout(self.footer)
         outer.addWidget(self.progress)
         outer.addWidget(self._message)
-        self.setMinimumWidth(300)
+        outer.addStrut(292)  # a minimum width would win over the content's
 
     # ---- words ----
 

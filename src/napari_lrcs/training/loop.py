@@ -335,7 +335,7 @@ class _Training:
             self.state.n_micro_batches *= 2
             part = math.ceil(self.config.batch_size / self.state.n_micro_batches)
             text = (
-                f"{self.device} ran out of memory: each batch of "
+                f"memory ran out on {self.device}: each batch of "
                 f"{self.config.batch_size} is now computed {part} patches at a time"
             )
             self.notices.append(Notice(kind="out_of_memory", text=text))
