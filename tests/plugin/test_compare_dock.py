@@ -602,10 +602,10 @@ def _noting(labels: Any, reads: list[int], *, seconds: float = 0) -> da.Array:
 
 def _add_slow_pair(viewer: Viewer, dock: CompareDock) -> tuple[Labels, Labels]:
     # Slices so large that only a few are counted at once.
-    shape = (24, 1100, 1100)
+    shape = (96, 1100, 1100)
     ones = np.broadcast_to(np.uint8(1), shape)
     twos = np.broadcast_to(np.uint8(2), shape)
-    result = _add(viewer, _noting(ones, [], seconds=0.15), "result")
+    result = _add(viewer, _noting(ones, [], seconds=0.03), "result")
     target = _add(viewer, twos, "painting")
     dock.form.predicted.layer, dock.form.target.layer = result, target
     return result, target
