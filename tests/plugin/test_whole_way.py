@@ -52,6 +52,32 @@ def test_from_an_opened_sample_to_a_compared_segmentation(
     )
 
 
+def test_eight_actions_lead_from_nothing_to_a_first_overlay(
+    make_napari_viewer: Callable[..., Viewer], qtbot: QtBot
+) -> None:
+    # As the tutorial counts them.
+    viewer = make_napari_viewer(show=True)
+    viewer.open_sample("napari-lrcs", "nmc_electrode")  # 1
+    label = _open(viewer, "Label phases", LabelDock)  # 2
+    _press(label, "New labels layer")  # 3
+    _press(label, "▸ Help to paint")  # 4
+    _press(label, "Fill this slice")  # 5
+    qtbot.waitUntil(lambda: not label.is_busy, timeout=10_000)
+    _press(label, "Train")  # 6
+    train = _open(viewer, "Train LRCS-Net", TrainDock)  # 7
+    known = set(viewer.layers)
+    _press(train, "Train")  # 8
+
+    qtbot.waitUntil(lambda: len(viewer.layers) > len(known), timeout=300_000)
+
+    (overlay,) = set(viewer.layers) - known
+    assert isinstance(overlay, Labels)
+    in_view = viewer.dims.current_step[0]
+    assert _slice(overlay, in_view).all()
+    _press(train, "Cancel")
+    qtbot.waitUntil(lambda: not train.is_busy, timeout=10_000)
+
+
 def _paint_and_mark(viewer: Viewer, image: Image, truth: Labels) -> Labels:
     dock = _open(viewer, "Label phases", LabelDock)
     _press(dock, "New labels layer")
