@@ -19,6 +19,7 @@ from napari_lrcs.arrays import Labels
 from napari_lrcs.data.opening import open_labels, open_volume
 from napari_lrcs.data.writing import (
     check_new,
+    create_in_memory,
     create_ome_zarr,
     replacing,
     write_labels_tiff,
@@ -431,3 +432,13 @@ def test_folder_that_is_still_written_to_is_removed_without_hiding_the_error(
         stop.set()
 
     assert not list(tmp_path.iterdir())
+
+
+def test_labels_in_memory_have_one_slice_a_chunk_and_hold_what_is_written() -> None:
+    labels = create_in_memory((4, 5, 6), across=1)
+
+    labels[:, 3] = 2
+
+    assert labels.chunks == (4, 1, 6)
+    assert np.asarray(labels[:]).sum() == 2 * 4 * 6
+    assert create_in_memory((5, 6), across=-1).chunks == (5, 6)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import zarr
 from napari.layers import Image, Labels
 from napari.viewer import Viewer
@@ -14,6 +13,7 @@ from napari.viewer import Viewer
 from napari_lrcs.arrays import Labels as LabelsArray
 from napari_lrcs.config import Axis, PredictConfig
 from napari_lrcs.data.volume import Volume
+from napari_lrcs.data.writing import create_in_memory
 from napari_lrcs.inference.results import SliceResult
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.layers import AXES, appearance, place_of
@@ -117,22 +117,11 @@ def _preview(
         return array
     across = len(source.shape) - 3 + AXES.index(trained.axis)
     if array is None:
-        array = _empty_array(source.shape, across)
+        array = create_in_memory(source.shape, across=across)
     # Here rather than on the GUI thread: a large slice takes tens of milliseconds.
     _write_slice(array, across, index, result.slices[index])
     yield SlicePreview(index=index, axis=trained.axis, array=array)
     return array
-
-
-def _empty_array(shape: tuple[int, ...], across: int) -> zarr.Array[Any]:
-    """Make an array in memory, where slices without a preview take no room."""
-    return zarr.create_array(
-        zarr.storage.MemoryStore(),
-        shape=shape,
-        chunks=tuple(1 if i == across else n for i, n in enumerate(shape)),
-        dtype=np.uint8,
-        compressors=None,
-    )
 
 
 def _write_slice(

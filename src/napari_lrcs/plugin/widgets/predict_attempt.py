@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-import zarr
 from napari.layers import Image, Labels, Layer
 from napari.viewer import Viewer
 
@@ -15,6 +14,7 @@ from napari_lrcs.config import Axis
 from napari_lrcs.data.slices import AXES
 from napari_lrcs.data.volume import Volume
 from napari_lrcs.data.workspace import Workspace
+from napari_lrcs.data.writing import create_in_memory
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.estimate import check_memory
 from napari_lrcs.inference.results import MemoryResult
@@ -133,7 +133,9 @@ def _memory_result(
     check_memory(setup.needed())
     is_sparse = not setup.is_whole and prod(shape) > _SMALL
     labels, confidence = (
-        _sparse_zeros(shape, axis) if is_sparse else np.zeros(shape, np.uint8)
+        cast(LabelsArray, create_in_memory(shape, across=AXES[axis]))
+        if is_sparse
+        else np.zeros(shape, np.uint8)
         for _ in range(2)
     )
     wanted = setup.confidence.isChecked()
@@ -203,20 +205,6 @@ def _named_by_file(image: Image) -> Volume:
     source = image.source.path
     name = "the image" if source is None else Path(source).name
     return replace(volume_of(image), name=name)
-
-
-def _sparse_zeros(shape: tuple[int, int, int], axis: Axis) -> LabelsArray:
-    """Make an array whose empty slices take no memory; it can be painted into."""
-    chunks = [*shape]
-    chunks[AXES[axis]] = 1
-    array = zarr.create_array(
-        zarr.storage.MemoryStore(),
-        shape=shape,
-        chunks=tuple(chunks),
-        dtype=np.uint8,
-        compressors=None,
-    )
-    return cast(LabelsArray, array)
 
 
 def _is_stored_at(layer: Layer, path: Path) -> bool:
