@@ -32,7 +32,11 @@ def test_folder_is_claimed_once(tmp_path: Path) -> None:
 def test_claim_ends_with_what_holds_it(tmp_path: Path) -> None:
     Claim(tmp_path / "lock")
 
-    Claim(tmp_path / "lock")
+    held = Claim(tmp_path / "lock")  # raises if the first one still holds it
+
+    with pytest.raises(VolumeError):
+        Claim(tmp_path / "lock")
+    held.release()
 
 
 def test_claim_of_a_killed_process_is_void(tmp_path: Path) -> None:

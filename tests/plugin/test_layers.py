@@ -8,6 +8,7 @@ from napari import Viewer
 from napari.components import LayerList
 from napari.layers import Image, Labels, Layer
 
+from napari_lrcs.data.slices import AXES
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.phases import ELECTRODE, PhaseTable
 from napari_lrcs.plugin.forms import LayerChoice
@@ -155,7 +156,7 @@ def test_image_of_two_axes_is_one_slice() -> None:
 def test_slices_are_counted_across_the_axis() -> None:
     layer = Image(np.zeros((2, 3, 4)))
 
-    assert [n_slices_of(layer, axis) for axis in "zyx"] == [2, 3, 4]
+    assert [n_slices_of(layer, axis) for axis in AXES] == [2, 3, 4]
 
 
 def test_pyramid_is_read_at_its_full_resolution() -> None:

@@ -201,7 +201,9 @@ def test_listing_runs_needs_no_torch(make_run: MakeRun, tmp_path: Path) -> None:
         "assert 'torch' not in sys.modules\n"
     )
 
-    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
+    run = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
+
+    assert run.returncode == 0
 
 
 def test_a_header_is_read_without_the_tensors(make_run: MakeRun) -> None:

@@ -10,12 +10,12 @@ from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import DirectLabelColormap
 from platformdirs import user_data_path
 
+from napari_lrcs.config import Axis
+from napari_lrcs.data.slices import AXES
 from napari_lrcs.data.volume import Volume, VoxelSize, as_labels, as_volume
 from napari_lrcs.data.workspace import Workspace, workspace_of
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable
-
-AXES = ("z", "y", "x")
 
 RUN_KEY = "napari_lrcs_run"
 """In an image layer's metadata: the run that was chosen to predict with, a `Path`."""
@@ -130,10 +130,10 @@ def labels_of(layer: Labels) -> Volume:
     return replace(as_labels(volume_of(layer)), phases=phases_shown(layer))
 
 
-def n_slices_of(layer: Layer, axis: str) -> int:
+def n_slices_of(layer: Layer, axis: Axis) -> int:
     """Count the slices of a layer across an axis; a 2D layer is one slice."""
     shape = (1, *layer_shape(layer))[-3:]
-    return int(shape[AXES.index(axis)])
+    return int(shape[AXES[axis]])
 
 
 def layer_shape(layer: Layer) -> tuple[int, ...]:

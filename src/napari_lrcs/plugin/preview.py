@@ -12,11 +12,12 @@ from napari.viewer import Viewer
 
 from napari_lrcs.arrays import Labels as LabelsArray
 from napari_lrcs.config import Axis, PredictConfig
+from napari_lrcs.data.slices import AXES
 from napari_lrcs.data.volume import Volume
 from napari_lrcs.data.writing import create_in_memory
 from napari_lrcs.inference.results import SliceResult
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.plugin.layers import AXES, appearance, place_of
+from napari_lrcs.plugin.layers import appearance, place_of
 from napari_lrcs.plugin.workers import EXPECTED, Events
 from napari_lrcs.progress import EpochEnded, Notice
 
@@ -115,7 +116,7 @@ def _preview(
     except EXPECTED as error:
         yield Notice(kind="advice", text=f"no preview: {error}")
         return array
-    across = len(source.shape) - 3 + AXES.index(trained.axis)
+    across = len(source.shape) - 3 + AXES[trained.axis]
     if array is None:
         array = create_in_memory(source.shape, across=across)
     # Here rather than on the GUI thread: a large slice takes tens of milliseconds.

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from napari_lrcs.data.opening import is_zarr, multiscales, open_volume
 from napari_lrcs.data.pyramid import levels_of
+from napari_lrcs.data.slices import AXES
 from napari_lrcs.data.units import known_unit
 from napari_lrcs.data.volume import READ_ERRORS, Volume, as_labels, damaged
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.plugin.layers import AXES, appearance
+from napari_lrcs.plugin.layers import appearance
 
 _TIFF = (".tif", ".tiff")
 _HDF5 = (".h5", ".hdf5", ".hdf", ".he5", ".nxs")
@@ -102,7 +103,7 @@ def _names_phases(place: Path) -> bool:
 def _layer(volume: Volume, data: Any) -> LayerData:
     """Make the layer of a volume; of a pyramid, `data` is a list."""
     place: dict[str, Any] = {
-        "axis_labels": AXES,
+        "axis_labels": tuple(AXES),
         "multiscale": isinstance(data, list),
     }
     if volume.voxel_size is not None:

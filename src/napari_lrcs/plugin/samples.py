@@ -4,8 +4,9 @@ import numpy as np
 from napari.types import LayerData
 
 from napari_lrcs.data.phantom import electrode_phantom
+from napari_lrcs.data.slices import AXES
 from napari_lrcs.phases import ELECTRODE
-from napari_lrcs.plugin.layers import AXES, appearance
+from napari_lrcs.plugin.layers import appearance
 
 
 def nmc_electrode() -> list[LayerData]:
@@ -20,7 +21,7 @@ def nmc_electrode() -> list[LayerData]:
     place = {
         "scale": phantom.voxel_size,
         "units": ("micrometer",) * 3,
-        "axis_labels": AXES,
+        "axis_labels": tuple(AXES),
     }
     # A few extreme voxels must not flatten the contrast of all others.
     contrast_limits = np.percentile(phantom.volume, (0.1, 99.9)).tolist()

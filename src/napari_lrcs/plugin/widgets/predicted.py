@@ -11,8 +11,9 @@ from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
 
 from napari_lrcs.config import Axis
+from napari_lrcs.data.slices import AXES
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.plugin.layers import AXES, appearance, layer_shape, place_of
+from napari_lrcs.plugin.layers import appearance, layer_shape, place_of
 
 _PATH_KEY = "napari_lrcs_result"
 """In a layer's metadata: the file that it shows."""
@@ -189,7 +190,7 @@ def _is_in_view(
     dims = viewer.dims
     if dims.ndisplay == 3:
         return False  # drawing a volume anew takes too long; it is done at the end
-    across = layer.ndim - 3 + AXES.index(axis)
+    across = layer.ndim - 3 + AXES[axis]
     if across < 0 or across + dims.ndim - layer.ndim in dims.displayed:
         return True
     return start <= round(float(layer.world_to_data(dims.point)[across])) < stop

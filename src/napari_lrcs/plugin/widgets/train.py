@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.data.annotation import Role
+from napari_lrcs.data.slices import AXES
 from napari_lrcs.data.volume import Volume
 from napari_lrcs.metrics.overlap import mean_iou
 from napari_lrcs.plugin.dock import Dock, clock
@@ -196,7 +197,7 @@ class TrainDock(Dock):
         image, labels = self._chosen_layers()
         config = self.setup.form.config
         volume = _named_by_file(image)
-        roles = self.setup.roles.read(volume.shape["zyx".index(config.axis)])
+        roles = self.setup.roles.read(volume.shape[AXES[config.axis]])
         painting = painting_of(labels)
         if painting is not None and not roles["train"]:
             taken = {*roles["validation"], *roles["test"]}

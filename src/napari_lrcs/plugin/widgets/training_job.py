@@ -13,6 +13,7 @@ import tifffile
 
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.data.annotation import ROLES, AnnotatedVolume, Role, read_annotation
+from napari_lrcs.data.slices import AXES
 from napari_lrcs.data.volume import Volume
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.phases import PhaseTable
@@ -157,7 +158,7 @@ def _with_rows(events: Events) -> Events:
 def _with_painted(roles: Roles, labels: Volume, config: TrainConfig) -> "Events":
     """Take all painted slices that have no role for training."""
     taken = {place for places in roles.values() for place in places}
-    n_slices = labels.shape["zyx".index(config.axis)]
+    n_slices = labels.shape[AXES[config.axis]]
     painted, told_at = [], 0.0
     for place in range(n_slices):
         if place not in taken and labels.slab(place, place + 1, axis=config.axis).any():
