@@ -22,10 +22,11 @@ from napari_lrcs.data.pyramid import levels_of
 from napari_lrcs.data.volume import as_volume
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.inference import estimate
+from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.plugin.layers import phases_shown, place_of, workspace_for
 from napari_lrcs.plugin.widgets.field_of_view import ABOUT_Z, LAYER
-from napari_lrcs.plugin.widgets.predict import PredictDock
+from napari_lrcs.plugin.widgets.predict import PredictDock, growing
 from napari_lrcs.plugin.widgets.predict_setup import (
     MEMORY,
     RANGE,
@@ -37,6 +38,23 @@ from napari_lrcs.plugin.widgets.predict_setup import (
 pytestmark = pytest.mark.gui
 
 SHAPE = (8, 24, 32)
+
+
+@pytest.mark.parametrize("moved", [("confidence",), ("confidence", "labels")])
+def test_parts_that_were_moved_to_their_places_meanwhile_are_not_opened(
+    tmp_path: Path, moved: tuple[str, ...]
+) -> None:
+    disk = DiskResult(
+        labels=tmp_path / "labels.zarr", confidence=tmp_path / "confidence.zarr"
+    )
+    for name in disk.wanted:
+        zarr.create_array(disk.raw(name) / "0", shape=(1, 2, 2), dtype="u1")
+    assert len(growing(disk)) == 2
+
+    for name in moved:
+        disk.raw(name).rename(tmp_path / name)
+
+    assert growing(disk) == []
 
 
 @pytest.fixture(autouse=True)

@@ -140,10 +140,8 @@ class PredictDock(Dock):
         if attempt.is_complete:
             return
         attempt.n_done, attempt.n_slices = event.n_done, event.n_slices
-        disk = attempt.disk
-        # The labels are moved last: before, all parts are there.
-        if disk is not None and disk.raw("labels").is_dir():
-            attempt.layers.show(*_growing(disk))
+        if attempt.disk is not None and (parts := growing(attempt.disk)):
+            attempt.layers.show(*parts)
 
     def _advance(self, attempt: Attempt, event: TilePredicted | SlabPredicted) -> None:
         share = event.n_done / event.n_slices
@@ -218,10 +216,19 @@ def _end_text(attempt: Attempt) -> str:
     return f"{text}. Next: Compare segmentations."
 
 
-def _growing(disk: DiskResult) -> list[Any]:
-    """Open the labels, and the confidence if wanted, that are being computed."""
-    return [
-        zarr.open_array(disk.raw(name) / "0", mode="r")
-        for name in ("labels", "confidence")
-        if name in disk.wanted
-    ]
+def growing(disk: DiskResult) -> list[Any]:
+    """Open the labels, and the confidence if wanted, that are being computed.
+
+    Returns
+    -------
+    list of array
+        Empty once they are moved to their places, where `Opened` shows them.
+    """
+    try:
+        return [
+            zarr.open_array(disk.raw(name) / "0", mode="r")
+            for name in ("labels", "confidence")
+            if name in disk.wanted
+        ]
+    except FileNotFoundError:  # the worker is ahead of what the window was told
+        return []
