@@ -15,6 +15,12 @@ Axis = Literal["z", "y", "x"]
 Loss = Literal["dice_cross_entropy", "dice", "cross_entropy"]
 Schedule = Literal["one_cycle", "step", "exponential", "constant"]
 Precision = Literal["auto", "float32", "tf32", "bf16"]
+Kernel = Literal[
+    "auto", "cross", "cube_3", "cube_5", "cube_7", "ball_2", "ball_3", "ball_5"
+]
+"""What a picked voxel grows into: its face neighbours, a square (3D: cube) with sides
+of n voxels, or the offsets whose squares sum to at most n; auto is cube_5 in 2D and
+ball_5 in 3D."""
 
 
 def setting(
@@ -399,4 +405,65 @@ class PredictConfig(_Config):
         group="result",
         bounds=(0, 1000),
         unit="voxels",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerturbConfig(_Config):
+    """How far painted labels are blurred, as between experimenters.
+
+    The paper leaves the kernel open; the default is the one whose interface histogram
+    has the paper's full width at half maximum of about ten voxels.
+    """
+
+    kernel: Kernel = setting(
+        "auto",
+        "What a picked voxel grows into; auto: 5×5 square on a slice, ball of radius "
+        "√5 in a volume",
+        group="perturbation",
+    )
+    picked_fraction: float = setting(
+        0.1,
+        "Share of the interface voxels that grow in each iteration (paper: 0.1)",
+        group="perturbation",
+        bounds=(0, 1),
+    )
+    n_iterations: int = setting(
+        5,
+        "Iterations (paper: 5)",
+        group="perturbation",
+        bounds=(0, 100),
+    )
+    max_distance: float = setting(
+        10.0,
+        "No voxel farther than this from an original interface changes (paper: 10)",
+        group="perturbation",
+        bounds=(0, 1000),
+        unit="voxels",
+    )
+    growing: tuple[int, ...] = setting(
+        (),
+        "Labels of the phases that may grow; none for all, so both sides of each "
+        "interface",
+        group="perturbation",
+        bounds=(1, 255),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyConfig(_Config):
+    """How many networks a study of uncertainty trains."""
+
+    n_members: int = setting(
+        15,
+        "Networks trained on perturbed labels, each on its own (paper: 15)",
+        group="study",
+        bounds=(2, 1000),
+    )
+    n_repeats: int = setting(
+        5,
+        "Networks trained on the labels as painted with other seeds: what training "
+        "alone scatters; 0 for none",
+        group="study",
+        bounds=(0, 1000),
     )

@@ -1,0 +1,1 @@
+"""How far a segmentation can be trusted: perturbed labels and repeated trainings."""
