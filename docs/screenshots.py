@@ -37,6 +37,8 @@ def main(folder: Path) -> None:
             ("train", show_training),
             ("predict", show_prediction),
             ("compare", show_comparison),
+            ("perturb", show_perturbation),
+            ("study", show_study),
         ):
             dock, widget = show(viewer)
             photograph(viewer, folder / name)
@@ -88,6 +90,40 @@ def show_comparison(viewer: Viewer) -> tuple[Any, Any]:
     press(widget, "Compare")
     wait_until(lambda: not widget.is_busy)
     press(widget, "Show differences")
+    return dock, widget
+
+
+def show_perturbation(viewer: Viewer) -> tuple[Any, Any]:
+    for layer in list(viewer.layers)[1:]:
+        layer.visible = False
+    viewer.dims.set_current_step(0, SHOWN)
+    dock, widget = open_dock(viewer, "Perturb labels")
+    widget.setup.labels.layer = viewer.layers[1]
+    press(widget, "Suggest")
+    wait_until(lambda: not widget.is_busy)
+    wait_until(lambda: not widget.previewer.is_busy)
+    press(widget, "▸ Interface histogram")
+    press(widget, "Count interfaces")
+    wait_until(lambda: not widget.is_busy, seconds=240)
+    viewer.layers.selection.active = viewer.layers[-1]
+    viewer.layers["Perturbed preview"].visible = False
+    return dock, widget
+
+
+def show_study(viewer: Viewer) -> tuple[Any, Any]:
+    for layer in list(viewer.layers)[1:]:
+        layer.visible = False
+    dock, widget = open_dock(viewer, "Uncertainty study")
+    widget.setup.labels_choice.layer = viewer.layers[1]
+    widget.setup.slices.train.setText("8:18")
+    widget.setup.slices.test.setText(str(SHOWN))
+    widget.setup.study["n_members"].value = 4
+    widget.setup.study["n_repeats"].value = 2
+    widget.setup.training.form["n_epochs"].value = 2
+    press(widget, "Suggest 10 %")
+    wait_until(lambda: not widget.is_busy)
+    press(widget, "Run")
+    wait_until(lambda: not widget.is_busy, seconds=1800)
     return dock, widget
 
 

@@ -67,6 +67,21 @@ def predict(
     return f"predict {image} {model} --out {out} --device cpu {flags}"
 
 
+def baseline(flags: str, *, image: str = "image.tif", out: str = "new.tif") -> str:
+    return f"baseline {image} {flags} --out {out}"
+
+
+def uncertainty(
+    image: str = "image.tif",
+    labels: str = "labels.tif",
+    *,
+    slices: str = "--train-z 1:3 --test-z 5",
+    out: str = "new",
+    flags: str = "",
+) -> str:
+    return f"uncertainty {image} {labels} {slices} --out {out} {TINY} {flags}"
+
+
 # ---- a folder of good and bad files ----
 
 
@@ -115,6 +130,9 @@ def write_labels() -> None:
     tifffile.imwrite("float.tif", LABELS.astype(np.float32))
     tifffile.imwrite("one.tif", np.ones_like(LABELS))
     tifffile.imwrite("zero.tif", np.zeros_like(LABELS))
+    apart = LABELS.copy()
+    apart[:, :, 11:13] = 0
+    tifffile.imwrite("apart.tif", apart)
     some = LABELS.copy()
     some[3] = 0
     tifffile.imwrite("some.tif", some)
@@ -412,10 +430,216 @@ MISTAKES = {
         "evaluate one.tif labels.tif --z 9", "slices 0 to 5"
     ),
     "scores of grey levels": Mistake("evaluate image.tif labels.tif", "from 0 to 255"),
+    "table of particles for a folder": Mistake(
+        "measure labels.tif --particles 1 --csv mine --overwrite",
+        "mine is a folder or an in",
+    ),
     "measures of nothing": Mistake("measure zero.tif", "labelled; nothing to measure"),
     "measures of float": Mistake("measure float.tif", "convert it to uint8"),
     "unknown neighbourhood": Mistake(
         "measure labels.tif --neighbourhood 5", "invalid choice"
+    ),
+    # experimenters
+    "comparison of one": Mistake("compare labels.tif", "two experimenters or more"),
+    "comparison with itself": Mistake(
+        "compare labels.tif labels.tif", "labels.tif is there twice"
+    ),
+    "comparison of other shapes": Mistake(
+        "compare labels.tif one.tif short.tif",
+        "labels.tif, one.tif: (6, 24, 24); short.tif: (5, 24, 24)",
+    ),
+    "two unreadable files of three": Mistake(
+        "compare empty.tif labels.tif text.tif --majority new.tif",
+        "2 of 3 files cannot be used, mend them or leave them out: empty.tif is empty "
+        "(0 bytes); text.tif cannot be read",
+    ),
+    "two damaged files of three": Mistake(
+        "compare negative.tif labels.tif high.tif --majority new.tif",
+        "2 of 3 files cannot be used, mend them or leave them out: negative.tif holds "
+        "-1 in slice z = 1; labels are whole numbers from 0 to 255; high.tif holds 300",
+    ),
+    "comparison out of range": Mistake(
+        "compare labels.tif one.tif --z 9", "slices 0 to 5"
+    ),
+    "comparison of nothing": Mistake(
+        "compare labels.tif zero.tif", "is painted by two of the 2 experimenters"
+    ),
+    "target of nothing": Mistake(
+        "compare labels.tif one.tif --target zero.tif", "is painted in zero.tif and by"
+    ),
+    "negative distance": Mistake(
+        "compare labels.tif one.tif --near 5 -1", "0 or more voxels, got [5, -1]"
+    ),
+    "vote over an input": Mistake(
+        "compare labels.tif one.tif --majority one.tif --overwrite", "one of the inputs"
+    ),
+    "existing vote": Mistake(
+        "compare labels.tif one.tif --agreement done.zarr", "done.zarr exists already"
+    ),
+    "vote over a folder": Mistake(
+        "compare labels.tif one.tif --majority mine.tif --overwrite", "choose another"
+    ),
+    "table over a folder": Mistake(
+        "compare labels.tif one.tif --csv mine --overwrite", "mine is a folder or an in"
+    ),
+    "one file for two votes": Mistake(
+        "compare labels.tif one.tif --majority new.tif --agreement new.tif",
+        "majority and agreement need a file each",
+    ),
+    # baselines
+    "number of phases left out": Mistake(
+        baseline("--method otsu"), "--n-phases is missing; say how many"
+    ),
+    "one phase to part": Mistake(
+        baseline("--method otsu --n-phases 1"), "n_phases must be 2 to 255, got 1"
+    ),
+    "unknown method": Mistake(
+        baseline("--method watershed --n-phases 2"), "invalid choice: 'watershed'"
+    ),
+    "fractions left out": Mistake(
+        baseline("--method fractions --n-phases 2"), "0 fractions are given; expected 2"
+    ),
+    "fractions beyond 1": Mistake(
+        baseline("--method fractions --n-phases 2 --fractions .5 .6"), "add up to 1.1"
+    ),
+    "fractions for Otsu": Mistake(
+        baseline("--method otsu --n-phases 2 --fractions .5 .5"), "are not for otsu"
+    ),
+    "order of too few": Mistake(
+        baseline("--method kmeans --n-phases 3 --order 2 1"), "1 to 3, once"
+    ),
+    "forest without labels": Mistake(
+        baseline("--method forest --n-phases 2"), "needs both labels and the slices"
+    ),
+    "labels without slices": Mistake(
+        baseline("--method forest --labels labels.tif"), "--labels and --train-z go"
+    ),
+    "slice beyond a forest": Mistake(
+        baseline("--method forest --n-phases 2 --labels labels.tif --train-z 6"),
+        "slice 6 is out of range: image.tif has slices 0 to 5",
+    ),
+    "forest of labels of another shape": Mistake(
+        baseline("--method forest --labels short.tif --train-z 1"), "short.tif is (5, "
+    ),
+    "forest of one phase": Mistake(
+        baseline("--method forest --labels one.tif --train-z 1"), "show only phase 1"
+    ),
+    "forest of nothing": Mistake(
+        baseline("--method forest --labels zero.tif --train-z 1"), "show nothing; paint"
+    ),
+    "constant image to part": Mistake(
+        baseline("--method otsu --n-phases 2", image="constant.npy"), "constant (7)"
+    ),
+    "NaN to part": Mistake(
+        baseline("--method otsu --n-phases 2", image="far.npy"), "NaN or infinity"
+    ),
+    "mask around nothing to part": Mistake(
+        baseline("--method otsu --n-phases 2 --mask zero.tif"), "is all masked?"
+    ),
+    "existing segmentation": Mistake(
+        baseline("--method otsu --n-phases 2", out="done.tif"), "done.tif exists alread"
+    ),
+    "segmentation of another type": Mistake(
+        baseline("--method otsu --n-phases 2", out="new.png"), "end in .tif or .tiff or"
+    ),
+    "segmentation over its image": Mistake(
+        baseline("--method otsu --n-phases 2 --overwrite", out="image.tif"),
+        "is an input; choose another name",
+    ),
+    "segmentation over its labels": Mistake(
+        baseline(
+            "--method forest --labels labels.tif --train-z 1 --overwrite",
+            out="labels.tif",
+        ),
+        "is an input; choose another name",
+    ),
+    # studies
+    "study of a missing image": Mistake(
+        uncertainty("nowhere.tif"), "no file or folder nowhere.tif"
+    ),
+    "study of one phase": Mistake(
+        uncertainty(labels="one.tif"), "only phase 1; paint at least two"
+    ),
+    "study without an interface": Mistake(
+        uncertainty(labels="apart.tif"), "no interface to perturb; paint neighbouring"
+    ),
+    "study of another shape": Mistake(
+        uncertainty(labels="short.tif"), "short.tif is (5, 24, 24)"
+    ),
+    "study that tests what it trains on": Mistake(
+        uncertainty(slices="--train-z 1:3 --test-z 2"), "slice 2 has more than one role"
+    ),
+    "study that tests beyond the volume": Mistake(
+        uncertainty(slices="--train-z 1:3 --test-z 60"), "slice 60 is out of range"
+    ),
+    "study that tests what is not painted": Mistake(
+        uncertainty(labels="some.tif", slices="--train-z 1 --test-z 3"),
+        "slice z=3 of some.tif has no painted voxel; paint it, or choose another one "
+        "for test",
+    ),
+    "study without a test": Mistake(
+        uncertainty(slices="--train-z 1"), "required: --test-z"
+    ),
+    "study of one member": Mistake(
+        uncertainty(flags="--n-members 1"), "n_members must be at least 2, got 1"
+    ),
+    "study whose last seed is too large": Mistake(
+        uncertainty(flags="--seed 2147483640"), "seed must be at most 2147483648"
+    ),
+    "study on a device too many": Mistake(
+        uncertainty(flags="--devices cpu cuda:99"), "use auto or cpu"
+    ),
+    "study in place of something else": Mistake(
+        uncertainty(out="run", flags="--overwrite"), "run exists and is no study"
+    ),
+    "no study to resume": Mistake(
+        uncertainty(out="run", flags="--resume"), "no study in run"
+    ),
+    "study that resumes and overwrites": Mistake(
+        uncertainty(flags="--resume --overwrite"), "leave one of them out"
+    ),
+    "no folder for a study": Mistake(uncertainty(out="no/where"), "there is no folder"),
+    # perturbed labels
+    "one phase to perturb": Mistake(
+        "perturb one.tif --out new", "only phase 1 is painted, but an interface needs 2"
+    ),
+    "nothing to perturb": Mistake(
+        "perturb zero.tif --out new", "painted on none of the chosen slices"
+    ),
+    "unpainted slice to perturb": Mistake(
+        "perturb some.tif --out new --z 3", "painted on none of the chosen slices"
+    ),
+    "slice out of range to perturb": Mistake(
+        "perturb labels.tif --out new --z 4:9", "there are 6, 0 to 5"
+    ),
+    "no label to perturb": Mistake("perturb high.tif --out new", "from 0 to 255"),
+    "no member": Mistake(
+        "perturb labels.tif --out new --n-members 0", "must be at least 1, got 0"
+    ),
+    "negative seed": Mistake(
+        "perturb labels.tif --out new --seed -1", "seed must be at least 0, got -1"
+    ),
+    "too many simulations": Mistake(
+        "perturb labels.tif --out new --n-simulations 99999", "must be 1 to 65535"
+    ),
+    "share beyond 1": Mistake(
+        "perturb labels.tif --out new --wanted-share 10", "below 1, got 10"
+    ),
+    "share and kernel": Mistake(
+        "perturb labels.tif --out new --wanted-share .1 --kernel cross", "leave out"
+    ),
+    "growth of no phase": Mistake(
+        "perturb labels.tif --out new --growing 3", "painted are 1, 2"
+    ),
+    "set over a run": Mistake(
+        "perturb labels.tif --out run --overwrite", "which is not of a set"
+    ),
+    "existing set": Mistake("perturb labels.tif --out mine", "mine exists already"),
+    "set over a file": Mistake(
+        "perturb labels.tif --out done.tif --overwrite", "which is not of a set"
+    ),
+    "no folder for a set": Mistake(
+        "perturb labels.tif --out no/set", "there is no folder"
     ),
     # the rest
     "existing demo": Mistake("demo --out mine", "mine exists already"),
@@ -464,6 +688,13 @@ def test_mistake_is_one_line_and_touches_nothing(
         "evaluate short.tif labels.tif",
         "evaluate labels.tif labels.tif --z 6",
         "measure labels.tif --mask short.tif",
+        baseline("--method otsu"),
+        baseline("--method otsu --n-phases 2", out="done.tif"),
+        baseline("--method fractions --n-phases 2 --fractions .5 .6"),
+        baseline("--method otsu --n-phases 2 --mask short.tif"),
+        baseline("--method forest --n-phases 2 --labels labels.tif --train-z 6"),
+        "compare labels.tif short.tif",
+        "compare labels.tif one.tif --majority done.tif",
     ],
 )
 @pytest.mark.usefixtures("place")

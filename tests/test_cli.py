@@ -1,3 +1,4 @@
+import csv
 import errno
 import json
 import os
@@ -6,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import Field, fields
 from pathlib import Path
@@ -18,14 +20,25 @@ import torch
 import zarr
 
 from napari_lrcs import cli
-from napari_lrcs.config import PRESETS, PredictConfig, TrainConfig
-from napari_lrcs.data.opening import open_labels
+from napari_lrcs.config import (
+    PRESETS,
+    PerturbConfig,
+    PredictConfig,
+    StudyConfig,
+    TrainConfig,
+)
+from napari_lrcs.data.opening import open_labels, open_volume
 from napari_lrcs.data.specks import remove_specks
+from napari_lrcs.data.writing import write_labels_tiff
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.progress import EpochEnded, Publishing, SlabPredicted, TrainEvent
-from napari_lrcs.report import _Display
+from napari_lrcs.report import _Display, _StudyDisplay
 from napari_lrcs.training.run import RunFolder
+from napari_lrcs.uncertainty.events import MemberEnded, StudyEvent
+from napari_lrcs.uncertainty.perturb import perturb_labels
+from napari_lrcs.uncertainty.summary import read_study
+from napari_lrcs.uncertainty.task import StudyTask
 
 SHAPE = (6, 24, 24)
 TINY = (
@@ -302,6 +315,7 @@ def test_measure_gives_volumes_surfaces_and_interfaces(run: Run) -> None:
             "name": f"phase {label}",
             "volume_fraction": 0.5,
             "surface_fraction": 1 / 24,
+            "surface_to_volume": 1 / 12,
         }
         for label in (1, 2)
     ]
@@ -325,6 +339,203 @@ def test_measure_prints_tables(run: Run) -> None:
 
     assert "phase 1 – phase 2" in printed
     assert "50.0 %" in printed
+
+
+@pytest.fixture
+def experimenters(place: Path) -> str:
+    """Write a copy of the labels, and one whose border is two voxels farther right."""
+    labels = tifffile.imread(place / "labels.tif")
+    tifffile.imwrite(place / "copy.tif", labels)
+    labels[:, :, 12:14] = 1
+    tifffile.imwrite(place / "moved.tif", labels)
+    return "labels.tif moved.tif copy.tif"
+
+
+def test_compare_gives_pairs_and_scores(run: Run, experimenters: str) -> None:
+    found = printed_object(
+        run(f"compare {experimenters} --target moved.tif --near 0 --json")
+    )
+
+    assert found["experimenters"] == experimenters.split()
+    assert found["disagreement"][1] == [pytest.approx(1 / 12), 0, pytest.approx(1 / 12)]
+    first, same, _ = found["pairs"]
+    assert [phase["iou"] for phase in first["phases"]] == [12 / 14, 10 / 12]
+    assert first["near_interfaces"] == [{"distance": 0, "share": 1}]
+    assert same["near_interfaces"] == [{"distance": 0, "share": None}]
+    assert found["target"]["name"] == "moved.tif"
+    accuracies = [scored["accuracy"] for scored in found["target"]["experimenters"]]
+    assert accuracies == [11 / 12, 1, 11 / 12]
+
+
+def test_compare_writes_what_they_agree_on(run: Run, experimenters: str) -> None:
+    printed = run(
+        f"compare {experimenters} --z 2:4 --majority vote.tif --agreement a.zarr "
+        "--csv table.csv"
+    )
+
+    vote, agreement = open_labels("vote.tif"), open_labels("a.zarr").slab(0, 6)
+    expected = tifffile.imread("labels.tif")
+    expected[[0, 1, 4, 5]] = 0
+    np.testing.assert_array_equal(vote.slab(0, 6), expected)
+    assert agreement[2, 0, 11:15].tolist() == [255, 170, 170, 255]
+    assert not agreement[[0, 1, 4, 5]].any()
+    header, *rows = Path("table.csv").read_text(encoding="utf-8").splitlines()
+    assert header.startswith("first,second,voxels,disagreement,mean iou,iou phase 1")
+    assert [row.split(",")[2] for row in rows] == [str(2 * 24 * 24)] * 3
+    assert "8.3 %" in printed
+    assert "1 – 2" in printed
+
+
+def write_grains(place: Path) -> None:
+    """Write two bars of phase 2 in phase 1, one of them at the border."""
+    labels = np.ones((3, 6, 6), np.uint8)
+    labels[1, 1, 1:3] = labels[:, 4:6, 4:6] = 2
+    write_labels_tiff(
+        place / "grains.tif",
+        [labels],
+        shape=labels.shape,
+        voxel_size=(0.5, 0.5, 0.5),
+        unit="um",
+        phases=PhaseTable.named("pore", "grain"),
+    )
+
+
+def test_measure_separates_the_particles_of_a_phase(place: Path, run: Run) -> None:
+    write_grains(place)
+
+    measures = printed_object(
+        run("measure grains.tif --particles grain --json --csv p.csv")
+    )
+
+    particles = measures["particles"]
+    assert (particles["phase"], particles["name"]) == (2, "grain")
+    assert (particles["count"], particles["at_border"]) == (2, 1)
+    assert (particles["unit"], particles["n_axes"]) == ("micrometer", 3)
+    sizes = {"mean": 0.875, "median": 0.875, "min": 0.25, "max": 1.5}
+    assert particles["volume"] == sizes
+    with (place / "p.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["n_voxels"] for row in rows] == ["12", "2"]
+    assert (rows[1]["z"], rows[1]["y"], rows[1]["x"]) == ("1.0", "1.0", "1.5")
+
+
+def test_measure_writes_the_particles_as_labels(place: Path, run: Run) -> None:
+    write_grains(place)
+
+    printed = run("measure grains.tif --particles 2 --particles-out grains-2.tif")
+
+    assert "2 particles of grain" in printed
+    assert "micrometer³" in printed
+    volume = open_volume(place / "grains-2.tif")
+    assert volume.voxel_size == (0.5, 0.5, 0.5)
+    assert volume.dtype == np.int32
+    assert np.bincount(volume.slab(0, 3).ravel()).tolist() == [94, 12, 2]
+
+
+def test_measure_takes_a_slice_in_2d(place: Path, run: Run) -> None:
+    tifffile.imwrite(place / "slice.tif", np.repeat([[1, 2, 1]], 3, 0).astype(np.uint8))
+
+    measures = printed_object(run("measure slice.tif --particles 2 --json"))
+
+    particles = measures["particles"]
+    assert particles["n_axes"] == 2
+    assert particles["unit"] == "voxel"
+    assert particles["volume"]["max"] == 3
+
+
+def test_particles_that_cannot_be_are_refused_before_anything_is_written(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_grains(place)
+    before = {path: path.read_bytes() for path in place.glob("*.tif")}
+    refused = {
+        "--particles 3": "there is no phase 3; the labels have 1 (pore), 2 (grain)",
+        "--csv p.csv": "name the phase that they are of: --particles PHASE",
+        "--particles 2 --csv image.tif": "image.tif exists already",
+        "--particles 2 --overwrite --csv grains.tif": "is the labels themselves",
+        "--particles 2 --particles-out p.zarr": "written as TIFF",
+        "--particles 2 --csv p.csv --tortuosity x": "there is no phase x",
+    }
+
+    for words, message in refused.items():
+        assert call(f"measure grains.tif {words}") == 2
+        assert message in capsys.readouterr().err
+
+    assert {path: path.read_bytes() for path in place.glob("*.tif")} == before
+    assert not (place / "p.csv").exists()
+
+
+def test_measure_solves_for_tortuosity(run: Run) -> None:
+    pytest.importorskip("taufactor", reason="needs the extra transport")
+
+    measures = printed_object(run("measure labels.tif --tortuosity 1 --json"))
+    table = run("measure labels.tif --tortuosity 1")
+
+    paths = measures["tortuosity"]
+    assert (paths["phase"], paths["name"]) == (1, "phase 1")
+    assert [row["axis"] for row in paths["directions"]] == ["z", "y", "x"]
+    assert paths["directions"][0]["tortuosity"] == pytest.approx(1, abs=1e-4)
+    assert paths["directions"][2] == {
+        "axis": "x",
+        "percolates": False,
+        "tortuosity": None,
+        "effective_diffusivity": 0.0,
+    }
+    assert "does not percolate" in table
+
+
+def test_perturb_writes_members_and_says_what_changed(run: Run) -> None:
+    command = "perturb labels.tif --out new --n-members 3 --n-simulations 4 --seed 5"
+
+    made = printed_object(run(f"{command} --z 1:5 --json"))
+
+    assert {path.name for path in Path("new").iterdir()} == {
+        *(Path(file).name for file in made["files"]),
+        "interface-histogram.tif",
+    }
+    labels, member = (tifffile.imread(f) for f in ("labels.tif", made["files"][2]))
+    labels[[0, 5]] = 0
+    np.testing.assert_array_equal(member, perturb_labels(labels, seed=(5, 2)))
+    assert made["changed_shares"][2] == (member != labels).sum() / (labels > 0).sum()
+    assert made["dimensions"] == 3
+    assert made["interfaces"]["n_simulations"] == 4
+    assert [phase["name"] for phase in made["phases"]] == ["phase 1", "phase 2"]
+    assert "painted slices: 4; the paper" in made["advice"][-1]
+
+
+def test_perturb_has_a_flag_for_every_setting(run: Run) -> None:
+    flags = "--kernel cross --picked-fraction 0.2 --n-iterations 2 --max-distance 4"
+
+    made = printed_object(
+        run(
+            f"perturb labels.tif --out new --n-members 1 --n-simulations 0 {flags} "
+            "--growing 1 --dimensions 2 --json"
+        )
+    )
+
+    asked = PerturbConfig(
+        kernel="cross",
+        picked_fraction=0.2,
+        n_iterations=2,
+        max_distance=4.0,
+        growing=(1,),
+    )
+    assert PerturbConfig.from_dict(made["config"]) == asked
+    assert made["dimensions"] == 2
+    assert made["interfaces"] is None
+
+
+def test_perturb_finds_the_strength_for_a_share_and_prints_a_table(run: Run) -> None:
+    command = "perturb labels.tif --out new --n-members 2 --n-simulations 2"
+
+    printed = run(f"{command} --wanted-share 0.02")
+    again = run(f"{command} --overwrite")
+
+    assert "kernel c" in printed
+    assert "! painted slices: 6; the paper" in printed
+    assert "phase 2" in printed
+    assert "kernel ball_5, 10.0 % of the interface voxels in each of 5" in again
+    assert "2 members in new" in again
 
 
 def test_info_is_one_object_of_versions_and_devices(run: Run) -> None:
@@ -615,6 +826,109 @@ def test_resume_takes_the_settings_from_the_run(run: Run) -> None:
     printed = run(f"train image.tif labels.tif {SLICES} --out run --resume --json")
 
     assert printed_object(printed)["epochs"] == 2
+
+
+# ---- a study of uncertainty ----
+
+STUDY = (
+    "uncertainty image.tif labels.tif --train-z 1:4 --test-z 5 --out study "
+    "--n-members 2 --n-repeats 1 --kernel cross --phases dark bright"
+)
+
+
+def results_of(study: Path) -> list[tuple[Any, ...]]:
+    """Read what the members found."""
+    members, _, _ = read_study(study)
+    return [(m.name, m.accuracy, m.iou, m.measures) for m in members]
+
+
+def test_uncertainty_prints_the_summary_of_both_groups(run: Run) -> None:
+    printed = printed_object(run(f"{STUDY} {TINY} --json"))
+
+    assert set(printed) == {"phases", "groups", "seconds"}
+    groups = printed["groups"]
+    assert {name: group["n"] for name, group in groups.items()} == {
+        "perturbed": 2,
+        "same_labels": 1,
+    }
+    values = {(q["kind"], q["name"]): q for q in groups["perturbed"]["quantities"]}
+    dark = values["iou", "dark"]
+    assert dark["mean"] == pytest.approx(np.mean(dark["values"]))
+    assert dark["sd"] == pytest.approx(np.std(dark["values"], ddof=1))
+    assert [q["sd"] for q in groups["same_labels"]["quantities"]] == [None] * 8
+
+
+@pytest.mark.usefixtures("place")
+def test_flags_reach_all_settings_of_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks: list[StudyTask] = []
+
+    def capture(task: StudyTask, **_: object) -> Iterator[TrainEvent]:
+        tasks.append(task)
+        raise ValueError("captured")
+
+    monkeypatch.setattr("napari_lrcs.uncertainty.ensemble.run_study", capture)
+
+    call(
+        f"{STUDY} --preset paper --seed 7 --n-iterations 3 --growing 2 1 --device cpu "
+        "--mask cylinder"
+    )
+
+    (task,) = tasks
+    assert task.config == PRESETS["paper"].with_changes(seed=7, device="cpu")
+    assert task.perturb == PerturbConfig(kernel="cross", n_iterations=3, growing=(2, 1))
+    assert task.study == StudyConfig(n_members=2, n_repeats=1)
+    assert task.predict.device == "cpu"
+    assert task.phases == PhaseTable.named("dark", "bright")
+    assert (task.train, task.test) == ((1, 2, 3), (5,))
+    assert task.mask is not None
+
+
+def test_a_study_that_was_interrupted_goes_on_with_its_settings(
+    place: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: _StudyDisplay, event: StudyEvent) -> None:
+        if isinstance(event, MemberEnded):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_StudyDisplay, "show_study", interrupt)
+        assert call(f"{STUDY} {TINY} --seed 7") == cli.INTERRUPTED
+    assert json.loads((place / "study/study.json").read_text())["state"] == "stopped"
+
+    table = run(
+        "uncertainty image.tif labels.tif --train-z 1:4 --test-z 5 --out study --resume"
+    )
+
+    assert "IoU, bright" in table
+    assert "perturbed labels (2)" in table
+    members, _, _ = read_study(place / "study")
+    assert [member.seed for member in members] == [7, 8, 7]
+
+
+@pytest.mark.slow
+def test_a_study_that_was_killed_goes_on_to_the_same_result(
+    place: Path, run: Run
+) -> None:
+    run(f"{STUDY} {TINY}")
+    expected = results_of(place / "study")
+    killed = f"{STUDY} {TINY} --overwrite".replace("out study", "out killed")
+    first = place / "killed" / "members" / "perturbed-000" / "member.json"
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "napari_lrcs", *killed.split()],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        while not first.exists() and process.poll() is None:
+            time.sleep(0.005)
+        process.kill()
+    record = json.loads((place / "killed" / "study.json").read_text())
+    run(killed.replace("--overwrite", "--resume"))
+
+    assert record["state"] == "running"
+    assert len(record["members"]) < 3
+    assert results_of(place / "killed") == expected
 
 
 @pytest.mark.slow

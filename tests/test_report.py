@@ -221,8 +221,8 @@ def test_measures_are_tables_of_phases_and_interfaces(
         if "│" in line
     ]
     assert rows == [
-        ["pore", "75.0 %", "25.0 %"],
-        ["solid", "25.0 %", "25.0 %"],
+        ["pore", "75.0 %", "25.0 %", "33.3 %"],
+        ["solid", "25.0 %", "25.0 %", "100.0 %"],
         ["pore – solid", "50.0 %", "25.0 %", "25.0 %"],
     ]
     assert "26 neighbours" in printed

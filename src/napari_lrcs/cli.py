@@ -6,25 +6,42 @@ Importing this module loads neither torch nor napari, so that help comes at once
 import argparse
 import json
 import math
+import signal
 import sys
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import fields
 from glob import glob
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_lrcs.arguments import BAD_INPUT, build_parser, print_error
-from napari_lrcs.config import PRESETS, PredictConfig, TrainConfig
+from napari_lrcs.config import (
+    PRESETS,
+    PerturbConfig,
+    PredictConfig,
+    StudyConfig,
+    TrainConfig,
+)
 from napari_lrcs.errors import LrcsError
 
 if TYPE_CHECKING:
     from napari_lrcs.arrays import Confusion
     from napari_lrcs.data.annotation import Annotation
+    from napari_lrcs.data.volume import Volume
     from napari_lrcs.inference.disk import DiskResult
+    from napari_lrcs.inference.segment import BaselineTask
+    from napari_lrcs.metrics.structure import ParticlesDict
+    from napari_lrcs.metrics.transport import TortuosityDict
     from napari_lrcs.models.checkpoint import Checkpoint
-    from napari_lrcs.phases import PhaseTable
+    from napari_lrcs.phases import Phase, PhaseTable
     from napari_lrcs.progress import PredictEvent, TrainingEnded
+    from napari_lrcs.uncertainty.perturbed_set import PerturbTask
+    from napari_lrcs.uncertainty.summary import StudySettings
+    from napari_lrcs.uncertainty.task import StudyTask
+    from napari_lrcs.uncertainty.votes import VoteFiles
 
 INTERRUPTED = 130
 
@@ -49,6 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         predict=predict,
         evaluate=evaluate,
         measure=measure,
+        compare=compare,
+        perturb=perturb,
+        uncertainty=uncertainty,
+        baseline=baseline,
         info=info,
     )
     parsed = parser.parse_args(arguments)
@@ -165,24 +186,143 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 
 def measure(arguments: argparse.Namespace) -> None:
-    """Run `napari_lrcs.inference.assess.measure_volume`."""
+    """Run `napari_lrcs.inference.assess.measure_volume`, and what else is asked for."""
     from napari_lrcs.data.mask import open_mask
     from napari_lrcs.data.opening import open_labels
     from napari_lrcs.inference.assess import measure_volume, phases_of
     from napari_lrcs.metrics.composition import measure_dict
-    from napari_lrcs.report import print_measures
+    from napari_lrcs.report import print_measures, print_particles, print_tortuosity
 
+    _check_places_of_particles(arguments)
     labels = open_labels(arguments.labels)
     mask = open_mask(arguments.mask, shape=labels.shape)
     phases = phases_of(labels)
+    grains, paths = (
+        text and _phase_called(text, phases)
+        for text in (arguments.particles, arguments.tortuosity)
+    )
     composition = measure_volume(
         labels, phases=phases, mask=mask, neighbourhood=arguments.neighbourhood
     )
     measures = measure_dict(composition, phases)
+    tortuosity = paths and _tortuosity(labels, mask, paths)
+    particles = grains and _particles(labels, mask, grains, arguments)
     if arguments.json:
-        _print_json(measures)
+        extras = {"particles": particles, "tortuosity": tortuosity}
+        _print_json({**measures, **{name: v for name, v in extras.items() if v}})
+        return
+    print_measures(measures)
+    if particles:
+        print_particles(particles)
+    if tortuosity:
+        print_tortuosity(tortuosity)
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Run `napari_lrcs.uncertainty.experimenters.compare_experimenters`."""
+    from napari_lrcs.data.mask import open_mask
+    from napari_lrcs.data.volume import parse_slices
+    from napari_lrcs.report import follow_share, print_experimenters
+    from napari_lrcs.uncertainty.experimenter_tables import (
+        experimenters_dict,
+        write_experimenters_csv,
+    )
+    from napari_lrcs.uncertainty.experimenters import (
+        ExperimentersCompared,
+        compare_experimenters,
+        open_experimenters,
+    )
+    from napari_lrcs.uncertainty.votes import write_votes
+
+    files = _places_of_votes(arguments)
+    slices = None if arguments.z is None else parse_slices(arguments.z)
+    targets = [] if arguments.target is None else [arguments.target]
+    volumes = open_experimenters(*arguments.labels, *targets)
+    experimenters = volumes[: len(arguments.labels)]
+    mask = open_mask(arguments.mask, shape=volumes[0].shape)
+    region: Any = {"slices": slices, "mask": mask}
+    events = compare_experimenters(
+        experimenters,
+        target=volumes[-1] if targets else None,
+        near=arguments.near,
+        **region,
+    )
+    compared = follow_share(events, text="comparing")
+    assert isinstance(compared, ExperimentersCompared)
+    if files.wanted:
+        votes = write_votes(files, experimenters, phases=compared.phases, **region)
+        follow_share(votes, text="writing")
+    if arguments.csv is not None:
+        write_experimenters_csv(arguments.csv, compared)
+    found = experimenters_dict(compared)
+    if arguments.json:
+        _print_json(found)
     else:
-        print_measures(measures)
+        print_experimenters(found)
+
+
+def perturb(arguments: argparse.Namespace) -> None:
+    """Run `napari_lrcs.uncertainty.perturbed_set.write_perturbed_set`."""
+    from napari_lrcs.report import follow_share, print_perturbed
+    from napari_lrcs.uncertainty.perturbed_set import PerturbedSet, write_perturbed_set
+
+    events = write_perturbed_set(
+        _perturb_task(arguments), out=arguments.out, overwrite=arguments.overwrite
+    )
+    with closing(events):
+        perturbed = follow_share(events, text="perturbing")
+    assert isinstance(perturbed, PerturbedSet)
+    if arguments.json:
+        _print_json(perturbed.to_dict())
+    else:
+        print_perturbed(perturbed)
+
+
+def uncertainty(arguments: argparse.Namespace) -> None:
+    """Run `napari_lrcs.uncertainty.ensemble.run_study`."""
+    from napari_lrcs.models.device import resolve_device
+    from napari_lrcs.report import follow_study, print_study
+    from napari_lrcs.uncertainty.ensemble import run_study
+
+    for device in arguments.devices:
+        resolve_device(device)
+    task = _study_task(arguments)
+    with _a_process_each(arguments.devices) as executor:
+        events = run_study(
+            task,
+            out=arguments.out,
+            resume=arguments.resume,
+            overwrite=arguments.overwrite,
+            executor=executor,
+            devices=arguments.devices,
+        )
+        try:
+            with closing(events):
+                ended = follow_study(events)
+        except OSError as error:
+            is_begun = (arguments.out / "members.csv").exists()
+            if is_begun and not isinstance(error, LrcsError):
+                error.add_note(
+                    f"what is finished is kept in {arguments.out}: go on with --resume"
+                )
+            raise
+    if arguments.json:
+        _print_json({**ended.summary.to_dict(), "seconds": ended.seconds})
+    else:
+        print_study(ended.summary)
+
+
+def baseline(arguments: argparse.Namespace) -> None:
+    """Run `napari_lrcs.inference.segment.segment_volume`."""
+    from napari_lrcs.inference.disk import DiskResult
+    from napari_lrcs.inference.segment import segment_volume
+    from napari_lrcs.report import follow
+
+    _check_not_input(arguments.out, [arguments.image, arguments.labels])
+    result = DiskResult(labels=arguments.out, overwrite=arguments.overwrite)
+    result.check_new()
+    task = _baseline_task(arguments)
+    follow(segment_volume(task, result=result), phases=task.phases)
 
 
 def info(arguments: argparse.Namespace) -> None:
@@ -240,6 +380,94 @@ def _given(arguments: argparse.Namespace, config: type[Any]) -> dict[str, Any]:
     }
 
 
+def _perturb_task(arguments: argparse.Namespace) -> "PerturbTask":
+    from napari_lrcs.data.opening import open_labels
+    from napari_lrcs.data.volume import parse_slices
+    from napari_lrcs.uncertainty.perturbed_set import PerturbTask, check_place_of_set
+
+    given = _given(arguments, PerturbConfig)
+    if arguments.wanted_share is not None and given.keys() & {
+        "kernel",
+        "picked_fraction",
+    }:
+        raise ValueError(
+            "--wanted-share finds kernel and picked fraction; leave out --kernel and "
+            "--picked-fraction, or --wanted-share"
+        )
+    check_place_of_set(arguments.out, overwrite=arguments.overwrite)
+    if arguments.out.resolve() in Path(arguments.labels).resolve().parents:
+        raise ValueError(f"the labels lie in {arguments.out}; choose another folder")
+    labels = open_labels(arguments.labels)
+    slices = arguments.z and parse_slices(arguments.z, n_slices=labels.shape[0])
+    return PerturbTask(
+        labels=labels,
+        config=PerturbConfig().with_changes(**given),
+        n_members=arguments.n_members,
+        seed=arguments.seed,
+        slices=slices,
+        dimensions=arguments.dimensions,
+        n_simulations=arguments.n_simulations,
+        wanted_share=arguments.wanted_share,
+    )
+
+
+def _study_task(arguments: argparse.Namespace) -> "StudyTask":
+    from napari_lrcs.data.mask import CYLINDER, as_mask, open_mask
+    from napari_lrcs.data.opening import open_labels
+    from napari_lrcs.data.reopening import open_to_share
+    from napari_lrcs.data.volume import parse_slices
+    from napari_lrcs.uncertainty.task import StudyTask
+
+    start = _start_of_study(arguments)
+    config = _train_config(arguments, start.config)
+    image = open_to_share(arguments.image)
+    if arguments.mask in (None, CYLINDER):
+        mask = open_mask(arguments.mask, shape=image.shape)
+    else:
+        mask = as_mask(open_to_share(arguments.mask), shape=image.shape)
+    return StudyTask(
+        image=image,
+        labels=open_labels(arguments.labels),
+        train=parse_slices(arguments.train_z),
+        test=parse_slices(arguments.test_z),
+        config=config,
+        perturb=start.perturb.with_changes(**_given(arguments, PerturbConfig)),
+        study=start.study.with_changes(**_given(arguments, StudyConfig)),
+        predict=PredictConfig(device=config.device, precision=config.precision),
+        phases=_named_phases(arguments.phases) or start.phases,
+        mask=mask,
+    )
+
+
+def _start_of_study(arguments: argparse.Namespace) -> "StudySettings":
+    """Decide on what the settings start from: those of a study that goes on."""
+    from napari_lrcs.uncertainty.summary import StudySettings, read_settings
+
+    if not arguments.resume:
+        return StudySettings(config=PRESETS[arguments.preset])
+    if arguments.overwrite:
+        raise ValueError("--resume does not go with --overwrite; leave one of them out")
+    return read_settings(arguments.out)
+
+
+@contextmanager
+def _a_process_each(devices: Sequence[str]) -> "Iterator[Executor | None]":
+    """Start a process for each device; none where there is no device."""
+    if not devices:
+        yield None
+        return
+    executor = ProcessPoolExecutor(
+        len(devices),
+        mp_context=get_context("spawn"),  # CUDA does not survive a fork
+        initializer=signal.signal,  # on Ctrl-C they end at once and say nothing
+        initargs=(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        yield executor
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
 def _annotated_volumes(arguments: argparse.Namespace) -> Any:
     from napari_lrcs.data.annotation import ROLES, open_annotated, read_project
 
@@ -270,6 +498,60 @@ def _named_phases(names: Sequence[str] | None) -> "PhaseTable | None":
     from napari_lrcs.phases import PhaseTable
 
     return None if names is None else PhaseTable.named(*names)
+
+
+def _baseline_task(arguments: argparse.Namespace) -> "BaselineTask":
+    from napari_lrcs.data.mask import open_mask
+    from napari_lrcs.data.opening import open_labels, open_volume
+    from napari_lrcs.data.volume import parse_slices
+    from napari_lrcs.inference.segment import BaselineTask
+
+    if (arguments.labels is None) != (arguments.train_z is None):
+        raise ValueError("--labels and --train-z go together; give both, or neither")
+    train = () if arguments.train_z is None else parse_slices(arguments.train_z)
+    labels = None if arguments.labels is None else open_labels(arguments.labels)
+    image = open_volume(arguments.image)
+    return BaselineTask(
+        image=image,
+        method="k_means" if arguments.method == "kmeans" else arguments.method,
+        phases=_baseline_phases(arguments, labels, train),
+        fractions=arguments.fractions and tuple(arguments.fractions),
+        order=arguments.order and tuple(arguments.order),
+        labels=labels,
+        train=train,
+        axis=arguments.axis,
+        mask=open_mask(arguments.mask, shape=image.shape),
+    )
+
+
+def _baseline_phases(
+    arguments: argparse.Namespace, labels: "Volume | None", train: Sequence[int]
+) -> "PhaseTable":
+    """Take the phases of the labels, or number as many as there are."""
+    from napari_lrcs.data.thresholds import check_n_phases
+    from napari_lrcs.phases import PhaseTable
+
+    n_phases = arguments.n_phases
+    if n_phases is None and labels is None:
+        raise ValueError("--n-phases is missing; say how many phases there are")
+    if labels is not None and labels.phases is not None:
+        if n_phases not in (None, len(labels.phases)):
+            raise ValueError(
+                f"--n-phases is {n_phases}, but {labels.name} names "
+                f"{', '.join(labels.phases.names)}; leave it out"
+            )
+        return labels.phases
+    if n_phases is None:
+        assert labels is not None
+        slabs = (labels.slab(z, z + 1, axis=arguments.axis) for z in train)
+        n_phases = max(2, *(int(slab.max()) for slab in slabs))
+    check_n_phases(n_phases)
+    return PhaseTable.numbered(n_phases)
+
+
+def _check_not_input(path: Path, inputs: Sequence[str | None]) -> None:
+    if path.resolve() in [Path(name).resolve() for name in inputs if name]:
+        raise ValueError(f"{path} is an input; choose another name")
 
 
 def _results(arguments: argparse.Namespace) -> "dict[str, DiskResult]":
@@ -328,6 +610,55 @@ def _predictions(
     yield arguments.image, events
 
 
+def _check_new_file(
+    path: Path, *, inputs: Sequence[str | Path], overwrite: bool
+) -> None:
+    from napari_lrcs.data.writing import check_new
+
+    if path.is_dir() or path.resolve() in [Path(i).resolve() for i in inputs]:
+        raise ValueError(f"{path} is a folder or an input; choose another name")
+    check_new(path, overwrite=overwrite)
+
+
+def _check_places_of_particles(arguments: argparse.Namespace) -> None:
+    places = [p for p in (arguments.csv, arguments.particles_out) if p is not None]
+    if places and arguments.particles is None:
+        raise ValueError(
+            "--csv and --particles-out are for particles; name the phase that they are "
+            "of: --particles PHASE"
+        )
+    inputs = [arguments.labels, *filter(None, [arguments.mask])]
+    for path in places:
+        _check_new_file(path, inputs=inputs, overwrite=arguments.overwrite)
+    tif = arguments.particles_out
+    if tif is not None and tif.suffix.lower() not in (".tif", ".tiff"):
+        raise ValueError(f"particles are written as TIFF; name {tif} FILE.tif")
+
+
+def _phase_called(text: str, phases: "PhaseTable") -> "Phase":
+    for phase in phases:
+        if text in (phase.name, str(phase.label)):
+            return phase
+    known = ", ".join(f"{phase.label} ({phase.name})" for phase in phases)
+    raise ValueError(f"there is no phase {text}; the labels have {known}")
+
+
+def _places_of_votes(arguments: argparse.Namespace) -> "VoteFiles":
+    """Gather the files that a comparison leaves, and refuse those that it may not."""
+    from napari_lrcs.uncertainty.votes import VoteFiles
+
+    files = VoteFiles(
+        majority=arguments.majority,
+        agreement=arguments.agreement,
+        consensus=arguments.consensus,
+    )
+    inputs = [*arguments.labels, *filter(None, [arguments.target, arguments.mask])]
+    files.check_new(overwrite=arguments.overwrite, inputs=inputs)
+    if arguments.csv is not None:
+        _check_new_file(arguments.csv, inputs=inputs, overwrite=arguments.overwrite)
+    return files
+
+
 def _outs_of_series(images: Sequence[str], arguments: argparse.Namespace) -> list[Path]:
     from napari_lrcs.inference.series import places_of_series
 
@@ -346,6 +677,50 @@ def _images(text: str) -> list[str]:
     if not images:
         raise ValueError(f"no file fits {text}; check the pattern and its quotes")
     return images
+
+
+# ---- more measures ----
+
+
+def _particles(
+    labels: "Volume", mask: "Volume | None", phase: "Phase", arguments: Any
+) -> "ParticlesDict":
+    """Separate particles, write what is asked for, and gather their sizes."""
+    from napari_lrcs.inference.particles import (
+        particles_of_volume,
+        write_particles_csv,
+        write_particles_tiff,
+    )
+    from napari_lrcs.metrics.structure import particles_dict
+    from napari_lrcs.report import busy
+
+    with busy(f"separating {phase.name}"):
+        particles = particles_of_volume(labels, phase=phase.label, mask=mask)
+    if arguments.csv is not None:
+        write_particles_csv(arguments.csv, particles)
+    if arguments.particles_out is not None:
+        write_particles_tiff(arguments.particles_out, particles, like=labels)
+    unit = labels.unit if labels.voxel_size is not None else "voxel"
+    return particles_dict(particles, phase, unit=unit)
+
+
+def _tortuosity(
+    labels: "Volume", mask: "Volume | None", phase: "Phase"
+) -> "TortuosityDict":
+    from napari_lrcs.data.slices import AXES
+    from napari_lrcs.inference.particles import read_whole
+    from napari_lrcs.metrics.transport import tortuosity, tortuosity_dict
+    from napari_lrcs.report import busy
+
+    axes = [axis for axis, n in zip(AXES, labels.shape, strict=True) if n > 1]
+    with busy(f"solving for diffusion through {phase.name}"):
+        directions = tortuosity(
+            read_whole(labels, mask=mask),
+            phase=phase.label,
+            axes=axes,
+            voxel_size=labels.voxel_size,
+        )
+        return tortuosity_dict(list(directions), phase)
 
 
 # ---- from results to what is printed ----

@@ -9,14 +9,13 @@ from skimage.filters import threshold_multiotsu
 
 from napari_lrcs.arrays import Labels
 from napari_lrcs.data.thresholds import (
-    Method,
-    fill_slice,
+    ThresholdMethod,
     find_thresholds,
     grey_order,
     label_by_thresholds,
 )
 
-METHODS: tuple[Method, ...] = ("otsu", "fractions", "k_means")
+METHODS: tuple[ThresholdMethod, ...] = ("otsu", "fractions")
 PAINTED = np.array([[0, 1, 5, 6, 9, 9]])
 
 
@@ -39,7 +38,7 @@ def even(n_phases: int) -> tuple[float, ...]:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("n_phases", [2, 3, 5])
 def test_phases_far_apart_are_parted_between_them(
-    method: Method, n_phases: int
+    method: ThresholdMethod, n_phases: int
 ) -> None:
     means = [20.0 * i for i in range(n_phases)]
 
@@ -54,7 +53,7 @@ def test_phases_far_apart_are_parted_between_them(
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_whole_numbers_are_parted_midway(method: Method) -> None:
+def test_whole_numbers_are_parted_midway(method: ThresholdMethod) -> None:
     grey = np.array([3, 3, 3, 7, 7, 7], np.uint8)
 
     thresholds = find_thresholds(grey, method=method, n_phases=2, fractions=(0.5, 0.5))
@@ -78,16 +77,6 @@ def test_otsu_parts_as_scikit_image_does(n_phases: int) -> None:
     assert [counts[centres < threshold].sum() for threshold in thresholds] == n_dark
 
 
-def test_k_means_parts_midway_between_the_centres() -> None:
-    # Two clusters around 1 and 10: the mean of 0, 1, 2 and of 9, 10, 11.
-    grey = np.array([0, 1, 2, 9, 10, 11])
-
-    (threshold,) = find_thresholds(grey, method="k_means", n_phases=2)
-
-    labels = label_by_thresholds(grey, np.array([threshold]))
-    assert labels.tolist() == [1, 1, 1, 2, 2, 2]
-
-
 def test_fractions_are_met() -> None:
     grey = np.random.default_rng(0).permutation(1000)
 
@@ -107,11 +96,10 @@ def test_fractions_that_are_rounded_are_taken() -> None:
     np.testing.assert_allclose(thresholds, [998 / 3, 1996 / 3])
 
 
-@pytest.mark.parametrize("method", ["otsu", "k_means"])
-def test_hot_pixel_does_not_hide_the_phases(method: Method) -> None:
+def test_hot_pixel_does_not_hide_the_phases() -> None:
     grey = np.append(mixture(0, 20), np.float32(1e9))
 
-    (threshold,) = find_thresholds(grey, method=method, n_phases=2)
+    (threshold,) = find_thresholds(grey, method="otsu", n_phases=2)
 
     assert 5 < threshold < 15
 
@@ -119,15 +107,12 @@ def test_hot_pixel_does_not_hide_the_phases(method: Method) -> None:
 @given(
     grey=st.lists(st.integers(-50, 50), min_size=2, max_size=40).map(np.array),
     n_phases=st.integers(2, 5),
-    method=st.sampled_from(["otsu", "k_means"]),
 )
-def test_every_phase_gets_grey_levels(
-    grey: NDArray[np.int64], n_phases: int, method: Method
-) -> None:
+def test_every_phase_gets_grey_levels(grey: NDArray[np.int64], n_phases: int) -> None:
     if len(np.unique(grey)) < n_phases:
         return
 
-    thresholds = find_thresholds(grey, method=method, n_phases=n_phases)
+    thresholds = find_thresholds(grey, method="otsu", n_phases=n_phases)
 
     assert (np.diff(thresholds) > 0).all()
     labels = label_by_thresholds(grey, thresholds)
@@ -146,7 +131,7 @@ def test_every_phase_gets_grey_levels(
     ],
 )
 def test_grey_levels_that_cannot_be_parted_are_refused(
-    method: Method, grey: NDArray[Any], message: str
+    method: ThresholdMethod, grey: NDArray[Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         find_thresholds(grey, method=method, n_phases=3, fractions=even(3))
@@ -189,14 +174,6 @@ def test_phase_begins_at_its_threshold() -> None:
     assert labels.dtype == np.uint8
 
 
-def test_what_is_outside_the_field_of_view_stays_unpainted() -> None:
-    inside = np.array([True, False, True])
-
-    labels = label_by_thresholds(np.array([1, 5, 5]), np.array([2.0]), inside=inside)
-
-    assert labels.tolist() == [1, 0, 2]
-
-
 def test_order_of_another_number_of_phases_is_refused() -> None:
     with pytest.raises(ValueError, match="2 labels are ordered, 2 thresholds"):
         label_by_thresholds(PAINTED, np.array([2.0, 4.0]), order=(1, 2))
@@ -224,50 +201,3 @@ def test_phases_are_ordered_by_what_is_painted(
     labels: Labels, order: tuple[int, ...]
 ) -> None:
     assert grey_order(PAINTED, labels, n_phases=3) == order
-
-
-# ---- filling a slice ----
-
-
-def test_filling_keeps_what_is_painted() -> None:
-    # By its grey level, the painted 6 would be 1, as the painted 9 is.
-    labels = uint8(0, 0, 0, 2, 0, 1)
-
-    filled = fill_slice(PAINTED, labels, method="otsu", n_phases=2)
-
-    assert filled.tolist() == [[2, 2, 1, 2, 1, 1]]
-    assert labels.tolist() == [[0, 0, 0, 2, 0, 1]]
-
-
-def test_filling_everything_replaces_what_is_painted() -> None:
-    labels = uint8(0, 0, 0, 2, 0, 1)
-
-    filled = fill_slice(
-        PAINTED, labels, method="otsu", n_phases=2, only_unpainted=False
-    )
-
-    assert filled.tolist() == [[2, 2, 1, 1, 1, 1]]
-
-
-@pytest.mark.parametrize("only_unpainted", [True, False])
-def test_filling_leaves_alone_what_is_outside_the_field_of_view(
-    only_unpainted: bool,
-) -> None:
-    image = np.array([[np.nan, -500.0, 0.0, 1.0, 8.0, 9.0]])
-    inside = np.array([[False, False, True, True, True, True]])
-
-    filled = fill_slice(
-        image,
-        uint8(0, 2, 0, 0, 0, 0),
-        method="otsu",
-        n_phases=2,
-        inside=inside,
-        only_unpainted=only_unpainted,
-    )
-
-    assert filled.tolist() == [[0, 2, 1, 1, 2, 2]]
-
-
-def test_slice_and_labels_of_different_shapes_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"\(1, 6\), its labels \(1, 2\)"):
-        fill_slice(PAINTED, uint8(0, 0), method="otsu", n_phases=2)

@@ -194,3 +194,15 @@ def test_name_without_a_file_becomes_a_safe_one(
 
     assert workspace.path == tmp_path / folder
     workspace.make()
+
+
+def test_study_that_went_on_last_comes_first(tmp_path: Path) -> None:
+    for number, at in ((1, 2000), (2, 1000)):
+        study = tmp_path / f"study-{number}" / "study.json"
+        study.parent.mkdir()
+        study.write_text("{}")
+        os.utime(study, (at, at))
+    (tmp_path / "study-3").mkdir()
+
+    assert [s.name for s in Workspace(tmp_path).studies()] == ["study-1", "study-2"]
+    assert Workspace(tmp_path).new_study().name == "study-4"

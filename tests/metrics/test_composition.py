@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 from functools import reduce
 from itertools import product
 from operator import add
@@ -6,9 +7,6 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Labels
@@ -22,12 +20,6 @@ from napari_lrcs.metrics.composition import (
 from napari_lrcs.phases import PhaseTable
 
 NEIGHBOURHOODS = get_args(Neighbourhood)
-
-volumes = arrays(
-    np.uint8,
-    array_shapes(min_dims=3, max_dims=3, max_side=5),
-    elements=st.integers(0, 4),
-)
 
 
 def offsets(neighbourhood: Neighbourhood) -> list[tuple[int, int, int]]:
@@ -60,25 +52,60 @@ def count_one_by_one(
     return surface, touching
 
 
-def assert_same(one: Composition, other: Composition) -> None:
-    np.testing.assert_array_equal(one.n_voxels, other.n_voxels)
-    np.testing.assert_array_equal(one.n_surface, other.n_surface)
-    np.testing.assert_array_equal(one.n_touching, other.n_touching)
-    assert one.neighbourhood == other.neighbourhood
-
-
-@given(labels=volumes, neighbourhood=st.sampled_from(NEIGHBOURHOODS))
-def test_counts_are_those_of_looking_at_every_neighbour(
-    labels: Labels, neighbourhood: Neighbourhood
-) -> None:
-    composition = compose(labels, n_phases=4, neighbourhood=neighbourhood)
-
-    surface, touching = count_one_by_one(
-        labels, n_phases=4, neighbourhood=neighbourhood
+def compose_in_slabs(
+    labels: Labels, slab: int, *, neighbourhood: Neighbourhood
+) -> Composition:
+    slabs = compose_slabs(
+        lambda start, stop: labels[start:stop],
+        n_slices=len(labels),
+        n_phases=4,
+        neighbourhood=neighbourhood,
+        slab=slab,
     )
-    np.testing.assert_array_equal(composition.n_surface, surface)
-    np.testing.assert_array_equal(composition.n_touching, touching)
-    assert composition.n_voxels.tolist() == [(labels == k).sum() for k in (1, 2, 3, 4)]
+    return reduce(add, slabs)
+
+
+def random_volumes(n_volumes: int) -> Iterator[Labels]:
+    """Make volumes of 1 to 5 voxels a side, of some of 4 phases, some with holes."""
+    rng = np.random.default_rng(0)
+    for _ in range(n_volumes):
+        present = rng.choice(5, rng.integers(1, 6), replace=False).astype(np.uint8)
+        yield rng.choice(present, rng.integers(1, 6, 3))
+
+
+def test_200_random_volumes_hold_all_that_is_special() -> None:
+    found = list(random_volumes(200))
+
+    assert any(labels.size == 1 for labels in found)
+    assert any(len(labels) == 1 for labels in found)
+    assert any(labels.all() for labels in found)
+    assert any(labels.any() and not labels.all() for labels in found)
+    assert any(not labels.any() for labels in found)
+    for phase in (1, 2, 3, 4):
+        assert any(phase in labels for labels in found)
+        assert any(phase not in labels for labels in found)
+
+
+@pytest.mark.parametrize("neighbourhood", NEIGHBOURHOODS)
+def test_measures_of_200_volumes_are_those_of_looking_at_every_neighbour(
+    neighbourhood: Neighbourhood,
+) -> None:
+    for labels in random_volumes(200):
+        n_voxels = [int((labels == phase).sum()) for phase in (1, 2, 3, 4)]
+        surface, touching = count_one_by_one(
+            labels, n_phases=4, neighbourhood=neighbourhood
+        )
+
+        for slab in range(1, len(labels) + 1):
+            composition = compose_in_slabs(labels, slab, neighbourhood=neighbourhood)
+
+            assert composition.n_voxels.tolist() == n_voxels
+            np.testing.assert_array_equal(composition.n_surface, surface)
+            np.testing.assert_array_equal(composition.n_touching, touching)
+            for (a, b), fraction in composition.interface_fraction.items():
+                both = touching[a - 1, b - 1] + touching[b - 1, a - 1]
+                expected = both / sum(n_voxels) if any(n_voxels) else np.nan
+                np.testing.assert_array_equal(fraction, expected)
 
 
 @pytest.mark.parametrize("n_phases", [8, 9, 63, 255])
@@ -91,27 +118,6 @@ def test_many_phases_are_counted_as_few(n_phases: int) -> None:
     surface, touching = count_one_by_one(labels, n_phases=n_phases, neighbourhood=18)
     np.testing.assert_array_equal(composition.n_surface, surface)
     np.testing.assert_array_equal(composition.n_touching, touching)
-
-
-@given(
-    labels=volumes,
-    neighbourhood=st.sampled_from(NEIGHBOURHOODS),
-    slab=st.integers(1, 6),
-)
-def test_slabs_of_any_thickness_sum_to_the_whole(
-    labels: Labels, neighbourhood: Neighbourhood, slab: int
-) -> None:
-    slabs = compose_slabs(
-        lambda start, stop: labels[start:stop],
-        n_slices=len(labels),
-        n_phases=4,
-        neighbourhood=neighbourhood,
-        slab=slab,
-    )
-
-    assert_same(
-        reduce(add, slabs), compose(labels, n_phases=4, neighbourhood=neighbourhood)
-    )
 
 
 def test_segmentpy_fault_3_each_neighbour_is_seen_once_and_from_both_sides() -> None:
@@ -135,6 +141,14 @@ def test_fractions_of_a_hand_worked_slice() -> None:
     assert composition.surface_fraction.tolist() == [1 / 8, 3 / 8, 1 / 8]
     assert composition.interface_fraction == {(1, 2): 2 / 8, (1, 3): 0, (2, 3): 3 / 8}
     assert composition.interface_sides[2, 3] == (2 / 8, 1 / 8)
+
+
+def test_surface_to_volume_is_of_the_phases_own_voxels_and_nan_where_it_is_absent() -> (
+    None
+):
+    composition = compose(np.array([[1, 1, 1, 2, 0]], np.uint8), n_phases=3)
+
+    np.testing.assert_array_equal(composition.surface_to_volume, [1 / 3, 1, np.nan])
 
 
 def test_voxel_on_two_interfaces_is_one_voxel_of_surface() -> None:
@@ -218,12 +232,14 @@ def test_measures_are_json() -> None:
                 "name": "pore",
                 "volume_fraction": 0.75,
                 "surface_fraction": 0.25,
+                "surface_to_volume": 1 / 3,
             },
             {
                 "label": 2,
                 "name": "solid",
                 "volume_fraction": 0.25,
                 "surface_fraction": 0.25,
+                "surface_to_volume": 1.0,
             },
         ],
         "interfaces": [{"phases": [1, 2], "fraction": 0.5, "sides": [0.25, 0.25]}],

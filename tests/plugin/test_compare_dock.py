@@ -13,6 +13,7 @@ from matplotlib.image import imread
 from napari import Viewer
 from napari.layers import Labels
 from napari.utils.theme import get_theme
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QScrollArea, QTableWidget
 
 from napari_lrcs.inference.compare import as_text_table
@@ -679,6 +680,163 @@ def test_table_that_cannot_be_written_is_told(
 
     assert "missing" in dock.said
     assert dock.copy_button.isEnabled()
+
+
+# ---- several experimenters ----
+
+# Of the voxels that both have painted, the first two differ in 1 of 3, the first and
+# the third in 2 of 4, the last two in 1 of 3.
+EXPERIMENTERS = np.array(
+    [[[[1, 1], [2, 2]]], [[[1, 2], [2, 0]]], [[[2, 2], [2, 2]]]], np.uint8
+)
+
+
+def _add_experimenters(
+    viewer: Viewer, dock: CompareDock, *, flat: bool = False, **options: Any
+) -> list[Labels]:
+    layers = [
+        _add(viewer, labels[0] if flat else labels, name, **options)
+        for name, labels in zip(("Anna", "Ben", "Carl"), EXPERIMENTERS, strict=True)
+    ]
+    dock.tabs.setCurrentIndex(1)
+    for row in range(3):
+        item = dock.several.form.experimenters.item(row)
+        assert item is not None
+        item.setCheckState(Qt.CheckState.Checked)
+    return layers
+
+
+def test_experimenters_are_compared_pair_by_pair(
+    viewer: Viewer, dock: CompareDock, qtbot: Any
+) -> None:
+    _add_experimenters(viewer, dock)
+
+    _compare(dock, qtbot)
+
+    differ, iou, where, target = map(_rows, dock.several.results.tables.values())
+    assert differ == [
+        ["1 Anna", "0.0", "33.3", "50.0"],
+        ["2 Ben", "33.3", "0.0", "33.3"],
+        ["3 Carl", "50.0", "33.3", "0.0"],
+    ]
+    assert iou[0] == ["1 Anna – 2 Ben", "50.0", "50.0", "–"]
+    assert where[0] == ["1 Anna – 2 Ben", "100.0", "100.0"]
+    assert target == []
+    assert not dock.several.results.tabs.isTabVisible(3)
+    assert "38.9\u00a0% of the voxels" in dock.several.results.title.text()
+
+
+def test_experimenters_are_scored_against_a_target(
+    viewer: Viewer, dock: CompareDock, qtbot: Any
+) -> None:
+    _add_experimenters(viewer, dock)
+    dock.several.form.target.layer = _add(viewer, EXPERIMENTERS[0], "truth")
+
+    _compare(dock, qtbot)
+
+    rows = _rows(dock.several.results.tables["Target"])
+    assert rows[1] == ["2 Ben", "66.7", "50.0", "50.0", "–"]
+    dock.several.copy_button.click()
+    clipboard = QApplication.clipboard()
+    assert clipboard is not None
+    lines = clipboard.text().splitlines()
+    assert lines[0].split("\t") == ["disagreement", "Anna", "Ben", "Carl"]
+    assert lines[-1].split("\t")[:4] == ["Carl", "truth", "4", "0.5"]
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_votes_lie_where_the_experimenters_labels_do(
+    viewer: Viewer, dock: CompareDock, qtbot: Any, flat: bool
+) -> None:
+    n_axes = 2 if flat else 3
+    place = {"scale": (2, 1, 0.5)[-n_axes:], "units": ("micrometer",) * n_axes}
+    anna, *_ = _add_experimenters(viewer, dock, flat=flat, **place)
+    _compare(dock, qtbot)
+
+    dock.several.majority_button.click()
+    dock.several.agreement_button.click()
+    dock.several.majority_button.click()
+
+    majority, agreement = viewer.layers[3:]
+    expected = np.array([[[1, 2], [2, 2]]]), np.array([[[170, 170], [255, 255]]])
+    for layer, values in zip((majority, agreement), expected, strict=True):
+        np.testing.assert_array_equal(layer.data, values[0] if flat else values)
+        np.testing.assert_allclose(layer.scale, anna.scale)
+        assert layer.units == anna.units
+    assert isinstance(majority, Labels)
+    np.testing.assert_allclose(majority.get_color(2), anna.get_color(2))
+    majority.fill((0,) * n_axes, 3)
+    assert np.asarray(majority.data).ravel()[0] == 3
+
+
+def test_experimenters_numbers_are_saved(
+    viewer: Viewer, dock: CompareDock, qtbot: Any, tmp_path: Path
+) -> None:
+    _add_experimenters(viewer, dock)
+    _compare(dock, qtbot)
+
+    dock.save_their_csv(tmp_path / "table.csv")
+    _wait(dock, qtbot)
+
+    assert dock.said == "Saved table.csv"
+    with (tmp_path / "table.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["disagreement"]) for row in rows] == pytest.approx(
+        [1 / 3, 0.5, 1 / 3]
+    )
+
+
+def test_layers_of_another_shape_cannot_be_checked(
+    viewer: Viewer, dock: CompareDock
+) -> None:
+    checks = dock.several.form.experimenters
+    _add(viewer, EXPERIMENTERS[0], "Anna")
+    _add(viewer, TARGET, "other")
+    anna, other = checks.item(0), checks.item(1)
+    assert anna is not None
+    assert other is not None
+
+    anna.setCheckState(Qt.CheckState.Checked)
+
+    assert not other.flags() & Qt.ItemFlag.ItemIsEnabled
+    anna.setCheckState(Qt.CheckState.Unchecked)
+    assert other.flags() & Qt.ItemFlag.ItemIsEnabled
+
+
+def test_too_few_experimenters_are_told(viewer: Viewer, dock: CompareDock) -> None:
+    anna, ben, carl = _add_experimenters(viewer, dock)
+
+    dock.several.form.target.layer = carl
+    dock.compare_button.click()
+    assert dock.said.startswith("Carl is checked and the target")
+    viewer.layers.remove(ben)
+    viewer.layers.remove(carl)
+    dock.compare_button.click()
+
+    assert dock.said == "check two or more labels layers, one an experimenter"
+    assert dock.several.form.experimenters.layers == (anna,)
+
+
+def test_many_experimenters_fit_the_dock(
+    viewer: Viewer, dock: CompareDock, qtbot: Any
+) -> None:
+    viewer.show()
+    viewer.window.resize(1100, 700)
+    layers = [_add(viewer, EXPERIMENTERS[i % 3], f"person-{i:03}") for i in range(15)]
+    dock.tabs.setCurrentIndex(1)
+    dock.several.form.experimenters.check(*layers)
+    _compare(dock, qtbot)
+
+    scroll = dock.findChild(QScrollArea)
+    assert isinstance(scroll, QScrollArea)
+    content, viewport = scroll.widget(), scroll.viewport()
+    assert content is not None
+    assert viewport is not None
+    for tab in range(3):
+        dock.several.results.tabs.setCurrentIndex(tab)
+        qtbot.wait(50)
+        assert content.width() <= viewport.width()
+    assert dock.several.results.tables["Differ"].columnCount() == 16
 
 
 # ---- looks ----

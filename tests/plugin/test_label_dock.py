@@ -19,7 +19,9 @@ from qtpy.QtWidgets import QApplication
 
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.data.mask import open_mask
-from napari_lrcs.data.thresholds import fill_slice
+from napari_lrcs.data.volume import as_labels, as_volume
+from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.segment import BaselineTask, label_slice, segment_volume
 from napari_lrcs.phases import ELECTRODE, Phase, PhaseTable
 from napari_lrcs.plugin.layers import appearance, phases_shown, workspace_for
 from napari_lrcs.plugin.painting import Painting, painting_of
@@ -35,6 +37,7 @@ MakeViewer = Callable[..., Viewer]
 SHAPE = (8, 40, 50)
 LEVELS = np.arange(50) // 17 * 100
 IN_PLANE = np.array([[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]])
+TRUTH = np.broadcast_to(LEVELS // 100 + 1, SHAPE[1:]).astype(np.uint8)
 GREY = (LEVELS + np.random.default_rng(0).normal(0, 20, SHAPE)).astype(np.float32)
 
 
@@ -384,17 +387,14 @@ def test_filling_a_slice_equals_the_core(
     painting.layer.brush_size = 5
     painting.layer.paint((3, 20, 25), 1)
     before = painting.plane(3)
-    inside = open_mask("cylinder", shape=SHAPE)
-    assert inside is not None
-    expected = fill_slice(
-        GREY[3],
-        before,
+    task = BaselineTask(
+        image=as_volume(GREY),
         method=method,
-        n_phases=3,
+        phases=ELECTRODE,
         fractions=fractions,
-        inside=inside.slab(3, 4)[0],
-        only_unpainted=keep_painted,
+        mask=open_mask("cylinder", shape=SHAPE),
     )
+    expected = label_slice(task, 3, before, only_unpainted=keep_painted)
 
     dock.help.fill.choose(method, fractions=text, keep_painted=keep_painted)
     dock.help.fill_slice()
@@ -436,6 +436,83 @@ def test_shares_that_make_no_sense_are_told(
 
     assert "shares" in dock.said or "add up to 1.2" in dock.said
     assert not painting.plane(painting.n_slices // 2).any()
+
+
+def test_slice_is_filled_by_a_forest_that_learnt_from_the_others(
+    make_napari_viewer: MakeViewer, qtbot: QtBot
+) -> None:
+    viewer = make_napari_viewer()
+    dock, painting = begun(viewer)
+    dock.help.fill.choose("forest")
+    dock.help.fill_slice()
+    assert "paint some of each phase" in dock.said
+    painting.put(1, TRUTH)
+    painting.put(6, TRUTH[:, ::-1])  # what a forest must not learn from
+    dock.slices.go_to(6)
+    dock.slices.mark("test")
+    dock.slices.go_to(4)
+
+    dock.help.fill_slice()
+    wait_for_job(dock, qtbot)
+
+    assert (painting.plane(4) == TRUTH).mean() > 0.9
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_whole_volume_is_segmented_into_a_layer_of_its_own(
+    fits: bool,
+    make_napari_viewer: MakeViewer,
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = "napari_lrcs.plugin.widgets.whole_volume"
+    monkeypatch.setattr(f"{whole}.fits_memory", lambda _: fits)
+    viewer = make_napari_viewer()
+    dock, painting = begun(viewer, scale=(2.0, 1.0, 1.0))
+    painting.put(3, np.where(TRUTH == 1, 3, 0))  # the dark phase is the third
+    dock.slices.go_to(5)
+    dock.help.fill.choose("otsu")
+    n_layers = len(viewer.layers)
+
+    dock.help.segment_volume()
+    wait_for_job(dock, qtbot)
+
+    assert len(viewer.layers) == n_layers + 1
+    layer = viewer.layers["scan Otsu"]
+    assert "in the layer scan Otsu" in dock.said
+    assert phases_shown(layer) == ELECTRODE
+    np.testing.assert_array_equal(layer.scale, (2, 1, 1))
+    assert dock.labels.layer == painting.layer
+    assert sorted(counts_of(painting)) == [3]
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[3] = np.where(TRUTH == 1, 3, 0)
+    task = BaselineTask(
+        image=as_volume(GREY),
+        method="otsu",
+        phases=ELECTRODE,
+        labels=as_labels(as_volume(labels)),
+        train=(3,),
+    )
+    result = MemoryResult(labels=np.zeros(SHAPE, np.uint8))
+    list(segment_volume(task, result=result))
+    np.testing.assert_array_equal(np.asarray(layer.data), result.labels)
+
+
+def test_segmentation_that_is_stopped_adds_no_layer(
+    make_napari_viewer: MakeViewer, qtbot: QtBot
+) -> None:
+    viewer = make_napari_viewer()
+    dock, _ = begun(viewer)
+    button = dock.help._segment_button
+
+    button.click()
+    assert (button.text(), button.isEnabled()) == ("Stop", True)
+    assert not dock.help._fill_button.isEnabled()
+    button.click()
+    wait_for_job(dock, qtbot)
+
+    assert len(viewer.layers) == 2
+    assert (button.text(), button.isEnabled()) == ("Segment whole volume", True)
 
 
 def test_network_that_is_not_there_is_told(make_napari_viewer: MakeViewer) -> None:

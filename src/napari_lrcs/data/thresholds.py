@@ -1,4 +1,4 @@
-"""Label grey levels by thresholds: a first guess that is then corrected by hand."""
+"""Part grey levels by thresholds."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -6,23 +6,23 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_lrcs.arrays import Labels, Mask
+from napari_lrcs.arrays import Labels
 from napari_lrcs.phases import MAX_PHASES, UNPAINTED
 
-Method = Literal["otsu", "fractions", "k_means"]
+ThresholdMethod = Literal["otsu", "fractions"]
 
-_N_BINS = 256
+N_BINS = 256
+"""Of a histogram, along each of its axes."""
 _TAIL = 0.5
 """Percentage of the grey levels at either end that does not set the histogram's
 width: a single hot pixel would put all others into one bin."""
-_MAX_ROUNDS = 1000
 _FRACTIONS_TOLERANCE = 1e-3
 
 
 def find_thresholds(
     grey_levels: NDArray[Any],
     *,
-    method: Method,
+    method: ThresholdMethod,
     n_phases: int,
     fractions: Sequence[float] | None = None,
 ) -> NDArray[np.float64]:
@@ -32,10 +32,9 @@ def find_thresholds(
     ----------
     grey_levels : ndarray of integers or reals, any shape
         In the field of view.
-    method : {"otsu", "fractions", "k_means"}
+    method : {"otsu", "fractions"}
         ``"otsu"`` makes the phases' mean grey levels differ most (the best of all
-        thresholds), ``"fractions"`` meets given volume fractions, ``"k_means"`` parts
-        midway between cluster centres, begun at evenly spaced quantiles.
+        thresholds), ``"fractions"`` meets given volume fractions.
     n_phases : int
         2 to 255.
     fractions : sequence of float, optional
@@ -64,19 +63,14 @@ def find_thresholds(
     >>> find_thresholds(np.array([0, 0, 1, 8, 9, 9]), method="otsu", n_phases=2)
     array([4.5])
     """
-    if not 2 <= n_phases <= MAX_PHASES:
-        raise ValueError(f"n_phases must be 2 to {MAX_PHASES}, got {n_phases}")
+    check_n_phases(n_phases)
     levels, counts = _histogram(grey_levels)
     if len(levels) < n_phases:
-        raise ValueError(
-            f"the image has only {len(levels)} grey levels that differ; {n_phases} "
-            "phases need at least as many"
-        )
+        raise too_few_levels(len(levels), n_phases=n_phases)
     if method == "fractions":
-        shares = np.cumsum(_checked_fractions(fractions, n_phases=n_phases))[:-1]
+        shares = np.cumsum(checked_fractions(fractions, n_phases=n_phases))[:-1]
         return np.asarray(np.quantile(grey_levels, shares), np.float64)
-    part = _otsu if method == "otsu" else _k_means
-    starts = part(levels, counts, n_phases=n_phases)
+    starts = _otsu(levels, counts, n_phases=n_phases)
     return (levels[starts - 1] + levels[starts]) / 2
 
 
@@ -85,7 +79,6 @@ def label_by_thresholds(
     thresholds: NDArray[np.float64],
     *,
     order: Sequence[int] | None = None,
-    inside: Mask | None = None,
 ) -> Labels:
     """Give each voxel the label of the thresholds that its grey level lies between.
 
@@ -96,13 +89,10 @@ def label_by_thresholds(
         Ascending.
     order : sequence of int, optional
         Labels from dark to bright; 1, 2, … unless given.
-    inside : ndarray of bool, shape of `image`, optional
-        Field of view.
 
     Returns
     -------
     ndarray of uint8, shape of `image`
-        0 outside `inside`.
 
     Raises
     ------
@@ -126,8 +116,6 @@ def label_by_thresholds(
     labels = np.full(image.shape, order[0], np.uint8)
     for threshold, label in zip(thresholds, order[1:], strict=True):
         labels[image >= threshold] = label
-    if inside is not None:
-        labels[~inside] = UNPAINTED
     return labels
 
 
@@ -174,67 +162,23 @@ def grey_order(
     return tuple(order)
 
 
-def fill_slice(  # noqa: PLR0913 what is filled, how, and where
-    image: NDArray[Any],
-    labels: Labels,
-    *,
-    method: Method,
-    n_phases: int,
-    fractions: Sequence[float] | None = None,
-    inside: Mask | None = None,
-    only_unpainted: bool = True,
-) -> Labels:
-    """Label a slice by thresholds, whose phases are ordered as they are painted.
+def grey_range(grey_levels: NDArray[Any]) -> tuple[float, float]:
+    """Return the range that a histogram covers; what lies beyond goes to its ends.
 
     Parameters
     ----------
-    image : ndarray of integers or reals, shape (rows, columns)
-    labels : ndarray of uint8, shape of `image`
-        Its painting, 0 where there is none; it is not changed.
-    method, n_phases, fractions
-        As for `find_thresholds`.
-    inside : ndarray of bool, shape of `image`, optional
-        Field of view; labels outside stay as they are.
-    only_unpainted : bool
-        Whether painted voxels keep their label.
-
-    Returns
-    -------
-    ndarray of uint8, shape of `image`
+    grey_levels : ndarray of integers or reals, any shape
 
     Raises
     ------
     ValueError
-        As `find_thresholds` does, or if the shapes differ or nothing is inside.
+        If there are none, or they are constant or not finite.
 
     Examples
     --------
-    >>> image = np.array([[0, 1, 8, 9]])
-    >>> labels = np.array([[0, 0, 0, 1]], np.uint8)
-    >>> fill_slice(image, labels, method="otsu", n_phases=2).tolist()
-    [[2, 2, 1, 1]]
+    >>> grey_range(np.array([0, 3, 3, 7]))
+    (0.0, 7.0)
     """
-    if inside is None:
-        inside = np.ones(image.shape, np.bool_)
-    if not image.shape == labels.shape == inside.shape:
-        raise ValueError(
-            f"the slice is {image.shape}, its labels {labels.shape}, "
-            f"its field of view {inside.shape}; expected the same shape"
-        )
-    grey = image[inside]
-    thresholds = find_thresholds(
-        grey, method=method, n_phases=n_phases, fractions=fractions
-    )
-    order = grey_order(grey, labels[inside], n_phases=n_phases)
-    is_filled = inside & (labels == UNPAINTED) if only_unpainted else inside
-    filled = label_by_thresholds(image, thresholds, order=order)
-    return np.where(is_filled, filled, labels).astype(np.uint8, copy=False)
-
-
-def _histogram(
-    grey_levels: NDArray[Any],
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Count the grey levels; bins without any are left out."""
     if grey_levels.size == 0:
         raise ValueError("there is no voxel to find thresholds for; is all masked?")
     lowest, highest = float(grey_levels.min()), float(grey_levels.max())
@@ -250,10 +194,67 @@ def _histogram(
     low, high = (float(p) for p in np.percentile(grey_levels, [_TAIL, 100 - _TAIL]))
     if low < high:
         lowest, highest = max(lowest, 2 * low - high), min(highest, 2 * high - low)
+    return lowest, highest
+
+
+def check_n_phases(n_phases: int) -> None:
+    """Raise ValueError unless labels can tell so many phases apart."""
+    if not 2 <= n_phases <= MAX_PHASES:
+        raise ValueError(f"n_phases must be 2 to {MAX_PHASES}, got {n_phases}")
+
+
+def too_few_levels(n_levels: int, *, n_phases: int) -> ValueError:
+    """Make the error for an image with fewer grey levels than phases."""
+    return ValueError(
+        f"the image has only {n_levels} grey levels that differ; {n_phases} "
+        "phases need at least as many"
+    )
+
+
+def checked_fractions(
+    fractions: Sequence[float] | None, *, n_phases: int
+) -> NDArray[np.float64]:
+    """Return volume fractions that add up to 1 exactly.
+
+    Parameters
+    ----------
+    fractions : sequence of float or None
+        One a phase; rounded ones are taken.
+    n_phases : int
+
+    Returns
+    -------
+    ndarray of float64, shape (n_phases,)
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer, one is not above 0, or they add up to less or more.
+    """
+    given = np.asarray([] if fractions is None else fractions, np.float64)
+    if len(given) != n_phases:
+        raise ValueError(
+            f"{len(given)} fractions are given; expected {n_phases}, one a phase"
+        )
+    total = float(given.sum())
+    if not (given > 0).all() or not abs(total - 1) <= _FRACTIONS_TOLERANCE:
+        listing = ", ".join(f"{share:g}" for share in given)
+        raise ValueError(
+            f"the fractions {listing} add up to {total:g}; expected fractions above 0 "
+            "that add up to 1"
+        )
+    return given / total
+
+
+def _histogram(
+    grey_levels: NDArray[Any],
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Count the grey levels; bins without any are left out."""
+    lowest, highest = grey_range(grey_levels)
     limited = np.clip(grey_levels, lowest, highest)
-    counts, _ = np.histogram(limited, _N_BINS, (lowest, highest))
-    width = (highest - lowest) / _N_BINS
-    levels = np.asarray(lowest + (np.arange(_N_BINS) + 0.5) * width, np.float64)
+    counts, _ = np.histogram(limited, N_BINS, (lowest, highest))
+    width = (highest - lowest) / N_BINS
+    levels = np.asarray(lowest + (np.arange(N_BINS) + 0.5) * width, np.float64)
     return levels[counts > 0], counts[counts > 0]
 
 
@@ -281,47 +282,3 @@ def _otsu(
     for choice in reversed(choices):
         starts.append(int(choice[starts[-1]]))
     return np.array(starts[:0:-1])
-
-
-def _k_means(
-    levels: NDArray[np.float64], counts: NDArray[np.int64], *, n_phases: int
-) -> NDArray[np.intp]:
-    """Find where the clusters after the first begin, by Lloyd's algorithm."""
-    shares = (np.cumsum(counts) - counts / 2) / counts.sum()
-    wanted = np.arange(1, n_phases) / n_phases
-    starts = _apart(np.searchsorted(shares, wanted), n_levels=len(levels))
-    for _ in range(_MAX_ROUNDS):
-        first = np.concatenate([[0], starts])
-        centres = np.add.reduceat(counts * levels, first) / np.add.reduceat(
-            counts, first
-        )
-        former, midway = starts, (centres[:-1] + centres[1:]) / 2
-        starts = _apart(np.searchsorted(levels, midway), n_levels=len(levels))
-        if (starts == former).all():
-            break
-    return starts
-
-
-def _apart(starts: NDArray[np.intp], *, n_levels: int) -> NDArray[np.intp]:
-    """Move starts so far that no cluster is empty."""
-    steps = np.arange(len(starts))
-    rising = np.maximum.accumulate(np.maximum(starts, 1) - steps)
-    return np.minimum(rising, n_levels - len(starts)) + steps
-
-
-def _checked_fractions(
-    fractions: Sequence[float] | None, *, n_phases: int
-) -> NDArray[np.float64]:
-    given = np.asarray([] if fractions is None else fractions, np.float64)
-    if len(given) != n_phases:
-        raise ValueError(
-            f"{len(given)} fractions are given; expected {n_phases}, one a phase"
-        )
-    total = float(given.sum())
-    if not (given > 0).all() or not abs(total - 1) <= _FRACTIONS_TOLERANCE:
-        listing = ", ".join(f"{share:g}" for share in given)
-        raise ValueError(
-            f"the fractions {listing} add up to {total:g}; expected fractions above 0 "
-            "that add up to 1"
-        )
-    return given / total

@@ -215,25 +215,29 @@ def create_ome_zarr(  # noqa: PLR0913 what the image carries comes along
     return zarr.open_array(path / "0", mode="r+")
 
 
-def create_in_memory(shape: tuple[int, ...], *, across: int) -> zarr.Array[Any]:
-    """Create labels in memory, of which empty slices take none.
+def create_in_memory(
+    shape: tuple[int, ...], *, across: int, dtype: DTypeLike = np.uint8
+) -> zarr.Array[Any]:
+    """Create an array in memory, of which empty slices take none.
 
     Parameters
     ----------
     shape : tuple of int
     across : int
         Axis that slices lie across; -1 or less where all is one slice.
+    dtype : dtype-like
+        Of the voxels; that of labels by default.
 
     Returns
     -------
-    zarr.Array of uint8
+    zarr.Array
         0 everywhere.
     """
     return zarr.create_array(
         zarr.storage.MemoryStore(),
         shape=shape,
         chunks=tuple(1 if i == across else n for i, n in enumerate(shape)),
-        dtype=np.uint8,
+        dtype=dtype,
         compressors=None,
     )
 

@@ -24,6 +24,7 @@ class PhaseMeasuresDict(TypedDict):
     name: str
     volume_fraction: float
     surface_fraction: float
+    surface_to_volume: float
 
 
 class InterfaceDict(TypedDict):
@@ -88,6 +89,17 @@ class Composition:
     def surface_fraction(self) -> NDArray[np.float64]:
         """Share of the voxels on the surface of each phase, shape (n_phases,)."""
         return self._of_labelled(self.n_surface)
+
+    @property
+    def surface_to_volume(self) -> NDArray[np.float64]:
+        """Share of each phase's own voxels that are surface, shape (n_phases,).
+
+        A ratio of voxels, not an area: NaN for a phase that is absent.
+        """
+        ratio: NDArray[np.float64] = self.n_surface / np.where(
+            self.n_voxels > 0, self.n_voxels, np.nan
+        )
+        return ratio
 
     @property
     def interface_fraction(self) -> dict[tuple[int, int], float]:
@@ -272,7 +284,7 @@ def _count_labels(labels: Labels, n_phases: int) -> NDArray[np.int64]:
 
 
 def measure_dict(composition: Composition, phases: PhaseTable) -> MeasuresDict:
-    """Gather all fractions for JSON, unrounded.
+    """Gather all fractions for JSON, unrounded; NaN where undefined.
 
     Raises
     ------
@@ -289,11 +301,13 @@ def measure_dict(composition: Composition, phases: PhaseTable) -> MeasuresDict:
                 name=phase.name,
                 volume_fraction=float(volume),
                 surface_fraction=float(surface),
+                surface_to_volume=float(ratio),
             )
-            for phase, volume, surface in zip(
+            for phase, volume, surface, ratio in zip(
                 phases,
                 composition.volume_fraction,
                 composition.surface_fraction,
+                composition.surface_to_volume,
                 strict=True,
             )
         ],

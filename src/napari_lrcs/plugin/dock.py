@@ -284,10 +284,17 @@ class _Body(QScrollArea):
 
 
 class Progress(QWidget):
-    """A bar with a line of text and the time that is left."""
+    """A bar with a line of text and the time that is left.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    tells_time : bool
+        Whether to write the time.
+    """
+
+    def __init__(self, *, tells_time: bool = True) -> None:
         super().__init__()
+        self._tells_time = tells_time
         self._bar = QProgressBar()
         self._bar.setRange(0, 1000)
         self._bar.setTextVisible(False)
@@ -334,7 +341,7 @@ class Progress(QWidget):
     def _time_left(self, share: float) -> str:
         start, done_before = self._begun
         elapsed = time.monotonic() - start
-        if share <= done_before or elapsed < 2:
+        if not self._tells_time or share <= done_before or elapsed < 2:
             return ""
         return f" · {clock(elapsed * (1 - share) / (share - done_before))} left"
 

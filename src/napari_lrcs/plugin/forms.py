@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, fields
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast, get_args
 
 from magicgui.widgets import ComboBox, FloatSpinBox, LineEdit, create_widget
 from magicgui.widgets.bases import ValueWidget
@@ -14,18 +14,33 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QLabel,
     QPushButton,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_lrcs.config import PredictConfig, TrainConfig
+from napari_lrcs.config import PerturbConfig, PredictConfig, StudyConfig, TrainConfig
 
-Config = TypeVar("Config", TrainConfig, PredictConfig)
+Config = TypeVar("Config", TrainConfig, PredictConfig, PerturbConfig, StudyConfig)
 LayerKind = TypeVar("LayerKind", bound=Layer)
+Choices = Sequence[str] | Sequence[tuple[str, str]]
 
 
 _LARGEST = 2**31 - 1
 """That Qt's spin boxes hold."""
+
+
+KERNELS = (
+    ("Automatic", "auto"),
+    ("Cross: nearest voxels", "cross"),
+    ("3 × 3 (× 3)", "cube_3"),
+    ("5 × 5 (× 5)", "cube_5"),
+    ("7 × 7 (× 7)", "cube_7"),
+    ("Ball of radius √2", "ball_2"),
+    ("Ball of radius √3", "ball_3"),
+    ("Ball of radius √5", "ball_5"),
+)
+"""From `napari_lrcs.config.Kernel`, in words."""
 
 
 class ConfigForm(QWidget, Generic[Config]):
@@ -33,14 +48,14 @@ class ConfigForm(QWidget, Generic[Config]):
 
     Parameters
     ----------
-    config : TrainConfig or PredictConfig
+    config : TrainConfig, PredictConfig, PerturbConfig or StudyConfig
         What the form shows at first.
     main : sequence of str
         Names of the fields in sight, in this order.
     left_out : sequence of str
         Names of fields that the form does not show; they keep their values.
-    choices : mapping of str to sequence of str
-        Known values of text fields.
+    choices : mapping of str to sequence of str, or of pairs of str
+        Known values of text fields; of a pair, the first is shown.
     """
 
     changed = Signal()
@@ -51,7 +66,7 @@ class ConfigForm(QWidget, Generic[Config]):
         *,
         main: Sequence[str] = (),
         left_out: Sequence[str] = (),
-        choices: Mapping[str, Sequence[str]] | None = None,
+        choices: Mapping[str, Choices] | None = None,
     ) -> None:
         super().__init__()
         self._config: Config = config
@@ -142,7 +157,7 @@ def _groups(config: Config, *, leave_out: set[str]) -> dict[str, list["Field[Any
 
 
 def _field_widget(
-    setting: "Field[Any]", config: object, choices: Sequence[str] | None
+    setting: "Field[Any]", config: object, choices: Choices | None
 ) -> ValueWidget[Any]:
     value = getattr(config, setting.name)
     tooltip = setting.metadata["tooltip"]
@@ -195,13 +210,23 @@ def _value_of(setting: "Field[Any]", widget: ValueWidget[Any]) -> object:
     try:
         if setting.type is float:
             return float(text)
-        return tuple(float(part) for part in text.split(",") if part.strip())
+        item = get_args(setting.type)[0]
+        return tuple(item(part) for part in text.split(",") if part.strip())
     except ValueError:
         raise ValueError(
             f"{label_of(setting)} must be a number"
             f"{'' if setting.type is float else ', or several with commas'}; "
             f"got {text!r}"
         ) from None
+
+
+def add_row(rows: QFormLayout, name: str, widget: QWidget, tip: str) -> None:
+    """Add a field with its name, both with a tooltip."""
+    label = QLabel(name)
+    for part in (label, widget):
+        part.setToolTip(tip)
+    widget.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    rows.addRow(label, widget)
 
 
 class Fold(QWidget):
@@ -239,16 +264,24 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
         Image or Labels.
     none : str
         What stands for no layer; empty to leave it out.
+    without : str
+        Key in the metadata of layers that are no choice.
     """
 
     chosen = Signal()
     """The layer is another one; not emitted when it is renamed."""
 
     def __init__(
-        self, layers: LayerList, kind: type[LayerKind], *, none: str = ""
+        self,
+        layers: LayerList,
+        kind: type[LayerKind],
+        *,
+        none: str = "",
+        without: str = "",
     ) -> None:
         super().__init__()
         self._layers, self._kind, self._none = layers, kind, none
+        self._without = without
         self._layer: LayerKind | None = None
         self._offered: list[LayerKind | None] = []
         self.setSizeAdjustPolicy(
@@ -288,7 +321,11 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
 
     def _refresh(self, event: object = None) -> None:
         del event
-        fitting = [layer for layer in self._layers if isinstance(layer, self._kind)]
+        fitting = [
+            layer
+            for layer in self._layers
+            if isinstance(layer, self._kind) and self._without not in layer.metadata
+        ]
         self._offered = [*([None] if self._none else []), *fitting]
         kept = self._layer if self._layer in self._offered else None
         if kept is None and not self._none and fitting:

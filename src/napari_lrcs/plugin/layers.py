@@ -1,10 +1,11 @@
 """Between napari's layers and the core's volumes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import DirectLabelColormap
@@ -125,6 +126,13 @@ def volume_of(layer: Image | Labels) -> Volume:
     return as_volume(array, name=layer.name, voxel_size=voxel_size, unit=unit)
 
 
+def named_by_file(image: Image) -> Volume:
+    """Wrap an image under a name that outlives the layer's: runs remember it."""
+    volume = volume_of(image)
+    source = image.source.path
+    return volume if source is None else replace(volume, name=Path(source).name)
+
+
 def labels_of(layer: Labels) -> Volume:
     """Wrap a labels layer, with the phases that it names; see `volume_of`."""
     return replace(as_labels(volume_of(layer)), phases=phases_shown(layer))
@@ -139,6 +147,17 @@ def n_slices_of(layer: Layer, axis: Axis) -> int:
 def layer_shape(layer: Layer) -> tuple[int, ...]:
     """Return the shape of a layer's full resolution."""
     return tuple((layer.data[0] if layer.multiscale else layer.data).shape)
+
+
+def fitted(array: Any, n_axes: int) -> Any:
+    """Bring an array (z, y, x), or those of a pyramid, to the axes of a layer."""
+    if isinstance(array, Sequence):
+        return [fitted(level, n_axes) for level in array]
+    if n_axes == 3:
+        return array
+    if not isinstance(array, np.ndarray | da.Array):
+        array = da.from_array(array, chunks=array.chunks, name=False)
+    return array[0] if n_axes < 3 else array[(np.newaxis,) * (n_axes - 3)]
 
 
 def workspace_for(image: Layer) -> Workspace:

@@ -4,14 +4,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import dask.array as da
 import numpy as np
 from napari.layers import Labels
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout
+from qtpy.QtWidgets import (
+    QApplication,
+    QFileDialog,
+    QHBoxLayout,
+    QTabBar,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_lrcs.arrays import Labels as LabelArray
 from napari_lrcs.data.volume import Volume
@@ -30,10 +37,20 @@ from napari_lrcs.plugin.dock import Dock, button
 from napari_lrcs.plugin.layers import appearance, layer_shape, place_of
 from napari_lrcs.plugin.widgets.comparison_form import Asked, ComparisonForm, Looked
 from napari_lrcs.plugin.widgets.comparison_results import ComparisonResults, percent
+from napari_lrcs.plugin.widgets.experimenters import ExperimentersPart
 from napari_lrcs.plugin.workers import EXPECTED, Events
+from napari_lrcs.uncertainty.experimenter_tables import write_experimenters_csv
+
+_KINDS = {
+    "Two layers": "Score a segmentation against a target, and show where they differ",
+    "Several experimenters": "How far people who painted the same slices agree",
+}
 
 _MOST_RUNS = 4
 """Of slices that are told one by one."""
+
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +61,7 @@ class _Saved:
 
 
 class CompareDock(Dock):
-    """Score a segmentation against a target, and show where they differ.
+    """Score a segmentation against a target, or compare several experimenters.
 
     Parameters
     ----------
@@ -63,10 +80,12 @@ class CompareDock(Dock):
         self.form = ComparisonForm(viewer)
         self.results = ComparisonResults(viewer)
         self.results.slice_wanted.connect(self.go_to_slice)
+        self.several = ExperimentersPart(self, ask_for_csv=self._ask_for_their_csv)
         self._build()
         self._set_up()
         viewer.layers.events.removed.connect(self._on_removed)
         self.followers += [self, *self.form.followers, *self.results.plots]
+        self.followers += self.several.form.followers
 
     def _build(self) -> None:
         self.compare_button = button(
@@ -97,8 +116,18 @@ class CompareDock(Dock):
         self.figure_button = button(
             "Save figure…", "Save the plots as one figure", self._ask_for_figure
         )
-        self.body.addWidget(self.form)
-        self.body.addWidget(self.results)
+        self._two = QWidget()
+        column = QVBoxLayout(self._two)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.form)
+        column.addWidget(self.results)
+        self.tabs = QTabBar()
+        self.tabs.setDrawBase(False)
+        for name, tooltip in _KINDS.items():
+            self.tabs.setTabToolTip(self.tabs.addTab(name), tooltip)
+        self.tabs.currentChanged.connect(self._turn_to)
+        for part in (self.tabs, self._two, self.several):
+            self.body.addWidget(part)
         self.body.addStretch()
         self.results.add_buttons(self.differences_button, self.worst_button)
         self.results.add_buttons(self.copy_button, self.csv_button)
@@ -107,6 +136,12 @@ class CompareDock(Dock):
         row.addWidget(self.compare_button, stretch=2)
         row.addWidget(self.stop_button, stretch=1)
         self.footer.addLayout(row)
+        self._turn_to(0)
+
+    def _turn_to(self, place: int) -> None:
+        self._two.setVisible(place == 0)
+        self.several.setVisible(place == 1)
+        self.say("")
 
     def _set_up(self) -> None:
         self.form.take(self.recall())
@@ -117,6 +152,9 @@ class CompareDock(Dock):
 
     def compare(self) -> None:
         """Compare the chosen layers, or say why they cannot be."""
+        if self.tabs.currentIndex() == 1:
+            self.several.compare()
+            return
         try:
             self._asked = self.form.request()
         except EXPECTED as error:
@@ -145,6 +183,8 @@ class CompareDock(Dock):
             case _Saved():
                 names = " and ".join(path.name for path in event.paths)
                 self.say(f"Saved {names}", "done")
+            case _:
+                self.several.on_event(event)
 
     def on_busy(self) -> None:
         """Offer what can be done now."""
@@ -154,6 +194,7 @@ class CompareDock(Dock):
         for made in (self.copy_button, self.csv_button, self.figure_button):
             made.setEnabled(can_go_on)
         self._offer_layers()
+        self.several.on_busy()
         if self.is_busy:
             return
         self._asked = None
@@ -243,19 +284,29 @@ class CompareDock(Dock):
     def save_csv(self, path: Path) -> None:
         """Write all numbers to `path`, those of each slice beside it."""
         slices = path.with_name(f"{path.stem}-slices{path.suffix}")
-        self._save({path: write_comparison_csv, slices: write_slices_csv})
+        self._save(
+            self.comparison, {path: write_comparison_csv, slices: write_slices_csv}
+        )
 
     def save_figure(self, path: Path) -> None:
         """Write the plots as a figure."""
-        self._save({path: write_comparison_figure})
+        self._save(self.comparison, {path: write_comparison_figure})
 
-    def _save(self, writers: Mapping[Path, Callable[[Path, Comparison], None]]) -> None:
-        comparison = self.comparison
-        if comparison is not None:
-            self.begin("Save the comparison", lambda: _save(writers, comparison))
+    def save_their_csv(self, path: Path) -> None:
+        """Write all numbers of several experimenters to `path`."""
+        self._save(self.several.compared, {path: write_experimenters_csv})
+
+    def _save(
+        self, found: Found | None, writers: Mapping[Path, Callable[[Path, Found], None]]
+    ) -> None:
+        if found is not None:
+            self.begin("Save the comparison", lambda: _save(writers, found))
 
     def _ask_for_csv(self) -> None:
         self._ask("comparison.csv", "Tables (*.csv)", self.save_csv)
+
+    def _ask_for_their_csv(self) -> None:
+        self._ask("experimenters.csv", "Tables (*.csv)", self.save_their_csv)
 
     def _ask_for_figure(self) -> None:
         kinds = "Figures (*.png *.pdf *.svg)"
@@ -354,8 +405,8 @@ def _differences_layer(compared: Asked, phases: PhaseTable) -> Labels:
 
 
 def _save(
-    writers: Mapping[Path, Callable[[Path, Comparison], None]], comparison: Comparison
+    writers: Mapping[Path, Callable[[Path, Found], None]], found: Found
 ) -> Events:
     for path, write in writers.items():
-        write(path, comparison)
+        write(path, found)
     yield _Saved(paths=tuple(writers))

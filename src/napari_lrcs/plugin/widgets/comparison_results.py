@@ -35,6 +35,9 @@ _TABS = {
 
 _SCORES = ("iou", "dice", "precision", "recall")
 
+_COLUMNS, _LETTERS = 6, 50
+"""That a table's header has where it fits a narrow dock."""
+
 _PAUSE_MS = 500
 """Between two drawings of the scores so far."""
 
@@ -59,8 +62,8 @@ class ComparisonResults(QWidget):
         self.title = QLabel()
         self.title.setWordWrap(True)
         self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        self.scores = _Table(("In %", "IoU", "Dice", "Precision", "Recall"))
-        self.shares = _Table(("Share in %", "Predicted", "Target"))
+        self.scores = Table(("In %", "IoU", "Dice", "Precision", "Recall"))
+        self.shares = Table(("Share in %", "Predicted", "Target"))
         self.plots = tuple(Plot(viewer, height=h) for h in (270, 240, 330))
         self.confusion_plot, self.slices_plot, self.shares_plot = self.plots
         self.slices_plot.setToolTip("Click to show a slice")
@@ -162,32 +165,59 @@ class ComparisonResults(QWidget):
             self.slice_wanted.emit(min(places, key=lambda z: abs(z - clicked)))
 
 
-class _Table(QTableWidget):
-    """A table to be read, as high as its rows."""
+class Table(QTableWidget):
+    """A table to be read, as high as its rows.
 
-    def __init__(self, header: Sequence[str]) -> None:
-        super().__init__(0, len(header))
-        self.setHorizontalHeaderLabels(list(header))
+    Parameters
+    ----------
+    header : sequence of str
+    most_rows : int, optional
+        Beyond which it scrolls; none by default.
+    """
+
+    def __init__(
+        self, header: Sequence[str] = (), *, most_rows: int | None = None
+    ) -> None:
+        super().__init__()
+        self._most_rows = most_rows
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        if most_rows is None:
+            self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         side = self.verticalHeader()
         top = self.horizontalHeader()
         assert side is not None
         assert top is not None
         side.setVisible(False)
         top.setMinimumSectionSize(30)
+        self.set_header(header)
+
+    def set_header(self, header: Sequence[str]) -> None:
+        """Name the columns; where they are many, they scroll."""
+        self.setColumnCount(len(header))
+        self.setHorizontalHeaderLabels(list(header))
+        top = self.horizontalHeader()
+        assert top is not None
         top.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        top.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self._is_wide = len(header) > _COLUMNS or len("".join(header)) > _LETTERS
+        policy = Qt.ScrollBarPolicy.ScrollBarAlwaysOff
+        if self._is_wide:
+            policy = Qt.ScrollBarPolicy.ScrollBarAlwaysOn
+        elif header:
+            top.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.setHorizontalScrollBarPolicy(policy)
 
     def fill(
-        self, rows: Sequence[Sequence[object]], *, colours: Sequence[str] = ()
+        self,
+        rows: Sequence[Sequence[object]],
+        *,
+        colours: Sequence[str] = (),
+        tips: Sequence[str] = (),
     ) -> None:
-        """Show rows; the first cells may have a colour beside them."""
+        """Show rows; the first cells may have a colour beside them, and tooltips."""
         self.setRowCount(len(rows))
         for place, (first, *numbers) in enumerate(rows):
             item = QTableWidgetItem(str(first))
-            item.setToolTip(str(first))
+            item.setToolTip(tips[place] if tips else str(first))
             if colours:
                 item.setIcon(_swatch(colours[place]))
             self.setItem(place, 0, item)
@@ -198,8 +228,11 @@ class _Table(QTableWidget):
     def _fit(self) -> None:
         top = self.horizontalHeader()
         assert top is not None
-        rows = sum(self.rowHeight(i) for i in range(self.rowCount()))
-        self.setFixedHeight(rows + top.sizeHint().height() + 2 * self.frameWidth())
+        bar = self.horizontalScrollBar()
+        assert bar is not None
+        rows = sum(map(self.rowHeight, range(self.rowCount())[: self._most_rows]))
+        height = rows + top.sizeHint().height() + 2 * self.frameWidth()
+        self.setFixedHeight(height + self._is_wide * bar.sizeHint().height())
 
 
 def _swatch(colour: str) -> QIcon:

@@ -1,9 +1,9 @@
-"""Help to paint: fill a slice by grey levels or by a network."""
+"""Help to paint: fill a slice, or segment all of them, with or without a network."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast
 
 import numpy as np
 from qtpy.QtCore import Qt
@@ -20,18 +20,27 @@ from qtpy.QtWidgets import (
 
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import Axis
+from napari_lrcs.data.baselines import Method
 from napari_lrcs.data.painting import relabelled
-from napari_lrcs.data.thresholds import Method, fill_slice
 from napari_lrcs.data.volume import Volume
 from napari_lrcs.data.workspace import Workspace
+from napari_lrcs.inference.segment import BaselineTask, label_slice
 from napari_lrcs.phases import UNPAINTED, PhaseTable
 
 _NETWORK = "network"
 _TITLES = {
     "otsu": "Otsu",
     "fractions": "Volume fractions",
-    "k_means": "k-means",
+    "k_means": "k-means (grey and edge)",
+    "forest": "Random forest",
     _NETWORK: "Network",
+}
+_TOOLTIPS = {
+    "otsu": "Thresholds that part the grey levels best",
+    "fractions": "Thresholds that give known shares of the phases",
+    "k_means": "Clusters of voxels with like grey levels and edges",
+    "forest": "Learns from the painted slices that are not for validation or test",
+    _NETWORK: "A network that was trained on this image, or a file",
 }
 _FILE = "From a file…"
 
@@ -67,6 +76,10 @@ class Target:
     phases: PhaseTable
     mask: Volume | None
     only_unpainted: bool
+    painting: Volume
+    """Labels of all slices."""
+    learnt: tuple[int, ...]
+    """Painted slices that are neither for validation nor for test."""
 
     def filled(self, labels: Labels) -> Filled:
         """Take new labels, where they are wanted."""
@@ -76,23 +89,35 @@ class Target:
         new = np.where(is_wanted, labels, self.labels)
         return Filled(index=self.index, former=self.labels, labels=new)
 
-    def read(self, volume: Volume) -> Any:
-        """Read the slice of a volume."""
-        return volume.slab(self.index, self.index + 1, axis=self.axis)[0]
+    def task(self, method: Method, fractions: Sequence[float] | None) -> BaselineTask:
+        """Segment the image without a network.
+
+        Raises
+        ------
+        ValueError
+            If fractions do not fit, or a forest has nothing to learn from.
+        """
+        if method == "forest" and not self.learnt:
+            raise ValueError(
+                "a random forest learns from what you paint: paint some of each phase, "
+                "in a slice that is not for validation or test"
+            )
+        return BaselineTask(
+            image=self.image,
+            method=method,
+            phases=self.phases,
+            fractions=None if fractions is None else tuple(fractions),
+            labels=self.painting if self.learnt else None,
+            train=self.learnt,
+            axis=self.axis,
+            mask=self.mask,
+        )
 
 
-def fill_by_grey_levels(
-    target: Target, *, method: Method, fractions: Sequence[float] | None
-) -> Iterator[Filled]:
-    """Fill a slice by thresholds, in a thread."""
-    labels = fill_slice(
-        target.read(target.image),
-        target.labels,
-        method=method,
-        n_phases=len(target.phases),
-        fractions=fractions,
-        inside=None if target.mask is None else target.read(target.mask),
-        only_unpainted=target.only_unpainted,
+def fill_by_baseline(target: Target, task: BaselineTask) -> Iterator[Filled]:
+    """Fill a slice without a network, in a thread."""
+    labels = label_slice(
+        task, target.index, target.labels, only_unpainted=target.only_unpainted
     )
     yield Filled(index=target.index, former=target.labels, labels=labels)
 
@@ -141,11 +166,14 @@ class FillPanel(QWidget):
         self.workspace: Workspace | None = None
         """Whose runs are offered as networks."""
         self._file: Path | None = None
+        self._segment: QPushButton | None = None
         self._method = _combo(_TITLES, "How phases are told apart")
+        for i, tooltip in enumerate(_TOOLTIPS.values()):
+            self._method.setItemData(i, tooltip, Qt.ItemDataRole.ToolTipRole)
         self._fractions = QLineEdit()
         self._fractions.setPlaceholderText("from dark to bright: 40, 10, 50")
         self._fractions.setToolTip(
-            "Share of each phase in the slice in %, from the darkest to the brightest"
+            "Share of each phase in %, from the darkest to the brightest"
         )
         self._network = _NetworkChoice(self)
         self._only_unpainted = QCheckBox("Keep what is painted")
@@ -165,14 +193,17 @@ class FillPanel(QWidget):
         self._method.currentIndexChanged.connect(self._show_rows)
         self._show_rows()
 
-    def add_button(self, made: QPushButton) -> None:
-        """Put the button that fills below."""
-        self._rows.addRow(made)
+    def add_buttons(self, fill: QPushButton, segment: QPushButton) -> None:
+        """Put the buttons below; the second is for what needs no network."""
+        self._rows.addRow(fill)
+        self._rows.addRow(segment)
+        self._segment = segment
+        self._show_rows()
 
     def choose(
         self, method: str, *, fractions: str = "", keep_painted: bool = True
     ) -> None:
-        """Set the panel: "otsu", "fractions", "k_means" or "network"."""
+        """Set the panel: a method of `BaselineTask`, or "network"."""
         self._method.setCurrentIndex(list(_TITLES).index(method))
         self._fractions.setText(fractions)
         self._only_unpainted.setChecked(keep_painted)
@@ -181,6 +212,11 @@ class FillPanel(QWidget):
     def method(self) -> str:
         """How to fill."""
         return list(_TITLES)[self._method.currentIndex()]
+
+    @property
+    def title(self) -> str:
+        """How to fill, for people."""
+        return _TITLES[self.method]
 
     @property
     def only_unpainted(self) -> bool:
@@ -193,18 +229,17 @@ class FillPanel(QWidget):
         Raises
         ------
         ValueError
-            If the fractions cannot be read, or there is no network.
+            If the fractions cannot be read, nothing is painted that could be learnt, or
+            there is no network.
         """
-        method = self.method
-        if method == _NETWORK:
+        if self.method == _NETWORK:
             return fill_by_network(target, model=self.network())
-        assert method in get_args(Method)
-        fractions = self._read_fractions() if method == "fractions" else None
-        return fill_by_grey_levels(
-            target,
-            method=method,  # type: ignore[arg-type]  # asserted
-            fractions=fractions,
-        )
+        return fill_by_baseline(target, self.task(target))
+
+    def task(self, target: Target) -> BaselineTask:
+        """Say how the image is segmented without a network; errors as of `events`."""
+        fractions = self._read_fractions() if self.method == "fractions" else None
+        return target.task(cast(Method, self.method), fractions)
 
     def network(self) -> Path:
         """Return the chosen model.
@@ -261,6 +296,8 @@ class FillPanel(QWidget):
         del index
         self._rows.setRowVisible(self._fractions, self.method == "fractions")
         self._rows.setRowVisible(self._network, self.method == _NETWORK)
+        if self._segment is not None:
+            self._segment.setVisible(self.method != _NETWORK)
         if self.method == _NETWORK:
             self.offer_networks()
 

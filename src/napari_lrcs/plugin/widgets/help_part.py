@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from napari.components import LayerList
 from napari.layers import Image, Labels, Layer
+from napari.viewer import Viewer
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_lrcs.phases import UNPAINTED
 from napari_lrcs.plugin.dock import button
 from napari_lrcs.plugin.forms import Fold
-from napari_lrcs.plugin.layers import volume_of
+from napari_lrcs.plugin.layers import labels_of, volume_of
 from napari_lrcs.plugin.painting import Painting
 from napari_lrcs.plugin.widgets.field_of_view import FieldOfView
 from napari_lrcs.plugin.widgets.fill import Filled, FillPanel, Target
@@ -23,6 +23,7 @@ from napari_lrcs.plugin.widgets.pairs_panel import (
     read_pairs,
     write_pairs,
 )
+from napari_lrcs.plugin.widgets.whole_volume import WholeVolume
 from napari_lrcs.plugin.workers import EXPECTED
 
 
@@ -31,7 +32,7 @@ class HelpPart(QWidget):
 
     Parameters
     ----------
-    layers : LayerList
+    viewer : Viewer
     image : callable
         Returns the image that is painted, or says that there is none.
     index : callable
@@ -41,18 +42,23 @@ class HelpPart(QWidget):
     work = Signal(str, object)
     """A job to be done: its name, and the generator that does it."""
 
+    stop_wanted = Signal()
+    """The job is to end."""
+
     said = Signal(str, str)
     """A sentence and its kind, as `Dock.say` takes them."""
 
     def __init__(
         self,
-        layers: LayerList,
+        viewer: Viewer,
         *,
         image: Callable[[], Image | None],
         index: Callable[[], int | None],
     ) -> None:
         super().__init__()
+        self._viewer = viewer
         self._painting: Painting | None = None
+        self._is_segmenting = False
         self._image, self._index = image, index
         self.fill = FillPanel()
         self._fill_button = button(
@@ -60,11 +66,16 @@ class HelpPart(QWidget):
             "A first guess, to be corrected by hand; Ctrl+Z takes it back",
             self.fill_slice,
         )
-        self._fill_button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.fill.add_button(self._fill_button)
+        self._segment_button = button("", "", self.segment_volume)
+        for made in (self._fill_button, self._segment_button):
+            made.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.fill.add_buttons(self._fill_button, self._segment_button)
+        self._name_segment_button()
         # isinstance takes a union, though it is no type.
         either = cast("type[Layer]", Image | Labels)
-        self.field_of_view = FieldOfView(layers, offered=either, none="Choose a layer…")
+        self.field_of_view = FieldOfView(
+            viewer.layers, offered=either, none="Choose a layer…"
+        )
         self.pairs = PairsPanel()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -85,6 +96,9 @@ class HelpPart(QWidget):
         """Allow what can be done now."""
         self.pairs.setEnabled(is_free)
         self._fill_button.setEnabled(is_free and self._index() is not None)
+        self._is_segmenting &= not is_free
+        self._segment_button.setEnabled(is_free or self._is_segmenting)
+        self._name_segment_button()
 
     def fill_slice(self) -> None:
         """Fill the slice in view, as the panel says."""
@@ -101,7 +115,34 @@ class HelpPart(QWidget):
             return
         self.work.emit("Filling a slice", events)
 
+    def segment_volume(self) -> None:
+        """Segment all slices, as the panel says; while that runs, stop it."""
+        if self._is_segmenting:
+            self.stop_wanted.emit()
+            return
+        painting, image = self._painting, self._image()
+        if painting is None or image is None:
+            return
+        try:
+            task = self.fill.task(self._target(painting, image, 0))
+            whole = WholeVolume(self._viewer, image, task, name=self.fill.title)
+        except EXPECTED as error:
+            self.said.emit(str(error), "error")
+            return
+        self._is_segmenting = True
+        self.work.emit("Segmenting the volume", whole.events())
+
+    def _name_segment_button(self) -> None:
+        is_running = self._is_segmenting
+        self._segment_button.setText("Stop" if is_running else "Segment whole volume")
+        self._segment_button.setToolTip(
+            "End here; nothing is kept"
+            if is_running
+            else "Label all slices this way in a new layer; your painting stays"
+        )
+
     def _target(self, painting: Painting, image: Image, index: int) -> Target:
+        painting.save()  # and count the last strokes
         volume = volume_of(image)
         if volume.shape != (expected := painting.state.image.shape):
             raise ValueError(
@@ -116,6 +157,12 @@ class HelpPart(QWidget):
             phases=painting.phases,
             mask=painting.mask_volume(volume.shape),
             only_unpainted=self.fill.only_unpainted,
+            painting=labels_of(painting.layer),
+            learnt=tuple(
+                i
+                for i in painting.painted()
+                if painting.roles.get(i) not in ("validation", "test")
+            ),
         )
 
     def set_mask(self, mask: Any) -> None:

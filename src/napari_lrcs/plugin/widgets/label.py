@@ -1,6 +1,7 @@
 """The dock "Label phases"."""
 
 from collections.abc import Callable, Iterator, Mapping
+from math import ceil
 from typing import Any, ClassVar
 
 import numpy as np
@@ -44,8 +45,9 @@ from napari_lrcs.plugin.widgets.phase_table import PhaseEditor, what_is_lost
 from napari_lrcs.plugin.widgets.restore import Found, RestoreLine
 from napari_lrcs.plugin.widgets.slices_part import SlicesPart
 from napari_lrcs.plugin.widgets.slices_table import next_step
+from napari_lrcs.plugin.widgets.whole_volume import Segmented
 from napari_lrcs.plugin.workers import EXPECTED, Events
-from napari_lrcs.progress import TilePredicted
+from napari_lrcs.progress import Notice, PredictionStarted, TilePredicted
 
 _NO_IMAGE = "Open an image: File > Open File(s)…, or File > Open Sample > LRCS-Net."
 
@@ -66,7 +68,7 @@ class LabelDock(Dock):
         """That of the chosen labels layer."""
         self._worked_on: Painting | None = None
         self._hint = self._unfit = ""
-        self._is_trouble_told = False
+        self._is_told = False
         self._following: Listening | None = None
         self._make_choices()
         self._make_painting_part()
@@ -92,7 +94,7 @@ class LabelDock(Dock):
         layout.setContentsMargins(0, 0, 0, 0)
         self.slices = SlicesPart(self.viewer)
         self.help = HelpPart(
-            self.viewer.layers,
+            self.viewer,
             image=self._image_or_complaint,
             index=lambda: self.slices.index,
         )
@@ -128,6 +130,7 @@ class LabelDock(Dock):
         self.phases.selected.connect(self.select_phase)
         self.slices.failed.connect(self._fail)
         self.help.work.connect(self._work)
+        self.help.stop_wanted.connect(self.stop)
         self.help.said.connect(self.say)
         events = viewer.dims.events
         actions = {
@@ -337,15 +340,15 @@ class LabelDock(Dock):
         self._allow()
 
     def say(self, text: str, kind: Kind = "hint") -> None:
-        """Show a sentence; trouble stays until the next step is another one."""
-        self._is_trouble_told = kind in ("warning", "error")
+        """Show a sentence; news stay until the next step is another one."""
+        self._is_told = kind != "hint"
         super().say(text, kind)
 
     def _show_hint(self, *, is_news: bool = False) -> None:
         hint = self._next_step()
         is_news |= hint != self._hint
         self._hint = hint
-        may_replace = is_news or not (self._is_trouble_told or self.is_busy)
+        may_replace = is_news or not (self._is_told or self.is_busy)
         if may_replace and hint != self.said:
             self.say(hint, "warning" if hint == self._unfit else "hint")
 
@@ -426,16 +429,24 @@ class LabelDock(Dock):
 
     def on_event(self, event: Any) -> None:
         """Take what a job has made."""
-        painting = self._worked_on
-        if painting is None or painting.layer not in self.viewer.layers:
-            return
-        if isinstance(event, Filled | Imported):
-            take(painting, event)
-        elif isinstance(event, Exported):
-            self.say(f"{event.n} pairs are in {event.folder}.", "done")
-        elif isinstance(event, TilePredicted):
-            self.progress.setVisible(True)
-            self.progress.show_share(event.n_done / event.n_slices, "Predicting")
+        match event:
+            case Filled() | Imported():
+                painting = self._worked_on
+                if painting is not None and painting.layer in self.viewer.layers:
+                    take(painting, event)
+            case Exported():
+                self.say(f"{event.n} pairs are in {event.folder}.", "done")
+            case Segmented():
+                self.say(f"All slices are in the layer {event.show()}.", "done")
+            case PredictionStarted():
+                self.progress.begin("Starting…")
+            case TilePredicted():
+                self.progress.show_share(
+                    event.n_done / event.n_slices,
+                    f"Slice {ceil(event.n_done)} of {event.n_slices}",
+                )
+            case Notice():
+                self.say(f"{event.text[0].upper()}{event.text[1:]}.")
 
     def _tried(self, action: Callable[[], object]) -> bool:
         """Do something, or say why it cannot be done."""

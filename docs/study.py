@@ -1,0 +1,210 @@
+"""Make the figures and all numbers of docs/uncertainty.md, from two studies.
+
+python docs/study.py WORK [--data ../shared/data]
+
+The larger study takes about half an hour on two cores. One that was stopped or killed
+goes on when the command is given again; one that is complete is not computed again.
+"""
+
+import argparse
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from napari_lrcs.config import PRESETS, StudyConfig
+from napari_lrcs.data.opening import open_labels, open_volume
+from napari_lrcs.data.phantom import electrode_phantom
+from napari_lrcs.data.volume import Volume, as_labels, as_volume
+from napari_lrcs.inference.assess import measure_volume
+from napari_lrcs.metrics.composition import measure_dict
+from napari_lrcs.phases import ELECTRODE
+from napari_lrcs.progress import Notice
+from napari_lrcs.uncertainty.ensemble import StudyTask, run_study
+from napari_lrcs.uncertainty.events import MemberFailed, MemberStarted, StudyEnded
+from napari_lrcs.uncertainty.perturb import suggest_perturbation
+from napari_lrcs.uncertainty.study_figures import FIGURES, write_study_figures
+from napari_lrcs.uncertainty.summary import (
+    KINDS,
+    StudySummary,
+    in_percent,
+    read_record,
+    read_study,
+)
+
+DOCS = Path(__file__).parent
+PAPER = {"NMC": "92.7 ± 0.2 %", "CBD": "37.6 ± 1.4 %", "pore": "65.9 ± 1.3 %"}
+"""IoU of the paper's fifteen networks, "Perturbation of labels" and Fig. 4c."""
+
+AGREEMENTS = (0.0, 0.6, 0.8, 0.999, 1.001)
+"""Limits between the shares of members that agree; the last are all of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A volume with labels, and the slices that a study of it takes."""
+
+    name: str
+    image: Volume
+    labels: Volume
+    train: range
+    test: tuple[int, ...]
+    study: StudyConfig
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("work", type=Path, help="folder for the studies")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    arguments = parser.parse_args()
+    arguments.work.mkdir(exist_ok=True)
+    page = DOCS / "uncertainty.md"
+    for case in cases(arguments.data):
+        out = arguments.work / case.name
+        run(case, out)
+        text = "\n".join(report(case, out))
+        mark = rf"(<!-- {case.name}: .*? -->\n).*?(<!-- end -->)"
+        filled = re.sub(
+            mark, rf"\g<1>\n{text}\n\n\g<2>", page.read_text(), flags=re.DOTALL
+        )
+        page.write_text(filled)
+        write_study_figures(out, read_study(out)[-1])
+        for figure in FIGURES:
+            shutil.copy(out / figure, DOCS / "images" / f"study-{case.name}-{figure}")
+
+
+def cases(data: Path) -> Iterator[Case]:
+    if data.is_dir():
+        yield Case(
+            name="nmc-electrode",
+            image=open_volume(data / "nmc-electrode-raw.tif"),
+            labels=open_labels(data / "nmc-electrode-labels.tif"),
+            train=range(10, 20),
+            test=(60,),
+            study=StudyConfig(),
+        )
+    phantom = electrode_phantom()
+    yield Case(
+        name="sample",
+        image=as_volume(phantom.volume, name="sample"),
+        labels=as_labels(as_volume(phantom.labels)),
+        train=range(8, 18),
+        test=(48,),
+        study=StudyConfig(n_members=8, n_repeats=4),
+    )
+
+
+def run(case: Case, out: Path) -> None:
+    is_begun = (out / "study.json").is_file()
+    if is_begun and read_record(out)["state"] == "complete":
+        return
+    painted = np.stack([case.labels.slab(z, z + 1)[0] for z in case.train])
+    task = StudyTask(
+        image=case.image,
+        labels=case.labels,
+        train=tuple(case.train),
+        test=case.test,
+        config=PRESETS["quick"],
+        perturb=suggest_perturbation(painted).config,
+        study=case.study,
+        phases=ELECTRODE,
+    )
+    for event in run_study(task, out=out, resume=is_begun):
+        if isinstance(event, Notice | MemberStarted | MemberFailed | StudyEnded):
+            print(datetime.now(UTC).isoformat(timespec="seconds"), event, flush=True)
+
+
+def report(case: Case, out: Path) -> Iterator[str]:
+    members, _, summary = read_study(out)
+    task = read_record(out)["task"]
+    changed = [m.changed_share for m in members if m.group == "perturbed"]
+    perturb = task["perturb"]
+    yield (
+        f"Slices {case.train.start} to {case.train.stop - 1} are painted, slice "
+        f"{case.test[0]} is the test. The kernel `{perturb['kernel']}` with a picked "
+        f"fraction of {perturb['picked_fraction']:g} changes "
+        f"{100 * np.mean(changed):.2f} ± {100 * np.std(changed, ddof=1):.2f} % of the "
+        f"painted voxels. Preset `quick`; {len(changed)} members on perturbed labels, "
+        f"{len(members) - len(changed)} with the labels as painted."
+    )
+    yield ""
+    yield from table(case, summary, with_paper=case.name == "nmc-electrode")
+    yield ""
+    for figure, text in zip(
+        FIGURES,
+        (
+            "IoU of each phase, member by member",
+            "IoU over the ratio of surface to volume",
+            "Share of voxels on each interface",
+        ),
+        strict=True,
+    ):
+        yield f"![{text}](images/study-{case.name}-{figure})"
+        yield ""
+    yield "Where the members agree, the majority is right, and where not, less often:"
+    yield ""
+    yield from reliability(case, out)
+
+
+def table(case: Case, summary: StudySummary, *, with_paper: bool) -> Iterator[str]:
+    groups = [summary.groups[name] for name in ("perturbed", "same_labels")]
+    true = truth(case)
+    columns = ["", "perturbed labels", "same labels, other seeds", "truth"]
+    columns += ["paper"] * with_paper
+    yield row(columns)
+    yield row(["---"] * len(columns))
+    for own, other in zip(*(group.quantities for group in groups), strict=True):
+        name = "" if own.kind == "accuracy" else f" {own.name}"
+        cells = [f"{KINDS[own.kind]}{name}", in_percent(own), in_percent(other)]
+        cells.append(true.get((own.kind, own.labels), ""))
+        if with_paper:
+            cells.append(PAPER.get(own.name, "") if own.kind == "iou" else "")
+        yield row(cells)
+
+
+def row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def truth(case: Case) -> dict[tuple[str, tuple[int, ...]], str]:
+    """Measure the labels, which are known in the whole volume here."""
+    composition = measure_volume(case.labels, phases=ELECTRODE)
+    measures = measure_dict(composition, ELECTRODE)
+    found = {
+        (kind, (phase["label"],)): share
+        for phase in measures["phases"]
+        for kind, share in phase.items()
+    } | {
+        ("interface_fraction", tuple(pair["phases"])): pair["fraction"]
+        for pair in measures["interfaces"]
+    }
+    return {
+        key: f"{100 * share:.1f} %" for key, share in found.items() if key[0] in KINDS
+    }
+
+
+def reliability(case: Case, out: Path) -> Iterator[str]:
+    """Tell how often the majority is right where so many members agree."""
+    z = case.test[0]
+    target, majority = (
+        volume.slab(z, z + 1)[0]
+        for volume in (case.labels, open_labels(out / "majority.zarr"))
+    )
+    agreement = open_volume(out / "agreement.zarr").slab(z, z + 1)[0] / 255
+    yield "| members that agree | share of the test slice | majority is right |"
+    yield "|---|---|---|"
+    for low, high in pairwise(AGREEMENTS):
+        chosen = (agreement > low) & (agreement <= high)
+        text = f"more than {100 * low:.0f} %, up to {100 * high:.0f} %" if low else ""
+        text = "all" if high > 1 else text or f"up to {100 * high:.0f} %"
+        right = np.mean((target == majority)[chosen]) if chosen.any() else np.nan
+        yield f"| {text} | {100 * chosen.mean():.1f} % | {100 * right:.1f} % |"
+
+
+if __name__ == "__main__":
+    main()

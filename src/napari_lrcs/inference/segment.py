@@ -1,0 +1,306 @@
+"""Segment a volume without a network, slab by slab: what networks are compared with.
+
+Importing this module loads no torch.
+"""
+
+import math
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from uuid import uuid4
+
+import numpy as np
+
+from napari_lrcs.arrays import GreyImage, Labels
+from napari_lrcs.config import Axis
+from napari_lrcs.data.baselines import (
+    Baseline,
+    Method,
+    Sample,
+    check_order,
+    fill_slice,
+    fit_baseline,
+    painted_order,
+    read_samples,
+    spread_slices,
+)
+from napari_lrcs.data.slices import SliceReader
+from napari_lrcs.data.thresholds import checked_fractions
+from napari_lrcs.data.volume import Volume
+from napari_lrcs.errors import VolumeError
+from napari_lrcs.inference.disk import DiskResult
+from napari_lrcs.inference.results import Geometry, Result
+from napari_lrcs.phases import PhaseTable
+from napari_lrcs.progress import (
+    Notice,
+    PredictEvent,
+    PredictionEnded,
+    PredictionStarted,
+    Publishing,
+    SlabPredicted,
+    TilePredicted,
+)
+
+_SLAB_SLICES = 16
+_SLAB_BYTES = 2**25
+"""Grey levels of a slab in float32."""
+
+_N_NEAR = 3
+"""Painted slices that order the phases of another one."""
+
+_N_THREADS = 2
+"""Slices that are labelled at once; a window beside wants some of the processor."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BaselineTask:
+    """A volume, and how it is to be segmented; checked without reading a voxel.
+
+    Parameters
+    ----------
+    image : Volume
+    method : {"otsu", "fractions", "k_means", "forest"}
+    phases : PhaseTable
+    fractions, order : tuple, optional
+        As for `fit_baseline`.
+    labels : Volume, optional
+        Painting, of the image's shape: a forest learns from it, and without `order` it
+        orders the phases of the other methods.
+    train : tuple of int
+        Slices whose labels are used.
+    axis : {"z", "y", "x"}
+        Axis that the slices lie across: edges and features are found within slices.
+    mask : Volume of bool, optional
+        Field of view; outside nothing counts, and labels stay 0.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, a slice is out of range, a forest has nothing to learn from,
+        or fractions or order do not fit the phases or the method.
+    """
+
+    image: Volume
+    method: Method
+    phases: PhaseTable
+    fractions: tuple[float, ...] | None = None
+    order: tuple[int, ...] | None = None
+    labels: Volume | None = None
+    train: tuple[int, ...] = ()
+    axis: Axis = "z"
+    mask: Volume | None = None
+
+    def __post_init__(self) -> None:
+        self._check_painting()
+        if self.method == "fractions":
+            checked_fractions(self.fractions, n_phases=len(self.phases))
+        elif self.fractions is not None:
+            raise ValueError(
+                f"fractions are not for {self.method}; leave them out, or choose the "
+                "method fractions"
+            )
+        if self.order is not None:
+            check_order(self.order, n_phases=len(self.phases))
+
+    def _check_painting(self) -> None:
+        if self.labels is None or not self.train:
+            if self.method == "forest" or self.labels is not None or self.train:
+                raise ValueError(
+                    "what is learnt from painting needs both labels and the slices "
+                    "that are painted"
+                )
+            return
+        if self.labels.shape != self.image.shape:
+            raise VolumeError(
+                f"{self.image.name} is {self.image.shape} voxels (z, y, x) and "
+                f"{self.labels.name} is {self.labels.shape}; labels need the image's "
+                "shape"
+            )
+        n_slices = self.reader.n_slices
+        beyond = [z for z in self.train if not 0 <= z < n_slices]
+        if beyond:
+            raise ValueError(
+                f"slice {beyond[0]} is out of range: {self.image.name} has slices 0 to "
+                f"{n_slices - 1} along {self.axis}"
+            )
+
+    @property
+    def reader(self) -> SliceReader:
+        """Reads the slices."""
+        return SliceReader(volume=self.image, axis=self.axis, mask=self.mask)
+
+    @property
+    def fitted_slices(self) -> tuple[int, ...]:
+        """Slices that the baseline is fitted to: of a large volume, some of all."""
+        if self.method == "forest":
+            return self.train
+        return tuple(sorted({*spread_slices(self.reader), *self.train}))
+
+    def fit(self, samples: list[Sample]) -> Baseline:
+        """Fit the baseline; see `fit_baseline`."""
+        return fit_baseline(
+            samples,
+            method=self.method,
+            n_phases=len(self.phases),
+            fractions=self.fractions,
+            order=self.order,
+        )
+
+    @property
+    def geometry(self) -> Geometry:
+        """What the result has in common with the image."""
+        rows, columns = self.reader.slice_shape
+        depth = min(_SLAB_SLICES, _SLAB_BYTES // (4 * rows * columns))
+        return Geometry(
+            shape=self.image.shape,
+            axis=self.axis,
+            depth=max(1, min(depth, self.reader.n_slices)),
+            voxel_size=self.image.voxel_size,
+            unit=self.image.unit,
+            phases=self.phases,
+        )
+
+
+def read_fitted_slices(task: BaselineTask) -> Iterator[Sample]:
+    """Read the slices that the task's baseline is fitted to; errors as of `Volume`."""
+    return read_samples(
+        task.reader, task.fitted_slices, labels=task.labels, painted=task.train
+    )
+
+
+def label_slice(
+    task: BaselineTask, index: int, painting: Labels, *, only_unpainted: bool = True
+) -> Labels:
+    """Label one slice of a volume, which sets its own thresholds or clusters.
+
+    Parameters
+    ----------
+    task : BaselineTask
+        A forest learns from its training slices. For the other methods the nearest of
+        them order the phases, and the slice itself.
+    index : int
+        Place of the slice along the task's axis.
+    painting : ndarray of uint8, shape (rows, columns)
+        Its labels; those outside the field of view stay as they are.
+    only_unpainted : bool
+        Whether painted voxels keep their label.
+
+    Returns
+    -------
+    ndarray of uint8, shape (rows, columns)
+
+    Raises
+    ------
+    ValueError
+        As `fit_baseline` and `Sample` do.
+    VolumeError
+        If the slice holds NaN or infinity.
+    """
+    (own,) = read_samples(task.reader, [index])
+    own = replace(own, labels=painting)
+    if task.method == "forest":
+        baseline = task.fit(list(read_fitted_slices(task)))
+    else:
+        near = sorted(set(task.train) - {index}, key=lambda z: abs(z - index))[:_N_NEAR]
+        others = read_samples(task.reader, near, labels=task.labels, painted=near)
+        order = painted_order([own, *others], n_phases=len(task.phases))
+        baseline = replace(task, order=task.order or order).fit([own])
+    return fill_slice(own, baseline, only_unpainted=only_unpainted)
+
+
+def segment_volume(task: BaselineTask, *, result: Result) -> Iterator[PredictEvent]:
+    """Fit a baseline to a volume, and segment all of it.
+
+    Parameters
+    ----------
+    task : BaselineTask
+    result : MemoryResult or DiskResult
+        Where the labels go. On disk, nothing is left of what did not come to its end.
+
+    Yields
+    ------
+    PredictEvent
+        As from `predict_volume`; a `Notice` tells if only some slices of a large volume
+        have set the thresholds.
+
+    Raises
+    ------
+    ValueError
+        If the baseline cannot be fitted; see `fit_baseline`.
+    VolumeError
+        If the volume holds NaN or infinity.
+    OSError
+        If the disk is full, or the like.
+    """
+    started = time.monotonic()
+    n_slices = task.reader.n_slices
+    if isinstance(result, DiskResult):
+        result.check_new()  # first: what is found there must stay
+    try:
+        result.open(task.geometry, {"baseline": uuid4().hex})  # never continued
+        yield PredictionStarted(
+            device="cpu", precision="float32", n_slices=n_slices, n_done=0, n_tiles=1
+        )
+        samples = []
+        for sample in read_fitted_slices(task):
+            samples.append(sample)
+            yield TilePredicted(n_done=0, n_slices=n_slices)
+        yield from _told(task)
+        baseline = task.fit(samples)
+        del samples
+        yield from _segment_slabs(task, baseline, result)
+        yield from (Publishing(share=share) for share in result.publish())
+    finally:
+        result.leave()
+        if isinstance(result, DiskResult):
+            shutil.rmtree(result.partial, ignore_errors=True)
+    yield PredictionEnded(
+        out=result.path,
+        shape=task.image.shape,
+        n_voxels=math.prod(task.image.shape),
+        seconds=time.monotonic() - started,
+        device="cpu",
+    )
+
+
+def _told(task: BaselineTask) -> Iterator[Notice]:
+    n_fitted, n_slices = len(task.fitted_slices), task.reader.n_slices
+    if task.method != "forest" and n_fitted < n_slices:
+        yield Notice(
+            kind="advice",
+            text=f"the phases are told apart by {n_fitted} of the {n_slices} slices, "
+            "evenly spread",
+        )
+
+
+def _segment_slabs(
+    task: BaselineTask, baseline: Baseline, result: Result
+) -> Iterator[PredictEvent]:
+    reader = task.reader
+    n_slices = reader.n_slices
+    with ThreadPoolExecutor(_N_THREADS, "label") as pool:
+        for slab in task.geometry.slabs(range(n_slices)):
+            image = reader.read(slab.start, slab.stop)
+            labels = np.empty(image.shape, np.uint8)
+            for n_done in _label(image, labels, baseline, pool):
+                yield TilePredicted(n_done=slab.start + n_done, n_slices=n_slices)
+            inside = reader.inside(slab.start, slab.stop)
+            if inside is not None:
+                labels *= inside
+            result.write(slab, {"labels": labels})
+            yield SlabPredicted(
+                start=slab.start, stop=slab.stop, n_done=slab.stop, n_slices=n_slices
+            )
+
+
+def _label(
+    image: GreyImage, labels: Labels, baseline: Baseline, pool: ThreadPoolExecutor
+) -> Iterator[int]:
+    """Label slices, some at once; yields how many are done."""
+    for start in range(0, len(image), _N_THREADS):
+        some = slice(start, start + _N_THREADS)
+        for z, plane in enumerate(pool.map(baseline.predict, image[some]), start):
+            labels[z] = plane
+            yield z + 1
