@@ -187,6 +187,9 @@ def _dress(ax: "Axes", summary: StudySummary) -> None:
         for name, group in summary.groups.items()
     ]
     phases, _ = ax.get_legend_handles_labels()
-    ax.legend(handles=[*handles, *phases], frameon=False)
+    legend = ax.legend(handles=[*handles, *phases], frameon=False)
+    if not phases:  # distributions keep no corner clear of their values
+        legend.set_loc("lower left")
+        legend.set_bbox_to_anchor((0, 1), ax.transAxes)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", alpha=0.3)
