@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from napari_lrcs.data.tables import as_text
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.metrics.composition import compose, measure_dict
 from napari_lrcs.phases import PhaseTable
@@ -20,7 +21,6 @@ from napari_lrcs.uncertainty.summary import (
     Kind,
     Member,
     Quantity,
-    as_text_table,
     in_percent,
     member_rows,
     read_settings,
@@ -136,7 +136,7 @@ def test_rows_of_members_have_a_column_for_each_quantity() -> None:
     assert good["interface_fraction_1_2"] == 0.2
     assert good["error"] == ""
     assert (bad["error"], bad["seed"]) == ("no disk", 1)
-    table = as_text_table([good, bad]).splitlines()
+    table = as_text([good, bad]).splitlines()
     assert table[1].split("\t")[:8] == [
         "perturbed-0",
         "perturbed",
@@ -214,7 +214,7 @@ def test_figures_show_each_value_of_both_groups() -> None:
     np.testing.assert_allclose(np.concatenate(heights), [0, 10, 20, 50, 50, 50, 70])
     across = [np.asarray(c.get_offsets())[:, 0] for c in ratios.collections]
     np.testing.assert_allclose(across[0], [1 / 2, 1 / 3, 1 / 4])  # 1 surface voxel
-    assert [t.get_text() for t in interfaces.get_xticklabels()] == ["pore – solid"]
+    assert [t.get_text() for t in interfaces.get_xticklabels()] == ["pore –\nsolid"]
     assert [t.get_text() for t in ious.get_legend().get_texts()] == [
         "perturbed labels (3)",
         "same labels, other seeds (1)",

@@ -1,7 +1,5 @@
 """Hold a segmentation against a target: events while it runs, tables of the result."""
 
-import csv
-import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,8 +13,8 @@ import numpy as np
 from napari_lrcs.arrays import Confusion, Labels
 from napari_lrcs.config import Axis
 from napari_lrcs.data.slices import AXES
+from napari_lrcs.data.tables import as_text, write_csv
 from napari_lrcs.data.volume import Volume
-from napari_lrcs.data.writing import replacing
 from napari_lrcs.inference.assess import check_comparable, nothing_painted, read_pair
 from napari_lrcs.metrics.comparison import Comparison
 from napari_lrcs.metrics.composition import (
@@ -334,7 +332,7 @@ def _defined(share: float) -> float | None:
 
 def as_text_table(comparison: Comparison) -> str:
     """Lay out `comparison_rows` with tabs, as spreadsheets paste it."""
-    return _as_text(comparison_rows(comparison), delimiter="\t")
+    return as_text(comparison_rows(comparison))
 
 
 def write_comparison_csv(path: Path, comparison: Comparison) -> None:
@@ -346,7 +344,7 @@ def write_comparison_csv(path: Path, comparison: Comparison) -> None:
         Replaced only when the new file is complete.
     comparison : Comparison
     """
-    _write(path, comparison_rows(comparison))
+    write_csv(path, comparison_rows(comparison))
 
 
 def write_slices_csv(path: Path, comparison: Comparison) -> None:
@@ -358,19 +356,4 @@ def write_slices_csv(path: Path, comparison: Comparison) -> None:
         Replaced only when the new file is complete.
     comparison : Comparison
     """
-    _write(path, slice_rows(comparison))
-
-
-def _write(path: Path, rows: Sequence[Row]) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(_as_text(rows, delimiter=","), encoding="utf-8")
-
-
-def _as_text(rows: Sequence[Row], *, delimiter: str) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(
-        text, fieldnames=list(rows[0]), delimiter=delimiter, lineterminator="\n"
-    )
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    write_csv(path, slice_rows(comparison))

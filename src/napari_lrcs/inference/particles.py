@@ -1,13 +1,13 @@
 """Separate the particles of a volume of labels, and write what is found."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
 
 from napari_lrcs.arrays import Labels
+from napari_lrcs.data.tables import write_csv
 from napari_lrcs.data.volume import Volume
-from napari_lrcs.data.writing import replacing, write_labels_tiff
+from napari_lrcs.data.writing import write_labels_tiff
 from napari_lrcs.metrics.structure import (
     PARTICLE_COLUMNS,
     Particles,
@@ -73,13 +73,7 @@ def write_particles_csv(path: Path, particles: Particles) -> None:
         Replaced only when the new file is complete.
     particles : Particles
     """
-    with (
-        replacing(path) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.DictWriter(file, PARTICLE_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(particles.rows())
+    write_csv(path, particles.rows(), columns=PARTICLE_COLUMNS)
 
 
 def write_particles_tiff(path: Path, particles: Particles, *, like: Volume) -> None:

@@ -1,14 +1,12 @@
 """Tables of experimenters compared: for JSON, spreadsheets and files."""
 
-import csv
-import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias, TypedDict
 
 from napari_lrcs.arrays import Confusion
-from napari_lrcs.data.writing import replacing
+from napari_lrcs.data.tables import as_text, write_csv
 from napari_lrcs.metrics.overlap import accuracy, iou_per_phase, mean_iou
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.uncertainty.experimenters import ExperimentersCompared
@@ -177,7 +175,7 @@ def as_text_table(compared: ExperimentersCompared) -> str:
         for name, row in zip(names, shares, strict=True)
     ]
     parts = (matrix, experimenter_rows(compared))
-    return "\n".join(_as_text(rows, delimiter="\t") for rows in parts)
+    return "\n".join(as_text(rows) for rows in parts)
 
 
 def write_experimenters_csv(path: Path, compared: ExperimentersCompared) -> None:
@@ -189,16 +187,4 @@ def write_experimenters_csv(path: Path, compared: ExperimentersCompared) -> None
         Replaced only when the new file is complete.
     compared : ExperimentersCompared
     """
-    text = _as_text(experimenter_rows(compared), delimiter=",")
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def _as_text(rows: Sequence[Row], *, delimiter: str) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(
-        text, fieldnames=list(rows[0]), delimiter=delimiter, lineterminator="\n"
-    )
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    write_csv(path, experimenter_rows(compared))

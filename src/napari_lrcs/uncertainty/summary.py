@@ -3,12 +3,10 @@
 Needs no torch.
 """
 
-import csv
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from io import StringIO
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -16,7 +14,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from napari_lrcs.config import PerturbConfig, StudyConfig, TrainConfig
-from napari_lrcs.data.writing import replacing
+from napari_lrcs.data.tables import write_csv
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.metrics.composition import MeasuresDict
 from napari_lrcs.phases import PhaseTable
@@ -375,41 +373,16 @@ def _member_row(member: Member, phases: PhaseTable) -> Row:
     return row | {"seconds": member.seconds, "error": member.error or ""}
 
 
-def as_text_table(rows: Sequence[Row]) -> str:
-    """Write rows with tabs between their cells, as spreadsheets paste them."""
-    return _table(rows, delimiter="\t")
-
-
 def write_summary_csv(path: Path, summary: StudySummary) -> None:
     """Write `summary_rows`; the file is replaced only when complete."""
-    _write_csv(path, summary_rows(summary))
+    write_csv(path, summary_rows(summary))
 
 
 def write_members_csv(
     path: Path, members: Sequence[Member], phases: PhaseTable
 ) -> None:
     """Write `member_rows`; the file is replaced only when complete."""
-    _write_csv(path, member_rows(members, phases))
-
-
-def _write_csv(path: Path, rows: Sequence[Row]) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(_table(rows, delimiter=","), encoding="utf-8")
-
-
-def _table(rows: Sequence[Row], *, delimiter: str) -> str:
-    text = StringIO()
-    if rows:
-        writer = csv.DictWriter(
-            text, list(rows[0]), delimiter=delimiter, lineterminator="\n"
-        )
-        writer.writeheader()
-        writer.writerows({k: _cell(v) for k, v in row.items()} for row in rows)
-    return text.getvalue()
-
-
-def _cell(value: str | int | float) -> str | int | float:
-    return "" if isinstance(value, float) and math.isnan(value) else value
+    write_csv(path, member_rows(members, phases))
 
 
 def in_percent(quantity: Quantity) -> str:

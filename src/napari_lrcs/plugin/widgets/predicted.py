@@ -1,11 +1,8 @@
 """The layers of a prediction: they fill up while it runs, and are left when it ends."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import dask.array as da
-import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.viewer import Viewer
 from qtpy.QtCore import QTimer
@@ -13,7 +10,7 @@ from qtpy.QtCore import QTimer
 from napari_lrcs.config import Axis
 from napari_lrcs.data.slices import AXES
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.plugin.layers import appearance, layer_shape, place_of
+from napari_lrcs.plugin.layers import appearance, fitted, layer_shape, place_of
 
 _PATH_KEY = "napari_lrcs_result"
 """In a layer's metadata: the file that it shows."""
@@ -88,7 +85,7 @@ class PredictedLayers:
             # A layer that the user has removed does not come back.
             if array is None or (name in self._layers and self._layer(name) is None):
                 continue
-            self._show(name, self._fitted(array))
+            self._show(name, fitted(array, self._n_axes))
 
     def refresh(self, start: int, stop: int) -> None:
         """Redraw soon, if slices `start` to `stop` (excluded) are in view."""
@@ -171,17 +168,6 @@ class PredictedLayers:
             contrast_limits=(0, 255),
             visible=False,
         )
-
-    def _fitted(self, array: Any) -> Any:
-        """Bring an array (z, y, x) to the axes of the image."""
-        if isinstance(array, Sequence):
-            return [self._fitted(level) for level in array]
-        missing = self._n_axes - 3
-        if missing == 0:
-            return array
-        if not isinstance(array, np.ndarray | da.Array):
-            array = da.from_array(array, chunks=array.chunks, name=False)
-        return array[0] if missing < 0 else array[(np.newaxis,) * missing]
 
 
 def _is_in_view(

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout
 
+from napari_lrcs.data.tables import as_text
 from napari_lrcs.plugin.dock import Dock, button, clock
 from napari_lrcs.plugin.layers import volume_of
 from napari_lrcs.plugin.widgets.sizing import Tabs
@@ -28,7 +29,7 @@ from napari_lrcs.plugin.widgets.study_setup import StudySetup
 from napari_lrcs.plugin.workers import EXPECTED, Events, Job, Work, start_job
 from napari_lrcs.uncertainty.events import StudyEnded
 from napari_lrcs.uncertainty.perturb import Suggestion
-from napari_lrcs.uncertainty.summary import as_text_table, summary_rows
+from napari_lrcs.uncertainty.summary import summary_rows
 
 _RESULTS = 1
 """Place of a tab."""
@@ -287,7 +288,7 @@ class StudyDock(Dock):
         found = self.results.found
         if found is None or clipboard is None:
             return
-        clipboard.setText(as_text_table(summary_rows(found.summary)))
+        clipboard.setText(as_text(summary_rows(found.summary)))
         self.say("Copied; paste it into a spreadsheet", "done")
 
     def save_csv(self, path: Path) -> None:

@@ -21,7 +21,7 @@ from napari_lrcs.plugin.layers import (
     RUN_KEY,
     labels_of,
     layer_shape,
-    volume_of,
+    named_by_file,
     workspace_for,
 )
 from napari_lrcs.plugin.painting import painting_of
@@ -196,7 +196,7 @@ class TrainDock(Dock):
     def _new_training(self) -> TrainingJob:
         image, labels = self._chosen_layers()
         config = self.setup.form.config
-        volume = _named_by_file(image)
+        volume = named_by_file(image)
         roles = self.setup.roles.read(volume.shape[AXES[config.axis]])
         painting = painting_of(labels)
         if painting is not None and not roles["train"]:
@@ -209,7 +209,7 @@ class TrainDock(Dock):
     def _resumed_training(self, run: Path) -> TrainingJob:
         image, _ = self._chosen_layers()
         training = self._training_of(
-            _named_by_file(image), TrainConfig(), roles={}, run=run
+            named_by_file(image), TrainConfig(), roles={}, run=run
         )
         return replace(training, is_resumed=True, initial_weights=None)
 
@@ -369,13 +369,6 @@ class TrainDock(Dock):
             image.metadata[RUN_KEY] = run
         self.say(f"{run.name} is chosen. {_NEXT}", "done")
         self.predict_asked.emit(run)
-
-
-def _named_by_file(image: Image) -> Volume:
-    """Wrap an image under a name that outlives the layer's: a run remembers it."""
-    volume = volume_of(image)
-    source = image.source.path
-    return volume if source is None else replace(volume, name=Path(source).name)
 
 
 def _end_text(event: TrainingEnded) -> str:

@@ -11,15 +11,13 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QFormLayout,
-    QLabel,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_lrcs.config import PRESETS, TrainConfig
 from napari_lrcs.errors import CheckpointError
-from napari_lrcs.plugin.forms import ConfigForm, LayerChoice
+from napari_lrcs.plugin.forms import ConfigForm, LayerChoice, add_row
 from napari_lrcs.plugin.painting import painting_of
 from napari_lrcs.plugin.widgets.devices import DeviceLine, Devices
 from napari_lrcs.plugin.widgets.model_choice import read_model
@@ -82,18 +80,18 @@ class TrainSetup(QWidget):
         self.start.addItems([_RANDOM, _FILE])
         rows = QFormLayout()
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        _add_row(rows, "Image", self.image_choice, "Grey volume or image to learn from")
-        _add_row(rows, "Labels", self.labels_choice, "Layer with the painted phases")
+        add_row(rows, "Image", self.image_choice, "Grey volume or image to learn from")
+        add_row(rows, "Labels", self.labels_choice, "Layer with the painted phases")
         for role, field in self.roles.fields.items():
-            _add_row(rows, f"{role.capitalize()} slices", field, field.toolTip())
-        _add_row(
+            add_row(rows, f"{role.capitalize()} slices", field, field.toolTip())
+        add_row(
             rows,
             "Preset",
             self.preset,
             "quick: a good overlay within minutes, on a CPU too; paper: the published "
             "network and schedule, for a GPU",
         )
-        _add_row(
+        add_row(
             rows,
             "Start from",
             self.start,
@@ -220,11 +218,3 @@ class TrainSetup(QWidget):
 
     def _offer_devices(self, devices: Devices) -> None:
         self.form.offer("device", devices.names)
-
-
-def _add_row(rows: QFormLayout, name: str, widget: QWidget, tip: str) -> None:
-    label = QLabel(name)
-    for part in (label, widget):
-        part.setToolTip(tip)
-    widget.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    rows.addRow(label, widget)
