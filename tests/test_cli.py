@@ -452,7 +452,7 @@ def test_particles_that_cannot_be_are_refused_before_anything_is_written(
         "--particles 3": "there is no phase 3; the labels have 1 (pore), 2 (grain)",
         "--csv p.csv": "name the phase that they are of: --particles PHASE",
         "--particles 2 --csv image.tif": "image.tif exists already",
-        "--particles 2 --overwrite --csv grains.tif": "is the labels themselves",
+        "--particles 2 --overwrite --csv grains.tif": "is a folder or an input",
         "--particles 2 --particles-out p.zarr": "written as TIFF",
         "--particles 2 --csv p.csv --tortuosity x": "there is no phase x",
     }

@@ -502,7 +502,7 @@ def test_layer_removed_while_comparing_does_no_harm(
 ) -> None:
     _, target = _add_slow_pair(viewer, dock)
     dock.compare_button.click()
-    qtbot.waitUntil(lambda: "Slice" in dock.progress.text, timeout=5000)
+    qtbot.waitUntil(lambda: "Slice" in dock.progress.text)
 
     viewer.layers.remove(target)
     _wait(dock, qtbot)
@@ -538,7 +538,7 @@ def test_stopped_comparison_shows_nothing(
     _add_slow_pair(viewer, dock)
     dock.compare_button.click()
     assert not dock.compare_button.isEnabled()
-    qtbot.waitUntil(lambda: "Slice" in dock.progress.text, timeout=5000)
+    qtbot.waitUntil(lambda: "Slice" in dock.progress.text)
 
     dock.stop_button.click()
     _wait(dock, qtbot)
@@ -574,7 +574,7 @@ def test_dock_closed_while_comparing_does_no_harm(
     viewer.show()
     _add_slow_pair(viewer, dock)
     dock.compare_button.click()
-    qtbot.waitUntil(lambda: "Slice" in dock.progress.text, timeout=5000)
+    qtbot.waitUntil(lambda: "Slice" in dock.progress.text)
 
     viewer.window.remove_dock_widget(dock)
     dock.deleteLater()

@@ -192,7 +192,7 @@ def test_painting_offers_its_painted_slices(
 
     where = np.nonzero(np.ones((SIDE, SIDE), bool))
     painting.data_setitem((np.full(SIDE**2, 8), *where), halves(8)[8].ravel())
-    qtbot.waitUntil(lambda: not dock.go_button.isHidden(), timeout=5000)
+    qtbot.waitUntil(lambda: not dock.go_button.isHidden())
 
     assert dock.go_button.text() == "Go to slice z=8"
 
@@ -465,7 +465,7 @@ def test_dock_closed_in_the_middle_takes_its_preview_along(
 
     viewer.window.remove_dock_widget(counting)
 
-    qtbot.waitUntil(lambda: not job.is_running, timeout=5000)
+    qtbot.waitUntil(lambda: not job.is_running)
     qtbot.wait(50)
     assert [layer.name for layer in viewer.layers] == ["paint"]
 
