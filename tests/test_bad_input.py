@@ -586,6 +586,13 @@ MISTAKES = {
     "study whose last seed is too large": Mistake(
         uncertainty(flags="--seed 2147483640"), "seed must be at most 2147483648"
     ),
+    "study of a kernel and a wanted share": Mistake(
+        uncertainty(flags="--wanted-share .1 --kernel cross"), "leave out --kernel"
+    ),
+    "wanted share of slices beyond the volume": Mistake(
+        uncertainty(slices="--train-z 9 --test-z 5", flags="--wanted-share .1"),
+        "slice 9 is out of range",
+    ),
     "study on a device too many": Mistake(
         uncertainty(flags="--devices cpu cuda:99"), "use auto or cpu"
     ),

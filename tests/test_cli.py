@@ -36,7 +36,7 @@ from napari_lrcs.progress import EpochEnded, Publishing, SlabPredicted, TrainEve
 from napari_lrcs.report import _Display, _StudyDisplay
 from napari_lrcs.training.run import RunFolder
 from napari_lrcs.uncertainty.events import MemberEnded, StudyEvent
-from napari_lrcs.uncertainty.perturb import perturb_labels
+from napari_lrcs.uncertainty.perturb import changed_share, perturb_labels
 from napari_lrcs.uncertainty.summary import read_study
 from napari_lrcs.uncertainty.task import StudyTask
 
@@ -881,6 +881,28 @@ def test_flags_reach_all_settings_of_a_study(monkeypatch: pytest.MonkeyPatch) ->
     assert task.phases == PhaseTable.named("dark", "bright")
     assert (task.train, task.test) == ((1, 2, 3), (5,))
     assert task.mask is not None
+
+
+@pytest.mark.usefixtures("place")
+def test_study_takes_the_perturbation_that_changes_a_wanted_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tasks: list[StudyTask] = []
+
+    def capture(task: StudyTask, **_: object) -> Iterator[TrainEvent]:
+        tasks.append(task)
+        raise ValueError("captured")
+
+    monkeypatch.setattr("napari_lrcs.uncertainty.ensemble.run_study", capture)
+    wanted = STUDY.replace("--kernel cross", "--wanted-share 0.05 --n-iterations 1")
+
+    call(f"{wanted} --device cpu")
+
+    (task,) = tasks
+    assert task.perturb == task.suggest(wanted_share=0.05).config
+    assert task.perturb.n_iterations == 1
+    changed = changed_share(task.read_labels(task.painted), task.perturbed(0))
+    assert 0.02 < changed < 0.1
 
 
 def test_a_study_that_was_interrupted_goes_on_with_its_settings(

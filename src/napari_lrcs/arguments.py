@@ -223,13 +223,7 @@ def _add_perturb(parser: argparse.ArgumentParser) -> None:
         help="for the histogram of interfaces; 0 for none (default: 1000 in 2D, 100 in "
         "3D)",
     )
-    parser.add_argument(
-        "--wanted-share",
-        type=float,
-        metavar="SHARE",
-        help="find the kernel and the picked fraction that change this share of the "
-        "painted voxels; experimenters differ by 0.1",
-    )
+    _add_wanted_share(parser)
     _add_overwrite(parser)
     _add_json(parser)
     add_config_flags(parser, PerturbConfig)
@@ -268,6 +262,7 @@ def _add_uncertainty(parser: argparse.ArgumentParser) -> None:
         help="train on several devices at once, as cuda:0 cuda:1, a process each; one "
         "after another by default",
     )
+    _add_wanted_share(parser)
     parser.add_argument("--resume", action="store_true", help="go on with a study")
     _add_overwrite(parser)
     _add_json(parser)
@@ -317,6 +312,16 @@ def _add_baseline(parser: argparse.ArgumentParser) -> None:
     _add_mask(parser)
     parser.add_argument("--out", type=Path, required=True, help="SEG.tif or SEG.zarr")
     _add_overwrite(parser)
+
+
+def _add_wanted_share(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--wanted-share",
+        type=float,
+        metavar="SHARE",
+        help="find the kernel and the picked fraction that change this share of the "
+        "painted voxels; experimenters differ by 0.1",
+    )
 
 
 def _add_mask(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from glob import glob
 from multiprocessing import get_context
 from pathlib import Path
@@ -380,20 +380,23 @@ def _given(arguments: argparse.Namespace, config: type[Any]) -> dict[str, Any]:
     }
 
 
+def _given_perturbation(arguments: argparse.Namespace) -> dict[str, Any]:
+    given = _given(arguments, PerturbConfig)
+    found = {"kernel", "picked_fraction"}
+    if arguments.wanted_share is not None and given.keys() & found:
+        raise ValueError(
+            "--wanted-share finds kernel and picked fraction; leave out --kernel and "
+            "--picked-fraction, or --wanted-share"
+        )
+    return given
+
+
 def _perturb_task(arguments: argparse.Namespace) -> "PerturbTask":
     from napari_lrcs.data.opening import open_labels
     from napari_lrcs.data.volume import parse_slices
     from napari_lrcs.uncertainty.perturbed_set import PerturbTask, check_place_of_set
 
-    given = _given(arguments, PerturbConfig)
-    if arguments.wanted_share is not None and given.keys() & {
-        "kernel",
-        "picked_fraction",
-    }:
-        raise ValueError(
-            "--wanted-share finds kernel and picked fraction; leave out --kernel and "
-            "--picked-fraction, or --wanted-share"
-        )
+    given = _given_perturbation(arguments)
     check_place_of_set(arguments.out, overwrite=arguments.overwrite)
     if arguments.out.resolve() in Path(arguments.labels).resolve().parents:
         raise ValueError(f"the labels lie in {arguments.out}; choose another folder")
@@ -425,18 +428,22 @@ def _study_task(arguments: argparse.Namespace) -> "StudyTask":
         mask = open_mask(arguments.mask, shape=image.shape)
     else:
         mask = as_mask(open_to_share(arguments.mask), shape=image.shape)
-    return StudyTask(
+    task = StudyTask(
         image=image,
         labels=open_labels(arguments.labels),
         train=parse_slices(arguments.train_z),
         test=parse_slices(arguments.test_z),
         config=config,
-        perturb=start.perturb.with_changes(**_given(arguments, PerturbConfig)),
+        perturb=start.perturb.with_changes(**_given_perturbation(arguments)),
         study=start.study.with_changes(**_given(arguments, StudyConfig)),
         predict=PredictConfig(device=config.device, precision=config.precision),
         phases=_named_phases(arguments.phases) or start.phases,
         mask=mask,
     )
+    if arguments.wanted_share is None:
+        return task
+    suggestion = task.suggest(wanted_share=arguments.wanted_share)
+    return replace(task, perturb=suggestion.config)
 
 
 def _start_of_study(arguments: argparse.Namespace) -> "StudySettings":

@@ -15,7 +15,11 @@ from napari_lrcs.data.slices import AXES
 from napari_lrcs.data.volume import Volume, as_labels, as_volume
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.uncertainty.members import PaintedSlices, pack_slices
-from napari_lrcs.uncertainty.perturb import Perturbation
+from napari_lrcs.uncertainty.perturb import (
+    Perturbation,
+    Suggestion,
+    suggest_perturbation,
+)
 
 _VALIDATION_SHARE = 5
 """One in so many of the training slices, the last ones, is for validation."""
@@ -115,6 +119,23 @@ class StudyTask:
         )
         perturbed: Labels = packed.of(perturbation.draw(self.rng_of(member)))
         return perturbed
+
+    def suggest(self, *, wanted_share: float = 0.1) -> Suggestion:
+        """Look for a perturbation that changes a wanted share of the painted voxels.
+
+        Raises
+        ------
+        ValueError
+            As `annotate` and `suggest_perturbation` do.
+        """
+        self.annotate(self.labels)
+        packed = self.packed()
+        return suggest_perturbation(
+            packed.labels,
+            config=self.perturb,
+            wanted_share=wanted_share,
+            dimensions=packed.dimensions,
+        )
 
     def rng_of(self, member: int) -> np.random.Generator:
         """Make the generator that perturbs the labels of a member."""

@@ -17,7 +17,6 @@ from napari_lrcs.plugin.reader import read_layers
 from napari_lrcs.plugin.widgets.study_layers import NAMES
 from napari_lrcs.plugin.workers import Events, load_torch
 from napari_lrcs.uncertainty.events import MemberEnded, StudyEnded, StudyStarted
-from napari_lrcs.uncertainty.perturb import suggest_perturbation
 from napari_lrcs.uncertainty.summary import (
     Member,
     StudySummary,
@@ -165,10 +164,7 @@ def resumed(task: StudyTask, out: Path) -> StudyTask:
 
 def suggest(task: StudyTask) -> Events:
     """Look for a perturbation that changes a tenth of the painted voxels."""
-    packed = task.packed()
-    yield suggest_perturbation(
-        packed.labels, config=task.perturb, dimensions=packed.dimensions
-    )
+    yield task.suggest()
 
 
 def save_tables(path: Path, found: Found) -> Events:
