@@ -537,7 +537,7 @@ MISTAKES = {
         baseline("--method otsu --n-phases 2 --mask zero.tif"), "is all masked?"
     ),
     "existing segmentation": Mistake(
-        baseline("--method otsu --n-phases 2", out="done.tif"), "done.tif exists alread"
+        baseline("--method otsu --n-phases 2", out="done.tif"), "done.tif exists"
     ),
     "segmentation of another type": Mistake(
         baseline("--method otsu --n-phases 2", out="new.png"), "end in .tif or .tiff or"

@@ -378,7 +378,8 @@ def test_stroke_that_the_disk_does_not_take_stays_in_memory(
 
     assert "stays in memory, as it cannot be saved" in told[0]
     assert (shown == 1).all()
-    assert counts_of(painting) == {0: [0, 2000, 0], 1: [2000, 0, 0]}
+    both = {0: [0, 2000, 0], 1: [2000, 0, 0]}
+    qtbot.waitUntil(lambda: counts_of(painting) == both)
     np.testing.assert_array_equal(np.asarray(painting.folder.array[1]), shown)
 
 

@@ -3,7 +3,6 @@
 They also make a first guess that is then corrected by hand.
 """
 
-import warnings
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
@@ -349,10 +348,7 @@ def _fit_clusters(samples: Sequence[Sample], order: tuple[int, ...]) -> _Cluster
     if len(points) < len(order):
         raise too_few_levels(len(points), n_phases=len(order))
     clusters = KMeans(len(order), n_init=_N_STARTS, random_state=0)
-    with warnings.catch_warnings():
-        # joblib, in containers; the number of threads is no matter here.
-        warnings.filterwarnings("ignore", "Could not find the number of physical")
-        clusters.fit(points, sample_weight=counts)
+    clusters.fit(points, sample_weight=counts)
     centres = clusters.cluster_centers_
     by_grey = centres[np.argsort(centres[:, 0], kind="stable")]
     return _Clusters(by_grey.astype(np.float32), order)
