@@ -43,7 +43,13 @@ def write_study_figures(out: Path, summary: StudySummary) -> None:
     draws = (draw_iou_distributions, draw_surface_against_volume, draw_interfaces)
     for name, draw in zip(FIGURES, draws, strict=True):
         figure = Figure(figsize=(7.5, 5), dpi=150, layout="constrained")
-        draw(figure.add_subplot(), summary)
+        ax = figure.add_subplot()
+        draw(ax, summary)
+        legend = ax.get_legend()
+        if legend is not None and draw is not draw_surface_against_volume:
+            # Distributions keep no corner clear of their values.
+            legend.set_loc("lower left")
+            legend.set_bbox_to_anchor((0, 1), ax.transAxes)
         with replacing(out / name) as temporary:
             figure.savefig(temporary)
 
@@ -187,9 +193,6 @@ def _dress(ax: "Axes", summary: StudySummary) -> None:
         for name, group in summary.groups.items()
     ]
     phases, _ = ax.get_legend_handles_labels()
-    legend = ax.legend(handles=[*handles, *phases], frameon=False)
-    if not phases:  # distributions keep no corner clear of their values
-        legend.set_loc("lower left")
-        legend.set_bbox_to_anchor((0, 1), ax.transAxes)
+    ax.legend(handles=[*handles, *phases], frameon=False)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", alpha=0.3)

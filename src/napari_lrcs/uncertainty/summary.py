@@ -396,15 +396,15 @@ def in_percent(quantity: Quantity) -> str:
     >>> in_percent(
     ...     Quantity(kind="iou", name="NMC", labels=(3,), values=(0.1195, 0.1196))
     ... )
-    '11.955 ± 0.007 %'
+    '11.95 ± 0.01 %'
     """
     if not quantity.defined:
         return "–"
     mean, sd = 100 * quantity.mean, 100 * quantity.sd
     if math.isnan(sd):
         return f"{mean:.1f} %"
-    # Enough digits for the deviation to show.
-    digits = min(max(1, -math.floor(math.log10(sd))), 3) if sd else 1
+    # A second one for a deviation that would not show.
+    digits = 2 if 0 < sd < 0.1 else 1
     return f"{mean:.{digits}f} ± {sd:.{digits}f} %"
 
 
