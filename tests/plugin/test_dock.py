@@ -84,7 +84,7 @@ def _open(viewer: Viewer) -> PlainDock:
 def _begin_endless(dock: PlainDock, qtbot: Any) -> Endless:
     endless = Endless()
     dock.begin("Endless", endless)
-    qtbot.waitUntil(lambda: len(dock.events) > 1)
+    qtbot.waitUntil(lambda: len(dock.events) > 1, timeout=2000)
     return endless
 
 
@@ -99,7 +99,7 @@ def test_events_of_a_job_come_in_order_on_the_thread_of_the_window(
     dock.begin("Count", lambda: (i for i in range(3)))
 
     assert dock.is_busy
-    qtbot.waitUntil(lambda: not dock.is_busy)
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=2000)
     assert dock.events == [0, 1, 2]
     assert dock.threads == {True}
     assert dock.busy == [True, False]
@@ -111,7 +111,7 @@ def test_job_runs_in_a_thread_of_its_own(viewer: Viewer, qtbot: Any) -> None:
     endless = _begin_endless(dock, qtbot)
     dock.stop()
 
-    qtbot.waitUntil(lambda: not dock.is_busy)
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
     assert endless.closed_in not in (None, threading.main_thread())
 
 
@@ -124,7 +124,7 @@ def test_second_job_waits_for_no_one_and_is_not_begun(
 
     dock.begin("Second", second)
     dock.stop()
-    qtbot.waitUntil(lambda: not dock.is_busy)
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
 
     assert not second.begun.is_set()
 
@@ -133,11 +133,11 @@ def test_dock_can_begin_again_after_it_was_stopped(viewer: Viewer, qtbot: Any) -
     dock = _open(viewer)
     _begin_endless(dock, qtbot)
     dock.stop()
-    qtbot.waitUntil(lambda: not dock.is_busy)
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
 
     dock.begin("Count", lambda: (i for i in "ab"))
 
-    qtbot.waitUntil(lambda: not dock.is_busy)
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
     assert dock.events[-2:] == ["a", "b"]
 
 
@@ -153,7 +153,7 @@ def test_paused_job_makes_no_event_and_still_stops(viewer: Viewer, qtbot: Any) -
 
     dock.stop()
 
-    qtbot.waitUntil(lambda: not dock.is_busy)
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
     assert endless.closed_in is not None
 
 
@@ -167,7 +167,7 @@ def test_what_the_user_did_wrong_is_told_in_a_sentence(
     dock = _open(viewer)
     dock.begin("Refuse", lambda: (event for event in refuse()))
 
-    qtbot.waitUntil(lambda: not dock.is_busy)
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
     assert dock.said == "nothing is painted; paint a slice"
 
 
@@ -181,7 +181,7 @@ def test_our_own_mistakes_are_told_by_napari_too(viewer: Viewer, qtbot: Any) -> 
     notification_manager.notification_ready.connect(told.append)
 
     dock.begin("Fail", lambda: (event for event in fail()))
-    qtbot.waitUntil(lambda: not dock.is_busy)
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
     notification_manager.notification_ready.disconnect(told.append)
 
     assert dock.said == "RuntimeError('a bug')"
@@ -195,7 +195,7 @@ def test_next_job_takes_the_last_sentence_away(viewer: Viewer, qtbot: Any) -> No
     dock.begin("Count", lambda: (i for i in range(3)))
 
     assert dock.said == ""
-    qtbot.waitUntil(lambda: not dock.is_busy)
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
 
 
 # ---- layout ----
@@ -209,7 +209,7 @@ def test_dock_widens_with_its_content(viewer: Viewer, qtbot: Any) -> None:
 
     content.setFixedWidth(400)
 
-    qtbot.waitUntil(lambda: dock.width() > 400)
+    qtbot.waitUntil(lambda: dock.width() > 400, timeout=1000)
 
 
 # ---- closing ----
@@ -223,7 +223,7 @@ def test_closed_dock_stops_its_job_within_a_second(viewer: Viewer, qtbot: Any) -
 
     viewer.window.remove_dock_widget(dock)
 
-    qtbot.waitUntil(lambda: endless.closed_in is not None)
+    qtbot.waitUntil(lambda: endless.closed_in is not None, timeout=1000)
     assert endless.closed_in is not threading.main_thread()
     assert not listener.listens
 
@@ -233,7 +233,7 @@ def test_closed_dock_is_deleted(viewer: Viewer, qtbot: Any) -> None:
 
     viewer.window.remove_dock_widget(dock)
 
-    qtbot.waitUntil(lambda: not isalive(dock))
+    qtbot.waitUntil(lambda: not isalive(dock), timeout=1000)
 
 
 def test_closed_dock_is_deleted_only_after_the_end_of_its_job(
@@ -246,7 +246,7 @@ def test_closed_dock_is_deleted_only_after_the_end_of_its_job(
 
     viewer.window.remove_dock_widget(dock)
 
-    qtbot.waitUntil(lambda: ended_first == [True])
+    qtbot.waitUntil(lambda: ended_first == [True], timeout=1000)
 
 
 def test_dock_that_its_own_button_closes_stops_its_job(
@@ -260,7 +260,7 @@ def test_dock_that_its_own_button_closes_stops_its_job(
 
     wrapper.destroyOnClose()  # what the title bar's cross does
 
-    qtbot.waitUntil(lambda: endless.closed_in is not None)
+    qtbot.waitUntil(lambda: endless.closed_in is not None, timeout=1000)
     assert not listener.listens
 
 
@@ -274,8 +274,8 @@ def test_closed_window_stops_the_job_within_a_second(
 
     viewer.close()
 
-    qtbot.waitUntil(lambda: endless.closed_in is not None)
-    qtbot.waitUntil(lambda: not listener.listens)
+    qtbot.waitUntil(lambda: endless.closed_in is not None, timeout=1000)
+    qtbot.waitUntil(lambda: not listener.listens, timeout=1000)
 
 
 def test_docks_of_two_viewers_do_not_meet(
@@ -293,7 +293,7 @@ def test_docks_of_two_viewers_do_not_meet(
     assert first.is_busy
     assert endless.closed_in is None
     first.stop()
-    qtbot.waitUntil(lambda: endless.closed_in is not None)
+    qtbot.waitUntil(lambda: endless.closed_in is not None, timeout=1000)
 
 
 def test_dock_that_floats_and_comes_back_keeps_its_job(
@@ -310,7 +310,7 @@ def test_dock_that_floats_and_comes_back_keeps_its_job(
 
     assert endless.closed_in is None
     viewer.close()
-    qtbot.waitUntil(lambda: endless.closed_in is not None)
+    qtbot.waitUntil(lambda: endless.closed_in is not None, timeout=1000)
 
 
 def test_hidden_dock_keeps_its_job(viewer: Viewer, qtbot: Any) -> None:
@@ -324,7 +324,7 @@ def test_hidden_dock_keeps_its_job(viewer: Viewer, qtbot: Any) -> None:
     assert endless.closed_in is None
     wrapper.show()
     viewer.window.remove_dock_widget(dock)
-    qtbot.waitUntil(lambda: endless.closed_in is not None)
+    qtbot.waitUntil(lambda: endless.closed_in is not None, timeout=1000)
 
 
 # ---- settings ----

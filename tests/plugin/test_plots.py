@@ -104,7 +104,7 @@ def test_plot_that_was_hidden_is_drawn_when_it_is_shown(
 
     tabs.setCurrentIndex(0)
 
-    qtbot.waitUntil(lambda: _shows_red(plot))
+    qtbot.waitUntil(lambda: _shows_red(plot), timeout=2000)
     plot.follow_no_more()
 
 

@@ -113,7 +113,7 @@ def make_dock(
 def wait_for_thread(dock: PredictDock, qtbot: QtBot) -> None:
     """Wait until the job has ended, also where its dock is gone."""
     job = dock.job
-    qtbot.waitUntil(lambda: job is None or not job.is_running)
+    qtbot.waitUntil(lambda: job is None or not job.is_running, timeout=2000)
 
 
 def finish(dock: PredictDock, qtbot: QtBot) -> None:
@@ -523,7 +523,7 @@ def test_removing_a_result_in_memory_ends_its_prediction(
 
     dock.viewer.layers.remove("scan prediction")
 
-    qtbot.waitUntil(lambda: not dock.is_busy)
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=2000)
     assert [layer.name for layer in dock.viewer.layers] == ["scan"]
 
 
@@ -683,7 +683,7 @@ def test_runs_of_the_image_are_offered_the_newest_first(
     dock = PredictDock(viewer)
     viewer.window.add_dock_widget(dock)
 
-    qtbot.waitUntil(lambda: dock.setup.model_choice.path is not None)
+    qtbot.waitUntil(lambda: dock.setup.model_choice.path is not None, timeout=5000)
 
     assert dock.setup.model_choice.texts == (
         "run-2 · mean IoU 70.0%",

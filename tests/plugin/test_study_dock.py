@@ -27,8 +27,8 @@ SHAPE = (6, 32, 40)
 PHASES = PhaseTable.named("pore", "NMC")
 PLACE = {"scale": (2.0, 0.5, 0.5), "translate": (5.0, 1.0, -3.0), "rotate": 20.0}
 TRAIN, TEST = "1:3", "4"
-SOON = 10_000
-"""Milliseconds in which a button takes effect on a busy machine."""
+SOON = 2000
+"""Milliseconds in which a button takes effect."""
 LONG = 30_000
 
 

@@ -73,7 +73,7 @@ def test_quit_closes_the_generator_in_its_thread(qtbot: QtBot) -> None:
 
     job.quit()
 
-    qtbot.waitUntil(lambda: "finished" in watch.told)
+    qtbot.waitUntil(lambda: "finished" in watch.told, timeout=2000)
     assert watch.told[-2:] == ["aborted", "finished"]
     assert len(closed_by) == 1
     assert closed_by != [threading.get_ident()]
@@ -105,7 +105,7 @@ def test_quit_ends_a_job_that_is_paused(qtbot: QtBot) -> None:
 
     job.quit()
 
-    qtbot.waitUntil(lambda: "finished" in watch.told)
+    qtbot.waitUntil(lambda: "finished" in watch.told, timeout=2000)
 
 
 @pytest.mark.parametrize(
