@@ -1,15 +1,13 @@
 """How each network of a study is trained: a preset, its settings and the device."""
 
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_lrcs.config import PRESETS, TrainConfig
 from napari_lrcs.plugin.forms import ConfigForm
 from napari_lrcs.plugin.widgets.devices import DeviceLine, Devices
+from napari_lrcs.plugin.widgets.presets import PresetChoice
 
-_OWN = "own settings"
 _NETWORKS = ("lrcsnet", "unet")
-_FREE = {"axis", "device"}
-"""Fields that a preset leaves as they are."""
 
 
 class StudyTraining(QWidget):
@@ -17,17 +15,14 @@ class StudyTraining(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.preset = QComboBox()
-        self.preset.addItems([*PRESETS, _OWN])
         self.form = ConfigForm(
             PRESETS["quick"],
             main=("device",),
             choices={"device": ("auto", "cpu"), "model": _NETWORKS},
         )
+        self.preset = PresetChoice(self.form)
         self.device_line = DeviceLine()
         self._build()
-        self.preset.activated.connect(lambda _index: self._take_preset())
-        self.form.changed.connect(self._name_preset)
         self.device_line.found.connect(self._offer_devices)
         self.device_line.look()
 
@@ -60,24 +55,7 @@ class StudyTraining(QWidget):
 
     def choose_preset(self, name: str) -> None:
         """Fill the form with a preset, as a choice in the list does."""
-        self.preset.setCurrentText(name)
-        self._take_preset()
-
-    def _take_preset(self) -> None:
-        preset = PRESETS.get(self.preset.currentText())
-        if preset is not None:
-            kept = {name: self.form[name].value for name in _FREE}
-            self.form.config = preset.with_changes(**kept)
-
-    def _name_preset(self) -> None:
-        """Show which preset the form agrees with."""
-        try:
-            own = self.form.config
-        except ValueError:  # being typed
-            return
-        kept = {name: getattr(own, name) for name in _FREE}
-        names = (name for name, p in PRESETS.items() if p.with_changes(**kept) == own)
-        self.preset.setCurrentText(next(names, _OWN))
+        self.preset.choose(name)
 
     def _offer_devices(self, devices: Devices) -> None:
         self.form.offer("device", devices.names)

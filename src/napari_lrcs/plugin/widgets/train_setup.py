@@ -21,6 +21,7 @@ from napari_lrcs.plugin.forms import ConfigForm, LayerChoice, add_row
 from napari_lrcs.plugin.painting import painting_of
 from napari_lrcs.plugin.widgets.devices import DeviceLine, Devices
 from napari_lrcs.plugin.widgets.model_choice import read_model
+from napari_lrcs.plugin.widgets.presets import PresetChoice
 from napari_lrcs.plugin.widgets.roles import RoleFields
 
 _MAIN = (
@@ -32,11 +33,8 @@ _MAIN = (
     "n_filters",
     "device",
 )
-_OWN = "own settings"
 _NETWORKS = ("lrcsnet", "unet")
 _RANDOM, _FILE = "random weights", "choose a file…"
-_FREE = {"axis", "device"}
-"""Fields that a preset leaves as they are."""
 
 
 class TrainSetup(QWidget):
@@ -55,28 +53,24 @@ class TrainSetup(QWidget):
         self.image_choice = LayerChoice(viewer.layers, Image)
         self.labels_choice = LayerChoice(viewer.layers, Labels)
         self.roles = RoleFields()
-        self.preset = QComboBox()
         self.start = QComboBox()
         self.form = ConfigForm(
             PRESETS["quick"],
             main=_MAIN,
             choices={"device": ("auto", "cpu"), "model": _NETWORKS},
         )
+        self.preset = PresetChoice(self.form)
         self.device_line = DeviceLine()
         self.initial_weights: Path | None = None
         """Where the next training starts from; None for random weights."""
         self._build()
         self.labels_choice.chosen.connect(self._follow_painting)
-        self.preset.activated.connect(lambda _index: self._take_preset())
         self.start.activated.connect(self._take_start)
-        self.form.changed.connect(self._name_preset)
         self.device_line.found.connect(self._offer_devices)
         self._follow_painting()
-        self._name_preset()
         self.device_line.look()
 
     def _build(self) -> None:
-        self.preset.addItems([*PRESETS, _OWN])
         self.start.addItems([_RANDOM, _FILE])
         rows = QFormLayout()
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
@@ -164,24 +158,7 @@ class TrainSetup(QWidget):
 
     def choose_preset(self, name: str) -> None:
         """Fill the form with a preset, as a choice in the list does."""
-        self.preset.setCurrentText(name)
-        self._take_preset()
-
-    def _take_preset(self) -> None:
-        preset = PRESETS.get(self.preset.currentText())
-        if preset is not None:
-            kept = {name: self.form[name].value for name in _FREE}
-            self.form.config = preset.with_changes(**kept)
-
-    def _name_preset(self) -> None:
-        """Show which preset the form agrees with."""
-        try:
-            own = self.form.config
-        except ValueError:  # being typed
-            return
-        kept = {name: getattr(own, name) for name in _FREE}
-        names = (name for name, p in PRESETS.items() if p.with_changes(**kept) == own)
-        self.preset.setCurrentText(next(names, _OWN))
+        self.preset.choose(name)
 
     def settings(self) -> dict[str, Any]:
         """Return what to remember; nothing while a field cannot be read."""
