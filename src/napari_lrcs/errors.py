@@ -15,3 +15,7 @@ class CheckpointError(LrcsError, ValueError):
 
 class ResultExistsError(LrcsError, FileExistsError):
     """A result that would be overwritten without having been asked to."""
+
+
+class InUseError(LrcsError):
+    """A file or folder that another process, window or thread works on."""

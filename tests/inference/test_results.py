@@ -78,9 +78,10 @@ def write(
     result: DiskResult | MemoryResult, labels: Labels, *, min_size: int = 0
 ) -> list[float]:
     compute(result, labels, min_size=min_size)
-    shares = list(result.publish())
-    result.leave()
-    return shares
+    try:
+        return list(result.publish())
+    finally:
+        result.leave()
 
 
 @given(st.sets(st.integers(0, 40), min_size=1), st.integers(1, 9))
@@ -288,6 +289,7 @@ def test_another_prediction_is_begun_anew(
     begun = DiskResult(labels=tmp_path / "labels.zarr")
     begun.open(geometry_of(), {"checkpoint": "a"})
     begun.write(slab, parts_of(labels, slab))
+    begun.leave()
     confidence = tmp_path / "confidence.zarr" if has_confidence else None
 
     other = DiskResult(labels=tmp_path / "labels.zarr", confidence=confidence)
@@ -407,6 +409,7 @@ def test_publishing_killed_at_any_rename_is_continued(
             again.check_new()
             assert compute(again, labels, min_size=min_size) == ALL_DONE
             list(again.publish())
+            again.leave()
 
         assert_published(folder, remove_specks(labels, min_size=min_size))
     assert n_renames >= 6  # TIFF ready, noted, three moved, ended
@@ -417,6 +420,8 @@ def was_killed_publishing(result: DiskResult) -> bool:
         list(result.publish())
     except Killed:
         return True
+    finally:
+        result.leave()
     return False
 
 
@@ -433,12 +438,14 @@ def test_full_disk_at_the_second_part_is_continued(
         patch.setattr(tifffile.TiffWriter, "write", no_space)
         with pytest.raises(OSError, match="No space left"):
             list(result.publish())
+    result.leave()
     assert [p.name for p in tmp_path.iterdir()] == ["s.zarr.partial"]
 
     again = result_of_all(tmp_path, overwrite=False)
     again.check_new()
     assert compute(again, labels) == ALL_DONE
     list(again.publish())
+    again.leave()
 
     assert_published(tmp_path, labels)
 
@@ -453,12 +460,14 @@ def test_publishing_that_is_closed_is_continued(
     compute(result, labels, min_size=20)
     with closing(result.publish()) as shares:  # type: ignore[type-var]
         assert len(list(islice(shares, n + 1))) == n + 1
+    result.leave()
     assert threading.active_count() == n_threads
     assert not result.labels.exists()
 
     again = DiskResult(labels=tmp_path / "s.tif")
     assert compute(again, labels, min_size=20) == ALL_DONE
     list(again.publish())
+    again.leave()
 
     assert_holds(again.labels, remove_specks(labels, min_size=20))
     assert [p.name for p in tmp_path.iterdir()] == ["s.tif"]
@@ -489,6 +498,7 @@ def test_other_specks_need_no_computing_while_the_labels_are_not_in_place(
         patch.setattr(disk, "_move", lambda *_: kill())
         with pytest.raises(Killed):
             list(killed.publish())
+    killed.leave()
 
     again = DiskResult(labels=path, confidence=confidence)
     assert compute(again, labels, min_size=2) == ALL_DONE
@@ -510,6 +520,7 @@ def test_another_prediction_does_not_replace_what_was_published(
         patch.setattr(DiskResult, "_end", lambda _: kill())
         with pytest.raises(Killed):
             list(killed.publish())
+    killed.leave()
 
     other = result_of_all(tmp_path, overwrite=False)
     with pytest.raises(ResultExistsError, match="exists already"):
@@ -527,6 +538,7 @@ def test_part_that_was_published_and_removed_is_computed_again(
         patch.setattr(DiskResult, "_end", lambda _: kill())
         with pytest.raises(Killed):
             list(killed.publish())
+    killed.leave()
     shutil.rmtree(tmp_path / "p.zarr")
 
     assert compute(result_of_all(tmp_path), labels) == set()
@@ -597,6 +609,7 @@ def test_levels_that_were_cut_off_are_made_again(
         compute(result, labels, min_size=min_size)
         with closing(result.publish()) as shares:  # type: ignore[type-var]
             assert len(list(islice(shares, n))) == n
+        result.leave()
         assert not path.exists()
 
         again = DiskResult(labels=path)

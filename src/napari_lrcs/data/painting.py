@@ -17,7 +17,6 @@ from zarr.storage import LocalStore
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import Axis
 from napari_lrcs.data.annotation import ROLES, Role
-from napari_lrcs.data.claim import Claim
 from napari_lrcs.data.kept import KeptStore
 from napari_lrcs.data.slices import AXES
 from napari_lrcs.data.volume import (
@@ -32,6 +31,7 @@ from napari_lrcs.data.volume import (
 )
 from napari_lrcs.data.writing import check_new, create_ome_zarr, replacing
 from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.locks import FileLock
 from napari_lrcs.phases import MAX_PHASES, PhaseTable
 
 _FORMAT = 1
@@ -191,17 +191,21 @@ class PaintingFolder:
         """As `array`, and its `store` keeps what cannot be written; see `KeptStore`."""
         return self._open_array(KeptStore(LocalStore(self.labels / self._level())))
 
-    def claim(self) -> Claim:
-        """Have the painting alone, until the claim is released.
+    def claim(self) -> FileLock:
+        """Have the painting alone, until the lock is released.
 
         Raises
         ------
-        VolumeError
+        InUseError
             If it is being painted in another window.
         OSError
             If the folder cannot be written to.
         """
-        return Claim(self.path / "lock")
+        return FileLock(
+            self.path / "lock",
+            refusal=f"{self.path.name} is open in another window (process "
+            "{process}); close it there, or begin a new one",
+        )
 
     @property
     def mask(self) -> Path:

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import signal
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,8 +18,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from napari_lrcs.data.opening import is_zarr
 from napari_lrcs.data.units import SYMBOLS, known_unit
-from napari_lrcs.data.volume import PHASES_KEY, PHASES_TAG, VoxelSize
+from napari_lrcs.data.volume import PHASES_KEY, PHASES_TAG, READ_ERRORS, VoxelSize
 from napari_lrcs.errors import ResultExistsError, VolumeError
+from napari_lrcs.io.locks import only_writer
+from napari_lrcs.io.paths import follow_link, former_of, part_of
 from napari_lrcs.phases import PhaseTable
 
 # Offsets of classic TIFF have 32 bits; 32 MiB are left for what is not voxels.
@@ -26,6 +30,8 @@ _CLASSIC_LIMIT = 2**32 - 2**25
 # Bytes that are compressed in one go; tifffile's own choice is half a gigabyte.
 _BUFFER = 2**24
 
+_SOFTWARE = "napari-lrcs"
+"""TIFF tag by which we know what we have written."""
 
 _REMOVALS, _PAUSE = 20, 0.05
 """Attempts to remove a folder that is still written to, and seconds between them."""
@@ -46,14 +52,25 @@ def check_new(path: Path, *, overwrite: bool) -> None:
     ResultExistsError
         If something is there and `overwrite` is False.
     VolumeError
-        If the parent folder is missing or may not be written to.
+        If the parent folder is missing or may not be written to, or a device, a pipe
+        or the like is there.
     """
+    path = follow_link(path)
     parent = path.absolute().parent
     if not parent.is_dir():
         raise VolumeError(f"{path} cannot be written: there is no folder {parent}")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise VolumeError(
             f"{path} cannot be written: the folder {parent} is read-only for you"
+        )
+    _check_free(path, overwrite=overwrite)
+
+
+def _check_free(path: Path, *, overwrite: bool) -> None:
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise VolumeError(
+            f"{path} is not a regular file; results go to files and folders: choose "
+            "another name"
         )
     if path.exists() and not overwrite:
         raise ResultExistsError(
@@ -62,13 +79,15 @@ def check_new(path: Path, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     """Write beside `path`, and put the result in its place when it is complete.
 
     Parameters
     ----------
     path : Path
-        File or folder to create or replace. Its name has one writer at a time.
+        File or folder to create or replace; of a link, what it points to.
+    overwrite : bool
+        Whether what is there may be replaced.
 
     Yields
     ------
@@ -76,14 +95,65 @@ def replacing(path: Path) -> Iterator[Path]:
         Hidden temporary name beside `path`, of the same suffix, where the block must
         create a file or a folder. It is removed if the block raises, and `path` is
         then as it was.
+
+    Raises
+    ------
+    InUseError
+        If another one writes to `path`.
+    ResultExistsError, VolumeError
+        If something is there that may not be replaced.
+    OSError
+        If the disk is full, or the like; it names a file.
     """
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
-    _remove(temporary)  # left by a killed run
+    path = follow_link(path)
+    with only_writer(path), naming(path):
+        _restore(path)
+        # Now that nobody else writes: until then, another one may have ended.
+        _check_free(path, overwrite=overwrite)
+        with written_beside(path) as temporary:
+            yield temporary
+
+
+@contextmanager
+def written_beside(path: Path) -> Iterator[Path]:
+    """Do what `replacing` does, for a place that the caller is the only writer of."""
+    temporary = part_of(path)
+    remove(temporary)  # left by a killed run
     try:
         yield temporary
-        _put_in_place(temporary, path)
+        with uninterrupted():
+            _put_in_place(temporary, path)
     finally:
-        _remove(temporary)
+        remove(temporary)
+        if path.exists():
+            remove(former_of(path))
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name a file in errors of the system that name none, such as of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the block ends: for a few renames that belong together."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # which Ctrl-C does not reach
+        return
+    received: list[int] = []
+    former = signal.signal(signal.SIGINT, lambda number, _: received.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former or signal.SIG_DFL)
+    if received:
+        signal.raise_signal(signal.SIGINT)
 
 
 def write_labels_tiff(  # noqa: PLR0913 what the file carries comes along
@@ -139,10 +209,20 @@ def write_labels_tiff(  # noqa: PLR0913 what the file carries comes along
                 compression="zlib",
                 metadata={"axes": "ZYX", **_ome_metadata(voxel_size, unit)},
                 extratags=_phase_tags(phases),
+                software=_SOFTWARE,
                 buffersize=_BUFFER,
             )
         if any(len(slab) > 0 for slab in pending):
             raise _too_many(shape)
+
+
+def is_ours(path: Path) -> bool:
+    """Tell whether a file is a TIFF of `write_labels_tiff`."""
+    try:
+        with tifffile.TiffFile(path) as tif:
+            return tif.pages.first.software == _SOFTWARE
+    except READ_ERRORS:
+        return False
 
 
 def create_ome_zarr(  # noqa: PLR0913 what the image carries comes along
@@ -290,18 +370,28 @@ def _put_in_place(temporary: Path, path: Path) -> None:
     if not path.is_dir() and (temporary.is_file() or not path.exists()):
         temporary.replace(path)
         return
-    former = path.with_name(f".{path.stem}.old{path.suffix}")
-    _remove(former)
-    path.replace(former)
+    move_aside(path)
     try:
         temporary.replace(path)
     except OSError:
-        former.replace(path)
+        former_of(path).replace(path)
         raise
-    _remove(former)
 
 
-def _remove(path: Path) -> None:
+def _restore(path: Path) -> None:
+    """Undo what was killed between the two renames of a folder."""
+    if not path.exists() and former_of(path).exists():
+        former_of(path).replace(path)
+
+
+def move_aside(path: Path) -> None:
+    """Give `path` a hidden name, `former_of`; what an earlier one has left goes."""
+    remove(former_of(path))
+    path.replace(former_of(path))
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
     if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
         return

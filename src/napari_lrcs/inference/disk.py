@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Full, Queue
@@ -21,8 +22,13 @@ from napari_lrcs.data.volume import Volume
 from napari_lrcs.data.writing import (
     check_new,
     create_ome_zarr,
+    move_aside,
+    naming,
+    remove,
     replacing,
+    uninterrupted,
     write_labels_tiff,
+    written_beside,
 )
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.inference.results import (
@@ -32,6 +38,8 @@ from napari_lrcs.inference.results import (
     Slab,
     cleaned_slabs,
 )
+from napari_lrcs.io.locks import only_writer
+from napari_lrcs.io.paths import follow_link, former_of
 
 _DTYPES: Mapping[str, type[np.generic]] = {
     "labels": np.uint8,
@@ -74,11 +82,15 @@ class DiskResult:
     confidence: Path | None = None
     probabilities: Path | None = None
     overwrite: bool = True
+    is_complete: bool = field(init=False, default=False)
+    """Whether all parts have reached their places."""
     _geometry: Geometry = field(init=False, repr=False)
     _min_size: int = field(init=False, repr=False)
     _arrays: dict[str, Any] = field(init=False, repr=False)
+    _lock: ExitStack | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
+        self._follow_links()
         for name, path in self._paths.items():
             known = (
                 (".zarr",) if name == "probabilities" else (".tif", ".tiff", ".zarr")
@@ -100,6 +112,11 @@ class DiskResult:
                 f"{' and '.join(self._paths)} need a file each, got "
                 f"{', '.join(map(str, self._paths.values()))}"
             )
+
+    def _follow_links(self) -> None:
+        self.labels = follow_link(self.labels)
+        self.confidence = self.confidence and follow_link(self.confidence)
+        self.probabilities = self.probabilities and follow_link(self.probabilities)
 
     @property
     def _paths(self) -> dict[str, Path]:
@@ -125,17 +142,26 @@ class DiskResult:
         """Folder of an incomplete prediction."""
         return self.labels.with_name(f"{self.labels.name}.partial")
 
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """All that is written to, or removed, until the prediction is complete."""
+        return (*self._paths.values(), self.partial)
+
     def check_new(self) -> None:
         """Refuse places that are taken, before any work is done.
 
         Raises
         ------
         ResultExistsError
-            If something is there that may not be replaced.
+            If something is there that may not be replaced, a folder ``NAME.partial``
+            that no prediction has made among it.
         VolumeError
             If a parent folder is missing or read-only.
         """
+        self._check_partial()
         moved = self._moved()
+        if not self.partial.exists():
+            remove(former_of(self.partial))  # left by one killed at its very end
         for name, path in self._paths.items():
             # `open` finds out whether it was this very prediction that moved it.
             check_new(path, overwrite=self.overwrite or name in moved)
@@ -148,8 +174,16 @@ class DiskResult:
         Raises
         ------
         ResultExistsError
-            If something else is in the places and `overwrite` is False.
+            If something else is in the places and `overwrite` is False, or as
+            `check_new` does.
+        InUseError
+            If another one writes to one of the places.
         """
+        if self._lock is None:
+            with ExitStack() as lock:
+                lock.enter_context(only_writer(*self._paths.values()))
+                self._lock = lock.pop_all()
+        self._check_partial()
         self._geometry, self._min_size = geometry, min_size
         text = json.dumps({**identity, "parts": self.wanted}, sort_keys=True)
         is_same = self._is_same(text)
@@ -169,6 +203,21 @@ class DiskResult:
             done.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
         return {int(line) for line in lines}
 
+    def _check_partial(self) -> None:
+        """Refuse a folder of that name that is somebody else's."""
+        if self.partial.exists() and not self._is_ours():
+            raise ResultExistsError(
+                f"{self.partial} is in the way: it is not of an interrupted "
+                "prediction; move it, or choose another name for the result"
+            )
+
+    def _is_ours(self) -> bool:
+        try:
+            identity = json.loads((self.partial / "identity.json").read_text("utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return False
+        return isinstance(identity, dict) and "parts" in identity
+
     def _is_same(self, identity: str) -> bool:
         try:
             saved = (self.partial / "identity.json").read_text(encoding="utf-8")
@@ -179,40 +228,43 @@ class DiskResult:
         )
 
     def _begin(self, identity: str) -> None:
-        # First: what is half removed must not be continued.
-        (self.partial / "identity.json").unlink(missing_ok=True)
-        shutil.rmtree(self.partial, ignore_errors=True)
-        self.partial.mkdir(parents=True)
+        self._discard()
+        # By one rename: only a folder that is whole can be continued.
+        with replacing(self.partial) as folder:
+            folder.mkdir()
+            for name in self.wanted:
+                self._create(name, folder / self.raw(name).name)
+            (folder / "done.txt").touch()
+            (folder / "identity.json").write_text(identity, encoding="utf-8")
+
+    def _create(self, name: str, place: Path) -> None:
         geometry = self._geometry
-        for name in self.wanted:
-            shape: tuple[int, ...] = geometry.shape
-            chunks: tuple[int, ...] = geometry.chunks
-            if name == "probabilities":
-                shape, chunks = (len(geometry.phases), *shape), (1, *chunks)
-            create_ome_zarr(
-                self.raw(name),
-                shape=shape,
-                chunks=chunks,
-                dtype=_DTYPES[name],
-                voxel_size=geometry.voxel_size,
-                unit=geometry.unit,
-                phases=geometry.phases if name == "labels" else None,
-                name=name,
-            )
-        (self.partial / "done.txt").touch()
-        # Last: only a folder that is whole can be continued.
-        (self.partial / "identity.json").write_text(identity, encoding="utf-8")
+        shape: tuple[int, ...] = geometry.shape
+        chunks: tuple[int, ...] = geometry.chunks
+        if name == "probabilities":
+            shape, chunks = (len(geometry.phases), *shape), (1, *chunks)
+        create_ome_zarr(
+            place,
+            shape=shape,
+            chunks=chunks,
+            dtype=_DTYPES[name],
+            voxel_size=geometry.voxel_size,
+            unit=geometry.unit,
+            phases=geometry.phases if name == "labels" else None,
+            name=name,
+        )
 
     def write(self, slab: Slab, parts: Parts) -> None:
         """Take a slab, and note that it is there."""
         axis = AXES[self._geometry.axis]
         region = self._geometry.region(slab)
         for name, array in self._arrays.items():
-            if name == "probabilities":
-                moved = np.moveaxis(parts[name], 1, axis + 1)
-                array[(slice(None), *region)] = moved
-            else:
-                array[region] = np.moveaxis(parts[name], 0, axis)
+            with naming(self.partial):
+                if name == "probabilities":
+                    moved = np.moveaxis(parts[name], 1, axis + 1)
+                    array[(slice(None), *region)] = moved
+                else:
+                    array[region] = np.moveaxis(parts[name], 0, axis)
         with (self.partial / "done.txt").open("a", encoding="ascii") as file:
             file.write(f"{slab.start}\n")
 
@@ -222,7 +274,7 @@ class DiskResult:
     # - When all are, this is noted, with the places. From then on a part that is no
     #   longer ready has been moved, since one rename takes it from the folder.
     # - The labels go last: until then other specks can be removed from the raw ones.
-    # - When all are in place, one rename ends the folder; the rest is rubbish.
+    # - When all are in place, one rename ends the folder.
 
     def publish(self) -> Iterator[float]:
         """Put the complete parts in their places and remove the folder.
@@ -244,17 +296,26 @@ class DiskResult:
         with replacing(self._note) as temporary:
             places = {name: self._place(name) for name in self.wanted}
             temporary.write_text(json.dumps(places), encoding="utf-8")
-        for name in reversed(self.wanted):
-            if not self._is_in_place(name):
-                _move(self._ready(name), self._paths[name])
-        self._end()
+        with uninterrupted():
+            for name in reversed(self.wanted):
+                if not self._is_in_place(name):
+                    _move(self._ready(name), self._paths[name])
+            self._end()
 
     def _end(self) -> None:
-        rubbish = self.partial.with_name(f".{self.partial.name}.old")
-        shutil.rmtree(rubbish, ignore_errors=True)
-        self.partial.replace(rubbish)
-        for folder in (rubbish, *map(_aside, self._paths.values())):
-            shutil.rmtree(folder, ignore_errors=True)
+        # Large ones first, so that what names the prediction is there to the last.
+        for part in self.partial.glob("*.zarr"):
+            remove(part)
+        self._discard()
+        for path in self._paths.values():
+            remove(former_of(path))
+        self.is_complete = True
+
+    def _discard(self) -> None:
+        """Remove the folder; half removed, it bears another name."""
+        if self.partial.exists():
+            move_aside(self.partial)
+        remove(former_of(self.partial))
 
     def raw(self, name: str) -> Path:
         """Locate a part as it is computed: OME-Zarr of one level."""
@@ -306,11 +367,22 @@ class DiskResult:
             and self._paths[name].exists()
         )
 
-    def leave(self) -> None:
-        """Remove the folder if it holds nothing to continue from."""
-        done = self.partial / "done.txt"
-        if not done.is_file() or not done.stat().st_size:
-            shutil.rmtree(self.partial, ignore_errors=True)
+    def leave(self, *, keep: bool = True) -> None:
+        """Let others write; remove the folder if it holds nothing to continue from.
+
+        Parameters
+        ----------
+        keep : bool
+            Whether an interrupted prediction may be continued.
+        """
+        if self._lock is None:  # what is there is another one's
+            return
+        with self._lock:
+            self._lock = None
+            done = self.partial / "done.txt"
+            is_begun = done.is_file() and done.stat().st_size > 0
+            if self._is_ours() and not (keep and is_begun):
+                self._discard()
 
     def _make_ready(self, name: str) -> Iterator[float]:
         """Write what is to be moved; yields the share done, 0 to 1."""
@@ -426,7 +498,7 @@ def _move(source: Path, path: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        with replacing(path) as temporary:
+        with written_beside(path) as temporary:
             copy = shutil.copytree if source.is_dir() else shutil.copy2
             copy(source, temporary)
         source.replace(source.with_name(f"moved-{source.name}"))
@@ -437,15 +509,9 @@ def _rename(source: Path, path: Path) -> None:
         source.replace(path)
         return
     # No rename replaces a full folder. What is set aside is removed at the end.
-    former = _aside(path)
-    shutil.rmtree(former, ignore_errors=True)
-    path.replace(former)
+    move_aside(path)
     try:
         source.replace(path)
     except OSError:
-        former.replace(path)
+        former_of(path).replace(path)
         raise
-
-
-def _aside(path: Path) -> Path:
-    return path.with_name(f".{path.stem}.old{path.suffix}")

@@ -4,7 +4,6 @@ Importing this module loads no torch.
 """
 
 import math
-import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -253,9 +252,10 @@ def segment_volume(task: BaselineTask, *, result: Result) -> Iterator[PredictEve
         yield from _segment_slabs(task, baseline, result)
         yield from (Publishing(share=share) for share in result.publish())
     finally:
-        result.leave()
         if isinstance(result, DiskResult):
-            shutil.rmtree(result.partial, ignore_errors=True)
+            result.leave(keep=False)
+        else:
+            result.leave()
     yield PredictionEnded(
         out=result.path,
         shape=task.image.shape,

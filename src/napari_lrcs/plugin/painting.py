@@ -15,7 +15,6 @@ from qtpy.QtCore import QTimer
 from napari_lrcs.arrays import Labels as LabelArray
 from napari_lrcs.config import Axis
 from napari_lrcs.data.annotation import Role
-from napari_lrcs.data.claim import Claim
 from napari_lrcs.data.kept import KeptStore
 from napari_lrcs.data.mask import as_mask, open_mask
 from napari_lrcs.data.painting import (
@@ -27,6 +26,7 @@ from napari_lrcs.data.painting import (
 from napari_lrcs.data.slices import AXES
 from napari_lrcs.data.volume import Volume
 from napari_lrcs.errors import LrcsError
+from napari_lrcs.io.locks import FileLock
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.layers import (
     show_phases,
@@ -107,7 +107,7 @@ class Painting:
         self._told = 0.0
         self._has_news = False
         self._has_failed = False
-        self._claim: Claim | None = folder.claim()
+        self._claim: FileLock | None = folder.claim()
         if self._is_in_memory:
             self._written = {index: self._checksum(index) for index in counts}
         layer.metadata[_KEY] = self

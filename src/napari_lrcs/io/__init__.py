@@ -1,0 +1,1 @@
+"""Paths, locks and records: what lies beneath all files that are read or written."""

@@ -1,0 +1,84 @@
+"""Which places are inputs, which are outputs, and what we may touch beside them."""
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from pathlib import Path
+
+
+def check_outputs(outputs: Sequence[Path], *, inputs: Iterable[str | Path]) -> None:
+    """Refuse outputs that would replace an input or one another.
+
+    Parameters
+    ----------
+    outputs : sequence of Path
+        Files and folders that are to be written.
+    inputs : iterable of str or Path
+        Files and folders that are read. Links are resolved on both sides.
+
+    Raises
+    ------
+    ValueError
+        If an output equals, contains or lies within an input or another output.
+
+    Examples
+    --------
+    >>> check_outputs([Path("scan.zarr")], inputs=["scan.zarr/0"])
+    Traceback (most recent call last):
+    ValueError: scan.zarr contains the input scan.zarr/0; choose another name
+    """
+    read = [Path(path) for path in inputs]
+    for output in outputs:
+        for source in read:
+            relation = _relation(output, source)
+            if relation == "is":
+                raise ValueError(f"{output} is an input; choose another name")
+            if relation:
+                raise ValueError(
+                    f"{output} {relation} the input {source}; choose another name"
+                )
+    for one, other in combinations(outputs, 2):
+        if _relation(one, other):
+            raise ValueError(
+                f"{one} and {other} are both to be written, and need a place each; "
+                "choose another name for one of them"
+            )
+
+
+def _relation(output: Path, other: Path) -> str:
+    """Tell how an output relates to another place; empty if they are apart."""
+    place, taken = output.resolve(), other.resolve()
+    if place == taken or _is_same_file(place, taken):
+        return "is"
+    if place in taken.parents:
+        return "contains"
+    return "lies in" if taken in place.parents else ""
+
+
+def _is_same_file(place: Path, other: Path) -> bool:
+    # Where the system ignores case, two names may be one folder. Files that share
+    # their content by a hard link are apart: we replace names, not contents.
+    return place.is_dir() and other.is_dir() and place.samefile(other)
+
+
+def follow_link(path: Path) -> Path:
+    """Return where a link points; the path itself if it is not a link."""
+    return path.resolve() if path.is_symlink() else path
+
+
+# Hidden names beside a result that nobody else gives to a file: what bears one is ours
+# to remove.
+
+
+def part_of(path: Path) -> Path:
+    """Name what is written beside `path` until it is complete; of the same suffix."""
+    return path.with_name(f".{path.stem}.lrcs-part{path.suffix}")
+
+
+def former_of(path: Path) -> Path:
+    """Name what `path` was, until it is removed; of the same suffix."""
+    return path.with_name(f".{path.stem}.lrcs-old{path.suffix}")
+
+
+def lock_of(path: Path) -> Path:
+    """Name the file that the writer of `path` has locked."""
+    return path.with_name(f".{path.name}.lrcs-lock")
