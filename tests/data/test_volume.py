@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from napari_lrcs.data.mask import as_mask
 from napari_lrcs.data.opening import open_labels, open_volume
 from napari_lrcs.data.volume import Volume, as_labels, as_volume, parse_slices
 from napari_lrcs.errors import VolumeError
@@ -409,6 +410,28 @@ def test_five_gigavoxels_open_and_give_their_last_slice(
 
     assert volume.shape == (5000, 1000, 1000)
     assert not volume.slab(4999, 5000).any()
+
+
+def test_a_volume_names_the_files_that_it_is_read_from(tmp_path: Path) -> None:
+    (tmp_path / "slices").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    slices, elsewhere = tmp_path / "slices", tmp_path / "elsewhere"
+    tiff(GREY[0])(slices / "0.tif")
+    tiff(GREY[1])(elsewhere / "1.tif")
+    (slices / "1.tif").symlink_to(elsewhere / "1.tif")
+    (tmp_path / "link").symlink_to(slices)
+    ome_zarr("0.5")(tmp_path / "a.zarr")
+
+    assert set(open_volume(tmp_path / "link").sources) == {
+        slices.resolve(),
+        (elsewhere / "1.tif").resolve(),
+    }
+    file = elsewhere / "1.tif"
+    assert open_labels(file).sources == (file.resolve(),)
+    assert as_mask(open_volume(file), shape=(1, 7, 6)).sources == (file.resolve(),)
+    folder = tmp_path / "a.zarr"
+    assert open_volume(folder).sources == (folder.resolve(),)
+    assert as_volume(GREY).sources == ()
 
 
 def test_slices_in_a_folder_are_in_natural_order(tmp_path: Path) -> None:

@@ -72,7 +72,9 @@ def as_mask(volume: Volume, *, shape: tuple[int, int, int]) -> Volume:
             f"the mask {volume.name} is {volume.shape} (z, y, x); "
             f"expected the volume's shape {shape}"
         )
-    return Volume(array=_NonZero(volume.array), name=volume.name)
+    return Volume(
+        array=_NonZero(volume.array), name=volume.name, sources=volume.sources
+    )
 
 
 @dataclass(frozen=True, slots=True)

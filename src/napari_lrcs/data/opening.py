@@ -10,7 +10,7 @@ import re
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +75,21 @@ def open_volume(path: str | Path) -> Volume:
     if place.is_file() and place.stat().st_size == 0:
         raise VolumeError(f"{place.name} is empty (0 bytes)")
     try:
-        return _open(place, dataset)
+        volume = _open(place, dataset)
     except VolumeError:
         raise
     except READ_ERRORS as error:
         raise damaged(place.name, error) from error
+    return replace(volume, sources=_sources(place))
+
+
+def _sources(place: Path) -> tuple[Path, ...]:
+    """Resolve the file or folder, and those of its slices that lie elsewhere."""
+    found = place.resolve()
+    if not place.is_dir() or is_zarr(place):
+        return (found,)
+    slices = (file.resolve() for file in _slice_files(place))
+    return (found, *(file for file in slices if file.parent != found))
 
 
 def open_labels(path: str | Path) -> Volume:
@@ -314,14 +324,7 @@ def _imagej_physical(
 
 
 def _open_folder(place: Path) -> Volume:
-    files = sorted(
-        (
-            file
-            for file in place.iterdir()
-            if file.suffix.lower() in _TIFF and not file.name.startswith(".")
-        ),
-        key=_natural,
-    )
+    files = _slice_files(place)
     if not files:
         raise VolumeError(f"the folder {place.name} holds no TIFF slice and no Zarr")
     first = _open_slice(files[0])
@@ -340,6 +343,15 @@ def _open_folder(place: Path) -> Volume:
     )
     physical = (first.voxel_size, first.unit)
     return checked_volume(array, name=place.name, physical=physical)
+
+
+def _slice_files(place: Path) -> list[Path]:
+    files = (
+        file
+        for file in place.iterdir()
+        if file.suffix.lower() in _TIFF and not file.name.startswith(".")
+    )
+    return sorted(files, key=_natural)
 
 
 def _open_slice(file: Path) -> Volume:

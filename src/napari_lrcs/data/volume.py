@@ -5,6 +5,7 @@ import struct
 import zlib
 from dataclasses import dataclass, replace
 from lzma import LZMAError
+from pathlib import Path
 from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, Protocol
 from xml.etree.ElementTree import ParseError
@@ -83,6 +84,9 @@ class Volume:
         None where unknown or pixels.
     phases : PhaseTable, optional
         Of labels that this package has written.
+    sources : tuple of Path, optional
+        Files and folders that it is read from, links resolved; none of an array in
+        memory.
     """
 
     array: ArrayLike3D
@@ -90,6 +94,7 @@ class Volume:
     voxel_size: VoxelSize | None = None
     unit: str | None = None
     phases: PhaseTable | None = None
+    sources: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "unit", known_unit(self.unit))
