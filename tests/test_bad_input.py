@@ -172,6 +172,10 @@ def write_places() -> None:
     Path("damaged/resume.pt").write_bytes(Path("run/resume.pt").read_bytes()[:99])
     shutil.copytree("run", "garbled")
     Path("garbled/config.json").write_text("{")
+    Path("taken.tif.partial").mkdir()
+    Path("taken.tif.partial/thesis.txt").write_text("years of work")
+    Path("link.tif").symlink_to("several.h5")
+    shutil.copytree("run", "inputs")
     Path("config-of-another-kind").mkdir()
     Path("config-of-another-kind/config.json").write_text('{"colour": "red"}')
 
@@ -186,6 +190,7 @@ def write_projects() -> None:
         "lost": f'{entry}labels = "nowhere.tif"\ntrain = "1"\n',
         "untrained": f'{entry}labels = "labels.tif"\nvalidation = "1"\n',
         "binary": "\x80",
+        "all": f'{entry}labels = "inputs/labels.tif"\ntrain = "1"\n',
     }.items():
         Path(f"{name}.toml").write_text(text, encoding="latin-1")
 
@@ -392,10 +397,10 @@ MISTAKES = {
         predict(flags="--probabilities p.tif"), "the probabilities cannot go to p.tif"
     ),
     "one file for two": Mistake(
-        predict(flags="--confidence new.tif"), "labels and confidence need a file each"
+        predict(flags="--confidence new.tif"), "need a place each"
     ),
     "over the image": Mistake(
-        predict(out="image.tif", flags="--overwrite"), "is the image itself"
+        predict(out="image.tif", flags="--overwrite"), "image.tif is an input"
     ),
     "existing confidence": Mistake(
         predict(flags="--confidence done.tif"), "done.tif exists already"
@@ -432,7 +437,7 @@ MISTAKES = {
     "scores of grey levels": Mistake("evaluate image.tif labels.tif", "from 0 to 255"),
     "table of particles for a folder": Mistake(
         "measure labels.tif --particles 1 --csv mine --overwrite",
-        "mine is a folder or an in",
+        "mine is a folder; choose",
     ),
     "measures of nothing": Mistake("measure zero.tif", "labelled; nothing to measure"),
     "measures of float": Mistake("measure float.tif", "convert it to uint8"),
@@ -471,7 +476,7 @@ MISTAKES = {
         "compare labels.tif one.tif --near 5 -1", "0 or more voxels, got [5, -1]"
     ),
     "vote over an input": Mistake(
-        "compare labels.tif one.tif --majority one.tif --overwrite", "one of the inputs"
+        "compare labels.tif one.tif --majority one.tif --overwrite", "is an input"
     ),
     "existing vote": Mistake(
         "compare labels.tif one.tif --agreement done.zarr", "done.zarr exists already"
@@ -480,11 +485,11 @@ MISTAKES = {
         "compare labels.tif one.tif --majority mine.tif --overwrite", "choose another"
     ),
     "table over a folder": Mistake(
-        "compare labels.tif one.tif --csv mine --overwrite", "mine is a folder or an in"
+        "compare labels.tif one.tif --csv mine --overwrite", "mine is a folder; choose"
     ),
     "one file for two votes": Mistake(
         "compare labels.tif one.tif --majority new.tif --agreement new.tif",
-        "majority and agreement need a file each",
+        "need a place each",
     ),
     # baselines
     "number of phases left out": Mistake(
@@ -552,6 +557,66 @@ MISTAKES = {
             out="labels.tif",
         ),
         "is an input; choose another name",
+    ),
+    # outputs that are, hold or lie in an input
+    **{
+        f"input in the way of {command}": Mistake(command, says)
+        for command, says in {
+            predict(out="one.tif", flags="--mask one.tif --overwrite"): "is an input",
+            predict(
+                flags="--mask one.tif --confidence one.tif --overwrite"
+            ): "one.tif is an input",
+            predict("group.zarr/a", out="group.zarr", flags="--overwrite"): (
+                "group.zarr contains the input group.zarr/a"
+            ),
+            predict("first", out="first/scan.tif", flags="--overwrite"): (
+                "first/scan.tif lies in the input first"
+            ),
+            predict("several.h5:/raw", out="link.tif", flags="--overwrite"): (
+                "link.tif is an input"
+            ),
+            predict("i*.tif", out=".", flags="--overwrite"): "image.tif is an input",
+            predict(out="run/best.safetensors/x.tif"): "lies in the input",
+            baseline(
+                "--method otsu --n-phases 2 --mask one.tif --overwrite", out="one.tif"
+            ): "is an input",
+            baseline(
+                "--method otsu --n-phases 2 --overwrite",
+                image="group.zarr/a",
+                out="group.zarr",
+            ): "contains the input",
+            "compare labels.tif group.zarr/a --majority group.zarr --overwrite": (
+                "contains the input"
+            ),
+            "compare labels.tif one.tif --csv one.tif --overwrite": "is an input",
+            "measure labels.tif --particles 1 --csv q --particles-out q": (
+                "need a place each"
+            ),
+            "perturb run/labels.tif --out run --overwrite": "contains the input",
+            uncertainty(labels="run/labels.tif", out="run", flags="--overwrite"): (
+                "contains the input"
+            ),
+            train(labels="run/labels.tif", out="run", flags="--overwrite"): (
+                "contains the input"
+            ),
+            train(out="run", flags="--initial-weights run --overwrite"): (
+                "contains the input"
+            ),
+            "train all.toml --out inputs --overwrite " + TINY: (
+                "inputs contains the input"
+            ),
+        }.items()
+    },
+    # places that are not ours to replace
+    "a device": Mistake(
+        "measure labels.tif --particles 1 --csv /dev/null --overwrite",
+        "/dev/null is not a regular file",
+    ),
+    "a folder of a partial result's name": Mistake(
+        predict(out="taken.tif"), "taken.tif.partial is in the way"
+    ),
+    "the same for a baseline": Mistake(
+        baseline("--method otsu --n-phases 2", out="taken.tif"), "is in the way"
     ),
     # studies
     "study of a missing image": Mistake(

@@ -30,6 +30,7 @@ from napari_lrcs.config import (
 from napari_lrcs.data.opening import open_labels, open_volume
 from napari_lrcs.data.specks import remove_specks
 from napari_lrcs.data.writing import write_labels_tiff
+from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.progress import EpochEnded, Publishing, SlabPredicted, TrainEvent
@@ -452,7 +453,7 @@ def test_particles_that_cannot_be_are_refused_before_anything_is_written(
         "--particles 3": "there is no phase 3; the labels have 1 (pore), 2 (grain)",
         "--csv p.csv": "name the phase that they are of: --particles PHASE",
         "--particles 2 --csv image.tif": "image.tif exists already",
-        "--particles 2 --overwrite --csv grains.tif": "is a folder or an input",
+        "--particles 2 --overwrite --csv grains.tif": "is an input",
         "--particles 2 --particles-out p.zarr": "written as TIFF",
         "--particles 2 --csv p.csv --tortuosity x": "there is no phase x",
     }
@@ -985,6 +986,28 @@ def test_ctrl_c_keeps_the_best_model(place: Path) -> None:
     assert told.splitlines()[-1].startswith("interrupted")
     assert "Traceback" not in told
     load_checkpoint(place / "new").build()
+
+
+@pytest.mark.parametrize("out", ["new.tif", "new.zarr"])
+@pytest.mark.parametrize(
+    "command",
+    ["predict image.tif run", "baseline image.tif --method otsu --n-phases 3"],
+)
+def test_ctrl_c_at_the_very_end_comes_too_late(
+    command: str, out: str, run: Run, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = DiskResult._end
+
+    def interrupt(self: DiskResult) -> None:
+        signal.raise_signal(signal.SIGINT)
+        end(self)
+
+    monkeypatch.setattr(DiskResult, "_end", interrupt)
+    before = {path.name for path in place.iterdir()}
+
+    run(f"{command} --out {out}")
+
+    assert {path.name for path in place.iterdir()} - before == {out}
 
 
 # ---- help ----

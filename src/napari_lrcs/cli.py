@@ -10,8 +10,9 @@ import signal
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import fields, replace
+from functools import partial
 from glob import glob
 from multiprocessing import get_context
 from pathlib import Path
@@ -45,6 +46,13 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 
+_READ = ("image", "labels", "predicted", "target", "mask", "model", "initial_weights")
+_WRITTEN = (
+    *("out", "confidence", "probabilities", "csv", "particles_out"),
+    *("majority", "agreement", "consensus"),
+)
+"""Arguments of all commands that name what is read, and what is written."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
@@ -74,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parsed = parser.parse_args(arguments)
     try:
+        _check_places(parsed)
         parsed.run(parsed)
     except KeyboardInterrupt:
         print("interrupted; what is finished is kept", file=sys.stderr)
@@ -101,6 +110,8 @@ def demo(arguments: argparse.Namespace) -> None:
 def train(arguments: argparse.Namespace) -> None:
     """Run `napari_lrcs.training.loop.train`."""
     from napari_lrcs.data.annotation import read_annotation
+    from napari_lrcs.data.volume import sources_of
+    from napari_lrcs.io.paths import check_outputs
     from napari_lrcs.models.device import resolve_device
     from napari_lrcs.progress import TrainingEnded
     from napari_lrcs.report import follow
@@ -109,8 +120,11 @@ def train(arguments: argparse.Namespace) -> None:
 
     config = _config_of_run(arguments)
     resolve_device(config.device)
+    volumes = _annotated_volumes(arguments)
+    read = sources_of(*(v for a in volumes for v in (a.image, a.labels, a.mask)))
+    check_outputs([arguments.out], inputs=read)
     annotation = read_annotation(
-        _annotated_volumes(arguments),
+        volumes,
         config=config,
         phases=_named_phases(arguments.phases),
     )
@@ -147,6 +161,9 @@ def predict(arguments: argparse.Namespace) -> None:
         for image, events in predictions:
             try:
                 follow(events, phases=checkpoint.phases)
+            except KeyboardInterrupt:
+                if not all(result.is_complete for result in results.values()):
+                    raise  # else it came too late
             except OSError as error:
                 if results[image].partial.exists():
                     error.add_note(
@@ -222,6 +239,7 @@ def compare(arguments: argparse.Namespace) -> None:
     """Run `napari_lrcs.uncertainty.experimenters.compare_experimenters`."""
     from napari_lrcs.data.mask import open_mask
     from napari_lrcs.data.volume import parse_slices
+    from napari_lrcs.data.writing import replacing
     from napari_lrcs.report import follow_share, print_experimenters
     from napari_lrcs.uncertainty.experimenter_tables import (
         experimenters_dict,
@@ -250,10 +268,17 @@ def compare(arguments: argparse.Namespace) -> None:
     compared = follow_share(events, text="comparing")
     assert isinstance(compared, ExperimentersCompared)
     if files.wanted:
-        votes = write_votes(files, experimenters, phases=compared.phases, **region)
+        votes = write_votes(
+            files,
+            experimenters,
+            phases=compared.phases,
+            overwrite=arguments.overwrite,
+            **region,
+        )
         follow_share(votes, text="writing")
     if arguments.csv is not None:
-        write_experimenters_csv(arguments.csv, compared)
+        with replacing(arguments.csv, overwrite=arguments.overwrite) as temporary:
+            write_experimenters_csv(temporary, compared)
     found = experimenters_dict(compared)
     if arguments.json:
         _print_json(found)
@@ -318,11 +343,14 @@ def baseline(arguments: argparse.Namespace) -> None:
     from napari_lrcs.inference.segment import segment_volume
     from napari_lrcs.report import follow
 
-    _check_not_input(arguments.out, [arguments.image, arguments.labels])
     result = DiskResult(labels=arguments.out, overwrite=arguments.overwrite)
     result.check_new()
     task = _baseline_task(arguments)
-    follow(segment_volume(task, result=result), phases=task.phases)
+    try:
+        follow(segment_volume(task, result=result), phases=task.phases)
+    except KeyboardInterrupt:
+        if not result.is_complete:
+            raise  # else it came too late
 
 
 def info(arguments: argparse.Namespace) -> None:
@@ -338,6 +366,39 @@ def info(arguments: argparse.Namespace) -> None:
 
 
 # ---- from arguments to what the API takes ----
+
+
+def _check_places(arguments: argparse.Namespace) -> None:
+    """Refuse outputs that would replace an input or one another, for any command."""
+    outputs = _paths(arguments, _WRITTEN)
+    if not outputs:
+        return
+    from napari_lrcs.data.mask import CYLINDER
+    from napari_lrcs.data.opening import split_dataset
+    from napari_lrcs.inference.series import result_name
+    from napari_lrcs.io.paths import check_outputs
+
+    inputs = [path for path in _paths(arguments, _READ) if str(path) != CYLINDER]
+    image = str(getattr(arguments, "image", ""))
+    images = _images(image)
+    if images != [image]:
+        inputs = [*inputs[1:], *map(Path, images)]
+        results = {outputs[0] / result_name(path) for path in images}
+        outputs = [*sorted(results), *outputs[1:]]
+    check_outputs(outputs, inputs=[_file_read(split_dataset(p)[0]) for p in inputs])
+
+
+def _paths(arguments: argparse.Namespace, names: Sequence[str]) -> list[Path]:
+    """List what the command line gives of some arguments."""
+    given = [getattr(arguments, name, None) for name in names]
+    several = [value if isinstance(value, list) else [value] for value in given]
+    return [Path(value) for values in several for value in values if value]
+
+
+def _file_read(path: Path) -> Path:
+    """Locate what is read of a run folder, beside which there may be results."""
+    network = path / "best.safetensors"
+    return network if network.is_file() else path
 
 
 def _config_of_run(arguments: argparse.Namespace) -> TrainConfig:
@@ -398,8 +459,6 @@ def _perturb_task(arguments: argparse.Namespace) -> "PerturbTask":
 
     given = _given_perturbation(arguments)
     check_place_of_set(arguments.out, overwrite=arguments.overwrite)
-    if arguments.out.resolve() in Path(arguments.labels).resolve().parents:
-        raise ValueError(f"the labels lie in {arguments.out}; choose another folder")
     labels = open_labels(arguments.labels)
     slices = arguments.z and parse_slices(arguments.z, n_slices=labels.shape[0])
     return PerturbTask(
@@ -556,11 +615,6 @@ def _baseline_phases(
     return PhaseTable.numbered(n_phases)
 
 
-def _check_not_input(path: Path, inputs: Sequence[str | None]) -> None:
-    if path.resolve() in [Path(name).resolve() for name in inputs if name]:
-        raise ValueError(f"{path} is an input; choose another name")
-
-
 def _results(arguments: argparse.Namespace) -> "dict[str, DiskResult]":
     """Decide where the result of each image goes, and refuse places that are taken."""
     from napari_lrcs.inference.disk import DiskResult
@@ -570,9 +624,6 @@ def _results(arguments: argparse.Namespace) -> "dict[str, DiskResult]":
     outs = _outs_of_series(images, arguments) if is_series else [arguments.out]
     extras = {"confidence": arguments.confidence}
     extras["probabilities"] = arguments.probabilities
-    for path in (*outs, *filter(None, extras.values())):
-        if path.resolve() in [Path(image).resolve() for image in images]:
-            raise ValueError(f"{path} is the image itself; choose another name")
     results = {
         image: DiskResult(labels=out, overwrite=arguments.overwrite, **extras)
         for image, out in zip(images, outs, strict=True)
@@ -617,13 +668,11 @@ def _predictions(
     yield arguments.image, events
 
 
-def _check_new_file(
-    path: Path, *, inputs: Sequence[str | Path], overwrite: bool
-) -> None:
+def _check_new_file(path: Path, *, overwrite: bool) -> None:
     from napari_lrcs.data.writing import check_new
 
-    if path.is_dir() or path.resolve() in [Path(i).resolve() for i in inputs]:
-        raise ValueError(f"{path} is a folder or an input; choose another name")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; choose the name of a file")
     check_new(path, overwrite=overwrite)
 
 
@@ -634,9 +683,8 @@ def _check_places_of_particles(arguments: argparse.Namespace) -> None:
             "--csv and --particles-out are for particles; name the phase that they are "
             "of: --particles PHASE"
         )
-    inputs = [arguments.labels, *filter(None, [arguments.mask])]
     for path in places:
-        _check_new_file(path, inputs=inputs, overwrite=arguments.overwrite)
+        _check_new_file(path, overwrite=arguments.overwrite)
     tif = arguments.particles_out
     if tif is not None and tif.suffix.lower() not in (".tif", ".tiff"):
         raise ValueError(f"particles are written as TIFF; name {tif} FILE.tif")
@@ -659,10 +707,9 @@ def _places_of_votes(arguments: argparse.Namespace) -> "VoteFiles":
         agreement=arguments.agreement,
         consensus=arguments.consensus,
     )
-    inputs = [*arguments.labels, *filter(None, [arguments.target, arguments.mask])]
-    files.check_new(overwrite=arguments.overwrite, inputs=inputs)
+    files.check_new(overwrite=arguments.overwrite)
     if arguments.csv is not None:
-        _check_new_file(arguments.csv, inputs=inputs, overwrite=arguments.overwrite)
+        _check_new_file(arguments.csv, overwrite=arguments.overwrite)
     return files
 
 
@@ -693,6 +740,7 @@ def _particles(
     labels: "Volume", mask: "Volume | None", phase: "Phase", arguments: Any
 ) -> "ParticlesDict":
     """Separate particles, write what is asked for, and gather their sizes."""
+    from napari_lrcs.data.writing import replacing
     from napari_lrcs.inference.particles import (
         particles_of_volume,
         write_particles_csv,
@@ -703,10 +751,14 @@ def _particles(
 
     with busy(f"separating {phase.name}"):
         particles = particles_of_volume(labels, phase=phase.label, mask=mask)
-    if arguments.csv is not None:
-        write_particles_csv(arguments.csv, particles)
-    if arguments.particles_out is not None:
-        write_particles_tiff(arguments.particles_out, particles, like=labels)
+    with ExitStack() as stack:  # both files, or none
+        for path, write in (
+            (arguments.csv, write_particles_csv),
+            (arguments.particles_out, partial(write_particles_tiff, like=labels)),
+        ):
+            if path is not None:
+                place = replacing(path, overwrite=arguments.overwrite)
+                write(stack.enter_context(place), particles)
     unit = labels.unit if labels.voxel_size is not None else "voxel"
     return particles_dict(particles, phase, unit=unit)
 

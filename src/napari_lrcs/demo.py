@@ -16,6 +16,7 @@ from napari_lrcs.figures import SliceComparison, draw_segmentation
 from napari_lrcs.inference.assess import evaluate_volume
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.predict import predict_volume
+from napari_lrcs.io.locks import only_writer
 from napari_lrcs.metrics.overlap import ScoresDict, scores_dict
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.phases import ELECTRODE
@@ -66,7 +67,12 @@ def run_demo(out: Path, *, config: TrainConfig | None = None) -> Iterator[DemoEv
         If the config does not fit the sample or the machine; nothing is written then.
     """
     check_new(out, overwrite=False)
-    config = config or PRESETS["quick"]
+    with only_writer(out):
+        check_new(out, overwrite=False)
+        yield from _run(out, config or PRESETS["quick"])
+
+
+def _run(out: Path, config: TrainConfig) -> Iterator[DemoEvent]:
     phantom = electrode_phantom()
     volume = as_volume(phantom.volume, voxel_size=phantom.voxel_size, unit=_UNIT)
     labels = as_labels(as_volume(phantom.labels))

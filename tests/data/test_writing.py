@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -24,7 +25,7 @@ from napari_lrcs.data.writing import (
     replacing,
     write_labels_tiff,
 )
-from napari_lrcs.errors import ResultExistsError, VolumeError
+from napari_lrcs.errors import InUseError, ResultExistsError, VolumeError
 from napari_lrcs.phases import ELECTRODE
 
 LABELS = (np.arange(6 * 5 * 4) % 4).astype(np.uint8).reshape(6, 5, 4)
@@ -295,6 +296,120 @@ def test_a_folder_that_cannot_be_renamed_leaves_the_former_one(
 
     assert contents(tmp_path) == ["run"]
     assert contents(tmp_path / "run") == ["inside"]
+
+
+def test_a_file_of_the_users_beside_a_result_is_not_ours(tmp_path: Path) -> None:
+    for name in (".a.part.txt", ".a.old.txt", "a.txt.partial"):
+        (tmp_path / name).write_text("mine")
+
+    with replacing(tmp_path / "a.txt") as temporary:
+        temporary.write_text("new")
+
+    assert contents(tmp_path) == [".a.old.txt", ".a.part.txt", "a.txt", "a.txt.partial"]
+
+
+@pytest.mark.parametrize("write", [write_file, write_folder])
+def test_a_link_is_kept_and_what_it_points_to_replaced(
+    write: Callable[[Path], None], tmp_path: Path
+) -> None:
+    (tmp_path / "disk").mkdir()
+    write(tmp_path / "disk" / "result")
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "result")
+
+    for _ in range(2):
+        with replacing(tmp_path / "link") as temporary:
+            write(temporary)
+
+    assert (tmp_path / "link").is_symlink()
+    assert contents(tmp_path) == ["disk", "link"]
+    assert contents(tmp_path / "disk") == ["result"]
+
+
+def test_a_folder_killed_between_its_two_renames_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path / "run")
+    rename = Path.replace
+
+    def kill_after_first(self: Path, target: Path) -> Path:
+        rename(self, target)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", kill_after_first)
+        with (
+            pytest.raises(KeyboardInterrupt),
+            replacing(tmp_path / "run") as temporary,
+        ):
+            write_folder(temporary)
+    assert not (tmp_path / "run").exists()
+
+    with pytest.raises(ResultExistsError), replacing(tmp_path / "run", overwrite=False):
+        pass
+
+    assert contents(tmp_path) == ["run"]
+    assert contents(tmp_path / "run") == ["inside"]
+
+
+def test_a_result_that_came_first_is_not_replaced_unasked(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("first")
+
+    with (
+        pytest.raises(ResultExistsError),
+        replacing(tmp_path / "a.txt", overwrite=False),
+    ):
+        pass
+
+    assert (tmp_path / "a.txt").read_text() == "first"
+
+
+def test_a_place_that_is_being_written_is_refused(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a.txt") as temporary:
+        temporary.write_text("first")
+        with pytest.raises(InUseError), replacing(tmp_path / "a.txt"):
+            pass
+
+    assert (tmp_path / "a.txt").read_text() == "first"
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OSError, match="No space") as told,
+        replacing(tmp_path / "a.txt"),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert told.value.filename == str(tmp_path / "a.txt")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs POSIX")
+def test_only_files_and_folders_are_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(VolumeError, match="pipe is not a regular file"):
+        check_new(tmp_path / "pipe", overwrite=True)
+    with (
+        pytest.raises(VolumeError, match="not a regular"),
+        replacing(tmp_path / "pipe"),
+    ):
+        pass
+
+
+def test_ctrl_c_waits_until_a_result_is_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.replace
+
+    def interrupt(self: Path, target: Path) -> Path:
+        signal.raise_signal(signal.SIGINT)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "run") as temporary:
+        write_folder(temporary)
+
+    assert contents(tmp_path / "run") == ["inside"]
+    assert contents(tmp_path) == ["run"]
 
 
 def test_an_ome_zarr_comes_back_with_all_that_it_carries(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import replace
@@ -16,7 +17,7 @@ from napari_lrcs.config import PerturbConfig, StudyConfig, TrainConfig
 from napari_lrcs.data.opening import open_labels
 from napari_lrcs.data.reopening import open_to_share
 from napari_lrcs.data.volume import as_labels, as_volume
-from napari_lrcs.errors import LrcsError, ResultExistsError, VolumeError
+from napari_lrcs.errors import InUseError, LrcsError, ResultExistsError, VolumeError
 from napari_lrcs.inference.assess import evaluate_volume
 from napari_lrcs.metrics.overlap import accuracy, iou_per_phase
 from napari_lrcs.progress import Notice, StepEnded, TilePredicted
@@ -119,7 +120,6 @@ def test_a_study_tells_its_way_and_leaves_all_files(
     assert shares == sorted(shares)
     assert shares[-1] == 1
     assert {file.name for file in out.iterdir()} == {
-        ".lock",
         "study.json",
         "members.csv",
         "members",
@@ -266,10 +266,13 @@ def test_a_study_is_replaced_only_when_asked(tmp_path: Path) -> None:
 
     with pytest.raises(ResultExistsError, match="is no study"):
         list(run_study(TASK, out=out, overwrite=True))
-    (out / "study.json").write_text("{}")
+    (out / "study.json").write_text("{}")  # somebody else's
+    with pytest.raises(VolumeError, match=r"study\.json in .* is damaged"):
+        list(run_study(TASK, out=out, overwrite=True))
+    assert (out / "members" / "perturbed-007").exists()
+    (out / "study.json").write_text('{"format_version": 1}')
     with pytest.raises(ResultExistsError, match="holds a study already"):
         list(run_study(TASK, out=out))
-    assert (out / "study.json").read_text() == "{}"
     list(run_study(TASK, out=out, overwrite=True))
 
     assert len(read_study(out)[0]) == 3
@@ -283,7 +286,7 @@ def test_two_studies_do_not_share_a_folder(tmp_path: Path) -> None:
     while not isinstance(next(first), MemberStarted):
         pass
 
-    with pytest.raises(VolumeError, match="is open in another window"):
+    with pytest.raises(InUseError, match=f"is being written by process {os.getpid()}"):
         list(run_study(TASK, out=out, resume=True))
 
     first.close()

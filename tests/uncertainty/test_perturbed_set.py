@@ -141,7 +141,7 @@ def test_a_set_that_is_stopped_leaves_nothing(labels: Labels, tmp_path: Path) ->
     task = PerturbTask(labels=volume(labels), n_members=3, n_simulations=0)
     events = write_perturbed_set(task, out=tmp_path / "set")
     next(events)
-    assert names(tmp_path) == {".set.part"}
+    assert names(tmp_path) == {".set.lrcs-part", ".set.lrcs-lock"}
 
     events.close()
 
@@ -159,7 +159,10 @@ def test_a_former_set_is_replaced_as_a_whole(labels: Labels, tmp_path: Path) -> 
     assert names(out) == {"member-000.tif"}
 
 
-@pytest.mark.parametrize("name", ["thesis.txt", "member-000.txt", "labels.tif"])
+@pytest.mark.parametrize(
+    "name",
+    ["thesis.txt", "member-000.txt", "labels.tif", "member-a.tif", "member-000.tif"],
+)
 def test_a_folder_with_anything_else_is_never_replaced(
     name: str, labels: Labels, tmp_path: Path
 ) -> None:

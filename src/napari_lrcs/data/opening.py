@@ -69,7 +69,7 @@ def open_volume(path: str | Path) -> Volume:
     VolumeError
         If there is nothing at `path`, or nothing that can serve as a grey volume.
     """
-    place, dataset = _split_dataset(path)
+    place, dataset = split_dataset(path)
     if not place.exists():
         raise VolumeError(f"there is no file or folder {place}")
     if place.is_file() and place.stat().st_size == 0:
@@ -152,7 +152,8 @@ class _Slices:
         return part
 
 
-def _split_dataset(path: str | Path) -> tuple[Path, str | None]:
+def split_dataset(path: str | Path) -> tuple[Path, str | None]:
+    """Part the name of an HDF5 file from that of the data set that may follow it."""
     suffixes = "|".join(re.escape(suffix) for suffix in _HDF5)
     match = re.fullmatch(rf"(.+(?:{suffixes})):(.+)", str(path), re.IGNORECASE)
     if match is None:

@@ -15,9 +15,10 @@ from napari_lrcs.arrays import Labels
 from napari_lrcs.config import Axis
 from napari_lrcs.data.opening import open_volume
 from napari_lrcs.data.slices import AXES
-from napari_lrcs.data.volume import Volume, as_labels
+from napari_lrcs.data.volume import Volume, as_labels, sources_of
 from napari_lrcs.data.writing import check_new, replacing
 from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.paths import check_outputs
 from napari_lrcs.phases import MAX_PHASES
 
 _IMAGE = re.compile(r"([0-9]+)\.tiff?", re.IGNORECASE)
@@ -93,13 +94,15 @@ def export_pairs(
         for index in indices
         for ending, volume in (("", image), ("_label", labels))
     ]
-    for path, _, _ in planned:
+    written = [path for path, _, _ in planned]
+    check_outputs(written, inputs=sources_of(image, labels))
+    for path in written:
         check_new(path, overwrite=overwrite)
     for path, volume, index in planned:
         plane = volume.slab(index, index + 1, axis=axis)[0]
-        with replacing(path) as temporary:
+        with replacing(path, overwrite=overwrite) as temporary:
             tifffile.imwrite(temporary, plane, photometric="minisblack")
-    return [path for path, _, _ in planned]
+    return written
 
 
 def find_pairs(folder: Path) -> dict[int, Pair]:

@@ -149,6 +149,11 @@ class Volume:
         return np.array(np.moveaxis(part, across, 0), dtype=self.dtype, order="C")
 
 
+def sources_of(*volumes: Volume | None) -> list[Path]:
+    """List the files and folders that volumes are read from."""
+    return [path for volume in volumes if volume for path in volume.sources]
+
+
 def as_volume(
     array: ArrayLike3D,
     *,

@@ -30,7 +30,7 @@ from napari_lrcs.data.writing import (
     write_labels_tiff,
     written_beside,
 )
-from napari_lrcs.errors import VolumeError
+from napari_lrcs.errors import ResultExistsError, VolumeError
 from napari_lrcs.inference.results import (
     COPY_SLICES,
     Geometry,

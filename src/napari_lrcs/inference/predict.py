@@ -17,8 +17,9 @@ from torch import Tensor
 from napari_lrcs.arrays import GreyImage, Mask
 from napari_lrcs.config import PredictConfig
 from napari_lrcs.data.slices import SliceReader
-from napari_lrcs.data.volume import Volume
+from napari_lrcs.data.volume import Volume, sources_of
 from napari_lrcs.inference.results import Geometry, Result, Slab
+from napari_lrcs.io.paths import check_outputs
 from napari_lrcs.models.checkpoint import Checkpoint
 from napari_lrcs.models.device import (
     for_prediction,
@@ -92,7 +93,10 @@ def predict_volume(
     Raises
     ------
     ValueError
-        If a slice is out of range or the device is absent.
+        If a slice is out of range, the device is absent, or the result would replace
+        the volume or the mask.
+    InUseError
+        If another one writes to the result's place.
     VolumeError
         If the volume holds NaN or infinity.
     OSError
@@ -103,6 +107,7 @@ def predict_volume(
     wanted = _checked_slices(slices, reader)
     geometry = _geometry(reader, checkpoint)
     config = config or PredictConfig()
+    check_outputs(result.places, inputs=sources_of(volume, mask))
     engine = _Engine(checkpoint, config, reader.slice_shape)
     identity = _identity(reader, checkpoint, wanted)
     try:

@@ -84,6 +84,10 @@ class Result(Protocol):
         """Where the labels end up; None in memory."""
 
     @property
+    def places(self) -> tuple[Path, ...]:
+        """Files and folders that are written to; none in memory."""
+
+    @property
     def wanted(self) -> tuple[str, ...]:
         """Names of the parts to compute."""
 
@@ -131,6 +135,11 @@ class MemoryResult:
     @property
     def path(self) -> None:
         """Nowhere."""
+
+    @property
+    def places(self) -> tuple[()]:
+        """None."""
+        return ()
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -202,6 +211,11 @@ class SliceResult:
     @property
     def path(self) -> None:
         """Nowhere."""
+
+    @property
+    def places(self) -> tuple[()]:
+        """None."""
+        return ()
 
     @property
     def wanted(self) -> tuple[str, ...]:

@@ -27,10 +27,11 @@ from napari_lrcs.data.baselines import (
 )
 from napari_lrcs.data.slices import SliceReader
 from napari_lrcs.data.thresholds import checked_fractions
-from napari_lrcs.data.volume import Volume
+from napari_lrcs.data.volume import Volume, sources_of
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.results import Geometry, Result
+from napari_lrcs.io.paths import check_outputs
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.progress import (
     Notice,
@@ -235,6 +236,8 @@ def segment_volume(task: BaselineTask, *, result: Result) -> Iterator[PredictEve
     """
     started = time.monotonic()
     n_slices = task.reader.n_slices
+    read_from = sources_of(task.image, task.labels, task.mask)
+    check_outputs(result.places, inputs=read_from)
     if isinstance(result, DiskResult):
         result.check_new()  # first: what is found there must stay
     try:

@@ -11,6 +11,8 @@ from napari_lrcs.data.mask import CYLINDER, open_mask
 from napari_lrcs.data.opening import open_volume
 from napari_lrcs.data.writing import check_new, replacing
 from napari_lrcs.inference.disk import DiskResult
+from napari_lrcs.io.locks import only_writer
+from napari_lrcs.io.paths import check_outputs
 from napari_lrcs.progress import Notice, PredictEvent
 
 if TYPE_CHECKING:  # loading torch takes seconds that naming the results need not wait
@@ -60,8 +62,13 @@ def predict_series(
     from napari_lrcs.inference.predict import fingerprint, predict_volume
 
     config = config or PredictConfig()
+    read_from: list[Path] = []
     for image in results:  # a mistake in the last one shows before the first is done
-        open_mask(mask, shape=open_volume(image).shape)
+        volume = open_volume(image)
+        open_mask(mask, shape=volume.shape)
+        read_from += volume.sources
+    places = [place for result in results.values() for place in result.places]
+    check_outputs(places, inputs=read_from)
     identity = {
         "model": fingerprint(checkpoint),
         "slices": None if slices is None else list(slices),
@@ -108,7 +115,7 @@ def places_of_series(
     >>> places_of_series(["scans/t0.h5"], Path("out"))["scans/t0.h5"].as_posix()
     'out/t0.tif'
     """
-    names = [f"{Path(image).stem}{suffix}" for image in images]
+    names = [result_name(image, suffix=suffix) for image in images]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise ValueError(
@@ -116,6 +123,11 @@ def places_of_series(
             "one folder at a time"
         )
     return {image: folder / name for image, name in zip(images, names, strict=True)}
+
+
+def result_name(image: str | Path, *, suffix: str = ".tif") -> str:
+    """Name the result of an image in a series."""
+    return f"{Path(image).stem}{suffix}"
 
 
 @contextmanager
@@ -147,9 +159,17 @@ def unfinished(
     ResultExistsError
         If something else is in a result's place that may not be replaced.
     """
+    if not folder.is_dir():
+        check_new(folder, overwrite=False)
+    with only_writer(folder):
+        yield from _unfinished(folder, results, json.dumps(identity, sort_keys=True))
+
+
+def _unfinished(
+    folder: Path, results: Mapping[str, DiskResult], identity: str
+) -> Iterator[dict[str, DiskResult]]:
     note = folder / ".series.json"
-    text = json.dumps(identity, sort_keys=True)
-    former = _former(note, text)
+    former = _former(note, identity)
     if former is None:
         former = {r.path.name: stamp(r.path) for r in results.values()}
     left = {
@@ -158,15 +178,12 @@ def unfinished(
         if stamp(result.path) == former.get(result.path.name, [])
         or not result.path.exists()
     }
-    if folder.is_dir():
-        for result in left.values():
-            result.check_new()
-    else:
-        check_new(folder, overwrite=False)
+    for result in left.values() if folder.is_dir() else ():
+        result.check_new()
     is_new = not folder.exists()
     folder.mkdir(exist_ok=True)
     with replacing(note) as temporary:
-        saved = json.dumps({"identity": text, "former": former})
+        saved = json.dumps({"identity": identity, "former": former})
         temporary.write_text(saved, encoding="utf-8")
     is_complete = False
     try:

@@ -39,8 +39,8 @@ def check_outputs(outputs: Sequence[Path], *, inputs: Iterable[str | Path]) -> N
     for one, other in combinations(outputs, 2):
         if _relation(one, other):
             raise ValueError(
-                f"{one} and {other} are both to be written, and need a place each; "
-                "choose another name for one of them"
+                f"the outputs {one} and {other} need a place each; choose another name "
+                "for one of them"
             )
 
 

@@ -15,6 +15,8 @@ from napari_lrcs.config import TrainConfig
 from napari_lrcs.data.annotation import Annotation, Role
 from napari_lrcs.data.normalisation import fit_normalisation
 from napari_lrcs.errors import CheckpointError
+from napari_lrcs.io.locks import only_writer
+from napari_lrcs.io.paths import follow_link
 from napari_lrcs.metrics.overlap import accuracy, mean_iou
 from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint, load_weights
 from napari_lrcs.models.device import (
@@ -122,21 +124,28 @@ def train(
         If the run or the initial weights do not fit.
     ResultExistsError
         If a run is in the folder that is neither to be resumed nor to be replaced.
+    InUseError
+        If another process, or another window, trains in the folder.
     ValueError
         If the device is absent or the image is constant.
     """
+    run = follow_link(run)
+    if not resume:
+        RunFolder(run).check_place(overwrite=overwrite)
     training = _Training(annotation, config=config, run=RunFolder(run))
-    if resume:
-        training.resume()
-    else:
-        training.begin(initial_weights, overwrite=overwrite)
-    try:
-        yield from training.events()
-    except GeneratorExit:  # closed between two steps
-        training.save()
-        raise
-    finally:
-        training.leave()
+    run.parent.mkdir(parents=True, exist_ok=True)
+    with only_writer(run):
+        if resume:
+            training.resume()
+        else:
+            training.begin(initial_weights, overwrite=overwrite)
+        try:
+            yield from training.events()
+        except GeneratorExit:  # closed between two steps
+            training.save()
+            raise
+        finally:
+            training.leave()
 
 
 class _Training:

@@ -1,6 +1,7 @@
 """Train many networks on perturbed labels, and see how far their results differ."""
 
 import json
+import re
 import shutil
 import time
 from collections import deque
@@ -11,9 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from napari_lrcs.data.claim import Claim
+from napari_lrcs.data.volume import sources_of
 from napari_lrcs.data.writing import check_new, replacing
 from napari_lrcs.errors import LrcsError, ResultExistsError, VolumeError
+from napari_lrcs.io.locks import only_writer
+from napari_lrcs.io.paths import check_outputs, follow_link
 from napari_lrcs.models.device import resolve_device
 from napari_lrcs.progress import Notice
 from napari_lrcs.uncertainty.agreement import VOLUMES, write_agreement
@@ -47,6 +50,9 @@ _FAILURES = (LrcsError, OSError, ValueError, MemoryError, RuntimeError)
 
 _TICK = 0.5
 """Seconds between looks at other processes: closing the generator waits no longer."""
+
+_MEMBER = re.compile(r"(perturbed|repeat)-[0-9]{3,}")
+"""Names of `MemberTask.place`."""
 
 _FEWEST = 2
 """Members on perturbed labels without which there is no deviation to give."""
@@ -101,34 +107,41 @@ def run_study(
         If labels, slices or settings do not fit; nothing is written then.
     ResultExistsError
         If something is in the folder that is neither to be resumed nor replaced.
+    InUseError
+        If another process, or another window, works on the study.
     LrcsError
         If fewer than two members on perturbed labels succeed.
     OSError
         If the study itself cannot be written.
     """
     started = time.monotonic()
+    out = follow_link(out)
+    check_outputs([out], inputs=sources_of(task.image, task.labels, task.mask))
     _check_place(out, resume=resume, overwrite=overwrite)
     if executor is None:
         resolve_device(task.config.device)
     task, notices = _checked(task)
     study = _Study(task, out)
-    if resume:
-        study.check_same()
-    out.mkdir(exist_ok=True)
-    claim = Claim(out / ".lock")
-    try:
+    with only_writer(out):
+        # Again, now that nobody else writes: another one may have begun or ended.
+        _check_place(out, resume=resume, overwrite=overwrite)
+        if resume:
+            study.check_same()
+        out.mkdir(exist_ok=True)
         if overwrite:
             _remove_study(out)
-        yield from notices
-        yield from study.events(executor, devices)
-        yield study.end(time.monotonic() - started)
-    finally:
-        study.leave()
-        claim.release()
+        try:
+            yield from notices
+            yield from study.events(executor, devices)
+            yield study.end(time.monotonic() - started)
+        finally:
+            study.leave()
 
 
 def _check_place(out: Path, *, resume: bool, overwrite: bool) -> None:
     is_study = (out / "study.json").is_file()
+    if is_study and overwrite:
+        read_record(out)  # somebody else's file of that name is not removed
     if resume:
         if not is_study:
             raise VolumeError(
@@ -150,8 +163,11 @@ def _is_vacant(out: Path) -> bool:
 
 def _remove_study(out: Path) -> None:
     """Remove the files of an earlier study, and nothing else."""
-    for name in ("members", *(f"{name}.zarr" for name in VOLUMES)):
-        shutil.rmtree(out / name, ignore_errors=True)
+    members = [path for path in out.glob("members/*") if _MEMBER.fullmatch(path.name)]
+    for folder in (*members, *(out / f"{name}.zarr" for name in VOLUMES)):
+        shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # it may hold something else, or be missing
+        (out / "members").rmdir()
     # Last the file by which the folder is known as a study.
     for name in ("members.csv", *FIGURES, "study.json"):
         (out / name).unlink(missing_ok=True)

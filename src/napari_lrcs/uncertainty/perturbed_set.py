@@ -1,5 +1,6 @@
 """Write a set of perturbed labels, and how often each voxel lies on an interface."""
 
+import re
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_lrcs.config import Axis, PerturbConfig
-from napari_lrcs.data.volume import Volume
-from napari_lrcs.data.writing import check_new, replacing, write_labels_tiff
+from napari_lrcs.data.volume import Volume, sources_of
+from napari_lrcs.data.writing import check_new, is_ours, replacing, write_labels_tiff
 from napari_lrcs.errors import ResultExistsError
+from napari_lrcs.io.paths import check_outputs, follow_link
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.uncertainty.histogram import (
     InterfaceHistogram,
@@ -168,12 +170,15 @@ def write_perturbed_set(
     ------
     ResultExistsError
         If `out` is there, or holds anything but a set.
+    InUseError
+        If another one writes to it.
     VolumeError
         If it cannot be made, or the labels are damaged.
     ValueError
-        If nothing is painted, or as `Perturbation`, `interface_histogram` and
-        `suggest_perturbation` do.
+        If nothing is painted, the labels lie in `out`, or as `Perturbation`,
+        `interface_histogram` and `suggest_perturbation` do.
     """
+    check_outputs([out], inputs=sources_of(task.labels))
     check_place_of_set(out, overwrite=overwrite)
     painted, config = _prepare(task)
     n_simulations = task.n_simulations
@@ -182,7 +187,8 @@ def write_perturbed_set(
     n_draws = task.n_members + n_simulations
     kept = _Kept(painted, phases_up_to(int(painted.labels.max()), task.labels.phases))
     widths: InterfaceWidths | None = None
-    with replacing(out) as temporary:
+    with replacing(out, overwrite=overwrite) as temporary:
+        _check_is_set(out)
         members = perturbed_members(
             painted, config=config, n_members=task.n_members, seed=task.seed
         )
@@ -224,19 +230,24 @@ def check_place_of_set(out: Path, *, overwrite: bool) -> None:
         If it cannot be made.
     """
     check_new(out, overwrite=overwrite)
-    if not out.exists():
-        return
-    names = [path.name for path in out.iterdir()] if out.is_dir() else [out.name]
-    foreign = [
-        name
-        for name in names
-        if name != HISTOGRAM_NAME and not Path(name).match("member-*.tif")
-    ]
-    if foreign or not out.is_dir():
+    _check_is_set(out)
+
+
+def _check_is_set(out: Path) -> None:
+    """Refuse to replace anything that we have not written."""
+    out = follow_link(out)
+    files = [*out.iterdir()] if out.is_dir() else [out]
+    foreign = [path.name for path in files if path.exists() and not _is_of_set(path)]
+    if foreign:
         raise ResultExistsError(
-            f"{out} holds {min(foreign, default=out.name)}, which is not of a set of "
-            "perturbed labels; choose another folder"
+            f"{out} holds {min(foreign)}, which is not of a set of perturbed labels; "
+            "choose another folder"
         )
+
+
+def _is_of_set(path: Path) -> bool:
+    names = rf"member-[0-9]{{3,}}\.tif|{re.escape(HISTOGRAM_NAME)}"
+    return bool(re.fullmatch(names, path.name)) and path.is_file() and is_ours(path)
 
 
 class _Kept:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from napari_lrcs.arrays import Labels
 from napari_lrcs.data.opening import is_zarr
 from napari_lrcs.data.pyramid import add_levels
-from napari_lrcs.data.volume import Volume
+from napari_lrcs.data.volume import Volume, sources_of
 from napari_lrcs.data.writing import (
     check_new,
     create_ome_zarr,
@@ -21,6 +22,7 @@ from napari_lrcs.data.writing import (
     write_labels_tiff,
 )
 from napari_lrcs.errors import LrcsError, VolumeError
+from napari_lrcs.io.paths import check_outputs
 from napari_lrcs.phases import UNPAINTED, PhaseTable
 from napari_lrcs.progress import Publishing
 
@@ -163,32 +165,25 @@ class VoteFiles:
         every = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: path for name, path in every.items() if path is not None}
 
-    def check_new(self, *, overwrite: bool, inputs: Sequence[str | Path] = ()) -> None:
+    def check_new(self, *, overwrite: bool) -> None:
         """Refuse places that are taken, before any work is done.
 
         Parameters
         ----------
         overwrite : bool
             Whether what is there may be replaced.
-        inputs : sequence of str or Path
-            Files that are read, and so never replaced.
 
         Raises
         ------
         ResultExistsError, VolumeError
             If something is in a place that may not be replaced, a folder is missing or
-            read-only, or a name has another ending or stands twice.
+            read-only, or a name has another ending.
         LrcsError
             If a consensus is wanted without SimpleITK.
         """
-        read = {Path(path).resolve() for path in inputs}
         for name, path in self.wanted.items():
             _check_kind(name, path)
-            if path.resolve() in read:
-                raise VolumeError(f"{path} is one of the inputs; choose another name")
             check_new(path, overwrite=overwrite)
-        if len(set(self.wanted.values())) < len(self.wanted):
-            raise VolumeError(f"{' and '.join(self.wanted)} need a file each")
         if self.consensus is not None:
             load_simpleitk()
 
@@ -215,8 +210,9 @@ def write_votes(
     phases: PhaseTable,
     slices: Sequence[int] | None = None,
     mask: Volume | None = None,
+    overwrite: bool = True,
 ) -> Iterator[Publishing]:
-    """Write what experimenters agree on; each file is in its place once it is complete.
+    """Write what experimenters agree on; all files, once they are complete.
 
     Parameters
     ----------
@@ -229,6 +225,8 @@ def write_votes(
         Slices along z; all by default. The files have the full shape, 0 elsewhere.
     mask : Volume of bool, optional
         Voxels outside are 0.
+    overwrite : bool
+        Whether what is in the places may be replaced.
 
     Yields
     ------
@@ -236,6 +234,10 @@ def write_votes(
 
     Raises
     ------
+    ValueError
+        If a file would replace an input, or another one.
+    ResultExistsError, InUseError
+        If a place is taken, or another one writes to it.
     OSError
         If the disk is full, or the like.
     LrcsError, ValueError
@@ -257,11 +259,21 @@ def write_votes(
         "majority": lambda z: majority_vote(read(z))[0],
         "agreement": lambda z: majority_vote(read(z))[1],
     }
-    for i, (name, path) in enumerate(files.wanted.items()):
-        like = replace(first, phases=None if name == "agreement" else phases)
-        slabs = _Slabs(make=made[name], wanted=frozenset(wanted), shape=first.shape)
-        for share in _write(path, slabs, like=like):
-            yield Publishing(share=(i + share) / len(files.wanted))
+    check_outputs([*files.wanted.values()], inputs=sources_of(*experimenters, mask))
+    with ExitStack() as stack:
+        places = {
+            name: stack.enter_context(replacing(path, overwrite=overwrite))
+            for name, path in files.wanted.items()
+        }
+        for i, (name, path) in enumerate(places.items()):
+            like = replace(
+                first,
+                name=files.wanted[name].stem,
+                phases=None if name == "agreement" else phases,
+            )
+            slabs = _Slabs(make=made[name], wanted=frozenset(wanted), shape=first.shape)
+            for share in _write(path, slabs, like=like):
+                yield Publishing(share=(i + share) / len(files.wanted))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -311,17 +323,16 @@ def _write_all(path: Path, slabs: _Slabs, like: Volume) -> None:
             phases=like.phases,
         )
         return
-    with replacing(path) as temporary:
-        target = create_ome_zarr(
-            temporary,
-            shape=like.shape,
-            chunks=(_SLAB, *(min(n, _CHUNK) for n in like.shape[1:])),
-            voxel_size=like.voxel_size,
-            unit=like.unit,
-            phases=like.phases,
-            name=path.stem,
-        )
-        for start, slab in zip(range(0, like.shape[0], _SLAB), slabs, strict=True):
-            target[start : start + _SLAB] = slab
-        for _ in add_levels(temporary):
-            pass
+    target = create_ome_zarr(
+        path,
+        shape=like.shape,
+        chunks=(_SLAB, *(min(n, _CHUNK) for n in like.shape[1:])),
+        voxel_size=like.voxel_size,
+        unit=like.unit,
+        phases=like.phases,
+        name=like.name,
+    )
+    for start, slab in zip(range(0, like.shape[0], _SLAB), slabs, strict=True):
+        target[start : start + _SLAB] = slab
+    for _ in add_levels(path):
+        pass
