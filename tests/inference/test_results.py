@@ -1,4 +1,5 @@
 import errno
+import os
 import shutil
 import threading
 from contextlib import closing
@@ -19,7 +20,7 @@ from napari_lrcs.data.opening import open_volume
 from napari_lrcs.data.pyramid import levels_of
 from napari_lrcs.data.specks import remove_specks
 from napari_lrcs.data.volume import Volume
-from napari_lrcs.errors import ResultExistsError, VolumeError
+from napari_lrcs.errors import InUseError, ResultExistsError, VolumeError
 from napari_lrcs.inference import disk, results
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.results import (
@@ -562,6 +563,78 @@ def test_result_goes_to_another_disk(
 
     assert_holds(path, labels)
     assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["s.zarr", "s.tif"])
+def test_a_link_is_followed_however_often(
+    name: str, labels: Labels, tmp_path: Path
+) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / name).symlink_to(tmp_path / "disk" / name)
+
+    for written in (np.ones_like(labels), labels):
+        write(DiskResult(labels=tmp_path / name), written)
+
+    assert (tmp_path / name).is_symlink()
+    assert_holds(tmp_path / name, labels)
+    assert {p.name for p in tmp_path.iterdir()} == {"disk", name}
+    assert [p.name for p in (tmp_path / "disk").iterdir()] == [name]
+
+
+# ---- one writer, and what is not ours ----
+
+
+@pytest.mark.parametrize("name", ["s.zarr", "s.tif"])
+def test_a_second_writer_is_refused_and_takes_nothing(
+    name: str, labels: Labels, tmp_path: Path
+) -> None:
+    first = DiskResult(labels=tmp_path / name)
+    compute(first, labels)
+
+    for second in (
+        DiskResult(labels=tmp_path / name),
+        DiskResult(labels=tmp_path / "b.tif", confidence=tmp_path / name),
+    ):
+        with pytest.raises(InUseError, match=f"written by process {os.getpid()}"):
+            compute(second, labels)
+        second.leave(keep=False)
+    list(first.publish())
+    first.leave()
+
+    assert_holds(tmp_path / name, labels)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_a_result_that_came_first_is_not_replaced_unasked(
+    labels: Labels, tmp_path: Path
+) -> None:
+    late = DiskResult(labels=tmp_path / "s.tif", overwrite=False)
+    late.check_new()
+    write(DiskResult(labels=tmp_path / "s.tif"), labels)
+
+    with pytest.raises(ResultExistsError, match="exists already"):
+        late.open(geometry_of(), {"checkpoint": "a"})
+    late.leave()
+
+    assert_holds(tmp_path / "s.tif", labels)
+
+
+@pytest.mark.parametrize("content", ["thesis.txt", "identity.json"])
+def test_a_folder_of_that_name_that_is_not_ours_is_left_alone(
+    content: str, labels: Labels, tmp_path: Path
+) -> None:
+    mine = tmp_path / "s.tif.partial" / content
+    mine.parent.mkdir()
+    mine.write_text('"mine"')
+    result = DiskResult(labels=tmp_path / "s.tif")
+
+    with pytest.raises(ResultExistsError, match=r"s\.tif\.partial is in the way"):
+        result.check_new()
+    with pytest.raises(ResultExistsError, match="is in the way"):
+        compute(result, labels)
+    result.leave(keep=False)
+
+    assert mine.read_text() == '"mine"'
 
 
 # ---- levels for viewers ----
