@@ -1,5 +1,6 @@
 import errno
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -127,6 +128,25 @@ def by_hand(grey: NDArray[np.float32], checkpoint: Checkpoint) -> Labels:
 
 def of_kind(events: list[PredictEvent], kind: type[Event]) -> list[Event]:
     return [event for event in events if isinstance(event, kind)]
+
+
+def test_a_zarr_that_is_removed_ends_the_prediction(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    zarr.create_array(tmp_path / "scan.zarr", data=GREY, chunks=(1, *SHAPE[1:]))
+    result = MemoryResult(labels=np.zeros(SHAPE, np.uint8))
+    events = predict_volume(
+        open_volume(tmp_path / "scan.zarr"),
+        make_checkpoint(),
+        result=result,
+        config=FLOAT32,
+    )
+    next(event for event in events if isinstance(event, SlabPredicted))
+
+    shutil.rmtree(tmp_path / "scan.zarr")
+
+    with pytest.raises(VolumeError, match=r"scan\.zarr was changed or removed"):
+        list(events)
 
 
 def stop_after(events: Iterator[PredictEvent], kind: type[Event], n: int = 1) -> None:

@@ -14,12 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import tifffile
 import zarr
 from numpy.typing import NDArray
+from zarr.storage import LocalStore
 
+from napari_lrcs.data.hdf5 import open_dataset
+from napari_lrcs.data.plain_array import PlainArray, Transposed
 from napari_lrcs.data.units import METRES, known_unit
 from napari_lrcs.data.volume import (
     PHASES_KEY,
@@ -33,7 +35,16 @@ from napari_lrcs.data.volume import (
     check_shape,
     checked_volume,
     damaged,
+    truncated,
     wrong_axes,
+)
+from napari_lrcs.data.watching import (
+    Signature,
+    Watched,
+    WatchedStore,
+    moment_of_opening,
+    signature,
+    unchanged,
 )
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.phases import PhaseTable
@@ -44,7 +55,6 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 _TIFF = (".tif", ".tiff", ".btf", ".tf8")
 _HDF5 = (".h5", ".hdf5", ".hdf", ".he5", ".nxs")
 _SPATIAL = ("z", "y", "x")
-_DATA_EXCHANGE = "/exchange/data"  # De Carlo et al. 2014, 10.1107/S160057751401604X
 
 
 def open_volume(path: str | Path) -> Volume:
@@ -72,24 +82,18 @@ def open_volume(path: str | Path) -> Volume:
     place, dataset = split_dataset(path)
     if not place.exists():
         raise VolumeError(f"there is no file or folder {place}")
+    if not (place.is_file() or place.is_dir()):
+        raise VolumeError(
+            f"{place.name} is a device or pipe; expected a file or folder"
+        )
     if place.is_file() and place.stat().st_size == 0:
         raise VolumeError(f"{place.name} is empty (0 bytes)")
     try:
-        volume = _open(place, dataset)
+        return _open(place, dataset)
     except VolumeError:
         raise
     except READ_ERRORS as error:
         raise damaged(place.name, error) from error
-    return replace(volume, sources=_sources(place))
-
-
-def _sources(place: Path) -> tuple[Path, ...]:
-    """Resolve the file or folder, and those of its slices that lie elsewhere."""
-    found = place.resolve()
-    if not place.is_dir() or is_zarr(place):
-        return (found,)
-    slices = (file.resolve() for file in _slice_files(place))
-    return (found, *(file for file in slices if file.parent != found))
 
 
 def open_labels(path: str | Path) -> Volume:
@@ -152,6 +156,11 @@ class _Slices:
         return part
 
 
+def _watched(volume: Volume, signatures: Mapping[Path, Signature]) -> Volume:
+    array = Watched(volume.array, signatures)
+    return replace(volume, array=array, sources=tuple(signatures))
+
+
 def split_dataset(path: str | Path) -> tuple[Path, str | None]:
     """Part the name of an HDF5 file from that of the data set that may follow it."""
     suffixes = "|".join(re.escape(suffix) for suffix in _HDF5)
@@ -163,19 +172,36 @@ def split_dataset(path: str | Path) -> tuple[Path, str | None]:
 
 def _open(place: Path, dataset: str | None) -> Volume:
     if place.is_dir():
-        return _open_zarr(place) if is_zarr(place) else _open_folder(place)
+        return _open_zarr(place, place.name) if is_zarr(place) else _open_folder(place)
     suffix = place.suffix.lower()
-    if suffix in _TIFF:
-        return _open_tiff(place)
     if suffix in _HDF5:
-        return _open_hdf5(place, dataset)
+        node, signatures = open_dataset(place, dataset)
+        return _watched(as_volume(node, name=place.name), signatures)
+    signatures = {place.resolve(): signature(place)}
+    if suffix in _TIFF:
+        return _watched(_open_tiff(place), signatures)
     if suffix == ".npy":
-        array = np.load(place, mmap_mode="r", allow_pickle=False)
-        return as_volume(array, name=place.name)
+        return _watched(_open_npy(place), signatures)
     raise VolumeError(
         f"{place.name} is of no known type; expected {', '.join((*_TIFF, *_HDF5))}, "
         ".npy, a Zarr, or a folder of TIFF slices"
     )
+
+
+def _open_npy(place: Path) -> Volume:
+    # Only the header is read, and nothing of the map.
+    header = np.load(place, mmap_mode="r", allow_pickle=False)
+    check_shape(header.shape, "", place.name)
+    shape = (1, *header.shape)[-3:]
+    is_transposed = header.flags.f_contiguous and not header.flags.c_contiguous
+    plain = PlainArray(
+        path=place.resolve(),
+        offset=header.offset,
+        shape=shape[::-1] if is_transposed else shape,
+        dtype=header.dtype,
+    )
+    array = Transposed(plain) if is_transposed else plain
+    return checked_volume(array, name=place.name, axes="ZYX")
 
 
 # TIFF
@@ -186,31 +212,71 @@ def _open_tiff(place: Path) -> Volume:
         tif = stack.enter_context(tifffile.TiffFile(place))
         series = _only_series(tif, place.name)
         _check_no_composite(tif, series, place.name)
-        array = _tiff_array(tif, series, place)
-        if isinstance(array, _Slices):
+        shape, axes = _shape_and_axes(series)
+        check_shape(shape, axes, place.name)
+        _check_complete(tif, series, place.name)
+        array = _tiff_array(tif, series, place, (1, *shape)[-3:])
+        if not isinstance(array, PlainArray):
             tif.filehandle.set_lock(True)
             weakref.finalize(array, stack.pop_all().close)
         return checked_volume(
             array,
             name=place.name,
-            axes=series.get_axes(squeeze=True),
+            axes=axes,
             physical=_tiff_physical(tif),
             phases=_tiff_phases(tif),
         )
 
 
+def _shape_and_axes(series: tifffile.TiffPageSeries) -> tuple[tuple[int, ...], str]:
+    """Leave out axes of length 1 while there are more than three, leading ones first.
+
+    tifffile itself leaves out all of them, among them those of z, y and x.
+    """
+    names, lengths = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+    axes = [
+        (name, length)
+        for name, length in zip(names, lengths, strict=True)
+        if (name, length) != ("S", 1)
+    ]
+    while len(axes) > 3 and any(length == 1 for _, length in axes):
+        axes.remove(next(axis for axis in axes if axis[1] == 1))
+    if _are_slices(series):
+        axes[0] = ("I", axes[0][1])
+    return tuple(length for _, length in axes), "".join(name for name, _ in axes)
+
+
+def _are_slices(series: tifffile.TiffPageSeries) -> bool:
+    """Tell whether a colour image is a stack of three or four slices instead.
+
+    tifffile writes one as a colour image, unless it is told better.
+    """
+    is_planar = bool(series.get_axes(squeeze=False) == "SYX")
+    if is_planar and series.dtype in (np.uint8, np.uint16):
+        raise VolumeError(
+            f"{series.parent.filename} is a colour image {series.shape}; convert it "
+            'to grey, or save slices with photometric="minisblack"'
+        )
+    return is_planar
+
+
 def _tiff_array(
-    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, place: Path
+    tif: tifffile.TiffFile,
+    series: tifffile.TiffPageSeries,
+    place: Path,
+    shape: tuple[int, ...],
 ) -> ArrayLike3D:
-    """Map the file into memory if it is plain, else read page by page."""
-    shape = series.get_shape(squeeze=True)
-    check_shape(shape, series.get_axes(squeeze=True), place.name)
-    shape = (1, *shape)[-3:]
-    _check_complete(tif, series, place.name)
+    """Read the file as it is if it is plain, else page by page."""
     if series.dataoffset is not None:
         dtype = series.dtype.newbyteorder(tif.byteorder)
-        return np.memmap(place, dtype, "r", offset=series.dataoffset, shape=shape)
+        return PlainArray(
+            path=place.resolve(), offset=series.dataoffset, shape=shape, dtype=dtype
+        )
     pages = [page for page in series if page is not None]
+    if math.prod(series.keyframe.shape) == math.prod(shape):
+        return _Slices(
+            shape, series.dtype, lambda z: pages[0].asarray().reshape(shape)[z]
+        )
     if len(pages) != shape[0] or series.keyframe.shape != shape[1:]:
         raise VolumeError(
             f"{place.name} stores {series.keyframe.shape} a page; "
@@ -252,10 +318,7 @@ def _check_complete(
     n_promised = (tif.imagej_metadata or {}).get("images", 1)
     n_found = math.prod(series.get_shape(squeeze=True)[:-2])
     if not ends_properly or n_promised > n_found or not _has_data(tif, series):
-        raise VolumeError(
-            f"{name} is truncated: it promises more data than its "
-            f"{tif.filehandle.size} bytes; copy or save it again"
-        )
+        raise truncated(name, tif.filehandle.size)
 
 
 def _has_data(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> bool:
@@ -277,7 +340,7 @@ def _tiff_phases(tif: tifffile.TiffFile) -> PhaseTable | None:
     text = tif.pages.first.tags.valueof(PHASES_TAG)
     try:
         return _phases(json.loads(text))
-    except (TypeError, ValueError):  # somebody else's tag of the same number
+    except READ_ERRORS:  # somebody else's tag of the same number
         return None
 
 
@@ -325,9 +388,10 @@ def _imagej_physical(
 
 
 def _open_folder(place: Path) -> Volume:
-    files = _slice_files(place)
+    files = _slice_files(place.absolute())
     if not files:
         raise VolumeError(f"the folder {place.name} holds no TIFF slice and no Zarr")
+    signatures = [{file.resolve(): signature(file)} for file in files]
     first = _open_slice(files[0])
     for file in files[1:]:
         other = _open_slice(file)
@@ -337,13 +401,18 @@ def _open_folder(place: Path) -> Volume:
                 f"{files[0].name} is {first.shape[1:]} {first.dtype}; "
                 f"expected slices that are alike in the folder {place.name}"
             )
-    array = _Slices(
-        (len(files), *first.shape[1:]),
-        first.dtype,
-        lambda z: _open_slice(files[z]).slab(0, 1)[0],
+    folder = place.resolve()
+    elsewhere = (file for one in signatures for file in one if file.parent != folder)
+    return checked_volume(
+        _Slices(
+            (len(files), *first.shape[1:]),
+            first.dtype,
+            lambda z: _read_slice(files[z], signatures[z]),
+        ),
+        name=place.name,
+        physical=(first.voxel_size, first.unit),
+        sources=(folder, *elsewhere),
     )
-    physical = (first.voxel_size, first.unit)
-    return checked_volume(array, name=place.name, physical=physical)
 
 
 def _slice_files(place: Path) -> list[Path]:
@@ -365,74 +434,67 @@ def _open_slice(file: Path) -> Volume:
     return volume
 
 
+def _read_slice(file: Path, signatures: Mapping[Path, Signature]) -> NDArray[Any]:
+    with unchanged(signatures):
+        return _open_slice(file).slab(0, 1)[0]
+
+
 def _natural(file: Path) -> list[int | str]:
     """Sort slice10 after slice9."""
     parts = re.split(r"([0-9]+)", file.name.casefold())
     return [int(part) if i % 2 else part for i, part in enumerate(parts)]
 
 
-# HDF5 and Zarr
+# Zarr
 
 
-def _open_hdf5(place: Path, dataset: str | None) -> Volume:
-    # The file stays open for as long as its dataset is in use.
-    file = h5py.File(place, "r")
-    wanted = dataset or _DATA_EXCHANGE
-    node = file.get(wanted)
-    if isinstance(node, h5py.Dataset):
-        return as_volume(node, name=place.name)
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def collect(path: str, node: object) -> None:
-        if isinstance(node, h5py.Dataset):
-            shapes[f"/{path}"] = node.shape or ()
-
-    file.visititems(collect)
-    volumes = [path for path, shape in shapes.items() if len(shape) == 3]
-    if dataset is None and len(volumes) == 1:
-        return as_volume(file[volumes[0]], name=place.name)
-    listing = ", ".join(f"{path} {shape}" for path, shape in shapes.items())
-    raise VolumeError(
-        f"{place.name} has no dataset {wanted} but {listing or 'none at all'}; "
-        f"name the one that is meant, as in {place.name}:/path/to/dataset"
-    )
-
-
-def _open_zarr(place: Path) -> Volume:
-    node = zarr.open(place, mode="r")
+def _open_zarr(place: Path, name: str) -> Volume:
+    place = place.resolve()
+    store = WatchedStore(LocalStore(place, read_only=True), moment_of_opening(place))
+    node = zarr.open(store, mode="r")
     if isinstance(node, zarr.Array):
-        return as_volume(node, name=place.name)
+        return _watched_zarr(as_volume(node, name=name), place)
     attributes: dict[str, Any] = node.attrs.asdict()
     images = multiscales(attributes)
     if not images:
         listing = ", ".join(sorted(node.keys())) or "nothing"
         raise VolumeError(
-            f"{place.name} is a Zarr group without an image; open an array in it, "
-            f"as in {place.name}/0 (it holds {listing})"
+            f"{name} is a Zarr group without an image; open an array in it, "
+            f"as in {name}/0 (it holds {listing})"
         )
     # The levels are ordered from the highest resolution down.
     level = images[0]["datasets"][0]
     array = node[level["path"]]
     if not isinstance(array, zarr.Array):
-        raise VolumeError(
-            f"{place.name}/{level['path']} is a Zarr group; expected an array"
-        )
+        raise VolumeError(f"{name}/{level['path']} is a Zarr group; expected an array")
     axes = images[0]["axes"]
     names = "".join(axis["name"][:1] for axis in axes)
     spatial = (axis["name"] for axis in axes if axis["name"] in _SPATIAL)
     if not names.endswith("".join(sorted(spatial, reverse=True))):
         remedy = "save it transposed to this order, these axes last"
-        raise wrong_axes(array.shape, names, place.name, remedy=remedy)
+        raise wrong_axes(array.shape, names, name, remedy=remedy)
     is_stack_of_channels = names == "cyx" and array.shape[0] > 1
     if is_stack_of_channels or len(axes) != array.ndim:
-        raise wrong_axes(array.shape, names, place.name)
-    return checked_volume(
+        raise wrong_axes(array.shape, names, name)
+    volume = checked_volume(
         array,
-        name=place.name,
+        name=name,
         axes=names,
         physical=_ngff_physical(axes, (level, images[0])),
         phases=_phases(attributes) if PHASES_KEY in attributes else None,
     )
+    return _watched_zarr(volume, place, array.path)
+
+
+def _watched_zarr(volume: Volume, place: Path, path: str = "") -> Volume:
+    """Watch the array's metadata; its chunks are watched as they are read."""
+    folder = place / path
+    known = (folder / "zarr.json", folder / ".zarray", place / ".zmetadata")
+    metadata = [file for file in known if file.is_file()]
+    array = Watched(volume.array, {file: signature(file) for file in metadata})
+    level = folder.resolve()
+    sources = (place,) if level.is_relative_to(place) else (place, level)
+    return replace(volume, array=array, sources=sources)
 
 
 def multiscales(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:

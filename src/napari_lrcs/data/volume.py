@@ -37,12 +37,16 @@ READ_ERRORS = (
     ArithmeticError,
     AssertionError,
     AttributeError,
+    BufferError,
     EOFError,
+    ImportError,  # of a codec
     LZMAError,
     LookupError,
+    MemoryError,  # of a shape that is not meant
     OSError,
     ParseError,
     RuntimeError,
+    SystemError,  # of the Blosc codec
     TypeError,
     ValueError,
     TokenError,  # numpy parses the header of a .npy as Python
@@ -74,7 +78,7 @@ class Volume:
     Parameters
     ----------
     array : array-like, shape (z, y, x)
-        Sliced with three slices; numpy, memory map, h5py, zarr, dask, …
+        Sliced with three slices; numpy, h5py, zarr, dask, …
     name : str
         File name, for messages.
     voxel_size : tuple of float, optional
@@ -130,7 +134,7 @@ class Volume:
         ValueError
             If the run leaves the volume.
         VolumeError
-            If the file turns out to be damaged.
+            If the file turns out to be damaged, or has changed since it was opened.
         """
         across = "zyx".index(axis)
         if not 0 <= start <= stop <= self.shape[across]:
@@ -271,6 +275,7 @@ def checked_volume(
     axes: str = "",
     physical: tuple[VoxelSize | None, str | None] = (None, None),
     phases: PhaseTable | None = None,
+    sources: tuple[Path, ...] = (),
 ) -> Volume:
     """Wrap an array whose axes, voxel size and phases its file has told."""
     _check_dtype(np.dtype(array.dtype), name)
@@ -282,6 +287,7 @@ def checked_volume(
         voxel_size=voxel_size,
         unit=unit,
         phases=phases,
+        sources=sources,
     )
 
 
@@ -332,6 +338,14 @@ def damaged(what: str, error: BaseException) -> VolumeError:
     reason = " ".join(str(error).split()) or type(error).__name__
     return VolumeError(
         f"{what} cannot be read; is it damaged, or of another kind? ({reason})"
+    )
+
+
+def truncated(name: str, n_bytes: int) -> VolumeError:
+    """Make the error for a file that ends before its voxels do."""
+    return VolumeError(
+        f"{name} is truncated: it promises more data than its {n_bytes} bytes; "
+        "copy or save it again"
     )
 
 
