@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 
 from napari_lrcs.data.mask import as_mask
 from napari_lrcs.data.opening import open_labels, open_volume
-from napari_lrcs.data.volume import Volume, as_labels, as_volume, parse_slices
+from napari_lrcs.data.volume import (
+    PHASES_TAG,
+    Volume,
+    as_labels,
+    as_volume,
+    parse_slices,
+)
 from napari_lrcs.errors import VolumeError
 
 GREY = np.arange(5 * 7 * 6, dtype=np.uint16).reshape(5, 7, 6) * 100
@@ -132,6 +138,7 @@ def zarr_array(path: Path) -> None:
         ("array.npy", npy(GREY)),
         ("big-endian.npy", npy(GREY.astype(">u2"))),
         ("fortran.npy", npy(np.asfortranarray(GREY))),
+        ("fortran-leading.npy", npy(np.asfortranarray(GREY[np.newaxis]))),
         ("leading.npy", npy(GREY[np.newaxis])),
     ],
 )
@@ -179,6 +186,83 @@ def test_an_image_is_one_slice(name: str, write: Writer, tmp_path: Path) -> None
     assert volume.shape == (1, 7, 6)
     np.testing.assert_array_equal(volume.slab(0, 1), GREY[2:3])
     np.testing.assert_array_equal(volume.slab(3, 5, axis="y")[:, 0], GREY[2, 3:5])
+
+
+ODD = np.arange(1, 36, dtype=np.uint16)
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 1), (1, 35, 1), (35, 1, 1), (5, 1, 7)])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"compression": "zlib"}, {"metadata": None}, {"ome": True}],
+    ids=["plain", "deflate", "without-metadata", "ome"],
+)
+def test_axes_of_length_1_are_kept(
+    options: dict[str, Any], shape: tuple[int, int, int], tmp_path: Path
+) -> None:
+    tiff(ODD.reshape(shape), **options)(tmp_path / "a.tif")
+
+    volume = open_volume(tmp_path / "a.tif")
+
+    assert volume.shape == shape
+    np.testing.assert_array_equal(volume.slab(0, shape[0]), ODD.reshape(shape))
+
+
+@pytest.mark.filterwarnings("ignore:.*stored as RGB:DeprecationWarning")
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"metadata": None}])
+@pytest.mark.parametrize("n_slices", [3, 4])
+def test_planar_floats_are_slices(
+    n_slices: int, options: dict[str, Any], tmp_path: Path
+) -> None:
+    grey = np.arange(n_slices * 40 * 50, dtype=np.float32).reshape(n_slices, 40, 50)
+    tifffile.imwrite(tmp_path / "a.tif", grey, **options)
+
+    volume = open_volume(tmp_path / "a.tif")
+
+    np.testing.assert_array_equal(volume.slab(0, n_slices), grey)
+    np.testing.assert_array_equal(volume.slab(1, 3), grey[1:3])
+
+
+@pytest.mark.filterwarnings("ignore:.*stored as RGB:DeprecationWarning")
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_planar_colours_are_refused_with_a_way_to_save_slices(
+    dtype: type, tmp_path: Path
+) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((3, 40, 50), dtype))
+
+    with pytest.raises(
+        VolumeError, match=r'a\.tif is a colour image .* photometric="minisblack"'
+    ):
+        open_volume(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"\xff\x00",
+        b"null",
+        b"[1, 2]",
+        b'{"napari_lrcs": 5}',
+        b'{"napari_lrcs": {"phases": 5}}',
+        b'{"napari_lrcs": {"phases": [{"label": []}]}}',
+        b"[" * 100_000,
+    ],
+    ids=["bytes", "null", "list", "number", "no list", "no phase", "nested"],
+)
+def test_a_tag_of_another_program_is_ignored(value: bytes, tmp_path: Path) -> None:
+    tag = (PHASES_TAG, "B" if value[:1] == b"\xff" else "s", len(value), value, True)
+    tiff(extratags=[tag])(tmp_path / "a.tif")
+
+    volume = open_volume(tmp_path / "a.tif")
+
+    assert volume.phases is None
+    np.testing.assert_array_equal(volume.slab(0, 5), GREY)
+
+
+def test_a_number_in_the_tag_is_ignored(tmp_path: Path) -> None:
+    tiff(extratags=[(PHASES_TAG, "I", 1, 5, True)])(tmp_path / "a.tif")
+
+    assert open_volume(tmp_path / "a.tif").phases is None
 
 
 def imagej(unit: str | None, **metadata: Any) -> Writer:
@@ -303,7 +387,9 @@ def test_a_scale_of_the_whole_image_multiplies_that_of_its_level(
 @given(
     axis=st.sampled_from(["z", "y", "x"]),
     run=st.tuples(st.integers(0, 5), st.integers(0, 5)).map(sorted),
-    kind=st.sampled_from(["plain.tif", "deflate.tif", "a.h5", "a.zarr", "slices"]),
+    kind=st.sampled_from(
+        ["plain.tif", "deflate.tif", "a.h5", "a.zarr", "slices", "a.npy", "fortran.npy"]
+    ),
 )
 @settings(deadline=None, max_examples=60)
 def test_slabs_along_any_axis_equal_those_of_numpy(
@@ -322,6 +408,19 @@ def test_slabs_along_any_axis_equal_those_of_numpy(
     assert slab.flags.writeable
 
 
+@given(
+    key=st.tuples(*(st.slices(n) for n in GREY.shape)),
+    name=st.sampled_from(["plain.tif", "a.npy", "fortran.npy"]),
+)
+@settings(deadline=None, max_examples=60)
+def test_plain_files_are_sliced_as_numpy_slices(
+    key: tuple[slice, slice, slice], name: str, formats: Path
+) -> None:
+    array = open_volume(formats / name).array
+
+    np.testing.assert_array_equal(array[key], GREY[key])
+
+
 @pytest.fixture(scope="module")
 def formats(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("formats")
@@ -329,6 +428,8 @@ def formats(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiff(compression="zlib")(folder / "deflate.tif")
     hdf5(exchange__data=GREY)(folder / "a.h5")
     ome_zarr("0.5")(folder / "a.zarr")
+    npy(GREY)(folder / "a.npy")
+    npy(np.asfortranarray(GREY))(folder / "fortran.npy")
     (folder / "slices").mkdir()
     for z, image in enumerate(GREY):
         tiff(image)(folder / "slices" / f"{z}.tif")
@@ -543,6 +644,20 @@ def no_image(path: Path) -> None:
     zarr.create_group(path).create_array("one", data=GREY)
 
 
+def huge_npy(path: Path) -> None:
+    np.save(path, GREY)
+    header = path.read_bytes().replace(b"(5, 7, 6), }      ", b"(9999999, 7, 6), }")
+    path.write_bytes(header)
+
+
+def huge_tiff(path: Path) -> None:
+    """Promise 2**31 rows in a tag."""
+    tiff(GREY[0], metadata=None)(path)
+    with tifffile.TiffFile(path, mode="r+b") as tif:
+        for name in ("ImageLength", "RowsPerStrip"):
+            tif.pages.first.tags[name].overwrite(2**31, dtype="I")
+
+
 def folder_of_text(path: Path) -> None:
     path.mkdir()
     (path / "notes.txt").write_text("no slice")
@@ -565,6 +680,8 @@ BAD: list[tuple[str, Writer, str]] = [
     ("text.npy", text(b"no array at all"), r"text\.npy cannot be read"),
     ("pickle.npy", npy(np.array([{}, []], object)), r"pickle\.npy cannot be read"),
     ("cut.npy", cut(npy(GREY), 300), r"cut\.npy cannot be read"),
+    ("huge.npy", huge_npy, r"huge\.npy cannot be read"),
+    ("huge.tif", huge_tiff, r"huge\.tif"),
     ("cut.h5", cut(hdf5(exchange__data=GREY), 1000), r"cut\.h5 cannot be read"),
     ("header.npy", broken_header, r"header\.npy cannot be read"),
     ("a.zarr", corrupt_zarr, r"a\.zarr cannot be read"),
@@ -692,6 +809,22 @@ def test_a_chunk_that_does_not_decode_is_named_when_it_is_read(
 
     with pytest.raises(VolumeError, match=r"slices 3:4 of a\.zarr cannot be read"):
         open_volume(path).slab(3, 4)
+
+
+@pytest.mark.parametrize("cname", ["lz4", "zlib", "zstd"])
+def test_a_damaged_blosc_chunk_is_an_error(cname: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    compressor = {"id": "blosc", "cname": cname}
+    zarr.create_array(path, data=GREY, compressors=compressor, zarr_format=2)
+    (chunk,) = path.rglob("0*.0")
+    content = chunk.read_bytes()
+
+    for damage in (content[:10], b"", bytes(len(content)), b"\xff" * len(content)):
+        chunk.write_bytes(damage)
+        with pytest.raises(VolumeError, match=r"of a\.zarr cannot be read"):
+            open_volume(path).slab(0, 5)
+        with pytest.raises(VolumeError, match=r"of a\.zarr cannot be read"):
+            as_mask(open_volume(path), shape=GREY.shape).slab(0, 5)
 
 
 @pytest.mark.parametrize("dtype", ["?", "u1", "i4", "u8"])

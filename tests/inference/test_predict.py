@@ -133,8 +133,9 @@ def of_kind(events: list[PredictEvent], kind: type[Event]) -> list[Event]:
 def test_a_zarr_that_is_removed_ends_the_prediction(
     make_checkpoint: MakeCheckpoint, tmp_path: Path
 ) -> None:
-    zarr.create_array(tmp_path / "scan.zarr", data=GREY, chunks=(1, *SHAPE[1:]))
-    result = MemoryResult(labels=np.zeros(SHAPE, np.uint8))
+    grey = np.concatenate([GREY] * 3)  # more than is read ahead
+    zarr.create_array(tmp_path / "scan.zarr", data=grey, chunks=(1, *SHAPE[1:]))
+    result = MemoryResult(labels=np.zeros(grey.shape, np.uint8))
     events = predict_volume(
         open_volume(tmp_path / "scan.zarr"),
         make_checkpoint(),

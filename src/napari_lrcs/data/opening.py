@@ -92,7 +92,7 @@ def open_volume(path: str | Path) -> Volume:
         return _open(place, dataset)
     except VolumeError:
         raise
-    except READ_ERRORS as error:
+    except (*READ_ERRORS, MemoryError) as error:  # of a shape that is not meant
         raise damaged(place.name, error) from error
 
 

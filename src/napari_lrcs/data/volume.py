@@ -42,7 +42,6 @@ READ_ERRORS = (
     ImportError,  # of a codec
     LZMAError,
     LookupError,
-    MemoryError,  # of a shape that is not meant
     OSError,
     ParseError,
     RuntimeError,
