@@ -71,6 +71,18 @@ def test_constant_image_is_refused(level: float) -> None:
         fit_normalisation([np.full((4, 5), level, np.float32)])
 
 
+@pytest.mark.parametrize("dtype", [np.uint64, np.int64])
+def test_whole_numbers_that_float32_cannot_resolve_are_not_called_constant(
+    dtype: type,
+) -> None:
+    image = (2**63 - 1000 + np.arange(20)).astype(dtype)
+
+    with pytest.raises(
+        ValueError, match=r"all close to 9\.22337e\+18 .* less than 1\.1e\+12; subtract"
+    ):
+        fit_normalisation([image.astype(np.float32)])
+
+
 def test_single_pixel_is_refused() -> None:
     with pytest.raises(ValueError, match="the image is constant"):
         fit_normalisation([np.ones(1, np.float32)])

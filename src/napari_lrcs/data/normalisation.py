@@ -57,7 +57,7 @@ def fit_normalisation(images: Sequence[GreyImage]) -> Normalisation:
     Raises
     ------
     ValueError
-        If all grey levels are equal.
+        If all grey levels are equal, as float32.
     """
     values = np.concatenate([image.ravel() for image in images])
     low, high = np.percentile(values, [_TAIL, 100 - _TAIL])
@@ -66,10 +66,27 @@ def fit_normalisation(images: Sequence[GreyImage]) -> Normalisation:
     limited = np.clip(values, low, high).astype(np.float64)
     sd = float(limited.std())
     if sd == 0:
-        raise ValueError(
-            f"the image is constant ({low:g}) on the training slices; there is "
-            "nothing to learn from it"
-        )
+        raise ValueError(constant(float(low), "on the training slices"))
     return Normalisation(
         low=float(low), high=float(high), mean=float(limited.mean()), sd=sd
+    )
+
+
+def constant(level: float, where: str = "") -> str:
+    """Say that grey levels are all the same, or too close together for float32.
+
+    Parameters
+    ----------
+    level : float
+        All of them, as float32.
+    where : str
+        Such as "on the training slices".
+    """
+    place = f" {where}" if where else ""
+    step = float(np.spacing(np.float32(abs(level))))
+    if step <= 1:
+        return f"the image is constant ({level:g}){place}; it shows no phases"
+    return (
+        f"the grey levels are all close to {level:g}{place}, where float32 does not "
+        f"resolve less than {step:.2g}; subtract an offset from the image first"
     )

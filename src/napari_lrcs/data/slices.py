@@ -95,20 +95,30 @@ class SliceReader:
         return np.asarray(self.mask.slab(start, stop, axis=self.axis), bool)
 
     def _finite(self, slab: NDArray[np.floating], first: int) -> NDArray[np.floating]:
-        # NaN, infinity and what float32 makes infinity of.
+        # NaN, infinity and what becomes infinite as float32.
         bad = ~(np.abs(slab) <= np.finfo(np.float32).max)
         if not bad.any():
             return slab
         inside = self.inside(first, first + len(slab))
         in_view = bad if inside is None else bad & inside
         if in_view.any():
-            place = first + int(np.flatnonzero(in_view.any(axis=(1, 2)))[0])
-            raise VolumeError(
-                f"{self.volume.name} holds NaN or infinity ({int(in_view.sum())} "
-                f"voxels, the first in slice {self.axis}={place}); replace them, or "
-                "leave them outside a mask"
-            )
+            raise self._not_finite(slab, in_view, first)
         return np.where(bad, np.median(slab[~bad]) if (~bad).any() else 0, slab)
+
+    def _not_finite(
+        self, slab: NDArray[np.floating], in_view: Mask, first: int
+    ) -> VolumeError:
+        place = first + int(np.flatnonzero(in_view.any(axis=(1, 2)))[0])
+        found = f"({int(in_view.sum())} voxels, the first in slice {self.axis}={place})"
+        if np.isfinite(slab[in_view]).all():
+            return VolumeError(
+                f"{self.volume.name} holds values beyond 3.4e38, as float32 cannot "
+                f"{found}; rescale them, or leave them outside a mask"
+            )
+        return VolumeError(
+            f"{self.volume.name} holds NaN or infinity {found}; replace them, or leave "
+            "them outside a mask"
+        )
 
 
 def reflected(places: NDArray[np.int64], length: int) -> NDArray[np.int64]:

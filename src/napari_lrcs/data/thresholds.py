@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Labels
+from napari_lrcs.data.normalisation import constant
 from napari_lrcs.phases import MAX_PHASES, UNPAINTED
 
 ThresholdMethod = Literal["otsu", "fractions"]
@@ -188,9 +189,7 @@ def grey_range(grey_levels: NDArray[Any]) -> tuple[float, float]:
             "mask"
         )
     if lowest == highest:
-        raise ValueError(
-            f"the image is constant ({lowest:g}); no threshold parts it into phases"
-        )
+        raise ValueError(constant(lowest))
     low, high = (float(p) for p in np.percentile(grey_levels, [_TAIL, 100 - _TAIL]))
     if low < high:
         lowest, highest = max(lowest, 2 * low - high), min(highest, 2 * high - low)
