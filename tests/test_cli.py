@@ -690,6 +690,21 @@ def test_another_series_is_refused(
     assert "t0.tif exists already" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["[]", '{"identity": "a", "former": 5}', "[" * 100_000],
+    ids=["list", "number", "deep"],
+)
+def test_a_series_with_a_damaged_note_is_refused(
+    text: str, failed_series: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("segs/.series.json").write_text(text, encoding="utf-8")
+
+    assert call(failed_series) == 2
+
+    assert ".series.json is damaged: " in capsys.readouterr().err
+
+
 def test_a_series_with_an_image_that_changed_is_refused(
     failed_series: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

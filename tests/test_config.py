@@ -198,3 +198,15 @@ def test_paper_preset_is_the_papers() -> None:
     # Its transfer gain levels off for moments after 30,000 steps.
     steps = paper.n_epochs * paper.patches_per_epoch // paper.batch_size
     assert steps == 30_000
+
+
+@pytest.mark.parametrize("weight", [math.inf, math.nan, -1.0, 10**400])
+def test_phase_weights_without_a_sense_are_refused(weight: float) -> None:
+    with pytest.raises(ValueError, match="phase_weights must be at"):
+        TrainConfig(phase_weights=(1.0, weight))
+
+
+@pytest.mark.parametrize("values", [[], None, 5, "config"])
+def test_a_config_is_only_read_from_a_dict(values: object) -> None:
+    with pytest.raises(ValueError, match="must be read from a dict"):
+        TrainConfig.from_dict(values)

@@ -83,7 +83,7 @@ def test_table_survives_the_way_to_json_and_back() -> None:
     "row", [{"label": 1}, {"label": 1, "name": "a", "colour": "#000000", "x": 1}]
 )
 def test_row_of_other_keys_is_refused(row: Any) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(ValueError, match=r"missing|labelled 1 to 2"):
         PhaseTable.from_dicts([row, row])
 
 

@@ -88,14 +88,18 @@ class _Config:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+    def from_dict(cls, values: object) -> Self:
         """Read what `to_dict` wrote.
 
         Raises
         ------
         ValueError
-            If a name is unknown or a value is out of its bounds.
+            If `values` is no mapping, a name is unknown or a value is out of its
+            bounds.
         """
+        if not isinstance(values, Mapping):
+            found = type(values).__name__
+            raise ValueError(f"{cls.__name__} must be read from a dict, got a {found}")
         known = {f.name for f in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
@@ -204,7 +208,7 @@ class TrainConfig(_Config):
         (),
         "Weight of each phase in the loss; none for equal weights",
         group="training",
-        bounds=(0, None),
+        bounds=(0, 1e9),
     )
     learning_rate: float = setting(
         4e-3,

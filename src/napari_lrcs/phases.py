@@ -1,9 +1,11 @@
 """Material phases: their labels, names and colours."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self, TypedDict
+
+import msgspec
 
 UNPAINTED = 0
 """Label of a voxel that nobody has painted: ignored in losses, scores and measures."""
@@ -134,9 +136,15 @@ class PhaseTable:
         return cls.named(*(f"phase {i + 1}" for i in range(n_phases)))
 
     @classmethod
-    def from_dicts(cls, rows: Sequence[PhaseDict]) -> Self:
-        """Read what `to_dicts` wrote."""
-        return cls(tuple(Phase(**row) for row in rows))
+    def from_dicts(cls, rows: object) -> Self:
+        """Read what `to_dicts` wrote.
+
+        Raises
+        ------
+        ValueError
+            If `rows` is anything else.
+        """
+        return cls(msgspec.convert(rows, tuple[Phase, ...]))
 
     def to_dicts(self) -> list[PhaseDict]:
         """List the phases as JSON objects."""

@@ -510,6 +510,7 @@ def test_project_names_volumes_relative_to_itself(files: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("a = " + "[" * 100_000, "is no TOML file: it is nested too deeply"),
         ("[[volume", r"project\.toml is no TOML file"),
         ("", r"project\.toml names no volume; expected \[\[volume\]\] tables"),
         ("volume = 3", "names no volume"),

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -101,3 +103,23 @@ def test_fields_survive_the_way_to_json_and_back() -> None:
     normalisation = Normalisation(low=1.0, high=2.5, mean=1.75, sd=0.5)
 
     assert Normalisation(**normalisation.to_dict()) == normalisation
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["low", "high", "mean", "sd"])
+def test_numbers_that_are_not_finite_are_refused(name: str, value: float) -> None:
+    numbers = {"low": 0.0, "high": 1.0, "mean": 0.0, "sd": 1.0} | {name: value}
+
+    with pytest.raises(ValueError, match=f"{name} must be a finite number, got"):
+        Normalisation(**numbers)
+
+
+@pytest.mark.parametrize("sd", [0.0, -1.0])
+def test_deviation_that_is_not_positive_is_refused(sd: float) -> None:
+    with pytest.raises(ValueError, match=f"sd must be positive, got {sd}"):
+        Normalisation(low=0.0, high=1.0, mean=0.0, sd=sd)
+
+
+def test_limits_in_the_wrong_order_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"low must be at most high, got 2\.0 > 1\.0"):
+        Normalisation(low=2.0, high=1.0, mean=0.0, sd=1.0)

@@ -320,6 +320,20 @@ HARM: dict[str, tuple[Callable[[PaintingFolder], object], str]] = {
     "slice no number": (lambda p: rewrite(p, roles={"a": "train"}), "cannot be read"),
     "no such slice": (lambda p: rewrite(p, roles={"9": "train"}), "z=9 is for 'train'"),
     "image lost": (lambda p: rewrite(p, image={"name": "scan"}), "cannot be read"),
+    "too deep": (
+        lambda p: (p.path / "painting.json").write_text("[" * 100_000),
+        "nested too deeply",
+    ),
+    "phases too deep": (
+        lambda p: (p.labels / "zarr.json").write_text("[" * 100_000),
+        "cannot be read",
+    ),
+    "a list": (lambda p: (p.path / "painting.json").write_text("[]"), "got `array`"),
+    "mask no text": (lambda p: rewrite(p, mask=5), r"got `int` - at `\$\.mask`"),
+    "name no text": (
+        lambda p: rewrite(p, image=OTHER_IMAGE | {"name": 5}),
+        r"at `\$\.image\.name`",
+    ),
     "another shape": (lambda p: rewrite(p, image=OTHER_IMAGE), r"\(9, 9, 9\)"),
 }
 

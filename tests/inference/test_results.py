@@ -1,7 +1,9 @@
 import errno
+import json
 import os
 import shutil
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from itertools import islice, pairwise
 from pathlib import Path
@@ -280,6 +282,44 @@ def test_same_prediction_is_continued(labels: Labels, tmp_path: Path) -> None:
 
     assert done == {first.start}
     np.testing.assert_array_equal(open_volume(path).slab(0, 6), labels)
+
+
+def rewrite_array(partial: Path, **changes: object) -> None:
+    place = partial / "labels.zarr" / "0" / "zarr.json"
+    metadata = json.loads(place.read_text(encoding="utf-8"))
+    place.write_text(json.dumps(metadata | changes), encoding="utf-8")
+
+
+HARM: dict[str, Callable[[Path], object]] = {
+    "codec": lambda p: rewrite_array(p, codecs=[{"name": "unheard-of"}]),
+    "shape": lambda p: rewrite_array(p, shape=[2, 2, 2]),
+    "dtype": lambda p: rewrite_array(p, data_type="float32"),
+    "done no number": lambda p: (p / "done.txt").write_text("zero\n"),
+    "done gone": lambda p: (p / "done.txt").unlink(),
+    "places a list": lambda p: (p / "places.json").write_text("[]"),
+    "places a number": lambda p: (p / "places.json").write_text("5"),
+    "place alone": lambda p: (p / "places.json").write_text('{"labels": ["a"]}'),
+    "places deep": lambda p: (p / "places.json").write_text("[" * 100_000),
+    "identity no text": lambda p: (p / "identity.json").write_bytes(b"\xff"),
+}
+
+
+def check_and_write(result: DiskResult, labels: Labels) -> None:
+    result.check_new()
+    write(result, labels)
+
+
+@pytest.mark.parametrize("harm", HARM.values(), ids=HARM)
+def test_damaged_unfinished_prediction_is_refused_with_a_sentence(
+    harm: Callable[[Path], object], labels: Labels, tmp_path: Path
+) -> None:
+    begun = DiskResult(labels=tmp_path / "labels.zarr")
+    compute(begun, labels)
+    harm(begun.partial)
+
+    again = DiskResult(labels=tmp_path / "labels.zarr")
+    with pytest.raises(VolumeError, match=r"in .*labels\.zarr\.partial is damaged: .*"):
+        check_and_write(again, labels)
 
 
 @pytest.mark.parametrize("has_confidence", [True, False])

@@ -1,6 +1,9 @@
 import errno
 import json
+import math
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +23,8 @@ from napari_lrcs.models.checkpoint import (
     load_weights,
     save_checkpoint,
 )
-from napari_lrcs.phases import ELECTRODE
+from napari_lrcs.models.header import read_header
+from napari_lrcs.phases import ELECTRODE, PhaseTable
 
 MakeCheckpoint = Callable[..., Checkpoint]
 
@@ -208,6 +212,24 @@ def test_another_format_version_is_refused(checkpoint: Checkpoint, saved: Path) 
         {"phases": 3},
         {"normalisation": {"mean": 0.0}},
         {"voxel_size": 1},
+        {"voxel_size": [1.0, 1.0]},
+        {"voxel_size": ["a", "b", "c"]},
+        {"unit": 5},
+        {"labels_hash": []},
+        {"history": 5},
+        {"history": [5]},
+        {"history": [{"epoch": "first"}]},
+        {"versions": []},
+        {"versions": {"torch": 2}},
+        {"format_version": "1"},
+        {"config": {"model": "resnet"}},
+        {"config": {"phase_weights": [1, 1, 1e999]}},
+        {"normalisation": {"low": 0, "high": 1, "mean": None, "sd": 1}},
+        {"normalisation": {"low": [1], "high": 1, "mean": 0, "sd": 1}},
+        {"normalisation": {"low": 0, "high": 1, "mean": 0, "sd": "x"}},
+        {"normalisation": {"low": 0, "high": 1, "mean": 0, "sd": 0}},
+        {"normalisation": {"low": 0, "high": 1, "mean": math.nan, "sd": 1}},
+        {"normalisation": {"low": 0, "high": 1e999, "mean": 0, "sd": 1}},
     ],
 )
 def test_damaged_header_is_refused(
@@ -226,6 +248,108 @@ def test_header_that_is_no_object_is_refused(
     write(saved, checkpoint, header)
 
     with pytest.raises(CheckpointError, match=r"the header of .* is damaged"):
+        load_checkpoint(saved)
+
+
+def test_header_that_is_nested_too_deeply_is_refused(
+    checkpoint: Checkpoint, saved: Path
+) -> None:
+    deep = "[" * 100_000
+    save_file(dict(checkpoint.state), saved, metadata={"napari_lrcs": deep})
+
+    for read in (load_checkpoint, read_header):
+        with pytest.raises(CheckpointError, match=r"the header of .* is damaged"):
+            read(saved)
+
+
+def with_config(saved: Path, **changes: object) -> dict[str, Any]:
+    header = header_of(saved)
+    return header | {"config": header["config"] | changes}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n_filters": 1024, "kernel_size": 15},
+        {"model": "unet", "n_filters": 1024},
+        {"context_slices": 16},
+        {"n_bottleneck_convs": 8},
+    ],
+)
+def test_header_of_another_network_than_its_tensors_is_refused(
+    checkpoint: Checkpoint, saved: Path, changes: dict[str, Any]
+) -> None:
+    write(saved, checkpoint, with_config(saved, **changes))
+
+    with pytest.raises(CheckpointError, match="does not fit the network"):
+        load_checkpoint(saved)
+
+
+def test_header_of_more_phases_than_the_network_knows_is_refused(
+    checkpoint: Checkpoint, saved: Path
+) -> None:
+    phases = PhaseTable.numbered(255).to_dicts()
+    write(saved, checkpoint, header_of(saved) | {"phases": phases})
+
+    with pytest.raises(CheckpointError, match=r"classifier\..* the network needs"):
+        load_checkpoint(saved)
+
+
+_CHILD = """
+import resource, sys
+from pathlib import Path
+from napari_lrcs.models.checkpoint import load_checkpoint
+
+in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (in_use + 2**29, in_use + 2**29))
+try:
+    load_checkpoint(Path(sys.argv[1])).build()
+except ValueError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the memory as Linux does")
+def test_a_small_file_that_describes_a_huge_network_takes_no_memory(
+    checkpoint: Checkpoint, saved: Path
+) -> None:
+    write(saved, checkpoint, with_config(saved, n_filters=1024, kernel_size=15))
+
+    command = [sys.executable, "-c", _CHILD, str(saved)]
+    child = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert child.stdout.startswith("the checkpoint does not fit the network"), child
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name"),
+    [
+        (torch.bfloat16, "BF16"),
+        (torch.float16, "F16"),
+        (torch.float64, "F64"),
+        (torch.float8_e4m3fn, "F8_E4M3"),
+        (torch.int8, "I8"),
+    ],
+)
+def test_weights_of_another_type_are_refused(
+    checkpoint: Checkpoint, saved: Path, dtype: torch.dtype, name: str
+) -> None:
+    state = {n: t.to(dtype) for n, t in checkpoint.state.items()}
+    save_checkpoint(saved, replace(checkpoint, state=state))
+
+    with pytest.raises(CheckpointError, match=rf"is of type {name}, expected F32"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_not_finite_are_refused(
+    checkpoint: Checkpoint, saved: Path, value: float
+) -> None:
+    state = {name: tensor.clone() for name, tensor in checkpoint.state.items()}
+    state["classifier.bias"][0] = value
+    save_checkpoint(saved, replace(checkpoint, state=state))
+
+    with pytest.raises(CheckpointError, match=r"classifier\.bias .* NaN or infinity"):
         load_checkpoint(saved)
 
 

@@ -15,6 +15,7 @@ from napari_lrcs.config import TrainConfig
 from napari_lrcs.data.annotation import Annotation
 from napari_lrcs.errors import CheckpointError, ResultExistsError
 from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint
+from napari_lrcs.training.resume import TrainingState
 from napari_lrcs.training.run import RunFolder, cpu_copy, transfer_epochs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -95,13 +96,22 @@ def test_damaged_config_is_refused(begun: RunFolder, text: str) -> None:
 
 
 def test_state_survives_the_way_to_disk_and_back(begun: RunFolder) -> None:
-    state = {"model": {"weight": torch.ones(2)}, "state": {"history": [{"epoch": 1}]}}
+    moments = {name: torch.ones(()) for name in ("step", "exp_avg", "exp_avg_sq")}
+    state = {
+        "model": {"weight": torch.ones(2)},
+        "state": {"step": 3, "history": [{"epoch": 1, "loss": None}]},
+        "optimiser": {"state": {0: moments}, "param_groups": [{"lr": 0.1}]},
+        "precision": "float32",
+        "labels_hash": "ab12",
+        "n_threads": 300,
+    }
 
     begun.write_resume(state)
 
     loaded = begun.read_resume()
-    assert loaded["state"] == state["state"]
-    assert torch.equal(loaded["model"]["weight"], torch.ones(2))
+    assert loaded.state == TrainingState(step=3, history=[{"epoch": 1, "loss": None}])
+    assert torch.equal(loaded.model["weight"], torch.ones(2))
+    assert loaded.n_threads == 300
 
 
 @pytest.mark.parametrize(

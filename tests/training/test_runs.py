@@ -1,4 +1,3 @@
-import json
 import os
 import subprocess
 import sys
@@ -12,9 +11,9 @@ from napari_lrcs.config import TrainConfig
 from napari_lrcs.data.annotation import Annotation
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.models.checkpoint import Checkpoint
-from napari_lrcs.models.header import read_header
+from napari_lrcs.models.header import Row, read_header
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.training.run import Row, RunFolder
+from napari_lrcs.training.run import RunFolder
 from napari_lrcs.training.runs import list_runs, read_history, summarise_run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -209,5 +208,5 @@ def test_listing_runs_needs_no_torch(make_run: MakeRun, tmp_path: Path) -> None:
 def test_a_header_is_read_without_the_tensors(make_run: MakeRun) -> None:
     header = read_header(make_run(ious=(0.5,)).best)
 
-    assert [phase["name"] for phase in header["phases"]] == ["pore", "solid"]
-    assert header["history"] == json.loads(json.dumps([row(1, iou=0.5)]))
+    assert header.phases == PhaseTable.named("pore", "solid")
+    assert header.history == (row(1, iou=0.5),)

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import replace
@@ -318,6 +319,35 @@ def test_a_failed_member_is_told_and_tried_again(
     assert (group.n, group.n_failed) == (2, 1)
     assert [event.name for event in of_type(again, MemberStarted)] == [NAMES[1]]
     assert found(out)[NAMES[1]] == found(study[0])[NAMES[1]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"measures": {}},
+        {"measures": []},
+        {"iou": [0.5]},
+        {"accuracy": "good"},
+        {"group": 5},
+        None,
+    ],
+)
+def test_a_damaged_member_is_made_again(
+    change: dict[str, Any] | None,
+    study: tuple[Path, list[StudyEvent]],
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(study[0], out)
+    place = out / "members" / NAMES[0] / "member.json"
+    saved = json.loads(place.read_text())
+    text = json.dumps(saved | {"member": saved["member"] | (change or {})})
+    place.write_text(text if change else "[" * 100_000)
+
+    events = list(run_study(TASK, out=out, resume=True))
+
+    assert [e.name for e in of_type(events, MemberStarted)] == [NAMES[0]]
+    assert found(out) == found(study[0])
 
 
 def test_too_few_members_are_no_study(tmp_path: Path) -> None:

@@ -1,12 +1,11 @@
 """Annotated slices: images with their painting and their roles."""
 
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from napari_lrcs.data.opening import open_labels, open_volume
 from napari_lrcs.data.slices import SliceReader
 from napari_lrcs.data.volume import Volume, parse_slices
 from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.records import read_toml
 from napari_lrcs.phases import UNPAINTED, PhaseTable
 
 T = TypeVar("T")
@@ -149,8 +149,8 @@ def read_project(path: Path) -> list[AnnotatedVolume]:
         If the file is no TOML or a key is missing or unknown.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8")).get("volume", [])
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        tables = read_toml(path, dict[str, Any]).get("volume", [])
+    except ValueError as error:
         raise ValueError(f"{path.name} is no TOML file: {error}") from error
     is_list = isinstance(tables, list) and all(isinstance(t, dict) for t in tables)
     if not tables or not is_list:

@@ -1,5 +1,6 @@
 """Grey levels to numbers around zero, robustly, the same at training and prediction."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -23,12 +24,26 @@ class Normalisation:
         their distance are set to that limit.
     mean, sd : float
         Of the grey levels limited to `low` and `high`.
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite, `low` is above `high`, or `sd` is not positive.
     """
 
     low: float
     high: float
     mean: float
     sd: float
+
+    def __post_init__(self) -> None:
+        for name, value in self.to_dict().items():
+            if not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, got {value}")
+        if self.low > self.high:
+            raise ValueError(f"low must be at most high, got {self.low} > {self.high}")
+        if self.sd <= 0:
+            raise ValueError(f"sd must be positive, got {self.sd}")
 
     @property
     def limits(self) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import numpy as np
 import zarr
@@ -32,6 +32,7 @@ from napari_lrcs.data.volume import (
 from napari_lrcs.data.writing import check_new, create_ome_zarr, replacing
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.locks import FileLock
+from napari_lrcs.io.records import convert, read_json
 from napari_lrcs.phases import MAX_PHASES, PhaseTable
 
 _FORMAT = 1
@@ -102,6 +103,15 @@ class PaintingState:
     def n_slices(self) -> int:
         """Slices across the axis."""
         return self.image.shape[AXES[self.axis]]
+
+
+class _PaintingDict(TypedDict):
+    """What ``painting.json`` holds."""
+
+    axis: Axis
+    roles: dict[str, Role]
+    mask: str | None
+    image: ImageIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,8 +422,7 @@ class PaintingFolder:
             yield index, volume.slab(index, index + 1, axis=axis)[0]
 
     def _read_metadata(self) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads(self._metadata.read_text("utf-8"))
-        return content
+        return read_json(self._metadata, dict[str, Any])
 
     def _level(self) -> str:
         try:
@@ -430,24 +439,21 @@ class PaintingFolder:
         _write_json(self._metadata, content)
 
     def _parse(self) -> PaintingState:
-        content = json.loads(self._json.read_text("utf-8"))
-        if (found := content["format"]) != _FORMAT:
+        content = read_json(self._json, dict[str, Any])
+        if (found := content.get("format")) != _FORMAT:
             raise VolumeError(
                 f"the painting {self.path} is of format {found!r}; this version reads "
                 f"format {_FORMAT}: update napari-lrcs"
             )
+        saved = convert(content, _PaintingDict)
         attributes = self._read_metadata()["attributes"]
-        image = content["image"]
-        z, y, x = map(int, image["shape"])
-        mask = content["mask"]
+        mask = saved["mask"]
         return PaintingState(
-            axis=content["axis"],
-            phases=PhaseTable.from_dicts(attributes[PHASES_KEY]["phases"]),
-            roles={int(index): role for index, role in content["roles"].items()},
+            axis=saved["axis"],
+            phases=convert(attributes[PHASES_KEY], PhaseTable),
+            roles={int(index): role for index, role in saved["roles"].items()},
             mask=str(self.mask) if mask == _MASK else mask,
-            image=ImageIdentity(
-                name=image["name"], path=image["path"], shape=(z, y, x)
-            ),
+            image=saved["image"],
         )
 
     def _write_json(self, state: PaintingState) -> None:

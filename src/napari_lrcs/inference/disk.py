@@ -18,7 +18,7 @@ from napari_lrcs.arrays import Labels
 from napari_lrcs.data.opening import is_zarr, open_volume
 from napari_lrcs.data.pyramid import add_levels, has_levels, written_chunks
 from napari_lrcs.data.slices import AXES
-from napari_lrcs.data.volume import Volume
+from napari_lrcs.data.volume import READ_ERRORS, Volume
 from napari_lrcs.data.writing import (
     check_new,
     create_ome_zarr,
@@ -40,6 +40,7 @@ from napari_lrcs.inference.results import (
 )
 from napari_lrcs.io.locks import only_writer
 from napari_lrcs.io.paths import follow_link, former_of
+from napari_lrcs.io.records import read_json
 
 _DTYPES: Mapping[str, type[np.generic]] = {
     "labels": np.uint8,
@@ -192,16 +193,36 @@ class DiskResult:
                 check_new(path, overwrite=self.overwrite)
         if not is_same:
             self._begin(text)
-        self._arrays = {
-            name: zarr.open_array(self.raw(name) / "0", mode="r+")
-            for name in self.wanted
-            if self.raw(name).is_dir()
-        }
         done = self.partial / "done.txt"
-        *lines, torn = done.read_text(encoding="ascii").split("\n")
+        try:
+            self._arrays = {
+                name: zarr.open_array(self.raw(name) / "0", mode="r+")
+                for name in self.wanted
+                if self.raw(name).is_dir()
+            }
+            self._check_arrays()
+            *lines, torn = done.read_text(encoding="ascii").split("\n")
+            starts = {int(line) for line in lines}
+        except READ_ERRORS as error:
+            raise self._damaged(error) from error
         if torn:  # by a crash: what is noted next must begin a line
             done.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
-        return {int(line) for line in lines}
+        return starts
+
+    def _check_arrays(self) -> None:
+        for name, array in self._arrays.items():
+            found, expected = (array.shape, array.chunks), self._layout(name)
+            if found != expected or array.dtype != _DTYPES[name]:
+                raise VolumeError(
+                    f"{name} is {found} of {array.dtype}, expected {expected}"
+                )
+
+    def _layout(self, name: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the shape of a part, and that of its chunks."""
+        geometry = self._geometry
+        if name == "probabilities":
+            return (len(geometry.phases), *geometry.shape), (1, *geometry.chunks)
+        return geometry.shape, geometry.chunks
 
     def _check_partial(self) -> None:
         """Refuse a folder of that name that is somebody else's."""
@@ -213,16 +234,18 @@ class DiskResult:
 
     def _is_ours(self) -> bool:
         try:
-            identity = json.loads((self.partial / "identity.json").read_text("utf-8"))
-        except (OSError, ValueError, RecursionError):
+            identity = read_json(self.partial / "identity.json", dict[str, object])
+        except (OSError, ValueError):
             return False
-        return isinstance(identity, dict) and "parts" in identity
+        return "parts" in identity
 
     def _is_same(self, identity: str) -> bool:
         try:
             saved = (self.partial / "identity.json").read_text(encoding="utf-8")
         except FileNotFoundError:
             return False
+        except ValueError as error:
+            raise self._damaged(error) from error
         return saved == identity and all(
             self.raw(name).is_dir() or self._is_in_place(name) for name in self.wanted
         )
@@ -239,10 +262,7 @@ class DiskResult:
 
     def _create(self, name: str, place: Path) -> None:
         geometry = self._geometry
-        shape: tuple[int, ...] = geometry.shape
-        chunks: tuple[int, ...] = geometry.chunks
-        if name == "probabilities":
-            shape, chunks = (len(geometry.phases), *shape), (1, *chunks)
+        shape, chunks = self._layout(name)
         create_ome_zarr(
             place,
             shape=shape,
@@ -342,21 +362,31 @@ class DiskResult:
     def _note(self) -> Path:
         return self.partial / "places.json"
 
-    def _place(self, name: str) -> list[str]:
-        return [str(self._paths[name].absolute()), self._ready(name).name]
+    def _place(self, name: str) -> tuple[str, str]:
+        return str(self._paths[name].absolute()), self._ready(name).name
 
-    def _noted(self) -> dict[str, list[str]]:
+    def _noted(self) -> dict[str, tuple[str, str]]:
         if not self._note.is_file():
             return {}
-        noted: dict[str, list[str]] = json.loads(self._note.read_text(encoding="utf-8"))
-        return noted
+        try:
+            return read_json(self._note, dict[str, tuple[str, str]])
+        except ValueError as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> VolumeError:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return VolumeError(
+            f"the unfinished prediction in {self.partial} is damaged: {reason}; remove "
+            "this folder to predict anew"
+        )
 
     def _moved(self) -> set[str]:
         """Name the parts that a prediction, whichever, has moved to their places."""
         return {
             name
             for name, (place, ready) in self._noted().items()
-            if place == str(self._paths[name].absolute())
+            if name in self._paths
+            and place == str(self._paths[name].absolute())
             and not (self.partial / ready).exists()
         }
 

@@ -4,19 +4,28 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from napari_lrcs.config import PredictConfig
 from napari_lrcs.data.mask import CYLINDER, open_mask
 from napari_lrcs.data.opening import open_volume
 from napari_lrcs.data.writing import check_new, replacing
+from napari_lrcs.errors import VolumeError
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.io.locks import only_writer
 from napari_lrcs.io.paths import check_outputs
+from napari_lrcs.io.records import read_json
 from napari_lrcs.progress import Notice, PredictEvent
 
 if TYPE_CHECKING:  # loading torch takes seconds that naming the results need not wait
     from napari_lrcs.models.checkpoint import Checkpoint
+
+
+class _Note(TypedDict):
+    """What ``.series.json`` holds: see `unfinished`."""
+
+    identity: str
+    former: dict[str, list[int]]
 
 
 def predict_series(
@@ -207,8 +216,11 @@ def stamp(path: Path) -> list[int]:
 def _former(note: Path, identity: str) -> dict[str, list[int]] | None:
     """Read what was in the places before the same series began."""
     try:
-        saved = json.loads(note.read_text(encoding="utf-8"))
+        saved = read_json(note, _Note)
     except FileNotFoundError:
         return None
-    former: dict[str, list[int]] = saved["former"]
-    return former if saved["identity"] == identity else None
+    except ValueError as error:
+        raise VolumeError(
+            f"{note} is damaged: {error}; remove it to begin the series anew"
+        ) from error
+    return saved["former"] if saved["identity"] == identity else None

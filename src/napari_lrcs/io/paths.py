@@ -1,5 +1,6 @@
 """Which places are inputs, which are outputs, and what we may touch beside them."""
 
+import os
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -46,7 +47,7 @@ def check_outputs(outputs: Sequence[Path], *, inputs: Iterable[str | Path]) -> N
 
 def _relation(output: Path, other: Path) -> str:
     """Tell how an output relates to another place; empty if they are apart."""
-    place, taken = output.resolve(), other.resolve()
+    place, taken = _resolved(output), _resolved(other)
     if place == taken or _is_same_file(place, taken):
         return "is"
     if place in taken.parents:
@@ -62,7 +63,12 @@ def _is_same_file(place: Path, other: Path) -> bool:
 
 def follow_link(path: Path) -> Path:
     """Return where a link points; the path itself if it is not a link."""
-    return path.resolve() if path.is_symlink() else path
+    return _resolved(path) if path.is_symlink() else path
+
+
+def _resolved(path: Path) -> Path:
+    # Not Path.resolve: until Python 3.13 it raises RuntimeError for a link to itself.
+    return Path(os.path.realpath(path))
 
 
 # Hidden names beside a result that nobody else gives to a file: what bears one is ours

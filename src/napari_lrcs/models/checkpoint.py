@@ -5,61 +5,44 @@ Opening one never runs code.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from napari_lrcs import __version__
-from napari_lrcs.config import TrainConfig
-from napari_lrcs.data.normalisation import Normalisation
 from napari_lrcs.data.writing import replacing
 from napari_lrcs.errors import CheckpointError
-from napari_lrcs.models.header import FORMAT_VERSION, HEADER_KEY, parse_header
+from napari_lrcs.models.header import HEADER_KEY, Header, Row, parse_header
 from napari_lrcs.models.layers import SegmentationNetwork
 from napari_lrcs.models.registry import create_model
-from napari_lrcs.phases import PhaseTable
 
 # First bytes of a pickle (protocol 2 and later) and of the zip that torch.save makes.
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 
 
+_DTYPES = {torch.float32: "F32", torch.int64: "I64"}
+"""Types of a network's tensors, and their names in a safetensors file."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
+class Checkpoint(Header):
     """A trained network and what it was trained on.
 
     Parameters
     ----------
-    config : TrainConfig
-        Network, filters, axis and context included.
-    phases : PhaseTable
-    normalisation : Normalisation
     state : mapping of str to Tensor
         The module's state dict.
-    voxel_size : tuple of three floats, optional
-        z, y, x of the training volume.
-    unit : str, optional
-    labels_hash : str
-        SHA-256 of the painting.
-    history : tuple of dict
-        A row an epoch, as in the run's ``history.csv``.
     versions : mapping of str to str
-        Of the libraries that wrote it.
+        Of the libraries that wrote it; by default those that are running.
     """
 
-    config: TrainConfig
-    phases: PhaseTable
-    normalisation: Normalisation
     state: Mapping[str, Tensor]
-    voxel_size: tuple[float, float, float] | None = None
-    unit: str | None = None
-    labels_hash: str = ""
-    history: tuple[Mapping[str, Any], ...] = ()
     versions: Mapping[str, str] = field(
         default_factory=lambda: {
             "napari-lrcs": __version__,
@@ -69,7 +52,7 @@ class Checkpoint:
     )
 
     def with_state(
-        self, state: Mapping[str, Tensor], history: tuple[Mapping[str, Any], ...]
+        self, state: Mapping[str, Tensor], history: tuple[Row, ...]
     ) -> "Checkpoint":
         """Return the same checkpoint at another moment of its training."""
         return replace(self, state=state, history=history)
@@ -96,41 +79,44 @@ def load_weights(model: SegmentationNetwork, state: Mapping[str, Tensor]) -> Non
     CheckpointError
         If a tensor is missing, unexpected or of another shape.
     """
-    own = model.state_dict()
-    odd = sorted(set(own) ^ set(state))
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    check_shapes(shapes, model.state_dict())
+    model.load_state_dict(dict(state), strict=True)
+
+
+def check_shapes(
+    shapes: Mapping[str, tuple[int, ...]], needed: Mapping[str, Tensor]
+) -> None:
+    """Compare the shapes of tensors with those that a network needs.
+
+    Raises
+    ------
+    CheckpointError
+        If a tensor is missing, unexpected or of another shape.
+    """
+    odd = sorted(set(needed) ^ set(shapes))
     if odd:
         raise CheckpointError(
             f"the checkpoint does not fit the network: {len(odd)} tensors are missing "
             f"or unexpected, {odd[0]} among them"
         )
-    for name, tensor in own.items():
-        if tensor.shape != state[name].shape:
+    for name, tensor in needed.items():
+        if tuple(tensor.shape) != shapes[name]:
             raise CheckpointError(
-                f"the checkpoint does not fit the network: {name} is "
-                f"{tuple(state[name].shape)}, the network needs {tuple(tensor.shape)}"
+                f"the checkpoint does not fit the network: {name} is {shapes[name]}, "
+                f"the network needs {tuple(tensor.shape)}"
             )
-    model.load_state_dict(dict(state), strict=True)
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint, atomically."""
-    header = {
-        "format_version": FORMAT_VERSION,
-        "config": checkpoint.config.to_dict(),
-        "phases": checkpoint.phases.to_dicts(),
-        "normalisation": checkpoint.normalisation.to_dict(),
-        "voxel_size": checkpoint.voxel_size,
-        "unit": checkpoint.unit,
-        "labels_hash": checkpoint.labels_hash,
-        "history": checkpoint.history,
-        "versions": dict(checkpoint.versions),
-    }
     tensors = {
         name: tensor.detach().cpu().contiguous()
         for name, tensor in checkpoint.state.items()
     }
+    metadata = {HEADER_KEY: json.dumps(checkpoint.to_dict())}
     with replacing(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata={HEADER_KEY: json.dumps(header)}))
+        temporary.write_bytes(save(tensors, metadata=metadata))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -164,32 +150,50 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-        state = load_file(path)
+            header = parse_header(file.metadata() or {}, path)
+            needed = _described(header, path)
+            # Before anything is built: a small file may describe a huge network.
+            _check_tensors(file, needed, path)
+            state = {name: file.get_tensor(name) for name in needed}
     except (safetensors.SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path.name} is no safetensors file, or a damaged one: {error}"
         ) from error
-    return _from_header(parse_header(metadata, path), state, path)
+    _check_finite(state, path)
+    own = {field_.name: getattr(header, field_.name) for field_ in fields(header)}
+    return Checkpoint(state=state, **own)
 
 
-def _from_header(
-    header: Mapping[str, Any], state: Mapping[str, Tensor], path: Path
-) -> Checkpoint:
-    size = header.get("voxel_size")
+def _described(header: Header, path: Path) -> dict[str, Tensor]:
+    """Make the tensors of the network that a header describes, without memory."""
     try:
-        return Checkpoint(
-            config=TrainConfig.from_dict(header["config"]),
-            phases=PhaseTable.from_dicts(header["phases"]),
-            normalisation=Normalisation(**header["normalisation"]),
-            state=state,
-            voxel_size=None if size is None else tuple(size),
-            unit=header.get("unit"),
-            labels_hash=header.get("labels_hash", ""),
-            history=tuple(header.get("history", ())),
-            versions=header.get("versions", {}),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        with torch.device("meta"):
+            model = create_model(header.config, n_phases=len(header.phases))
+    except ValueError as error:
         raise CheckpointError(
             f"the header of {path.name} is damaged: {error}"
         ) from error
+    return dict(model.state_dict())
+
+
+def _check_tensors(file: Any, needed: Mapping[str, Tensor], path: Path) -> None:
+    names: list[str] = file.keys()
+    slices = {name: file.get_slice(name) for name in names}
+    check_shapes({n: tuple(s.get_shape()) for n, s in slices.items()}, needed)
+    for name, tensor in needed.items():
+        found, expected = slices[name].get_dtype(), _DTYPES[tensor.dtype]
+        if found != expected:
+            raise CheckpointError(
+                f"{name} in {path.name} is of type {found}, expected {expected}; "
+                "convert the weights to float32, or choose another checkpoint"
+            )
+
+
+def _check_finite(state: Mapping[str, Tensor], path: Path) -> None:
+    for name, tensor in state.items():
+        if not tensor.isfinite().all():
+            raise CheckpointError(
+                f"{name} in {path.name} holds NaN or infinity: the training diverged, "
+                "or the file is damaged; train again with a lower learning rate, or "
+                "choose another checkpoint"
+            )

@@ -6,6 +6,8 @@ from typing import Any
 
 from qtpy.QtCore import QSettings
 
+from napari_lrcs.io.records import parse_json
+
 
 def remember(dock: str, values: Mapping[str, Any]) -> None:
     """Keep a dock's settings, which must be JSON values."""
@@ -15,10 +17,9 @@ def remember(dock: str, values: Mapping[str, Any]) -> None:
 def recall(dock: str) -> dict[str, Any]:
     """Return what `remember` kept; empty for a dock that is new, or damaged text."""
     try:
-        values = json.loads(str(_store().value(dock, "{}")))
+        return parse_json(str(_store().value(dock, "{}")), dict[str, Any])
     except ValueError:
         return {}
-    return values if isinstance(values, dict) else {}
 
 
 def _store() -> QSettings:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,8 @@ from napari_lrcs.progress import (
 )
 from napari_lrcs.training.augment import augment
 from napari_lrcs.training.losses import LOSSES
-from napari_lrcs.training.run import Row, RunFolder, cpu_copy
+from napari_lrcs.training.resume import TrainingState
+from napari_lrcs.training.run import RunFolder, cpu_copy
 from napari_lrcs.training.sampling import Patches, PatchSampler
 from napari_lrcs.training.schedule import generator_of, learning_rate_at
 from napari_lrcs.training.scoring import (
@@ -59,27 +60,6 @@ _SAVE_SECONDS = 60.0
 
 _PITFALL_EPOCHS = 2
 """Validations in a row that show it; the first alone may pass by itself."""
-
-
-@dataclass(slots=True, kw_only=True)
-class _State:
-    """All that changes during a training, and so all that resuming needs."""
-
-    step: int = 0
-    seed: int = 0
-    n_micro_batches: int = 1
-    best_score: float = -math.inf
-    best_loss: float = math.inf
-    best_epoch: int = 0
-    n_pitfalls: int = 0
-    """Validations in a row that show the major-class pitfall."""
-    escaped: bool = False
-    """Whether a validation has shown more than one phase."""
-    n_restarts: int = 0
-    seconds: float = 0.0
-    loss_sum: float = 0.0
-    training: list[list[int]] = field(default_factory=list)
-    history: list[Row] = field(default_factory=list)
 
 
 def train(
@@ -164,7 +144,7 @@ class _Training:
         )
         self.weights = phase_weights_of(config, len(annotation.phases), self.device)
         self.steps_per_epoch = math.ceil(config.patches_per_epoch / config.batch_size)
-        self.state = _State(seed=config.seed)
+        self.state = TrainingState(seed=config.seed)
         self.n_threads = torch.get_num_threads()
         self.notices: list[Notice] = [
             Notice(kind="advice", text=text) for text in annotation.advice
@@ -211,21 +191,27 @@ class _Training:
         begun = self.run.read_config()
         _check_same_config(begun, self.config)
         saved = self.run.read_resume()
-        if saved.get("labels_hash") != self.annotation.labels_hash:
+        if saved.labels_hash != self.annotation.labels_hash:
             raise CheckpointError(
                 f"the labels differ from those that the run in {self.run.path} was "
                 "begun with; restore them or start a new run"
             )
         try:
-            self.state = _State(**saved["state"])
-            self.precision = saved["precision"]
-            self.model.load_state_dict(saved["model"])
-            self.optimiser.load_state_dict(saved["optimiser"])
-            torch.set_num_threads(saved["n_threads"])
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            saved.check_tensors(self.model)
+            saved.state.check(
+                n_phases=len(self.annotation.phases),
+                n_epochs=self.config.n_epochs,
+                steps_per_epoch=self.steps_per_epoch,
+            )
+            self.model.load_state_dict(saved.model)
+            (group,) = self.optimiser.state_dict()["param_groups"]
+            self.optimiser.load_state_dict(saved.optimiser_state(group))
+        except (ValueError, RuntimeError) as error:
             raise CheckpointError(
                 f"resume.pt in {self.run.path} is not of this run: {error}"
             ) from error
+        self.state, self.precision = saved.state, saved.precision
+        torch.set_num_threads(saved.n_threads)
         self.notices.append(
             Notice(kind="resumed", text=f"resumed after step {self.state.step}")
         )
@@ -233,7 +219,7 @@ class _Training:
     def save(self) -> None:
         """Write the state to resume from; only between two steps."""
         # A copy of the fields, not dataclasses.asdict: only plain types load safely.
-        state = {name: getattr(self.state, name) for name in _State.__slots__}
+        state = {f.name: getattr(self.state, f.name) for f in fields(self.state)}
         self.run.write_resume(
             {
                 "state": state,
@@ -493,7 +479,7 @@ class _Training:
             yield self._restart()
 
     def _restart(self) -> Notice:
-        self.state = _State(
+        self.state = TrainingState(
             seed=self.state.seed + 1,
             n_restarts=self.state.n_restarts + 1,
             n_micro_batches=self.state.n_micro_batches,

@@ -18,12 +18,26 @@ from napari_lrcs.data.annotation import Annotation
 from napari_lrcs.data.writing import replacing
 from napari_lrcs.errors import CheckpointError, ResultExistsError
 from napari_lrcs.models.checkpoint import Checkpoint, save_checkpoint
+from napari_lrcs.models.header import Row
+from napari_lrcs.training.resume import ResumeState
+from napari_lrcs.training.runs import read_run_config
 
 N_TRANSFER_CHECKPOINTS = 4
 """The paper saves a training at "four different advancements" for transfer learning."""
 
-Row = Mapping[str, float | int | None]
-"""An epoch in ``history.csv``."""
+# What PyTorch raises for files that are no state, or a damaged one.
+_UNREADABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    UnpicklingError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +109,7 @@ class RunFolder:
             raise CheckpointError(
                 f"there is no run in {self.path} to resume; start one without resuming"
             )
-        try:
-            text = (self.path / "config.json").read_text(encoding="utf-8")
-            return TrainConfig.from_dict(json.loads(text))
-        except (ValueError, TypeError, AttributeError) as error:
-            raise CheckpointError(
-                f"config.json in {self.path} is damaged: {error}"
-            ) from (error)
+        return read_run_config(self.path)
 
     def begin(self) -> None:
         """Make the folder, without the files of an earlier run."""
@@ -154,20 +162,26 @@ class RunFolder:
         with replacing(self.path / "resume.pt") as temporary:
             temporary.write_bytes(buffer.getbuffer())
 
-    def read_resume(self) -> dict[str, Any]:
+    def read_resume(self) -> ResumeState:
         """Read the state to resume from.
 
         Raises
         ------
         CheckpointError
-            If the file is missing or damaged.
+            If the file is missing, damaged or holds something else.
         """
         path = self.path / "resume.pt"
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, ValueError, OSError, UnpicklingError) as error:
-            raise CheckpointError(f"{path} is damaged: {error}") from error
-        return dict(state)
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+        except _UNREADABLE as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise CheckpointError(f"{path} is damaged: {reason}") from error
+        try:
+            return ResumeState.from_saved(saved)
+        except ValueError as error:
+            raise CheckpointError(
+                f"resume.pt in {self.path} is not of this run: {error}"
+            ) from error
 
     def _write_labels(self, annotation: Annotation) -> None:
         with (

@@ -1,19 +1,14 @@
 """What run folders hold, for lists and curves; read without torch."""
 
 import csv
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import CheckpointError
-from napari_lrcs.models.header import read_header
-from napari_lrcs.phases import PhaseTable
-
-if TYPE_CHECKING:  # loading torch takes seconds that a list of runs need not wait
-    from napari_lrcs.training.run import Row
+from napari_lrcs.io.records import read_json
+from napari_lrcs.models.header import Row, read_header
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,10 +95,11 @@ def summarise_run(path: Path) -> RunSummary:
     CheckpointError
         If there is no run, or a file that it needs is damaged.
     """
-    config = _read_config(path)
+    config = read_run_config(path)
     n_done = len(read_history(path))
     best, phases = _read_best(path)
-    best_epoch = best.get("epoch")
+    epoch = best.get("epoch")
+    best_epoch = epoch if isinstance(epoch, int) else None
     n_without_better = n_done - (best_epoch or 0)
     is_finished = n_done >= config.n_epochs or 0 < config.patience <= n_without_better
     started, modified = _times(path)
@@ -126,7 +122,7 @@ def summarise_run(path: Path) -> RunSummary:
     )
 
 
-def read_history(path: Path) -> "list[Row]":
+def read_history(path: Path) -> list[Row]:
     """Read the epochs of a run.
 
     Parameters
@@ -162,30 +158,32 @@ def _number(cell: str) -> float | int | None:
     return int(cell) if cell.isdigit() else float(cell)
 
 
-def _read_config(path: Path) -> TrainConfig:
+def read_run_config(path: Path) -> TrainConfig:
+    """Read the config that a run was begun with.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder holds no run or its config is damaged.
+    """
     try:
-        text = (path / "config.json").read_text(encoding="utf-8")
-        return TrainConfig.from_dict(json.loads(text))
+        return TrainConfig.from_dict(read_json(path / "config.json", object))
     except FileNotFoundError as error:
         raise CheckpointError(
             f"there is no run in {path}; choose a run folder"
         ) from error
-    except (ValueError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise CheckpointError(f"config.json in {path} is damaged: {error}") from error
 
 
-def _read_best(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _read_best(path: Path) -> tuple[Row, tuple[str, ...]]:
     """Read the best epoch's row of the history, empty if none, and the phases."""
     place = path / "best.safetensors"
     if not place.is_file():
         return {}, ()
     header = read_header(place)
-    try:
-        phases = PhaseTable.from_dicts(header["phases"])
-        # A checkpoint carries the history up to its own epoch.
-        return dict((header["history"] or [{}])[-1]), phases.names
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"the header of {place} is damaged: {error}") from error
+    # A checkpoint carries the history up to its own epoch.
+    return header.history[-1] if header.history else {}, header.phases.names
 
 
 def _times(path: Path) -> tuple[datetime, datetime]:

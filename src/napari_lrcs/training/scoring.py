@@ -14,11 +14,11 @@ from napari_lrcs.data.annotation import AnnotatedSlice
 from napari_lrcs.data.normalisation import Normalisation
 from napari_lrcs.metrics.overlap import accuracy, iou_per_phase, mean_iou
 from napari_lrcs.models.device import is_out_of_memory, release_memory
+from napari_lrcs.models.header import Row
 from napari_lrcs.models.layers import SegmentationNetwork
 from napari_lrcs.models.tiles import apply_in_tiles, plan_tiles, tile_size_for
 from napari_lrcs.progress import EpochEnded
 from napari_lrcs.training.losses import LOSSES
-from napari_lrcs.training.run import Row
 
 _PITFALL_SHARE = 0.999
 """One phase predicted in more than this share of the voxels is the pitfall."""

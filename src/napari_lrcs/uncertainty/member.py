@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from napari_lrcs.data.writing import replacing, write_labels_tiff
 from napari_lrcs.inference.assess import read_pair
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.predict import predict_volume
+from napari_lrcs.io.records import read_json
 from napari_lrcs.metrics.composition import Composition, compose_slabs, measure_dict
 from napari_lrcs.metrics.overlap import accuracy, confusion_matrix, iou_per_phase
 from napari_lrcs.models.checkpoint import load_checkpoint
@@ -34,13 +36,18 @@ from napari_lrcs.progress import (
 from napari_lrcs.training.loop import train
 from napari_lrcs.training.run import RunFolder
 from napari_lrcs.uncertainty.events import MemberProgress
-from napari_lrcs.uncertainty.summary import Group, Member
+from napari_lrcs.uncertainty.summary import Group, Member, MemberDict
 from napari_lrcs.uncertainty.task import StudyTask
 
 _TRAINED, _PREDICTED = 0.7, 0.95
 """Shares of a member's work, about, when it is trained and when it is predicted."""
 
 _SLAB = 16
+
+
+class _MemberFile(TypedDict):
+    task_hash: str
+    member: MemberDict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -106,13 +113,12 @@ class MemberTask:
     def finished(self) -> Member | None:
         """Read the member if it has come to its end with the same task."""
         try:
-            saved = json.loads((self.place / "member.json").read_text(encoding="utf-8"))
-            if saved["task_hash"] == self.task_hash:
-                return Member.from_dict(saved["member"])
-        except (OSError, ValueError, KeyError, TypeError):
+            saved = read_json(self.place / "member.json", _MemberFile)
+            member = Member.from_dict(saved["member"], n_phases=len(self.phases))
+        except (OSError, ValueError):
             # Damaged is as good as missing: it is made again.
             return None
-        return None
+        return member if saved["task_hash"] == self.task_hash else None
 
     def failed(self, error: str) -> Member:
         """Make what is reported of the member if it fails."""

@@ -3,21 +3,22 @@
 Needs no torch.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypedDict
 
 import numpy as np
+from msgspec import Meta
 
 from napari_lrcs.config import PerturbConfig, StudyConfig, TrainConfig
 from napari_lrcs.data.tables import write_csv
 from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.records import convert, read_json
 from napari_lrcs.metrics.composition import MeasuresDict
-from napari_lrcs.phases import PhaseTable
+from napari_lrcs.phases import Phase, PhaseTable
 
 Group = Literal["perturbed", "same_labels"]
 """Members trained on perturbed labels, and those on the labels as painted, which
@@ -47,6 +48,47 @@ Row = dict[str, str | int | float]
 
 FORMAT_VERSION = 1
 """Of ``study.json``."""
+
+_Share = Annotated[float, Meta(ge=0, le=1)] | None
+"""0 to 1; None stands for NaN."""
+
+
+class MemberDict(TypedDict):
+    """A member as it stands in JSON."""
+
+    name: str
+    group: Group
+    number: int
+    seed: int
+    changed_share: _Share
+    accuracy: _Share
+    iou: list[_Share]
+    measures: MeasuresDict | None
+    seconds: float | None
+    error: str | None
+
+
+TaskDict = TypedDict(
+    "TaskDict",
+    {
+        "training slices": list[int],
+        "test slices": list[int],
+        "config": dict[str, Any],
+        "perturb": dict[str, Any],
+        "min_size": int,
+    },
+)
+"""The part of a study's task that is needed to go on with it."""
+
+
+class StudyRecord(TypedDict):
+    """What ``study.json`` holds."""
+
+    state: str
+    task: dict[str, Any]
+    study: dict[str, int]
+    phases: tuple[Phase, ...]
+    members: list[MemberDict]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,12 +138,32 @@ class Member:
         return values | {"iou": [*map(_or_none, self.iou)]}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote."""
-        fields = dict(values)
-        for name in ("changed_share", "accuracy", "seconds"):
-            fields[name] = _or_nan(fields[name])
-        return cls(**fields | {"iou": tuple(map(_or_nan, fields["iou"]))})
+    def from_dict(cls, values: MemberDict, *, n_phases: int) -> Self:
+        """Read what `to_dict` wrote.
+
+        Raises
+        ------
+        ValueError
+            If it has the scores or measures of another number of phases.
+        """
+        measures = values["measures"]
+        if measures is not None:
+            pairs = n_phases * (n_phases - 1) // 2
+            found = len(values["iou"]), len(measures["phases"])
+            if found != (n_phases,) * 2 or len(measures["interfaces"]) != pairs:
+                raise ValueError(
+                    f"{values['name']} has {found[0]} IoU and measures of {found[1]} "
+                    f"phases and {len(measures['interfaces'])} interfaces, expected "
+                    f"{n_phases} phases and {pairs} interfaces"
+                )
+        own: dict[str, Any] = {
+            **values,
+            "changed_share": _or_nan(values["changed_share"]),
+            "accuracy": _or_nan(values["accuracy"]),
+            "iou": tuple(map(_or_nan, values["iou"])),
+            "seconds": _or_nan(values["seconds"]),
+        }
+        return cls(**own)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,14 +326,17 @@ def read_study(out: Path) -> tuple[tuple[Member, ...], PhaseTable, StudySummary]
     """
     record = read_record(out)
     try:
-        phases = PhaseTable.from_dicts(record["phases"])
-        members = tuple(map(Member.from_dict, record["members"]))
-    except (KeyError, TypeError, ValueError) as error:
+        phases = PhaseTable(record["phases"])
+        members = tuple(
+            Member.from_dict(values, n_phases=len(phases))
+            for values in record["members"]
+        )
+    except ValueError as error:
         raise _damaged(out, error) from error
     return members, phases, summarise(members, phases)
 
 
-def read_record(out: Path) -> dict[str, Any]:
+def read_record(out: Path) -> StudyRecord:
     """Read ``study.json``: its task, its phases, its members and its state.
 
     Raises
@@ -283,16 +348,16 @@ def read_record(out: Path) -> dict[str, Any]:
     if not path.is_file():
         raise VolumeError(f"there is no study in {out}; run one there first")
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        version = record["format_version"]
-    except (KeyError, TypeError, ValueError) as error:
+        values = read_json(path, dict[str, Any])
+        version = convert(values.get("format_version"), int)
+        if version == FORMAT_VERSION:
+            return convert(values, StudyRecord)
+    except ValueError as error:
         raise _damaged(out, error) from error
-    if version != FORMAT_VERSION:
-        raise VolumeError(
-            f"study.json in {out} has the format {version}, this version reads "
-            f"{FORMAT_VERSION}; open it with the version that wrote it"
-        )
-    return record
+    raise VolumeError(
+        f"study.json in {out} has the format {version}, this version reads "
+        f"{FORMAT_VERSION}; open it with the version that wrote it"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,18 +380,19 @@ def read_settings(out: Path) -> StudySettings:
     """
     record = read_record(out)
     try:
+        task = convert(record["task"], TaskDict)
         return StudySettings(
-            config=TrainConfig.from_dict(record["task"]["config"]),
-            perturb=PerturbConfig.from_dict(record["task"]["perturb"]),
+            config=TrainConfig.from_dict(task["config"]),
+            perturb=PerturbConfig.from_dict(task["perturb"]),
             study=StudyConfig.from_dict(record["study"]),
-            phases=PhaseTable.from_dicts(record["phases"]),
+            phases=PhaseTable(record["phases"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         raise _damaged(out, error) from error
 
 
-def _damaged(out: Path, error: Exception) -> VolumeError:
-    return VolumeError(f"study.json in {out} is damaged: {error!r}")
+def _damaged(out: Path, error: ValueError) -> VolumeError:
+    return VolumeError(f"study.json in {out} is damaged: {error}")
 
 
 # ---- tables ----

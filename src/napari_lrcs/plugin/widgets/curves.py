@@ -2,19 +2,17 @@
 
 from collections.abc import Sequence
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from napari.viewer import Viewer
 
+from napari_lrcs.models.header import Row
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.plots import Plot
 from napari_lrcs.plugin.widgets.runs_table import RunHistory
-
-if TYPE_CHECKING:  # loading torch takes seconds
-    from napari_lrcs.training.run import Row
 
 _GREY = "#9a9a9a"
 """Legible on napari's dark and on its light background."""
@@ -51,7 +49,7 @@ class Curves(Plot):
         self._dress()
 
     def begin(
-        self, phases: PhaseTable, *, n_epochs: int, history: "Sequence[Row]" = ()
+        self, phases: PhaseTable, *, n_epochs: int, history: Sequence[Row] = ()
     ) -> None:
         """Make the lines of a training; those of others stay.
 
@@ -82,7 +80,7 @@ class Curves(Plot):
         self._place_legends()
         self._move()
 
-    def add(self, row: "Row") -> None:
+    def add(self, row: Row) -> None:
         """Add an epoch; one that was done before a restart is done anew."""
         del self._rows[int(row["epoch"] or 1) - 1 :]
         self._rows.append(row)
@@ -149,7 +147,7 @@ def _highest(line: Line2D) -> float:
     return float(known.max()) if known.size else 0.0
 
 
-def _curve(rows: "Sequence[Row]", name: str) -> tuple[list[int], list[float]]:
+def _curve(rows: Sequence[Row], name: str) -> tuple[list[int], list[float]]:
     epochs = [int(row["epoch"] or 0) for row in rows]
     values = [row.get(name) for row in rows]
     scale = 100 if "_iou" in name else 1

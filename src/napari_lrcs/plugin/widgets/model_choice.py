@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QVBoxLayout, QWidget
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.data.units import METRES, SYMBOLS
 from napari_lrcs.data.volume import VoxelSize
-from napari_lrcs.errors import CheckpointError, LrcsError
+from napari_lrcs.errors import LrcsError
 from napari_lrcs.models.header import read_header
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.dock import colour
@@ -261,17 +261,13 @@ def read_model(path: Path) -> ModelSummary:
     """
     file = path / "best.safetensors" if path.is_dir() else path
     header = read_header(file)
-    size = header.get("voxel_size")
-    try:
-        return ModelSummary(
-            path=file,
-            phases=PhaseTable.from_dicts(header["phases"]),
-            config=TrainConfig.from_dict(header["config"]),
-            voxel_size=None if size is None else tuple(size),
-            unit=header.get("unit"),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"the header of {file} is damaged: {error}") from error
+    return ModelSummary(
+        path=file,
+        phases=header.phases,
+        config=header.config,
+        voxel_size=header.voxel_size,
+        unit=header.unit,
+    )
 
 
 def _metres(unit: str | None) -> float:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
@@ -19,14 +18,10 @@ from qtpy.QtWidgets import (
 )
 
 from napari_lrcs.errors import CheckpointError
-from napari_lrcs.models.header import read_header
-from napari_lrcs.phases import PhaseTable
+from napari_lrcs.models.header import Row, read_header
 from napari_lrcs.plugin.dock import button
 from napari_lrcs.plugin.workers import Events, Job, Work, start_job
 from napari_lrcs.training.runs import RunSummary, list_runs, read_history
-
-if TYPE_CHECKING:  # loading torch takes seconds
-    from napari_lrcs.training.run import Row
 
 _COLUMNS = ("Run", "Mean IoU", "Epochs", "When")
 
@@ -51,7 +46,7 @@ class RunHistory:
 
     name: str
     colours: tuple[str, ...]
-    rows: "Sequence[Row]"
+    rows: Sequence[Row]
 
 
 class RunsTable(QWidget):
@@ -246,10 +241,9 @@ class RunsTable(QWidget):
 def history_of(run: RunSummary) -> RunHistory:
     """Read the epochs of a run; none of a damaged one."""
     try:
-        header = read_header(run.path / "best.safetensors")
-        phases = PhaseTable.from_dicts(header["phases"])
+        phases = read_header(run.path / "best.safetensors").phases
         rows = read_history(run.path)
-    except (CheckpointError, KeyError):
+    except CheckpointError:
         return RunHistory(name=run.name, colours=(), rows=())
     colours = tuple(phase.colour for phase in phases)
     return RunHistory(name=run.name, colours=colours, rows=rows)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from napari_lrcs.config import PerturbConfig, StudyConfig, TrainConfig
 from napari_lrcs.data.writing import replacing
 from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.records import convert
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.reader import read_layers
 from napari_lrcs.plugin.widgets.study_layers import NAMES
@@ -20,6 +21,7 @@ from napari_lrcs.uncertainty.events import MemberEnded, StudyEnded, StudyStarted
 from napari_lrcs.uncertainty.summary import (
     Member,
     StudySummary,
+    TaskDict,
     read_record,
     read_study,
     summarise,
@@ -147,7 +149,7 @@ def resumed(task: StudyTask, out: Path) -> StudyTask:
     """
     record = read_record(out)
     try:
-        begun = record["task"]
+        begun = convert(record["task"], TaskDict)
         config = begun["config"] | {"device": task.config.device}
         return replace(
             task,
@@ -158,8 +160,8 @@ def resumed(task: StudyTask, out: Path) -> StudyTask:
             study=StudyConfig.from_dict(record["study"]),
             predict=task.predict.with_changes(min_size=begun["min_size"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise VolumeError(f"study.json in {out} is damaged: {error!r}") from error
+    except ValueError as error:
+        raise VolumeError(f"study.json in {out} is damaged: {error}") from error
 
 
 def suggest(task: StudyTask) -> Events:

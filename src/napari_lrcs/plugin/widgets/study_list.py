@@ -235,6 +235,3 @@ def _look(path: Path) -> ListedStudy:
         )
     except VolumeError as error:
         return ListedStudy(path=path, modified=modified, damaged=str(error))
-    except (KeyError, TypeError, AttributeError) as error:
-        damaged = f"study.json in {path} is damaged: {error!r}"
-        return ListedStudy(path=path, modified=modified, damaged=damaged)

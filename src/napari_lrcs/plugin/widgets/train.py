@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from napari.layers import Image, Labels
 from napari.viewer import Viewer
@@ -15,6 +15,7 @@ from napari_lrcs.data.annotation import Role
 from napari_lrcs.data.slices import AXES
 from napari_lrcs.data.volume import Volume
 from napari_lrcs.metrics.overlap import mean_iou
+from napari_lrcs.models.header import Row
 from napari_lrcs.plugin.dock import Dock, clock
 from napari_lrcs.plugin.in_view import SliceInView
 from napari_lrcs.plugin.layers import (
@@ -49,9 +50,6 @@ from napari_lrcs.progress import (
     TrainingEnded,
     TrainingStarted,
 )
-
-if TYPE_CHECKING:  # loading torch takes seconds
-    from napari_lrcs.training.run import Row
 
 _NEXT = "Next: Predict volume."
 
@@ -326,7 +324,7 @@ class TrainDock(Dock):
         self.curves.add(event.row)
         self._take_best(event.row)
 
-    def _take_best(self, row: "Row") -> None:
+    def _take_best(self, row: Row) -> None:
         score = row["validation_mean_iou"]
         if score is not None:
             self._best = score if self._best is None else max(self._best, score)

@@ -1,13 +1,12 @@
 """A training as the dock runs it: all of this happens in the thread."""
 
-import json
 import time
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, cast
+from typing import TypedDict, cast
 
 import tifffile
 
@@ -16,14 +15,13 @@ from napari_lrcs.data.annotation import ROLES, AnnotatedVolume, Role, read_annot
 from napari_lrcs.data.slices import AXES
 from napari_lrcs.data.volume import Volume
 from napari_lrcs.errors import CheckpointError
+from napari_lrcs.io.records import parse_json
+from napari_lrcs.models.header import Row
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.preview import PreviewSource, with_previews
 from napari_lrcs.plugin.workers import Events, load_torch
 from napari_lrcs.progress import EpochEnded
 from napari_lrcs.training.runs import read_history
-
-if TYPE_CHECKING:  # loading torch takes seconds
-    from napari_lrcs.training.run import Row
 
 _EVENT_SECONDS = 0.2
 
@@ -43,7 +41,7 @@ class Prepared:
 
     phases: PhaseTable
     config: TrainConfig
-    history: "tuple[Row, ...]"
+    history: tuple[Row, ...]
     """Of a run that is continued."""
 
 
@@ -51,7 +49,7 @@ class Prepared:
 class Scored:
     """An epoch's row of the history."""
 
-    row: "Row"
+    row: Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -174,6 +172,13 @@ def _with_painted(roles: Roles, labels: Volume, config: TrainConfig) -> "Events"
     return {**roles, "train": tuple(painted)}
 
 
+class _Place(TypedDict):
+    """What is noted with each page of a run's ``labels.tif``."""
+
+    role: Role
+    index: int
+
+
 def read_roles(run: Path) -> Roles:
     """Read which slices a run was begun with.
 
@@ -186,12 +191,12 @@ def read_roles(run: Path) -> Roles:
     try:
         with tifffile.TiffFile(place) as tiff:
             pages = [
-                json.loads(page.description)
+                parse_json(page.description, _Place)
                 for page in tiff.pages
                 if isinstance(page, tifffile.TiffPage)
             ]
-        found = {(str(page["role"]), int(page["index"])) for page in pages}
-    except (OSError, ValueError, KeyError, tifffile.TiffFileError) as error:
+        found = {(page["role"], page["index"]) for page in pages}
+    except (OSError, ValueError, tifffile.TiffFileError) as error:
         raise CheckpointError(f"{place} is damaged: {error}") from error
     # A part that was held out for validation lies on a slice for training.
     train = {index for role, index in found if role == "train"}

@@ -1,0 +1,95 @@
+"""Read JSON and TOML, and check that every value has the type that is expected.
+
+All files that this package writes for itself are read through these functions.
+"""
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+
+def convert(value: object, kind: type[T]) -> T:
+    """Check values by type, and build the dataclasses among them.
+
+    Parameters
+    ----------
+    value : object
+        JSON values: dicts, lists, strings, numbers, None.
+    kind : type
+        What is expected: a dataclass, a ``TypedDict`` or a generic type. Keys that it
+        does not name are left out.
+
+    Returns
+    -------
+    object of type `kind`
+
+    Raises
+    ------
+    ValueError
+        If a value has another type, is missing or is refused by its dataclass.
+
+    Examples
+    --------
+    >>> convert([1, 2], tuple[int, ...])
+    (1, 2)
+    >>> convert({"iou": [0.5, "x"]}, dict[str, list[float]])
+    Traceback (most recent call last):
+    ...
+    msgspec.ValidationError: Expected `float`, got `str` - at `$[...][1]`
+    """
+    try:
+        return msgspec.convert(value, kind)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except AttributeError as error:  # a tensor, which looks like a mapping
+        raise ValueError(f"expected an object: {error}") from error
+
+
+def parse_json(text: str, kind: type[T]) -> T:
+    """Parse JSON, NaN allowed, and `convert` it.
+
+    Raises
+    ------
+    ValueError
+        If the text is not JSON, or holds something else than expected.
+    """
+    return convert(_parse(json.loads, text), kind)
+
+
+def read_json(path: Path, kind: type[T]) -> T:
+    """Read a JSON file as `parse_json` does.
+
+    Raises
+    ------
+    ValueError
+        If the file is not JSON, or holds something else than expected.
+    OSError
+        If the file cannot be read.
+    """
+    return parse_json(path.read_text(encoding="utf-8"), kind)
+
+
+def read_toml(path: Path, kind: type[T]) -> T:
+    """Read a TOML file and `convert` it.
+
+    Raises
+    ------
+    ValueError
+        If the file is not TOML, or holds something else than expected.
+    OSError
+        If the file cannot be read.
+    """
+    return convert(_parse(tomllib.loads, path.read_text(encoding="utf-8")), kind)
+
+
+def _parse(loads: Callable[[str], Any], text: str) -> object:
+    try:
+        return loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error

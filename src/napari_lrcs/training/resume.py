@@ -1,0 +1,155 @@
+"""The state that a training resumes from, checked before any of it is used."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, Self, TypedDict
+
+import torch
+from msgspec import Meta
+from torch import Tensor, nn
+
+from napari_lrcs.io.records import convert
+from napari_lrcs.models.checkpoint import check_shapes
+from napari_lrcs.models.header import Row
+
+MAX_THREADS = 1024
+"""More than any machine has cores; PyTorch ends the process where it cannot start as
+many as it is told to."""
+
+_Count = Annotated[int, Meta(ge=0, le=2**53)]
+_Seconds = Annotated[float, Meta(ge=0, le=1e12)]
+
+
+@dataclass(slots=True, kw_only=True)
+class TrainingState:
+    """All that changes during a training, and so all that resuming needs."""
+
+    step: _Count = 0
+    seed: _Count = 0
+    n_micro_batches: Annotated[int, Meta(ge=1, le=2**53)] = 1
+    best_score: float = -math.inf
+    best_loss: float = math.inf
+    best_epoch: _Count = 0
+    n_pitfalls: _Count = 0
+    """Validations in a row that show the major-class pitfall."""
+    escaped: bool = False
+    """Whether a validation has shown more than one phase."""
+    n_restarts: _Count = 0
+    seconds: _Seconds = 0.0
+    loss_sum: float = 0.0
+    training: list[list[_Count]] = field(default_factory=list)
+    history: list[Row] = field(default_factory=list)
+
+    def check(self, *, n_phases: int, n_epochs: int, steps_per_epoch: int) -> None:
+        """Compare it with the training that is to go on.
+
+        Raises
+        ------
+        ValueError
+            If a training like that has no such state.
+        """
+        n_done = len(self.history)
+        begun = self.step - n_done * steps_per_epoch
+        if n_done > n_epochs or not 0 <= begun <= steps_per_epoch:
+            raise ValueError(
+                f"step {self.step} does not follow {n_done} epochs of "
+                f"{steps_per_epoch} steps"
+            )
+        widths = [len(row) for row in self.training]
+        if begun and widths != [n_phases] * n_phases:
+            raise ValueError(f"the counts of {n_phases} phases have {widths} columns")
+        if len({tuple(row) for row in self.history}) > 1:
+            raise ValueError("the epochs of the history have different columns")
+
+
+class _Moments(TypedDict):
+    step: Tensor
+    exp_avg: Tensor
+    exp_avg_sq: Tensor
+
+
+class _Group(TypedDict):
+    lr: Annotated[float, Meta(ge=0, le=1e9)]
+
+
+class _Optimiser(TypedDict):
+    state: dict[int, _Moments]
+    param_groups: tuple[_Group]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeState:
+    """What ``resume.pt`` holds.
+
+    Parameters
+    ----------
+    state : TrainingState
+    model : dict of str to Tensor
+        Its state dict.
+    optimiser : dict
+        Adam's state dict; of its groups, only the learning rate.
+    precision : {"float32", "tf32", "bf16"}
+        Arithmetic of the convolutions.
+    labels_hash : str
+        SHA-256 of the painting.
+    n_threads : int
+        1 to `MAX_THREADS`, which may be more than this machine has cores: with
+        another number, the last bits differ.
+    """
+
+    state: TrainingState
+    model: dict[str, Tensor]
+    optimiser: _Optimiser
+    precision: Literal["float32", "tf32", "bf16"]
+    labels_hash: str
+    n_threads: Annotated[int, Meta(ge=1, le=MAX_THREADS)]
+
+    @classmethod
+    def from_saved(cls, saved: object) -> Self:
+        """Check what ``torch.load`` returned.
+
+        Raises
+        ------
+        ValueError
+            If it is anything else, or tensors of it do not fit one another.
+        """
+        if not isinstance(saved, dict):
+            raise ValueError(f"expected a dict, got a {type(saved).__name__}")
+        return convert(saved, cls)
+
+    def check_tensors(self, model: nn.Module) -> None:
+        """Compare the tensors with those of the network that is to go on.
+
+        Raises
+        ------
+        ValueError
+            If one is missing, unexpected, or of another shape or type.
+        """
+        needed = model.state_dict()
+        check_shapes({n: tuple(t.shape) for n, t in self.model.items()}, needed)
+        for name, tensor in self.model.items():
+            _check_alike(name, tensor, needed[name])
+        parameters = dict(enumerate(model.parameters()))
+        for index, moments in self.optimiser["state"].items():
+            if index not in parameters:
+                raise ValueError(f"the optimiser has a state of parameter {index}")
+            _check_alike("exp_avg", moments["exp_avg"], parameters[index])
+            _check_alike("exp_avg_sq", moments["exp_avg_sq"], parameters[index])
+            _check_alike("step", moments["step"], torch.zeros(()))
+            if not moments["step"] >= 0:
+                raise ValueError(f"the optimiser is at step {moments['step']:g}")
+
+    def optimiser_state(self, group: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the optimiser takes, the options of its group its own."""
+        (saved,) = self.optimiser["param_groups"]
+        return {
+            "state": self.optimiser["state"],
+            "param_groups": [{**group, "lr": saved["lr"]}],
+        }
+
+
+def _check_alike(name: str, found: Tensor, needed: Tensor) -> None:
+    kinds = [(*t.shape, t.dtype, t.layout) for t in (found, needed)]
+    if kinds[0] != kinds[1] or found.is_meta:
+        raise ValueError(f"{name} is {kinds[0]}, expected {kinds[1]}")

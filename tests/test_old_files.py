@@ -1,0 +1,70 @@
+"""Files that the version at f39a554 wrote must open for ever."""
+
+import gzip
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_lrcs.config import StudyConfig
+from napari_lrcs.data.painting import ImageIdentity, PaintingFolder
+from napari_lrcs.models.checkpoint import load_checkpoint
+from napari_lrcs.models.header import read_header
+from napari_lrcs.phases import ELECTRODE, PhaseTable
+from napari_lrcs.training.run import RunFolder
+from napari_lrcs.training.runs import summarise_run
+from napari_lrcs.uncertainty.summary import read_settings, read_study
+
+FILES = Path(__file__).parent / "fixtures" / "f39a554"
+
+
+def test_a_run_opens() -> None:
+    summary = summarise_run(FILES / "run")
+    checkpoint = load_checkpoint(FILES / "run")
+
+    assert (summary.n_done, summary.n_epochs, summary.best_epoch) == (1, 2, 1)
+    assert read_header(FILES / "run" / "best.safetensors").phases == checkpoint.phases
+    assert checkpoint.phases == PhaseTable.numbered(2)
+    assert checkpoint.normalisation.mean == pytest.approx(750, abs=10)
+    assert checkpoint.config == RunFolder(FILES / "run").read_config()
+    assert checkpoint.history[0]["epoch"] == 1
+    checkpoint.build()
+
+
+def test_a_state_to_resume_from_opens(tmp_path: Path) -> None:
+    shutil.copytree(FILES / "run", tmp_path / "run")
+    packed = (FILES / "run" / "resume.pt.gz").read_bytes()
+    (tmp_path / "run" / "resume.pt").write_bytes(gzip.decompress(packed))
+    run = RunFolder(tmp_path / "run")
+
+    saved = run.read_resume()
+
+    config = run.read_config()
+    saved.check_tensors(load_checkpoint(run.best).build())
+    saved.state.check(n_phases=2, n_epochs=config.n_epochs, steps_per_epoch=2)
+    assert (saved.state.step, len(saved.state.history)) == (2, 1)
+
+
+def test_a_study_opens() -> None:
+    members, phases, _ = read_study(FILES / "study")
+    settings = read_settings(FILES / "study")
+
+    assert [member.name for member in members] == ["perturbed-000", "perturbed-001"]
+    assert members[0].accuracy == 0.5
+    assert settings.phases == phases == PhaseTable.numbered(2)
+    assert settings.study == StudyConfig(n_members=2, n_repeats=0)
+    assert settings.config.n_filters == 1
+
+
+def test_a_painting_opens(tmp_path: Path) -> None:
+    shutil.copytree(FILES / "painting", tmp_path / "painting")
+    painting = PaintingFolder(tmp_path / "painting")
+
+    state = painting.read()
+
+    assert (state.axis, state.phases, state.mask) == ("z", ELECTRODE, "cylinder")
+    assert state.roles == {2: "train", 0: "validation"}
+    assert state.image == ImageIdentity(name="scan", path="scan.tif", shape=(4, 16, 16))
+    assert list(painting.painted_slices()) == [0, 2]
+    assert np.unique(painting.array[2]).tolist() == [1, 2]
