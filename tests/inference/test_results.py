@@ -300,7 +300,6 @@ HARM: dict[str, Callable[[Path], object]] = {
     "places a number": lambda p: (p / "places.json").write_text("5"),
     "place alone": lambda p: (p / "places.json").write_text('{"labels": ["a"]}'),
     "places deep": lambda p: (p / "places.json").write_text("[" * 100_000),
-    "identity no text": lambda p: (p / "identity.json").write_bytes(b"\xff"),
 }
 
 
@@ -315,6 +314,7 @@ def test_damaged_unfinished_prediction_is_refused_with_a_sentence(
 ) -> None:
     begun = DiskResult(labels=tmp_path / "labels.zarr")
     compute(begun, labels)
+    begun.leave()
     harm(begun.partial)
 
     again = DiskResult(labels=tmp_path / "labels.zarr")
@@ -659,13 +659,20 @@ def test_a_result_that_came_first_is_not_replaced_unasked(
     assert_holds(tmp_path / "s.tif", labels)
 
 
-@pytest.mark.parametrize("content", ["thesis.txt", "identity.json"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("thesis.txt", b"years of work"),
+        ("identity.json", b'{"who": "me"}'),
+        ("identity.json", b"\xff"),
+    ],
+)
 def test_a_folder_of_that_name_that_is_not_ours_is_left_alone(
-    content: str, labels: Labels, tmp_path: Path
+    name: str, content: bytes, labels: Labels, tmp_path: Path
 ) -> None:
-    mine = tmp_path / "s.tif.partial" / content
+    mine = tmp_path / "s.tif.partial" / name
     mine.parent.mkdir()
-    mine.write_text('"mine"')
+    mine.write_bytes(content)
     result = DiskResult(labels=tmp_path / "s.tif")
 
     with pytest.raises(ResultExistsError, match=r"s\.tif\.partial is in the way"):
@@ -674,7 +681,7 @@ def test_a_folder_of_that_name_that_is_not_ours_is_left_alone(
         compute(result, labels)
     result.leave(keep=False)
 
-    assert mine.read_text() == '"mine"'
+    assert mine.read_bytes() == content
 
 
 # ---- levels for viewers ----

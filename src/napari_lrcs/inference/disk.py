@@ -410,8 +410,8 @@ class DiskResult:
         with self._lock:
             self._lock = None
             done = self.partial / "done.txt"
-            is_begun = done.is_file() and done.stat().st_size > 0
-            if self._is_ours() and not (keep and is_begun):
+            is_empty = done.is_file() and not done.stat().st_size
+            if self._is_ours() and (is_empty or not keep):
                 self._discard()
 
     def _make_ready(self, name: str) -> Iterator[float]:
