@@ -285,7 +285,7 @@ def test_same_prediction_is_continued(labels: Labels, tmp_path: Path) -> None:
 
 
 def rewrite_array(partial: Path, **changes: object) -> None:
-    place = partial / "labels.zarr" / "0" / "zarr.json"
+    place = partial / "labels.zarr/0/zarr.json"
     metadata = json.loads(place.read_text(encoding="utf-8"))
     place.write_text(json.dumps(metadata | changes), encoding="utf-8")
 
@@ -294,6 +294,8 @@ HARM: dict[str, Callable[[Path], object]] = {
     "codec": lambda p: rewrite_array(p, codecs=[{"name": "unheard-of"}]),
     "shape": lambda p: rewrite_array(p, shape=[2, 2, 2]),
     "dtype": lambda p: rewrite_array(p, data_type="float32"),
+    "image": lambda p: (p / "labels.zarr/zarr.json").write_text("{}"),
+    "image deep": lambda p: (p / "labels.zarr/zarr.json").write_text("[" * 100_000),
     "done no number": lambda p: (p / "done.txt").write_text("zero\n"),
     "done gone": lambda p: (p / "done.txt").unlink(),
     "places a list": lambda p: (p / "places.json").write_text("[]"),

@@ -275,6 +275,7 @@ def test_damaged_settings_of_a_study_are_refused(
         {"iou": 5},
         {"accuracy": "good"},
         {"accuracy": 1e999},
+        {"seconds": 1e999},
         {"group": "third"},
         {"error": 5},
         {"name": None},

@@ -16,7 +16,7 @@ import zarr
 
 from napari_lrcs.arrays import Labels
 from napari_lrcs.data.opening import is_zarr, open_volume
-from napari_lrcs.data.pyramid import add_levels, has_levels, written_chunks
+from napari_lrcs.data.pyramid import add_levels, has_levels, levels_of, written_chunks
 from napari_lrcs.data.slices import AXES
 from napari_lrcs.data.volume import READ_ERRORS, Volume
 from napari_lrcs.data.writing import (
@@ -211,6 +211,7 @@ class DiskResult:
 
     def _check_arrays(self) -> None:
         for name, array in self._arrays.items():
+            levels_of(self.raw(name))  # its metadata can be read
             found, expected = (array.shape, array.chunks), self._layout(name)
             if found != expected or array.dtype != _DTYPES[name]:
                 raise VolumeError(

@@ -64,7 +64,7 @@ class MemberDict(TypedDict):
     accuracy: _Share
     iou: list[_Share]
     measures: MeasuresDict | None
-    seconds: float | None
+    seconds: Annotated[float, Meta(ge=0, le=1e12)] | None
     error: str | None
 
 
