@@ -415,8 +415,8 @@ def _config_of_run(arguments: argparse.Namespace) -> TrainConfig:
                 "--initial-weights; leave one of them out"
             )
         return _train_config(arguments, run.read_config())
-    run.check_place(overwrite=arguments.overwrite)
     check_new(arguments.out, overwrite=True)
+    run.check_place(overwrite=arguments.overwrite)
     start = PRESETS[arguments.preset]
     if arguments.initial_weights is not None:
         # The network is the other one's; the rest is the preset's.

@@ -11,7 +11,7 @@ from napari_lrcs.data.annotation import AnnotatedVolume, read_annotation
 from napari_lrcs.data.opening import open_labels
 from napari_lrcs.data.phantom import Phantom, electrode_phantom
 from napari_lrcs.data.volume import as_labels, as_volume
-from napari_lrcs.data.writing import check_new, replacing, write_labels_tiff
+from napari_lrcs.data.writing import check_free, check_new, replacing, write_labels_tiff
 from napari_lrcs.figures import SliceComparison, draw_segmentation
 from napari_lrcs.inference.assess import evaluate_volume
 from napari_lrcs.inference.disk import DiskResult
@@ -68,7 +68,7 @@ def run_demo(out: Path, *, config: TrainConfig | None = None) -> Iterator[DemoEv
     """
     check_new(out, overwrite=False)
     with only_writer(out):
-        check_new(out, overwrite=False)
+        check_free(out, overwrite=False)
         yield from _run(out, config or PRESETS["quick"])
 
 

@@ -175,12 +175,23 @@ def test_run_is_removed_and_nothing_else(
     begun.write_epoch(make_checkpoint(), epoch=1, is_best=True)
     begun.write_resume({})
     begun.write_history([{"epoch": 1}])
-    for name in ("notes.txt", "mine.safetensors"):
+    assert "epoch-0001.safetensors" in names(begun.path)
+    mine = {"notes.txt", *(f"{n}.safetensors" for n in ("a", "epoch-a", "epoch-0007"))}
+    for name in mine:
         (begun.path / name).touch()
 
     begun.remove()
 
-    assert names(begun.path) == {"notes.txt", "mine.safetensors"}
+    assert names(begun.path) == mine
+
+
+def test_folder_whose_config_is_not_of_a_run_is_not_overwritten(run: RunFolder) -> None:
+    run.path.mkdir()
+    for name in ("config.json", "labels.tif"):
+        (run.path / name).write_text('{"colour": "red"}')
+
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        run.check_place(overwrite=True)
 
 
 def test_new_run_takes_the_place_of_the_earlier_one(

@@ -20,7 +20,7 @@ from napari_lrcs.data.opening import is_zarr
 from napari_lrcs.data.units import SYMBOLS, known_unit
 from napari_lrcs.data.volume import PHASES_KEY, PHASES_TAG, READ_ERRORS, VoxelSize
 from napari_lrcs.errors import ResultExistsError, VolumeError
-from napari_lrcs.io.locks import only_writer
+from napari_lrcs.io.locks import check_not_in_use, only_writer
 from napari_lrcs.io.paths import follow_link, former_of, part_of
 from napari_lrcs.phases import PhaseTable
 
@@ -51,6 +51,8 @@ def check_new(path: Path, *, overwrite: bool) -> None:
     ------
     ResultExistsError
         If something is there and `overwrite` is False.
+    InUseError
+        If another one writes to it.
     VolumeError
         If the parent folder is missing or may not be written to, or a device, a pipe
         or the like is there.
@@ -63,10 +65,12 @@ def check_new(path: Path, *, overwrite: bool) -> None:
         raise VolumeError(
             f"{path} cannot be written: the folder {parent} is read-only for you"
         )
-    _check_free(path, overwrite=overwrite)
+    check_not_in_use(path)
+    check_free(path, overwrite=overwrite)
 
 
-def _check_free(path: Path, *, overwrite: bool) -> None:
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """Do what `check_new` does, for a place that the caller is the only writer of."""
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise VolumeError(
             f"{path} is not a regular file; results go to files and folders: choose "
@@ -109,7 +113,7 @@ def replacing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     with only_writer(path), naming(path):
         _restore(path)
         # Now that nobody else writes: until then, another one may have ended.
-        _check_free(path, overwrite=overwrite)
+        check_free(path, overwrite=overwrite)
         with written_beside(path) as temporary:
             yield temporary
 

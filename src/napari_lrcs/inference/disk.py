@@ -20,6 +20,7 @@ from napari_lrcs.data.pyramid import add_levels, has_levels, levels_of, written_
 from napari_lrcs.data.slices import AXES
 from napari_lrcs.data.volume import READ_ERRORS, Volume
 from napari_lrcs.data.writing import (
+    check_free,
     check_new,
     create_ome_zarr,
     move_aside,
@@ -189,8 +190,8 @@ class DiskResult:
         text = json.dumps({**identity, "parts": self.wanted}, sort_keys=True)
         is_same = self._is_same(text)
         for name, path in self._paths.items():
-            if path.exists() and not (is_same and self._is_in_place(name)):
-                check_new(path, overwrite=self.overwrite)
+            if not (is_same and self._is_in_place(name)):
+                check_free(path, overwrite=self.overwrite)
         if not is_same:
             self._begin(text)
         done = self.partial / "done.txt"

@@ -56,6 +56,19 @@ def only_writer(*places: Path) -> Iterator[None]:
         yield
 
 
+def check_not_in_use(place: Path) -> None:
+    """Refuse a place that another one writes to; nothing if it is free.
+
+    Raises
+    ------
+    InUseError
+        As `only_writer` does.
+    """
+    if place.parent.is_dir():
+        with only_writer(place):
+            pass
+
+
 class FileLock:
     """Holds a lock file until it is released, collected, or its process ends.
 

@@ -15,7 +15,7 @@ from napari_lrcs.config import TrainConfig
 from napari_lrcs.data.annotation import Annotation, Role
 from napari_lrcs.data.normalisation import fit_normalisation
 from napari_lrcs.errors import CheckpointError
-from napari_lrcs.io.locks import only_writer
+from napari_lrcs.io.locks import check_not_in_use, only_writer
 from napari_lrcs.io.paths import follow_link
 from napari_lrcs.metrics.overlap import accuracy, mean_iou
 from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint, load_weights
@@ -110,6 +110,7 @@ def train(
         If the device is absent or the image is constant.
     """
     run = follow_link(run)
+    check_not_in_use(run)
     if not resume:
         RunFolder(run).check_place(overwrite=overwrite)
     training = _Training(annotation, config=config, run=RunFolder(run))

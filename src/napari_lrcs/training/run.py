@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -18,7 +19,7 @@ from napari_lrcs.data.annotation import Annotation
 from napari_lrcs.data.writing import replacing
 from napari_lrcs.errors import CheckpointError, ResultExistsError
 from napari_lrcs.models.checkpoint import Checkpoint, save_checkpoint
-from napari_lrcs.models.header import Row
+from napari_lrcs.models.header import Row, read_header
 from napari_lrcs.training.resume import ResumeState
 from napari_lrcs.training.runs import read_run_config
 
@@ -85,8 +86,13 @@ class RunFolder:
         ------
         ResultExistsError
             If it holds a run that is not to be replaced, or something else.
+        CheckpointError
+            If it is to be replaced and its ``config.json`` is not that of a run.
         """
-        if self.is_vacant or (self.is_run and overwrite):
+        if self.is_vacant:
+            return
+        if self.is_run and overwrite:
+            self.read_config()
             return
         if self.is_run:
             raise ResultExistsError(
@@ -127,10 +133,10 @@ class RunFolder:
 
     def remove(self) -> None:
         """Remove the files of an earlier run, and nothing else."""
-        networks = [f"{name}.safetensors" for name in ("best", "last", "epoch-*")]
-        for pattern in (*networks, "resume.pt", "history.csv", "labels.tif"):
-            for file in self.path.glob(pattern):
-                file.unlink()
+        epochs = filter(_is_of_epoch, self.path.glob("epoch-*.safetensors"))
+        names = ("resume.pt", "history.csv", "labels.tif")
+        for file in (*epochs, self.best, self.last, *(self.path / n for n in names)):
+            file.unlink(missing_ok=True)
         (self.path / "config.json").unlink(missing_ok=True)
 
     def write_history(self, rows: Sequence[Row]) -> None:
@@ -197,6 +203,17 @@ class RunFolder:
                     description=json.dumps(place),
                     metadata=None,
                 )
+
+
+def _is_of_epoch(file: Path) -> bool:
+    """Tell our networks from files of the user's that are named alike."""
+    if not re.fullmatch(r"epoch-[0-9]{4,}\.safetensors", file.name):
+        return False
+    try:
+        read_header(file)
+    except CheckpointError:
+        return False
+    return True
 
 
 def transfer_epochs(n_epochs: int) -> list[int]:

@@ -117,6 +117,7 @@ def run_study(
     started = time.monotonic()
     out = follow_link(out)
     check_outputs([out], inputs=sources_of(task.image, task.labels, task.mask))
+    check_new(out, overwrite=True)
     _check_place(out, resume=resume, overwrite=overwrite)
     if executor is None:
         resolve_device(task.config.device)
@@ -154,7 +155,6 @@ def _check_place(out: Path, *, resume: bool, overwrite: bool) -> None:
         )
     elif out.exists() and not is_study and not _is_vacant(out):
         raise ResultExistsError(f"{out} exists and is no study; choose another place")
-    check_new(out, overwrite=True)
 
 
 def _is_vacant(out: Path) -> bool:
