@@ -126,7 +126,7 @@ class Volume:
         Returns
         -------
         ndarray, shape (stop - start, rows, columns), of `dtype`
-            A contiguous copy, the slices' axis first, the other two in their order.
+            Contiguous and the caller's own, the slices' axis first, the other two in their order.
 
         Raises
         ------
@@ -149,7 +149,10 @@ class Volume:
             raise
         except READ_ERRORS as error:
             raise damaged(f"slices {start}:{stop} of {self.name}", error) from error
-        return np.array(np.moveaxis(part, across, 0), dtype=self.dtype, order="C")
+        moved = np.moveaxis(part, across, 0)
+        if self.sources and part.base is None:  # just read, and nobody else's
+            return np.ascontiguousarray(moved, self.dtype)
+        return np.array(moved, dtype=self.dtype, order="C")
 
 
 def sources_of(*volumes: Volume | None) -> list[Path]:
