@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from napari_lrcs import cli
-from napari_lrcs.arguments import BAD_INPUT
 from napari_lrcs.data.volume import Volume
 from napari_lrcs.models import checkpoint
 from napari_lrcs.models.checkpoint import load_checkpoint, save_checkpoint
+from napari_lrcs.terminal import BAD_INPUT
 
 SHAPE = (6, 24, 24)
 LABELS = np.repeat(np.array([[[1] * 12 + [2] * 12]], np.uint8), 6, 0).repeat(24, 1)

@@ -47,7 +47,7 @@ TINY = (
     "--context-slices 1 --device cpu --precision float32"
 )
 SLICES = "--train-z 1 --validation-z 4"
-SCORES = {"accuracy", "mean_iou", "phases", "confusion"}
+SCORES = {"accuracy", "mean_iou", "phases", "confusion", "never_predicted"}
 PHASE_SCORES = {"label", "name", "iou", "dice", "precision", "recall"}
 
 Run = Callable[[str], str]
@@ -296,6 +296,15 @@ def test_scores_that_are_undefined_are_null(run: Run) -> None:
     assert scores["mean_iou"] == pytest.approx(7 / 12, abs=1e-15)
     assert scores["accuracy"] == 3 / 4
     assert scores["confusion"] == [[2, 0, 0], [0, 0, 0], [1, 0, 1]]
+
+
+def test_evaluate_names_the_phases_that_are_never_predicted(run: Run) -> None:
+    tifffile.imwrite("target.tif", np.array([[[1, 2], [3, 2]]], np.uint8))
+    tifffile.imwrite("predicted.tif", np.array([[[1, 1], [3, 3]]], np.uint8))
+
+    scores = printed_object(run("evaluate predicted.tif target.tif --json"))
+
+    assert scores["never_predicted"] == ["phase 2"]
 
 
 def test_evaluate_prints_a_table(run: Run) -> None:
@@ -1043,8 +1052,36 @@ def test_help_loads_neither_torch_nor_napari(command: str) -> None:
 
     loaded = set(re.findall(r"\|\s+([a-z_0-9]+)$", run.stderr, re.MULTILINE))
     assert "argparse" in loaded
-    assert not loaded & {"torch", "napari", "qtpy", "matplotlib", "zarr"}
+    heavy = {"torch", "napari", "qtpy", "matplotlib", "zarr", "numpy", "rich"}
+    assert not loaded & heavy
     assert "usage: napari-lrcs" in run.stdout
+
+
+def test_commands_that_only_read_labels_load_no_torch(tmp_path: Path) -> None:
+    write_sample(tmp_path)
+    shutil.copy(tmp_path / "labels.tif", tmp_path / "other.tif")
+    commands = [
+        "measure labels.tif",
+        "evaluate labels.tif other.tif --json",
+        "compare labels.tif other.tif",
+        "perturb labels.tif --out set --n-members 1 --n-simulations 0",
+        "baseline image.tif --method otsu --n-phases 2 --out seg.tif",
+    ]
+    script = (
+        "import sys; from napari_lrcs.cli import main; "
+        f"codes = [main(command.split()) for command in {commands}]; "
+        "sys.exit(str(codes) if any(codes) or 'torch' in sys.modules else 0)"
+    )
+
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+
+    assert run.returncode == 0, run.stderr
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

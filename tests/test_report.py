@@ -1,5 +1,6 @@
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,13 @@ from napari_lrcs.progress import (
     TrainingEnded,
     TrainingStarted,
 )
-from napari_lrcs.report import follow, print_measures, print_pairs, print_scores
+from napari_lrcs.report import (
+    busy,
+    follow,
+    print_measures,
+    print_pairs,
+    print_scores,
+)
 
 CONFUSION = np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
 
@@ -234,3 +241,67 @@ def test_pairs_are_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert "napari-lrcs" in printed
     assert all(word in printed for word in ("torch", "2.6", "GPU", "none"))
+
+
+def test_phases_that_are_never_predicted_are_named_below_the_scores(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    crack = np.array([[3, 0, 1], [1, 0, 0], [2, 0, 1]])
+
+    print_scores(scores_dict(CONFUSION, ELECTRODE), title="Good")
+    good = capsys.readouterr().out
+    print_scores(scores_dict(crack, ELECTRODE), title="Bad")
+    bad = capsys.readouterr().out
+
+    assert "never predicted" not in good
+    assert bad.splitlines()[-1] == "! painted but never predicted: CBD"
+
+
+# ---- names from outside ----
+
+ODD = "[/b] \x1b[31m:smile:\n\u202e"
+SHOWN = "[/b] \\x1b[31m:smile:\\n\\u202e"
+
+
+def test_names_are_shown_as_they_are_in_an_epochs_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    follow([EPOCH], phases=PhaseTable.named(ODD, "b", "c"))
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{SHOWN} 75.0 %" in line
+
+
+@pytest.mark.parametrize("notice", [True, False])
+def test_names_are_shown_as_they_are_in_lines(
+    notice: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    event: TrainEvent = Notice(kind="advice", text=ODD)
+    if not notice:
+        event = replace(ENDED, best=Path(ODD))
+
+    follow([event], phases=ELECTRODE)
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(SHOWN)
+
+
+def test_names_are_shown_as_they_are_in_tables(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    phases = PhaseTable.named(ODD, "b", "c")
+    measured = compose(np.array([[1, 1, 2, 3]], np.uint8), n_phases=3)
+
+    print_scores(scores_dict(CONFUSION, phases), title=ODD)
+    print_measures(measure_dict(measured, phases))
+    print_pairs({ODD: ODD}, title=ODD)
+
+    printed = capsys.readouterr().out
+    assert printed.count(SHOWN) == 8
+    assert not set(printed) & {"\x1b", "\u202e"}
+
+
+def test_work_on_a_phase_of_any_name_is_shown() -> None:
+    with busy(f"separating {ODD}"):
+        pass

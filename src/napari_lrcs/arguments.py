@@ -1,7 +1,6 @@
 """The arguments of the command line; those of configs are made from their fields."""
 
 import argparse
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -16,14 +15,7 @@ from napari_lrcs.config import (
     StudyConfig,
     TrainConfig,
 )
-
-BAD_INPUT = 2
-"""Exit code of the command line for bad input."""
-
-
-def print_error(message: str) -> None:
-    """Print one line on standard error."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+from napari_lrcs.terminal import BAD_INPUT, print_error
 
 
 class Parser(argparse.ArgumentParser):

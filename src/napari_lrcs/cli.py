@@ -18,7 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_lrcs.arguments import BAD_INPUT, build_parser, print_error
+from napari_lrcs.arguments import build_parser
 from napari_lrcs.config import (
     PRESETS,
     PerturbConfig,
@@ -27,6 +27,7 @@ from napari_lrcs.config import (
     TrainConfig,
 )
 from napari_lrcs.errors import LrcsError
+from napari_lrcs.terminal import BAD_INPUT, READER_LEFT, print_error, usable_streams
 
 if TYPE_CHECKING:
     from napari_lrcs.arrays import Confusion
@@ -66,8 +67,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         0, 2 for bad input (one line on standard error says what is wrong), 130 if
-        interrupted.
+        interrupted, 1 if nobody reads standard output any more.
     """
+    is_closed = sys.stdout is None
+    with usable_streams():
+        return _run(arguments, is_closed=is_closed)
+
+
+def _run(arguments: Sequence[str] | None, *, is_closed: bool) -> int:
     parser = build_parser(
         demo=demo,
         train=train,
@@ -83,7 +90,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     try:
         _check_places(parsed)
+        if is_closed:
+            _check_nothing_to_print(parsed)
         parsed.run(parsed)
+        sys.stdout.flush()  # while its errors can still be told
+    except BrokenPipeError:
+        return READER_LEFT
     except KeyboardInterrupt:
         print("interrupted; what is finished is kept", file=sys.stderr)
         return INTERRUPTED
@@ -399,6 +411,16 @@ def _file_read(path: Path) -> Path:
     """Locate what is read of a run folder, beside which there may be results."""
     network = path / "best.safetensors"
     return network if network.is_file() else path
+
+
+def _check_nothing_to_print(arguments: argparse.Namespace) -> None:
+    """Refuse a command whose result is only printed, where nothing can be printed."""
+    printed = ("evaluate", "measure", "compare", "info")
+    if arguments.command in printed or getattr(arguments, "json", False):
+        raise ValueError(
+            f"standard output is closed, but {arguments.command} prints its result "
+            "there; redirect it to a file"
+        )
 
 
 def _config_of_run(arguments: argparse.Namespace) -> TrainConfig:

@@ -11,7 +11,13 @@ from typing import Literal, TypeAlias
 from napari_lrcs.arrays import Confusion
 
 NoticeKind = Literal[
-    "advice", "patch_cut", "out_of_memory", "pitfall", "resumed", "restart"
+    "advice",
+    "patch_cut",
+    "out_of_memory",
+    "pitfall",
+    "never_predicted",
+    "resumed",
+    "restart",
 ]
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -18,7 +18,6 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from napari_lrcs.demo import DemoEvent
 from napari_lrcs.metrics.composition import MeasuresDict
 from napari_lrcs.metrics.overlap import (
     ScoresDict,
@@ -38,6 +37,7 @@ from napari_lrcs.progress import (
     TrainingEnded,
     TrainingStarted,
 )
+from napari_lrcs.terminal import printable
 from napari_lrcs.uncertainty.events import (
     Combining,
     MemberEnded,
@@ -68,7 +68,18 @@ if TYPE_CHECKING:
 Event = TypeVar("Event")
 
 
-def follow(events: Iterable[DemoEvent], *, phases: PhaseTable) -> DemoEvent:
+class _Console(Console):
+    """A console that shows text as it is: no markup, nothing that steers it."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Make what is shown of any text: of a line, a title or a cell."""
+        return super().render_str(printable(text), **options)
+
+
+def follow(events: Iterable[Event], *, phases: PhaseTable) -> Event:
     """Draw the progress of long work on standard error and return its last event.
 
     Parameters
@@ -78,7 +89,7 @@ def follow(events: Iterable[DemoEvent], *, phases: PhaseTable) -> DemoEvent:
     phases : PhaseTable
         For the names in the epochs' lines.
     """
-    last: DemoEvent | None = None
+    last: Event | None = None
     with _Display(phases) as display:
         for event in events:
             display.show(event)
@@ -98,7 +109,7 @@ def follow_share(events: Iterable[Event], *, text: str) -> Event:
         What is done.
     """
     last: Event | None = None
-    with _bar(Console(stderr=True, highlight=False)) as progress:
+    with _bar(_Console(stderr=True)) as progress:
         task = progress.add_task(text, total=1)
         for event in events:
             progress.update(task, completed=getattr(event, "share", None))
@@ -109,11 +120,11 @@ def follow_share(events: Iterable[Event], *, text: str) -> Event:
 
 def _bar(console: Console) -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
-        TextColumn("· left"),
+        TextColumn("· left", markup=False),
         TimeRemainingColumn(),
         console=console,
         transient=True,
@@ -126,7 +137,7 @@ class _Display:
 
     def __init__(self, phases: PhaseTable) -> None:
         self._phases = phases
-        self._console = Console(stderr=True, highlight=False)
+        self._console = _Console(stderr=True)
         self._progress = _bar(self._console)
         self._task: TaskID | None = None
         self._is_publishing = False
@@ -138,7 +149,7 @@ class _Display:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def show(self, event: DemoEvent) -> None:
+    def show(self, event: object) -> None:
         """Draw one event."""
         match event:
             case StepEnded():
@@ -154,10 +165,10 @@ class _Display:
                 self._is_publishing = False
                 self._tell(event)
 
-    def _tell(self, event: DemoEvent) -> None:
+    def _tell(self, event: object) -> None:
         match event:
             case Notice():
-                self._say(Text(f"! {event.text}", style="yellow"))
+                self._say(f"! {event.text}", style="yellow")
             case TrainingStarted():
                 self._say(
                     f"training {event.n_parameters:,} parameters on {event.device} in "
@@ -179,8 +190,8 @@ class _Display:
                     f"({speed:.1f} million a second): {event.out}"
                 )
 
-    def _say(self, line: str | Text) -> None:
-        self._console.print(line, soft_wrap=True, markup=False)
+    def _say(self, line: str | Text, *, style: str | None = None) -> None:
+        self._console.print(line, style=style, soft_wrap=True)
 
     def _begin(self, what: str, total: float, done: float) -> None:
         if self._task is not None:
@@ -202,7 +213,7 @@ class _Display:
             return line
         line.append(f"mean IoU {_percent(mean_iou(confusion))}  ")
         for phase, iou in zip(self._phases, iou_per_phase(confusion), strict=True):
-            line.append(f"{phase.name} {_percent(iou)}  ")
+            line.append(f"{printable(phase.name)} {_percent(iou)}  ")
         return line.append("best" if event.is_best else "", style="green")
 
 
@@ -251,15 +262,15 @@ class _StudyDisplay(_Display):
                 self._end_member(self._member_line(event.member))
             case MemberFailed():
                 line = f"{event.name} failed: {event.error}"
-                self._end_member(Text(line, style="red"))
+                self._end_member(line, style="red")
             case Combining():
                 self._show_combining(event.share)
             case Notice():
                 self.show(event)
 
-    def _end_member(self, line: str | Text) -> None:
+    def _end_member(self, line: str, *, style: str | None = None) -> None:
         self._n_ended += 1
-        self._say(line)
+        self._say(line, style=style)
         self._advance(self._n_ended)
 
     def _show_combining(self, share: float) -> None:
@@ -271,7 +282,7 @@ class _StudyDisplay(_Display):
     def _show_progress(self, event: MemberProgress) -> None:
         notice = event.event
         if isinstance(notice, Notice) and notice.kind != "advice":  # the study gave it
-            self._say(Text(f"! {event.name}: {notice.text}", style="yellow"))
+            self._say(f"! {event.name}: {notice.text}", style="yellow")
         self._advance(self._n_ended + event.share)
 
     def _member_line(self, member: Member) -> str:
@@ -306,7 +317,7 @@ def print_study(summary: StudySummary) -> None:
     table.caption = "scores of the test slices; shares of the voxels of the volume"
     if failed:
         table.caption += f"; {failed} networks failed and are left out"
-    Console().print(table)
+    _Console().print(table)
 
 
 def print_scores(scores: ScoresDict, *, title: str) -> None:
@@ -321,7 +332,11 @@ def print_scores(scores: ScoresDict, *, title: str) -> None:
     table.add_section()
     table.add_row("mean", _percent_or_dash(scores["mean_iou"]), "", "", "")
     table.caption = f"accuracy {_percent_or_dash(scores['accuracy'])}"
-    Console().print(table)
+    console = _Console()
+    console.print(table)
+    if scores["never_predicted"]:
+        names = ", ".join(scores["never_predicted"])
+        console.print(f"! painted but never predicted: {names}", soft_wrap=True)
 
 
 def print_measures(measures: MeasuresDict) -> None:
@@ -350,7 +365,7 @@ def print_measures(measures: MeasuresDict) -> None:
     interfaces.caption = (
         f"shares of the labelled voxels, {measures['neighbourhood']} neighbours"
     )
-    console = Console()
+    console = _Console()
     console.print(phases)
     console.print(interfaces)
 
@@ -374,7 +389,7 @@ def print_particles(particles: "ParticlesDict") -> None:
     ):
         cells = (sizes["mean"], sizes["median"], sizes["min"], sizes["max"])
         table.add_row(name, *("–" if math.isnan(v) else f"{v:.4g}" for v in cells))
-    Console().print(table)
+    _Console().print(table)
 
 
 def print_tortuosity(tortuosity: "TortuosityDict") -> None:
@@ -390,7 +405,7 @@ def print_tortuosity(tortuosity: "TortuosityDict") -> None:
             missing if tau is None else f"{tau:.3f}",
             "–" if diffusivity is None else f"{diffusivity:.4f}",
         )
-    Console().print(table)
+    _Console().print(table)
 
 
 def print_experimenters(found: "ExperimentersDict") -> None:
@@ -408,12 +423,11 @@ def print_experimenters(found: "ExperimentersDict") -> None:
         near = [row["share"] for row in pair["near_interfaces"]]
         title = " – ".join(numbers[name] for name in pair["experimenters"])
         pairs.add_row(title, *map(_percent, ious + near))
-    console = Console()
+    console = _Console()
     console.print(matrix)
     console.print(
         f"on average {_percent(found['mean_disagreement'])} of the voxels painted by "
-        f"both differ; of these, {_nearness(found['near_interfaces'])} of an interface",
-        highlight=False,
+        f"both differ; of these, {_nearness(found['near_interfaces'])} of an interface"
     )
     console.print(pairs)
     if found["target"] is not None:
@@ -466,17 +480,17 @@ def print_perturbed(perturbed: "PerturbedSet") -> None:
         )
     elif widths is not None:
         lines.append("interfaces are too near each other to tell their width")
-    console = Console(highlight=False)
+    console = _Console()
     lines += [f"! {text}" for text in perturbed.advice]
     lines.append(f"{len(perturbed.files)} members in {perturbed.files[0].parent}")
     console.print(phases)
     for line in lines:
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def busy(text: str) -> AbstractContextManager[object]:
     """Show on standard error that work goes on whose end is not known."""
-    return Console(stderr=True).status(text)
+    return _Console(stderr=True).status(Text(printable(text)))
 
 
 def print_pairs(pairs: dict[str, str], *, title: str) -> None:
@@ -484,7 +498,7 @@ def print_pairs(pairs: dict[str, str], *, title: str) -> None:
     table = Table(title=title, title_justify="left", show_header=False)
     for name, value in pairs.items():
         table.add_row(name, value)
-    Console().print(table)
+    _Console().print(table)
 
 
 def _percent(share: float) -> str:

@@ -13,6 +13,7 @@ from napari_lrcs.metrics.overlap import (
     dice_per_phase,
     iou_per_phase,
     mean_iou,
+    never_predicted,
     precision_per_phase,
     recall_per_phase,
     scores_dict,
@@ -164,4 +165,14 @@ def test_scores_are_json_with_null_for_the_undefined() -> None:
             },
         ],
         "confusion": [[2, 1], [0, 0]],
+        "never_predicted": [],
     }
+
+
+def test_a_phase_that_is_painted_but_never_predicted_is_found() -> None:
+    phases = PhaseTable.named("pore", "crack", "solid", "dust")
+    confusion = np.array([[3, 0, 0, 0], [1, 0, 4, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
+
+    # Solid is predicted, if wrongly; dust is not painted.
+    assert [p.name for p in never_predicted(confusion, phases)] == ["crack"]
+    assert scores_dict(confusion, phases)["never_predicted"] == ["crack"]

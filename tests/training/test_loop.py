@@ -22,6 +22,7 @@ from napari_lrcs.config import TrainConfig
 from napari_lrcs.data.annotation import (
     AnnotatedSlice,
     Annotation,
+    Role,
     open_annotated,
     read_annotation,
 )
@@ -445,11 +446,47 @@ def test_pitfall_is_told_with_advice(
 
     (_, text), *_ = notices(events)
     # Once two epochs in a row have shown it, and then no more.
-    assert [kind for kind, _ in notices(events)] == ["pitfall"]
+    assert [kind for kind, _ in notices(events)] == ["pitfall", "never_predicted"]
     assert "only phase 1 is predicted" in text
     assert "50.0%" in text  # its share of the painted voxels
     assert "try another seed" in text
     assert of_kind(events, TrainingEnded)[0].epochs == 4
+
+
+@pytest.mark.parametrize(
+    ("roles", "where"),
+    [
+        (("train", "validation", "test"), "on the validation slices"),
+        (("train",), "in the training patches"),
+    ],
+)
+def test_a_phase_that_is_never_predicted_is_named_once_at_the_end(
+    roles: tuple[Role, ...],
+    where: str,
+    hopeless: TrainConfig,
+    striped_annotation: Annotate,
+    tmp_path: Path,
+) -> None:
+    annotation = striped_annotation(roles)
+
+    *_, told, ended = train(annotation, config=hopeless, run=tmp_path)
+
+    assert isinstance(ended, TrainingEnded)
+    assert told == Notice(
+        kind="never_predicted",
+        text=f"phase 2 is painted but never predicted {where}: its IoU is 0; give it "
+        "a higher phase weight, paint more of it, or train longer",
+    )
+
+
+def test_nothing_is_said_of_phases_that_are_predicted(
+    tiny_config: TrainConfig, striped_annotation: Annotate, tmp_path: Path
+) -> None:
+    config = tiny_config.with_changes(n_epochs=4, patches_per_epoch=40)
+
+    events = list(train(striped_annotation(), config=config, run=tmp_path))
+
+    assert notices(events) == []
 
 
 def test_pitfall_is_answered_by_a_restart_with_another_seed(

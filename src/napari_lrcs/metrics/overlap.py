@@ -1,12 +1,13 @@
 """Agreement of two segmentations: one additive matrix, and every score from it."""
 
+from collections.abc import Iterable
 from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Confusion, Labels
-from napari_lrcs.phases import UNPAINTED, PhaseTable
+from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable
 
 
 class PhaseScoresDict(TypedDict):
@@ -27,6 +28,7 @@ class ScoresDict(TypedDict):
     mean_iou: float | None
     phases: list[PhaseScoresDict]
     confusion: list[list[int]]
+    never_predicted: list[str]
 
 
 def confusion_matrix(target: Labels, predicted: Labels, *, n_phases: int) -> Confusion:
@@ -181,6 +183,26 @@ def mean_iou(confusion: Confusion) -> float:
     return float(present.mean()) if present.size else float("nan")
 
 
+def never_predicted(confusion: Confusion, phases: Iterable[Phase]) -> tuple[Phase, ...]:
+    """List the phases that are painted, but nowhere predicted: their IoU is 0.
+
+    Parameters
+    ----------
+    confusion : ndarray of int64, shape (n_phases, n_phases)
+        Of `confusion_matrix`.
+    phases : iterable of Phase
+        The `n_phases` phases.
+
+    Examples
+    --------
+    >>> phases = PhaseTable.named("pore", "crack")
+    >>> [phase.name for phase in never_predicted(np.array([[3, 0], [1, 0]]), phases)]
+    ['crack']
+    """
+    missing = confusion.any(axis=1) & ~confusion.any(axis=0)
+    return tuple(p for p, is_missing in zip(phases, missing, strict=True) if is_missing)
+
+
 def scores_dict(confusion: Confusion, phases: PhaseTable) -> ScoresDict:
     """Gather all scores for JSON, unrounded, undefined ones as None.
 
@@ -223,6 +245,7 @@ def scores_dict(confusion: Confusion, phases: PhaseTable) -> ScoresDict:
             for phase, (iou, dice, precision, recall) in zip(phases, rows, strict=True)
         ],
         confusion=confusion.tolist(),
+        never_predicted=[phase.name for phase in never_predicted(confusion, phases)],
     )
 
 

@@ -49,6 +49,7 @@ from napari_lrcs.training.scoring import (
     evaluate_slice,
     history_row,
     is_major_class_pitfall,
+    never_predicted_notices,
     phase_weights_of,
 )
 
@@ -495,6 +496,13 @@ class _Training:
         _, validation = yield from self._evaluate("validation")
         _, test = yield from self._evaluate("test")
         self._tick()
+        confusions = {
+            "on the validation slices": validation,
+            "on the test slices": test,
+        }
+        if validation is None:  # all that is left to tell by
+            confusions["in the training patches"] = np.array(self.state.training)
+        yield from never_predicted_notices(confusions, self.annotation.phases)
         yield TrainingEnded(
             best=self.run.best,
             epochs=self._epoch,

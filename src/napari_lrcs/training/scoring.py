@@ -1,7 +1,7 @@
 """Score a network in training on annotated slices."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,12 +12,18 @@ from napari_lrcs.arrays import Confusion
 from napari_lrcs.config import Precision, TrainConfig
 from napari_lrcs.data.annotation import AnnotatedSlice
 from napari_lrcs.data.normalisation import Normalisation
-from napari_lrcs.metrics.overlap import accuracy, iou_per_phase, mean_iou
+from napari_lrcs.metrics.overlap import (
+    accuracy,
+    iou_per_phase,
+    mean_iou,
+    never_predicted,
+)
 from napari_lrcs.models.device import is_out_of_memory, release_memory
 from napari_lrcs.models.header import Row
 from napari_lrcs.models.layers import SegmentationNetwork
 from napari_lrcs.models.tiles import apply_in_tiles, plan_tiles, tile_size_for
-from napari_lrcs.progress import EpochEnded
+from napari_lrcs.phases import Phase, PhaseTable
+from napari_lrcs.progress import EpochEnded, Notice
 from napari_lrcs.training.losses import LOSSES
 
 _PITFALL_SHARE = 0.999
@@ -103,6 +109,33 @@ def is_major_class_pitfall(confusion: Confusion) -> bool:
     return n_painted_phases > 1 and bool(
         predicted.max() > _PITFALL_SHARE * predicted.sum()
     )
+
+
+def never_predicted_notices(
+    confusions: Mapping[str, Confusion | None], phases: PhaseTable
+) -> Iterator[Notice]:
+    """Name each phase that is painted but never predicted, where that is seen first.
+
+    Parameters
+    ----------
+    confusions : mapping of str to ndarray of int64 or None
+        By where their voxels lie, as "on the test slices"; None where there are none.
+    phases : PhaseTable
+    """
+    named: set[Phase] = set()
+    for where, confusion in confusions.items():
+        found = () if confusion is None else never_predicted(confusion, phases)
+        for phase in found:
+            if phase not in named:
+                yield Notice(
+                    kind="never_predicted",
+                    text=(
+                        f"{phase.name} is painted but never predicted {where}: its IoU "
+                        "is 0; give it a higher phase weight, paint more of it, or "
+                        "train longer"
+                    ),
+                )
+        named.update(found)
 
 
 def history_row(event: EpochEnded) -> Row:
