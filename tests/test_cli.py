@@ -286,16 +286,18 @@ def test_predict_and_evaluate_follow_from_train(run: Run) -> None:
 
 
 def test_scores_that_are_undefined_are_null(run: Run) -> None:
-    target = np.array([[[1, 3], [1, 3]]], np.uint8)
-    tifffile.imwrite("target.tif", target)
-    tifffile.imwrite("predicted.tif", np.array([[[1, 3], [1, 1]]], np.uint8))
+    target = np.array([[[1, 2], [1, 2]]], np.uint8)
+    write_labels_tiff(
+        Path("target.tif"), [target], shape=(1, 2, 2), phases=PhaseTable.numbered(3)
+    )
+    tifffile.imwrite("predicted.tif", np.array([[[1, 2], [1, 1]]], np.uint8))
 
     scores = printed_object(run("evaluate predicted.tif target.tif --json"))
 
-    assert [phase["iou"] for phase in scores["phases"]] == [2 / 3, None, 1 / 2]
+    assert [phase["iou"] for phase in scores["phases"]] == [2 / 3, 1 / 2, None]
     assert scores["mean_iou"] == pytest.approx(7 / 12, abs=1e-15)
     assert scores["accuracy"] == 3 / 4
-    assert scores["confusion"] == [[2, 0, 0], [0, 0, 0], [1, 0, 1]]
+    assert scores["confusion"] == [[2, 0, 0], [1, 1, 0], [0, 0, 0]]
 
 
 def test_evaluate_names_the_phases_that_are_never_predicted(run: Run) -> None:

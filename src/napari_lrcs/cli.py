@@ -193,7 +193,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from napari_lrcs.inference.assess import (
         check_comparable,
         evaluate_volume,
-        phases_of,
+        phases_in,
     )
     from napari_lrcs.metrics.overlap import scores_dict
     from napari_lrcs.report import print_scores
@@ -203,7 +203,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     target = open_labels(arguments.target)
     mask = open_mask(arguments.mask, shape=target.shape)
     check_comparable(predicted, target, slices=slices)
-    phases = phases_of(predicted, target)
+    phases = phases_in(predicted, target)
     confusion = evaluate_volume(
         predicted, target, phases=phases, slices=slices, mask=mask
     )
@@ -218,14 +218,14 @@ def measure(arguments: argparse.Namespace) -> None:
     """Run `napari_lrcs.inference.assess.measure_volume`, and what else is asked for."""
     from napari_lrcs.data.mask import open_mask
     from napari_lrcs.data.opening import open_labels
-    from napari_lrcs.inference.assess import measure_volume, phases_of
+    from napari_lrcs.inference.assess import measure_volume, phases_in
     from napari_lrcs.metrics.composition import measure_dict
     from napari_lrcs.report import print_measures, print_particles, print_tortuosity
 
     _check_places_of_particles(arguments)
     labels = open_labels(arguments.labels)
     mask = open_mask(arguments.mask, shape=labels.shape)
-    phases = phases_of(labels)
+    phases = phases_in(labels)
     grains, paths = (
         text and _phase_called(text, phases)
         for text in (arguments.particles, arguments.tortuosity)
@@ -712,7 +712,7 @@ def _check_places_of_particles(arguments: argparse.Namespace) -> None:
         raise ValueError(f"particles are written as TIFF; name {tif} FILE.tif")
 
 
-def _phase_called(text: str, phases: "PhaseTable") -> "Phase":
+def _phase_called(text: str, phases: "Sequence[Phase]") -> "Phase":
     for phase in phases:
         if text in (phase.name, str(phase.label)):
             return phase

@@ -367,7 +367,8 @@ def print_measures(measures: MeasuresDict) -> None:
     )
     console = _Console()
     console.print(phases)
-    console.print(interfaces)
+    if measures["interfaces"]:
+        console.print(interfaces)
 
 
 def print_particles(particles: "ParticlesDict") -> None:

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,10 +14,11 @@ from napari_lrcs.inference.assess import (
     check_comparable,
     evaluate_volume,
     measure_volume,
+    phases_in,
     phases_of,
 )
-from napari_lrcs.metrics.composition import compose
-from napari_lrcs.metrics.overlap import confusion_matrix
+from napari_lrcs.metrics.composition import compose, measure_dict
+from napari_lrcs.metrics.overlap import confusion_matrix, scores_dict
 from napari_lrcs.phases import ELECTRODE, PhaseTable
 
 TWO = PhaseTable.numbered(2)
@@ -209,3 +212,45 @@ def test_names_that_do_not_cover_all_labels_do_not_serve() -> None:
     named = labels(PREDICTED, phases=PhaseTable.named("pore", "solid"))
 
     assert phases_of(named, labels(TARGET + 2)) == PhaseTable.numbered(4)
+
+
+# ---- phases_in ----
+
+MASK = np.array([[[0, 255, 255], [0, 0, 7]]], np.uint8)
+
+
+def test_only_phases_that_occur_are_counted_under_their_own_labels() -> None:
+    phases = phases_in(labels(MASK))
+
+    measured = measure_volume(labels(MASK), phases=phases, neighbourhood=8)
+    confusion = evaluate_volume(labels(MASK), labels(MASK), phases=phases)
+
+    assert [phase.name for phase in phases] == ["phase 7", "phase 255"]
+    assert confusion.tolist() == [[1, 0], [0, 2]]
+    found = measure_dict(measured, phases)
+    assert [row["label"] for row in found["phases"]] == [7, 255]
+    assert found["interfaces"] == [
+        {"phases": [7, 255], "fraction": 1.0, "sides": [1 / 3, 2 / 3]}
+    ]
+    scored = scores_dict(confusion, phases)["phases"]
+    assert [(row["label"], row["iou"]) for row in scored] == [(7, 1.0), (255, 1.0)]
+
+
+def test_phases_that_a_file_names_are_all_counted() -> None:
+    unreadable = Volume(array=Unreadable(), name="unreadable", phases=ELECTRODE)
+
+    assert phases_in(unreadable) == tuple(ELECTRODE)
+
+
+def test_labels_without_a_voxel_have_no_phase() -> None:
+    with pytest.raises(ValueError, match="no voxel of labels is labelled"):
+        phases_in(labels(MASK * 0))
+
+
+@pytest.mark.parametrize("count", [measure_volume, evaluate_volume])
+def test_a_label_of_none_of_the_phases_is_refused(count: Callable[..., object]) -> None:
+    only = phases_in(labels(MASK))[1:]
+    volumes = [labels(MASK)] * (2 if count is evaluate_volume else 1)
+
+    with pytest.raises(ValueError, match="label"):
+        count(*volumes, phases=only)

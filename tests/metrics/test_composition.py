@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from collections.abc import Iterator
 from functools import reduce
 from itertools import product
@@ -10,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Labels
+from napari_lrcs.metrics import composition as composition_module
 from napari_lrcs.metrics.composition import (
     Composition,
     Neighbourhood,
@@ -106,6 +108,45 @@ def test_measures_of_200_volumes_are_those_of_looking_at_every_neighbour(
                 both = touching[a - 1, b - 1] + touching[b - 1, a - 1]
                 expected = both / sum(n_voxels) if any(n_voxels) else np.nan
                 np.testing.assert_array_equal(fraction, expected)
+
+
+@pytest.mark.parametrize("size", [1, 2, 9, 30])
+@pytest.mark.parametrize("neighbourhood", NEIGHBOURHOODS)
+def test_blocks_of_any_size_count_the_same(
+    neighbourhood: Neighbourhood, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for labels in random_volumes(40):
+        whole = compose(labels, n_phases=4, neighbourhood=neighbourhood)
+        with monkeypatch.context() as patch:
+            patch.setattr(composition_module, "_BLOCK", size)
+            blocks = compose_in_slabs(labels, 2, neighbourhood=neighbourhood)
+
+        np.testing.assert_array_equal(blocks.n_voxels, whole.n_voxels)
+        np.testing.assert_array_equal(blocks.n_surface, whole.n_surface)
+        np.testing.assert_array_equal(blocks.n_touching, whole.n_touching)
+
+
+def test_no_slice_is_read_twice() -> None:
+    asked: list[tuple[int, int]] = []
+
+    def read(start: int, stop: int) -> Labels:
+        asked.append((start, stop))
+        return np.ones((stop - start, 2, 2), np.uint8)
+
+    list(compose_slabs(read, n_slices=5, n_phases=2, slab=2))
+
+    assert asked == [(0, 2), (2, 4), (4, 5)]
+
+
+def test_a_large_slice_takes_little_more_memory_than_its_voxels() -> None:
+    labels = np.ones((1, 4000, 5000), np.uint8)
+
+    tracemalloc.start()
+    compose(labels, n_phases=3)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 2 * labels.nbytes
 
 
 @pytest.mark.parametrize("n_phases", [8, 9, 63, 255])

@@ -187,6 +187,16 @@ def test_labels_met_late_widen_all_matrices() -> None:
     assert compared.confusions[0, 1].tolist() == [[1, 0, 1], [1, 0, 0], [0, 0, 1]]
 
 
+def test_only_phases_that_occur_are_listed_without_names() -> None:
+    a, b = [[[1, 2]], [[255, 1]]], [[[1, 1]], [[255, 255]]]
+
+    compared = compare([volume(a, "a"), volume(b, "b")])
+
+    (pair,) = experimenters_dict(compared)["pairs"]
+    assert [row["label"] for row in pair["phases"]] == [1, 2, 255]
+    assert [row["iou"] for row in pair["phases"]] == [1 / 3, 0, 1 / 2]
+
+
 # ---- votes ----
 
 

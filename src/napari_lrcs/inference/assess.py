@@ -1,7 +1,8 @@
 """Score and measure volumes of labels slab by slab, whatever their size."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
+from math import prod
 from operator import add
 
 import numpy as np
@@ -15,18 +16,23 @@ from napari_lrcs.metrics.composition import (
     Composition,
     Neighbourhood,
     compose_slabs,
+    count_labels,
 )
 from napari_lrcs.metrics.overlap import confusion_matrix
-from napari_lrcs.phases import UNPAINTED, PhaseTable
+from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable
 
-_SLAB = 16
+_READ_BYTES = 2**26
+"""Read at once, as far as a slice is not larger."""
+
+_MOST_SLICES = 64
+"""Read at once: more of them are no faster."""
 
 
 def evaluate_volume(
     predicted: Volume,
     target: Volume,
     *,
-    phases: PhaseTable,
+    phases: Iterable[Phase],
     slices: Sequence[int] | None = None,
     mask: Volume | None = None,
 ) -> Confusion:
@@ -36,8 +42,8 @@ def evaluate_volume(
     ----------
     predicted, target : Volume
         Labels of the same shape; voxels that are unpainted in `target` do not count.
-    phases : PhaseTable
-        Of both, as from `phases_of`.
+    phases : iterable of Phase
+        Of both, as from `phases_of` or `phases_in`.
     slices : sequence of int, optional
         Slices along z; all by default.
     mask : Volume of bool, optional
@@ -50,18 +56,26 @@ def evaluate_volume(
     Raises
     ------
     ValueError
-        If the shapes differ, a slice is out of range, nothing is painted, or a painted
-        voxel has no prediction.
+        If the shapes differ, a slice is out of range, nothing is painted, a painted
+        voxel has no prediction, or a label is not one of the phases'.
     """
     check_comparable(predicted, target, slices=slices)
     wanted = range(target.shape[0]) if slices is None else slices
-    total = np.zeros((len(phases), len(phases)), np.int64)
+    labels = [phase.label for phase in phases]
+    total = np.zeros((max(labels),) * 2, np.int64)
     for z in wanted:
         painted, answer = read_pair(predicted, target, z, z + 1, mask=mask)
-        total += confusion_matrix(painted, answer, n_phases=len(phases))
+        total += confusion_matrix(painted, answer, n_phases=len(total))
     if not total.any():
         raise nothing_painted(target)
-    return total
+    places = np.array(labels) - 1
+    confusion: Confusion = total[np.ix_(places, places)]
+    if confusion.sum() < total.sum():
+        raise ValueError(
+            f"{predicted.name} or {target.name} has other labels than those of the "
+            f"phases, {', '.join(map(str, labels))}"
+        )
+    return confusion
 
 
 def read_pair(
@@ -98,7 +112,8 @@ def read_pair(
     """
     painted = _inside(target, mask, start, stop, axis=axis)
     counts = painted != UNPAINTED
-    answer = predicted.slab(start, stop, axis=axis) * counts
+    answer = predicted.slab(start, stop, axis=axis)
+    answer *= counts
     missing = (counts & (answer == UNPAINTED)).any(axis=(1, 2))
     if missing.any():
         raise ValueError(
@@ -145,7 +160,7 @@ def check_comparable(
 def measure_volume(
     labels: Volume,
     *,
-    phases: PhaseTable,
+    phases: Iterable[Phase],
     mask: Volume | None = None,
     neighbourhood: Neighbourhood = 26,
 ) -> Composition:
@@ -154,8 +169,8 @@ def measure_volume(
     Parameters
     ----------
     labels : Volume
-    phases : PhaseTable
-        As from `phases_of`.
+    phases : iterable of Phase
+        As from `phases_of` or `phases_in`, in the order of the counts.
     mask : Volume of bool, optional
         Voxels outside count as unpainted.
     neighbourhood : {4, 8, 6, 18, 26}
@@ -169,12 +184,14 @@ def measure_volume(
     ValueError
         If nothing is labelled.
     """
+    counted = [phase.label for phase in phases]
     slabs = compose_slabs(
         lambda start, stop: _inside(labels, mask, start, stop),
         n_slices=labels.shape[0],
-        n_phases=len(phases),
+        n_phases=len(counted),
+        labels=counted,
         neighbourhood=neighbourhood,
-        slab=_SLAB,
+        slab=_slab_of(labels),
     )
     composition = reduce(add, slabs)
     if not composition.n_voxels.any():
@@ -183,28 +200,72 @@ def measure_volume(
 
 
 def phases_of(*volumes: Volume) -> PhaseTable:
-    """Name the phases of labels: as the files do, else by numbers.
+    """Name the phases of labels: as the files do, else by numbers up to the highest.
 
     A table from a file serves if it covers all labels. Volumes without one are read
     once to find their highest label.
     """
-    tables = [v.phases for v in volumes if v.phases is not None]
-    highest = max((_highest(v) for v in volumes if v.phases is None), default=0)
-    highest = max(highest, *(len(table) for table in tables), 2)
-    for table in tables:
-        if len(table) == highest:
-            return table
-    return PhaseTable.numbered(highest)
+    highest = max((int(label) for label in _labels_met(volumes)), default=0)
+    return _named_table(volumes, highest) or PhaseTable.numbered(max(highest, 2))
 
 
-def _highest(labels: Volume) -> int:
-    n_slices = labels.shape[0]
-    starts = range(0, n_slices, _SLAB)
-    return max(int(labels.slab(z, min(z + _SLAB, n_slices)).max()) for z in starts)
+def phases_in(*volumes: Volume) -> tuple[Phase, ...]:
+    """List the phases of labels: as the files name them, else those that occur.
+
+    As `phases_of`, but labels that no voxel has leave gaps: a mask of 0 and 255 has
+    the single phase 255.
+
+    Raises
+    ------
+    ValueError
+        If no voxel is labelled.
+    """
+    met = _labels_met(volumes)
+    if not met:
+        names = " and ".join(volume.name for volume in volumes)
+        raise ValueError(f"no voxel of {names} is labelled; all are 0")
+    table = _named_table(volumes, max(met))
+    if table is not None:
+        return tuple(table)
+    numbered = PhaseTable.numbered(max(*met, 2))
+    return tuple(phase for phase in numbered if phase.label in met)
+
+
+def _named_table(volumes: Sequence[Volume], highest: int) -> PhaseTable | None:
+    tables = [volume.phases for volume in volumes if volume.phases is not None]
+    return next((table for table in tables if len(table) >= highest), None)
+
+
+def _labels_met(volumes: Sequence[Volume]) -> set[int]:
+    """Find the labels of all phases: those that files name, and others that occur."""
+    met: set[int] = set()
+    for volume in volumes:
+        if volume.phases is not None:
+            met.update(phase.label for phase in volume.phases)
+        else:
+            met.update(_labels_in(volume))
+    return met
+
+
+def _labels_in(labels: Volume) -> Iterator[int]:
+    n_slices, depth = labels.shape[0], _slab_of(labels)
+    counts = np.zeros(256, np.int64)
+    for z in range(0, n_slices, depth):
+        slab = labels.slab(z, min(z + depth, n_slices))
+        if not counts[1 : int(slab.max()) + 1].all():  # it may have others
+            counts += count_labels(slab)
+    yield from map(int, np.flatnonzero(counts[1:]) + 1)
+
+
+def _slab_of(labels: Volume) -> int:
+    """Return how many slices to read at once."""
+    return min(max(1, _READ_BYTES // prod(labels.shape[1:])), _MOST_SLICES)
 
 
 def _inside(
     labels: Volume, mask: Volume | None, start: int, stop: int, *, axis: Axis = "z"
 ) -> Labels:
-    slab = labels.slab(start, stop, axis=axis)
-    return slab if mask is None else slab * mask.slab(start, stop, axis=axis)
+    slab: Labels = labels.slab(start, stop, axis=axis)
+    if mask is not None:
+        slab *= mask.slab(start, stop, axis=axis)
+    return slab

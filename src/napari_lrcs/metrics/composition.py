@@ -1,6 +1,6 @@
 """Shares of volume, surface and interfaces, counted in voxels slab by slab."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Labels
-from napari_lrcs.phases import UNPAINTED, PhaseTable
+from napari_lrcs.phases import Phase
 
 Neighbourhood = Literal[4, 8, 6, 18, 26]
 """How many neighbours a voxel has: 4 and 8 within its slice, 6, 18 and 26 around it."""
@@ -167,22 +167,30 @@ def compose_slabs(
     *,
     n_slices: int,
     n_phases: int,
+    labels: Sequence[int] = (),
     neighbourhood: Neighbourhood = 26,
     slab: int = 16,
 ) -> Iterator[Composition]:
     """Count slab by slab; the sum of all slabs equals `compose` of the whole.
 
+    A slab is counted in blocks, so that it needs little more memory than its voxels.
+
     Parameters
     ----------
     read : callable
         Returns the labels of the slices from a start to a stop (excluded) as uint8
-        (z, y, x). It is asked for each slab and one slice on either side.
+        (z, y, x). It is asked for each slab once, from the first to the last, and for
+        the next one before a slab is counted.
     n_slices : int
         Number of slices of the volume.
-    n_phases, neighbourhood
+    n_phases : int
+        Number of phases.
+    labels : sequence of int
+        Labels of the phases, in the order of the counts; by default 1 to `n_phases`.
+    neighbourhood
         As of `compose`.
     slab : int
-        Slices counted at once.
+        Slices read at once.
 
     Yields
     ------
@@ -192,25 +200,82 @@ def compose_slabs(
     Raises
     ------
     ValueError
-        If a label exceeds `n_phases`, or there is no such neighbourhood.
+        If a label is not one of the phases', or there is no such neighbourhood.
     """
     if neighbourhood not in get_args(Neighbourhood):
         raise ValueError(
             f"there is no neighbourhood of {neighbourhood} voxels; "
             "choose 6, 18 or 26 in 3D, 4 or 8 within slices"
         )
-    for start in range(0, n_slices, slab):
-        stop = min(start + slab, n_slices)
-        first = max(start - 1, 0)
-        labels = read(first, min(stop + 1, n_slices))
-        highest = int(labels.max(initial=0))
-        if highest > n_phases:
-            raise ValueError(
-                f"slices {start} to {stop - 1} have the label {highest}, but there are "
-                f"{n_phases} phases; labels must be 0 to {n_phases}"
-            )
-        inner = slice(start - first, stop - first)
-        yield _compose_inner(labels, inner, n_phases, neighbourhood)
+    known = tuple(labels) or tuple(range(1, n_phases + 1))
+    start = 0
+    for before, own, after in _read_once(read, n_slices=n_slices, slab=slab):
+        blocks = (
+            _compose_inner(block, inner, known, neighbourhood)
+            for block, inner in _blocks(before, own, after)
+        )
+        composition = reduce(add, blocks)
+        if composition.n_voxels.sum() < np.count_nonzero(own):
+            raise _unknown_label(own, known, start=start)
+        yield composition
+        start += len(own)
+
+
+def _read_once(
+    read: Callable[[int, int], Labels], *, n_slices: int, slab: int
+) -> Iterator[tuple[Labels, Labels, Labels]]:
+    """Read slabs one after another, each with the slice before and the one after it."""
+    own = read(0, min(slab, n_slices))
+    before = own[:0]
+    for stop in range(slab, n_slices, slab):
+        following = read(stop, min(stop + slab, n_slices))
+        yield before, own, following[:1]
+        before, own = own[-1:].copy(), following  # the rest of the slab can be freed
+        del following
+    yield before, own, own[:0]
+
+
+def _unknown_label(own: Labels, known: tuple[int, ...], *, start: int) -> ValueError:
+    label = next(
+        label
+        for label in reversed(range(1, 256))
+        if label not in known and (own == label).any()
+    )
+    consecutive = known == tuple(range(1, len(known) + 1))
+    expected = (
+        f"0 to {len(known)}" if consecutive else f"0 or {', '.join(map(str, known))}"
+    )
+    return ValueError(
+        f"slices {start} to {start + len(own) - 1} have the label {label}, but there "
+        f"are {len(known)} phases; labels must be {expected}"
+    )
+
+
+_BLOCK = 1 << 21
+"""Voxels counted at once: a dozen bytes each, and the fewer the more fit the cache."""
+
+
+def _blocks(
+    before: Labels, own: Labels, after: Labels
+) -> Iterator[tuple[Labels, tuple[slice, ...]]]:
+    """Cut a slab into blocks that overlap by a voxel; tell the inner part of each."""
+    depth, n_rows, n_columns = own.shape
+    width = min(n_columns, max(1, _BLOCK // depth))
+    height = max(1, _BLOCK // (depth * width))
+    layers = slice(len(before), len(before) + depth)
+    for row in range(0, n_rows, height):
+        rows, inner_rows = _widened(row, height, n_rows)
+        for column in range(0, n_columns, width):
+            columns, inner_columns = _widened(column, width, n_columns)
+            parts = [part[:, rows, columns] for part in (before, own, after)]
+            yield np.concatenate(parts), (layers, inner_rows, inner_columns)
+
+
+def _widened(start: int, length: int, end: int) -> tuple[slice, slice]:
+    """Add a neighbour on either side of a run, and tell where the run is in that."""
+    stop = min(start + length, end)
+    first = max(start - 1, 0)
+    return slice(first, min(stop + 1, end)), slice(start - first, stop - first)
 
 
 _GROUP = 8
@@ -218,22 +283,25 @@ _GROUP = 8
 
 
 def _compose_inner(
-    labels: Labels, inner: slice, n_phases: int, neighbourhood: Neighbourhood
+    labels: Labels,
+    inner: tuple[slice, ...],
+    known: tuple[int, ...],
+    neighbourhood: Neighbourhood,
 ) -> Composition:
     own = labels[inner]
     on_surface = np.zeros(own.shape, np.bool_)
     touching = []
-    for first in range(1, n_phases + 1, _GROUP):
+    for first in range(0, len(known), _GROUP):
+        group = known[first : first + _GROUP]
         bit_of_label = np.zeros(256, np.uint8)
-        group = range(first, min(first + _GROUP, n_phases + 1))
-        bit_of_label[group.start : group.stop] = 1 << np.arange(len(group))
+        bit_of_label[[*group]] = 1 << np.arange(len(group))
         bits = bit_of_label[labels]
         foreign = _spread(bits, neighbourhood)[inner] & ~bits[inner]
         on_surface |= foreign > 0
-        touching.append(_count_bits(own, foreign, n_phases=n_phases)[:, : len(group)])
+        touching.append(_count_bits(own, foreign, known)[:, : len(group)])
     return Composition(
-        n_voxels=_count_labels(own, n_phases),
-        n_surface=_count_labels(own * on_surface, n_phases),
+        n_voxels=count_labels(own)[[*known]],
+        n_surface=count_labels(own * on_surface)[[*known]],
         n_touching=np.concatenate(touching, axis=1),
         neighbourhood=neighbourhood,
     )
@@ -264,27 +332,46 @@ def _spread_along(bits: NDArray[np.uint8], *, axis: int) -> NDArray[np.uint8]:
 
 
 def _count_bits(
-    own: Labels, foreign: NDArray[np.uint8], *, n_phases: int
+    own: Labels, foreign: NDArray[np.uint8], known: tuple[int, ...]
 ) -> NDArray[np.int64]:
     """Count for each phase and bit the phase's voxels with that bit."""
-    counts = np.zeros((n_phases + 1) * 256, np.int64)
+    counts = np.zeros((max(known) + 1) * 256, np.int64)
     # Slice by slice: bincount makes an int64 copy of its input.
     for label, seen in zip(own, foreign, strict=True):
         codes = (label.astype(np.uint16) << 8 | seen).ravel()
-        counts += np.bincount(codes, minlength=counts.size)
+        counts += np.bincount(codes, minlength=counts.size)[: counts.size]
     has_bit = np.arange(256)[:, np.newaxis] >> np.arange(_GROUP) & 1
-    return counts.reshape(-1, 256)[1:] @ has_bit
+    return counts.reshape(-1, 256)[[*known]] @ has_bit
 
 
-def _count_labels(labels: Labels, n_phases: int) -> NDArray[np.int64]:
-    counts = np.zeros(n_phases + 1, np.int64)
-    for label in labels:
-        counts += np.bincount(label.ravel(), minlength=counts.size)
-    return np.delete(counts, UNPAINTED)
+def count_labels(labels: Labels) -> NDArray[np.int64]:
+    """Count the voxels of each label.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, any shape
+
+    Returns
+    -------
+    ndarray of int64, shape (256,)
+    """
+    counts = np.zeros(256, np.int64)
+    voxels = labels.ravel()
+    # bincount makes int64 of its input: in chunks, that copy stays in the cache.
+    chunk = 1 << 17
+    for start in range(0, voxels.size, chunk):
+        counts += np.bincount(voxels[start : start + chunk], minlength=256)
+    return counts
 
 
-def measure_dict(composition: Composition, phases: PhaseTable) -> MeasuresDict:
+def measure_dict(composition: Composition, phases: Iterable[Phase]) -> MeasuresDict:
     """Gather all fractions for JSON, unrounded; NaN where undefined.
+
+    Parameters
+    ----------
+    composition : Composition
+    phases : iterable of Phase
+        Those that are counted, in the order of the counts.
 
     Raises
     ------
@@ -293,7 +380,7 @@ def measure_dict(composition: Composition, phases: PhaseTable) -> MeasuresDict:
     """
     if not composition.n_voxels.any():
         raise ValueError("no voxel is labelled: all are 0, so there is no share of any")
-    sides = composition.interface_sides
+    sides, counted = composition.interface_sides, tuple(phases)
     return MeasuresDict(
         phases=[
             PhaseMeasuresDict(
@@ -304,7 +391,7 @@ def measure_dict(composition: Composition, phases: PhaseTable) -> MeasuresDict:
                 surface_to_volume=float(ratio),
             )
             for phase, volume, surface, ratio in zip(
-                phases,
+                counted,
                 composition.volume_fraction,
                 composition.surface_fraction,
                 composition.surface_to_volume,
@@ -312,7 +399,11 @@ def measure_dict(composition: Composition, phases: PhaseTable) -> MeasuresDict:
             )
         ],
         interfaces=[
-            InterfaceDict(phases=[*pair], fraction=fraction, sides=[*sides[pair]])
+            InterfaceDict(
+                phases=[counted[place - 1].label for place in pair],
+                fraction=fraction,
+                sides=[*sides[pair]],
+            )
             for pair, fraction in composition.interface_fraction.items()
         ],
         neighbourhood=composition.neighbourhood,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Confusion, Labels
-from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable
+from napari_lrcs.phases import UNPAINTED, Phase
 
 
 class PhaseScoresDict(TypedDict):
@@ -203,14 +203,14 @@ def never_predicted(confusion: Confusion, phases: Iterable[Phase]) -> tuple[Phas
     return tuple(p for p, is_missing in zip(phases, missing, strict=True) if is_missing)
 
 
-def scores_dict(confusion: Confusion, phases: PhaseTable) -> ScoresDict:
+def scores_dict(confusion: Confusion, phases: Iterable[Phase]) -> ScoresDict:
     """Gather all scores for JSON, unrounded, undefined ones as None.
 
     Parameters
     ----------
     confusion : ndarray of int64, shape (n_phases, n_phases)
         Of `confusion_matrix`, summed over all slabs.
-    phases : PhaseTable
+    phases : iterable of Phase
         The `n_phases` phases.
 
     Raises
@@ -218,6 +218,7 @@ def scores_dict(confusion: Confusion, phases: PhaseTable) -> ScoresDict:
     ValueError
         If no painted voxel was counted, or `phases` does not fit the matrix.
     """
+    phases = tuple(phases)
     if confusion.shape != (len(phases), len(phases)):
         raise ValueError(
             f"the confusion matrix has the shape {confusion.shape}, but there are "

@@ -1,14 +1,14 @@
 """Tables of experimenters compared: for JSON, spreadsheets and files."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias, TypedDict
 
 from napari_lrcs.arrays import Confusion
 from napari_lrcs.data.tables import as_text, write_csv
 from napari_lrcs.metrics.overlap import accuracy, iou_per_phase, mean_iou
-from napari_lrcs.phases import PhaseTable
+from napari_lrcs.phases import Phase
 from napari_lrcs.uncertainty.experimenters import ExperimentersCompared
 
 Row: TypeAlias = dict[str, str | int | float | None]
@@ -78,7 +78,7 @@ def experimenters_dict(compared: ExperimentersCompared) -> ExperimentersDict:
             n_voxels=int(confusion.sum()),
             disagreement=1 - accuracy(confusion),
             mean_iou=mean_iou(confusion),
-            phases=_ious(confusion, compared.phases),
+            phases=_ious(confusion, compared.counted),
             near_interfaces=_near(compared, pair),
         )
         for pair, confusion in compared.confusions.items()
@@ -89,7 +89,7 @@ def experimenters_dict(compared: ExperimentersCompared) -> ExperimentersDict:
             n_voxels=int(confusion.sum()),
             accuracy=accuracy(confusion),
             mean_iou=mean_iou(confusion),
-            phases=_ious(confusion, compared.phases),
+            phases=_ious(confusion, compared.counted),
         )
         for name, confusion in zip(names, compared.against_target, strict=False)
     ]
@@ -106,11 +106,11 @@ def experimenters_dict(compared: ExperimentersCompared) -> ExperimentersDict:
     )
 
 
-def _ious(confusion: Confusion, phases: PhaseTable) -> list[PhaseIouDict]:
+def _ious(confusion: Confusion, phases: Iterable[Phase]) -> list[PhaseIouDict]:
     ious = iou_per_phase(confusion).tolist()
     return [
-        PhaseIouDict(label=phase.label, name=phase.name, iou=iou)
-        for phase, iou in zip(phases, ious, strict=True)
+        PhaseIouDict(label=phase.label, name=phase.name, iou=ious[phase.label - 1])
+        for phase in phases
     ]
 
 

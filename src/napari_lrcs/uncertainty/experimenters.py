@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from itertools import combinations
 from pathlib import Path
 from typing import TypeAlias
@@ -17,7 +18,7 @@ from napari_lrcs.data.volume import Volume
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.inference.assess import check_comparable
 from napari_lrcs.metrics.overlap import accuracy, confusion_matrix
-from napari_lrcs.phases import UNPAINTED, PhaseTable
+from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable
 from napari_lrcs.uncertainty.votes import majority_vote
 
 NEAR = (5, 10)
@@ -54,6 +55,8 @@ class ExperimentersCompared:
     names : tuple of str
         Of the experimenters' labels.
     phases : PhaseTable
+    counted : tuple of Phase
+        Those of the phases that a file names, else those that occur.
     confusions : mapping of pairs to ndarray of int64, shape (n_phases, n_phases)
         Of the voxels that both have painted; rows are the first one's labels.
     n_near : mapping of pairs to ndarray of int64, shape (len(near),)
@@ -69,6 +72,7 @@ class ExperimentersCompared:
 
     names: tuple[str, ...]
     phases: PhaseTable
+    counted: tuple[Phase, ...]
     confusions: Mapping[Pair, Confusion]
     n_near: Mapping[Pair, NDArray[np.int64]]
     near: tuple[int, ...]
@@ -348,11 +352,15 @@ class _Counts:
 
     def result(self, volumes: Sequence[Volume]) -> ExperimentersCompared:
         every = [*self.confusions.values(), *self.against_target.values()]
-        phases = _phases(volumes, highest=max(map(len, every)))
+        total = reduce(_sum, every)
+        table = _named_phases(volumes, highest=len(total))
+        phases = table or PhaseTable.numbered(max(len(total), 2))
         nothing = np.zeros((len(phases),) * 2, np.int64)
+        occurs = _sum(nothing, total + total.T).any(axis=0)
         return ExperimentersCompared(
             names=tuple(volume.name for volume in volumes[: self.n]),
             phases=phases,
+            counted=tuple(p for p in phases if table or occurs[p.label - 1]),
             confusions={p: _sum(nothing, m) for p, m in self.confusions.items()},
             n_near=self.n_near,
             near=self.near,
@@ -376,12 +384,11 @@ def _sum(a: Confusion, b: Confusion) -> Confusion:
     return total
 
 
-def _phases(volumes: Sequence[Volume], *, highest: int) -> PhaseTable:
-    """Name the phases as `phases_of` does, but for the labels that were met."""
+def _named_phases(volumes: Sequence[Volume], *, highest: int) -> PhaseTable | None:
+    """Take the names of the file that names the most phases, if it covers all."""
     tables = [volume.phases for volume in volumes if volume.phases is not None]
-    n_phases = max(highest, 2, *map(len, tables))
-    fitting = (table for table in tables if len(table) == n_phases)
-    return next(fitting, PhaseTable.numbered(n_phases))
+    longest = max(tables, key=len, default=None)
+    return longest if longest is not None and len(longest) >= highest else None
 
 
 def _check_common(

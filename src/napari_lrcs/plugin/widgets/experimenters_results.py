@@ -56,7 +56,7 @@ class ExperimentersResults(QWidget):
         found = experimenters_dict(compared)
         names = [f"{i} {name}" for i, name in enumerate(compared.names, 1)]
         numbers = [name.split()[0] for name in names]
-        phases = compared.phases.names
+        phases = [phase.name for phase in compared.counted]
         differ, iou, where, against = self.tables.values()
         self.title.setText(_title(found))
         _fill(differ, numbers, zip(names, found["disagreement"], strict=True))
