@@ -1,6 +1,6 @@
 """Forms made from configs, and choices of layers that follow the viewer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import Field, fields
 from typing import Any, Generic, TypeVar, cast, get_args
 
@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_lrcs.config import PerturbConfig, PredictConfig, StudyConfig, TrainConfig
+from napari_lrcs.plugin.layer_kinds import Kind, kind_of
 
 Config = TypeVar("Config", TrainConfig, PredictConfig, PerturbConfig, StudyConfig)
 LayerKind = TypeVar("LayerKind", bound=Layer)
@@ -264,8 +265,12 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
         Image or Labels.
     none : str
         What stands for no layer; empty to leave it out.
-    without : str
-        Key in the metadata of layers that are no choice.
+    without : container of str
+        Kinds of layers that cannot be chosen.
+    propose : callable, optional
+        Chooses among the layers that are offered until the user does, anew with each
+        change in the viewer; may return None. The newest layer is taken without it,
+        and stays.
     """
 
     chosen = Signal()
@@ -277,12 +282,14 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
         kind: type[LayerKind],
         *,
         none: str = "",
-        without: str = "",
+        without: Container[Kind] = (),
+        propose: Callable[[Sequence[LayerKind]], LayerKind | None] | None = None,
     ) -> None:
         super().__init__()
         self._layers, self._kind, self._none = layers, kind, none
-        self._without = without
+        self._without, self._propose = without, propose
         self._layer: LayerKind | None = None
+        self._is_picked = False
         self._offered: list[LayerKind | None] = []
         self.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
@@ -296,7 +303,9 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
         )
         for event in self._events:
             event.connect(self._refresh)
-        self.currentIndexChanged.connect(self._take)
+        # Blocked while proposing: what comes through was chosen.
+        self.currentIndexChanged.connect(self._pick)
+        self.activated.connect(self._pick)
         self._refresh()
 
     @property
@@ -308,7 +317,18 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
     def layer(self, layer: LayerKind | None) -> None:
         if layer not in self._offered:
             raise ValueError(f"{layer} is no choice here: it is not in the viewer")
+        self._is_picked = True
         self.setCurrentIndex(self._offered.index(layer))
+
+    @property
+    def is_picked(self) -> bool:
+        """Whether the layer was chosen, rather than proposed."""
+        return self._is_picked
+
+    def propose_again(self, *, anew: bool = False) -> None:
+        """Propose a layer again, unless one was chosen; `anew` forgets that choice."""
+        self._is_picked &= not anew
+        self._refresh()
 
     def offers(self, layer: Layer) -> bool:
         """Whether a layer can be chosen."""
@@ -324,23 +344,34 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
         fitting = [
             layer
             for layer in self._layers
-            if isinstance(layer, self._kind) and self._without not in layer.metadata
+            if isinstance(layer, self._kind) and kind_of(layer) not in self._without
         ]
         self._offered = [*([None] if self._none else []), *fitting]
-        kept = self._layer if self._layer in self._offered else None
-        if kept is None and not self._none and fitting:
-            kept = fitting[-1]
+        self._is_picked &= self._layer in self._offered
+        shown = self._layer if self._is_picked else self._proposed(fitting)
         with QSignalBlocker(self):
             self.clear()
+            self.setPlaceholderText("choose a layer" if fitting else "")
             self.addItems(
                 [self._none if layer is None else layer.name for layer in self._offered]
             )
-            if kept in self._offered:
-                self.setCurrentIndex(self._offered.index(kept))
+            is_offered = shown in self._offered
+            self.setCurrentIndex(self._offered.index(shown) if is_offered else -1)
         self._take()
 
-    def _take(self, index: int | None = None) -> None:
+    def _proposed(self, fitting: Sequence[LayerKind]) -> LayerKind | None:
+        if self._propose is not None:
+            return self._propose(fitting)
+        if self._layer in self._offered or self._none or not fitting:
+            return self._layer if self._layer in self._offered else None
+        return fitting[-1]
+
+    def _pick(self, index: int) -> None:
         del index
+        self._is_picked = True
+        self._take()
+
+    def _take(self) -> None:
         place = self.currentIndex()
         layer = None if place < 0 else self._offered[place]
         if layer is not self._layer:

@@ -84,7 +84,7 @@ def open_painting(
         **appearance(state.phases),
         **place_of(image),
     )
-    Painting(layer, folder, state=state, counts=counts)
+    Painting(layer, folder, image=image, state=state, counts=counts)
     return layer
 
 
@@ -126,7 +126,7 @@ def adopt(layer: Labels, image: Image, *, phases: PhaseTable, axis: Axis) -> Pai
     phases = _with_further(phases, highest)
     state, folder = _begin(image, phases=phases, axis=axis)
     show_phases(layer, phases)
-    painting = Painting(layer, folder, state=state, counts={})
+    painting = Painting(layer, folder, image=image, state=state, counts={})
     painting.check(range(state.n_slices))
     return painting
 

@@ -2,12 +2,12 @@
 
 import time
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from napari.layers import Labels, Layer
+from napari.layers import Image, Labels, Layer
 from numpy.typing import NDArray
 from psygnal import Signal
 from qtpy.QtCore import QTimer
@@ -29,8 +29,10 @@ from napari_lrcs.errors import LrcsError
 from napari_lrcs.io.locks import FileLock
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.layers import (
+    layer_shape,
     show_phases,
     volume_of,
+    workspace_for,
 )
 from napari_lrcs.plugin.putting import SlicePutter
 from napari_lrcs.plugin.workers import Events, Job, Work, start_job
@@ -65,6 +67,8 @@ class Painting:
     layer : Labels
         Carries the painting from now on.
     folder : PaintingFolder
+    image : Image
+        It is painted on; it may be removed later.
     state : PaintingState
         What the folder holds.
     counts : mapping of int to ndarray of int64
@@ -89,11 +93,13 @@ class Painting:
         layer: Labels,
         folder: PaintingFolder,
         *,
+        image: Image,
         state: PaintingState,
         counts: Counts,
     ) -> None:
         self.layer = layer
         self.folder = folder
+        self._image_id = image.unique_id  # not the image: it may be removed
         self._state = state
         self._counts = dict(counts)
         self._mask: Layer | str | None = state.mask
@@ -141,6 +147,18 @@ class Painting:
     def n_slices(self) -> int:
         """Slices across the axis."""
         return self._state.n_slices
+
+    def image_among(self, images: Sequence[Image]) -> Image | None:
+        """Return the image that it is painted on, or None if it is not there."""
+        same = (image for image in images if image.unique_id == self._image_id)
+        return next(same, next(filter(self.is_of, images), None))
+
+    def is_of(self, image: Image) -> bool:
+        """Whether it is painted on an image, or on the same one opened before."""
+        if image.unique_id == self._image_id:
+            return True
+        has_shape = (1, *layer_shape(image))[-3:] == self._state.image.shape
+        return has_shape and workspace_for(image).path == self.folder.path.parent
 
     def claim(self) -> None:
         """Have the painting's folder alone, again after `release`; errors as there."""

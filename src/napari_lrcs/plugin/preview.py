@@ -17,14 +17,12 @@ from napari_lrcs.data.volume import Volume
 from napari_lrcs.data.writing import create_in_memory
 from napari_lrcs.inference.results import SliceResult
 from napari_lrcs.phases import PhaseTable
+from napari_lrcs.plugin.layer_kinds import kind_of, marked
 from napari_lrcs.plugin.layers import appearance, place_of
 from napari_lrcs.plugin.workers import EXPECTED, Events
 from napari_lrcs.progress import EpochEnded, Notice
 
 PREVIEW_NAME = "LRCS preview"
-
-_MARK = "napari_lrcs_preview"
-"""In a layer's metadata."""
 
 _OPACITY = 0.5
 
@@ -168,7 +166,7 @@ class PreviewLayer:
         former = [
             layer
             for layer in self._viewer.layers
-            if _MARK in layer.metadata and layer is not self._painting
+            if kind_of(layer) == "training preview" and layer is not self._painting
         ]
         for layer in former:
             self._viewer.layers.remove(layer)
@@ -176,7 +174,7 @@ class PreviewLayer:
             array,
             name=PREVIEW_NAME,
             opacity=_OPACITY,
-            metadata={_MARK: True},
+            metadata=marked("training preview"),
             **appearance(self._phases),
             **place_of(self._image),
         )

@@ -1,6 +1,7 @@
 """What run folders hold, for lists and curves; read without torch."""
 
 import csv
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,6 +60,12 @@ class RunSummary:
         """Name of the folder."""
         return self.path.name
 
+    @property
+    def title(self) -> str:
+        """Name and validation score, as lists of networks show them."""
+        iou = self.best_mean_iou
+        return self.name if iou is None else f"{self.name} · mean IoU {iou:.1%}"
+
 
 def list_runs(folder: Path) -> list[RunSummary]:
     """Summarise the runs in a folder, the one that was modified last first.
@@ -75,6 +82,18 @@ def list_runs(folder: Path) -> list[RunSummary]:
     """
     runs = [_summarise_any(path.parent) for path in folder.glob("*/config.json")]
     return sorted(runs, key=lambda run: run.modified, reverse=True)
+
+
+def networks_of(runs: Iterable[RunSummary]) -> list[RunSummary]:
+    """Return the runs that have a network, the best validation score first.
+
+    Those without a score come last; equal ones stay in their order.
+    """
+    return sorted(
+        (run for run in runs if run.best_epoch is not None),
+        key=lambda run: -1.0 if run.best_mean_iou is None else run.best_mean_iou,
+        reverse=True,
+    )
 
 
 def _summarise_any(path: Path) -> RunSummary:

@@ -34,6 +34,7 @@ from napari_lrcs.metrics.comparison import Comparison
 from napari_lrcs.metrics.overlap import mean_iou
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.dock import Dock, button
+from napari_lrcs.plugin.layer_kinds import marked
 from napari_lrcs.plugin.layers import appearance, layer_shape, place_of
 from napari_lrcs.plugin.widgets.comparison_form import Asked, ComparisonForm, Looked
 from napari_lrcs.plugin.widgets.comparison_results import ComparisonResults, percent
@@ -399,6 +400,7 @@ def _differences_layer(compared: Asked, phases: PhaseTable) -> Labels:
     return Labels(
         array.reshape(layer_shape(target)),
         name=f"differences: {compared.predicted.name} vs {target.name}",
+        metadata=marked("difference map"),
         **appearance(phases),
         **place_of(target),
     )

@@ -21,6 +21,7 @@ from napari_lrcs.inference.compare import compare_volumes
 from napari_lrcs.metrics.composition import Neighbourhood
 from napari_lrcs.plugin.dock import Follower
 from napari_lrcs.plugin.forms import Fold, LayerChoice
+from napari_lrcs.plugin.layer_kinds import labels_to_judge, labels_to_judge_by
 from napari_lrcs.plugin.layers import labels_of, n_slices_of
 from napari_lrcs.plugin.painting import painting_of
 from napari_lrcs.plugin.widgets.field_of_view import ABOUT_Z, EVERYTHING, FieldOfView
@@ -105,15 +106,17 @@ class ComparisonForm(QWidget):
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
-        self._viewer = viewer
-        self.predicted = LayerChoice(viewer.layers, Labels)
-        self.target = LayerChoice(viewer.layers, Labels)
+        self.predicted: LayerChoice[Labels] = LayerChoice(
+            viewer.layers, Labels, propose=labels_to_judge
+        )
+        self.target: LayerChoice[Labels] = LayerChoice(
+            viewer.layers, Labels, propose=self._propose_target
+        )
         self.slices = QLineEdit()
         self.slices.setPlaceholderText("all that are painted")
         self.field_of_view = FieldOfView(viewer.layers)
         self.neighbourhood = QComboBox()
         self.followers: list[Follower] = [
-            self,
             self.predicted,
             self.target,
             self.field_of_view.layers,
@@ -124,10 +127,8 @@ class ComparisonForm(QWidget):
             )
         self._build()
         self.field_of_view.kind.currentTextChanged.connect(self._unfold)
+        self.predicted.chosen.connect(self.target.propose_again)
         self.target.chosen.connect(self._on_target)
-        # After the choices, which take the layer in first.
-        viewer.layers.events.inserted.connect(self._propose)
-        self._propose()
         self._on_target()
 
     def _build(self) -> None:
@@ -168,9 +169,12 @@ class ComparisonForm(QWidget):
             the slices cannot be read.
         """
         predicted, target = self.predicted.layer, self.target.layer
-        if predicted is None or target is None:
+        if predicted is None:
+            raise ValueError("no prediction is chosen; predict, or open labels")
+        if target is None:
             raise ValueError(
-                "there is no labels layer; paint one, or predict or open labels"
+                f"no target is chosen to judge {predicted.name} by; paint some slices, "
+                "or choose labels"
             )
         if predicted is target:
             raise ValueError(
@@ -214,11 +218,10 @@ class ComparisonForm(QWidget):
         if settings.get("view") == ABOUT_Z:
             self.field_of_view.kind.setCurrentText(ABOUT_Z)
 
-    def follow_no_more(self) -> None:
-        """Stop listening to the viewer."""
-        self._viewer.layers.events.inserted.disconnect(self._propose)
-
     # ---- following the choices ----
+
+    def _propose_target(self, labels: Sequence[Labels]) -> Labels | None:
+        return labels_to_judge_by(labels, self.predicted.layer)
 
     def _unfold(self, text: str = "") -> None:
         del text
@@ -238,13 +241,6 @@ class ComparisonForm(QWidget):
         if painting is not None and painting.mask is not None:
             self.field_of_view.show_mask(painting.mask)
             self._unfold()
-
-    def _propose(self, event: object = None) -> None:
-        """Take the newest layer for the result where nothing was chosen."""
-        del event
-        layers = [layer for layer in self._viewer.layers if isinstance(layer, Labels)]
-        if len(layers) > 1 and self.predicted.layer is self.target.layer:
-            self.predicted.layer, self.target.layer = layers[-1], layers[0]
 
 
 def _rows(fields: Mapping[str, tuple[QWidget, str]]) -> QWidget:

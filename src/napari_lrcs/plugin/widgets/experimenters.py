@@ -8,6 +8,7 @@ from napari.layers import Image, Labels, Layer
 from qtpy.QtWidgets import QApplication, QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_lrcs.plugin.dock import Dock, button
+from napari_lrcs.plugin.layer_kinds import marked
 from napari_lrcs.plugin.layers import appearance, fitted
 from napari_lrcs.plugin.widgets.experimenters_form import (
     ExperimentersForm,
@@ -113,12 +114,17 @@ class ExperimentersPart(QWidget):
         """Add the majority vote as a labels layer; one that is there is shown again."""
         if self._voted is not None:
             options = appearance(self._voted.compared.phases)
+            options["metadata"] = marked("majority vote of experimenters")
             self._add("majority", Labels, self._voted, options)
 
     def add_agreement(self) -> None:
         """Add the agreement as an image layer; one that is there is shown again."""
         if self._voted is not None:
-            options = {"colormap": "viridis", "contrast_limits": (0, 255)}
+            options = {
+                "colormap": "viridis",
+                "contrast_limits": (0, 255),
+                "metadata": marked("agreement of experimenters"),
+            }
             self._add("agreement", Image, self._voted, options)
 
     def _add(

@@ -26,6 +26,7 @@ from napari_lrcs.data.volume import Volume
 from napari_lrcs.data.workspace import Workspace
 from napari_lrcs.inference.segment import BaselineTask, label_slice
 from napari_lrcs.phases import UNPAINTED, PhaseTable
+from napari_lrcs.training.runs import list_runs, networks_of
 
 _NETWORK = "network"
 _TITLES = {
@@ -166,6 +167,8 @@ class FillPanel(QWidget):
         self.workspace: Workspace | None = None
         """Whose runs are offered as networks."""
         self._file: Path | None = None
+        self._chosen: str | None = None
+        """Model that the user has chosen, if any."""
         self._segment: QPushButton | None = None
         self._method = _combo(_TITLES, "How phases are told apart")
         for i, tooltip in enumerate(_TOOLTIPS.values()):
@@ -258,22 +261,27 @@ class FillPanel(QWidget):
 
     def take_file(self, file: Path) -> None:
         """Use a model from a file."""
-        self._file = file
+        self._file, self._chosen = file, str(file)
         self.offer_networks()
-        self._network.setCurrentText(file.name)
 
     def offer_networks(self) -> None:
-        """List the runs of the workspace, the newest first."""
-        chosen = self._network.currentText()
+        """List the networks of the workspace, the best first."""
         self._network.clear()
-        for run in () if self.workspace is None else self.workspace.runs():
-            if (model := run / "best.safetensors").is_file():
-                self._network.addItem(run.name, str(model))
+        runs = [] if self.workspace is None else list_runs(self.workspace.path)
+        for run in networks_of(runs):
+            self._network.addItem(run.title, str(run.path / "best.safetensors"))
         if self._file is not None:
             self._network.addItem(self._file.name, str(self._file))
         self._network.addItem(_FILE)
-        place = self._network.findText(chosen)
-        self._network.setCurrentIndex(place if chosen != _FILE and place >= 0 else 0)
+        place = -1 if self._chosen is None else self._network.findData(self._chosen)
+        self._network.setCurrentIndex(max(0, place))
+
+    def choose_network(self, index: int) -> None:
+        """Keep a network that the user has chosen, or ask for a file."""
+        if self._network.itemText(index) == _FILE:
+            self.ask_for_file()
+        else:
+            self._chosen = self._network.itemData(index)
 
     def ask_for_file(self) -> None:
         """Let the user choose a model."""
@@ -308,16 +316,12 @@ class _NetworkChoice(QComboBox):
         self._panel = panel
         self.setToolTip("A network that was trained on this image, or a file")
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.textActivated.connect(self._on_choice)
+        self.activated.connect(panel.choose_network)
 
     def showPopup(self) -> None:  # noqa: N802 Qt's name
         """List what has been trained by now."""
         self._panel.offer_networks()
         super().showPopup()
-
-    def _on_choice(self, text: str) -> None:
-        if text == _FILE:
-            self._panel.ask_for_file()
 
 
 def _combo(titles: dict[str, str], tooltip: str) -> QComboBox:

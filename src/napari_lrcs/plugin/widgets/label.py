@@ -29,6 +29,7 @@ from napari_lrcs.plugin.layers import (
 )
 from napari_lrcs.plugin.painted_layers import adopt, new_painting, open_painting
 from napari_lrcs.plugin.painting import Painting, painting_of
+from napari_lrcs.plugin.training_layers import may_train_on
 from napari_lrcs.plugin.widgets.fill import Filled
 from napari_lrcs.plugin.widgets.help_part import HelpPart, take
 from napari_lrcs.plugin.widgets.keys import (
@@ -191,7 +192,7 @@ class LabelDock(Dock):
     def use_layer(self) -> None:
         """Make a painting of the chosen labels layer."""
         image, layer = self._image_or_complaint(), self.labels.layer
-        if image is None or layer is None:
+        if image is None or layer is None or not may_train_on(layer, self):
             return
         axis: Any = self.axis.currentText()
         phases = phases_shown(layer) or self.phases.phases

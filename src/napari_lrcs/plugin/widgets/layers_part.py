@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QWidget
 from napari_lrcs.config import Axis
 from napari_lrcs.plugin.dock import button
 from napari_lrcs.plugin.forms import LayerChoice
+from napari_lrcs.plugin.layer_kinds import image_to_segment
 
 
 class LayersPart(QWidget):
@@ -25,7 +26,9 @@ class LayersPart(QWidget):
 
     def __init__(self, layers: LayerList, *, on_use: Callable[[], None]) -> None:
         super().__init__()
-        self.image = LayerChoice(layers, Image)
+        self.image: LayerChoice[Image] = LayerChoice(
+            layers, Image, propose=lambda images: image_to_segment(images, layers)
+        )
         self.axis = QComboBox()
         self.axis.addItems(get_args(Axis))
         self.labels = LayerChoice(layers, Labels, none="None yet")

@@ -18,7 +18,7 @@ from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.dock import colour
 from napari_lrcs.plugin.layers import RUN_KEY, volume_of, workspace_for
 from napari_lrcs.plugin.workers import EXPECTED, Events, Job, Work, start_job
-from napari_lrcs.training.runs import RunSummary, list_runs
+from napari_lrcs.training.runs import RunSummary, list_runs, networks_of
 
 _FILE = "Choose a file…"
 _NONE = "No trained network yet"
@@ -67,7 +67,7 @@ class _Listed:
 
 
 class ModelChoice(QWidget):
-    """The networks that were trained on an image, the newest first, and any file."""
+    """The networks that were trained on an image, the best first, and any file."""
 
     changed = Signal()
     failed = Signal(str)
@@ -127,14 +127,18 @@ class ModelChoice(QWidget):
 
     def follow(self, image: Image | None) -> None:
         """Offer the networks that were trained on an image."""
+        self._leave_image()
         self._image = image
+        if image is not None:
+            image.events.metadata.connect(self.look)
         self._folder = None if image is None else workspace_for(image).path
         self._runs = ()
         self.look()
         self._tell()
 
-    def look(self) -> None:
+    def look(self, event: object = None) -> None:
         """List the runs anew, in a thread."""
+        del event
         folder = self._folder
         if folder is None:
             self._show_items()
@@ -149,32 +153,36 @@ class ModelChoice(QWidget):
         self._jobs = [*(j for j in self._jobs if j.is_running), job]
 
     def follow_no_more(self) -> None:
-        """Take no notice of what is still listed."""
+        """Take no notice of the image, nor of what is still listed."""
+        self._leave_image()
         self._folder = None
         for job in self._jobs:
             job.quit()
 
+    def _leave_image(self) -> None:
+        if self._image is not None:
+            self._image.events.metadata.disconnect(self.look)
+            self._image = None
+
     def _take_listed(self, listed: _Listed) -> None:
         if listed.folder != self._folder:
             return
-        runs = [run for run in listed.runs if run.best_epoch is not None]
+        runs = networks_of(listed.runs)
         paths = [run.path for run in runs]
         asked = None if self._image is None else self._image.metadata.get(RUN_KEY)
         if runs == self._runs and asked in (None, self._path):
             return  # the list may be open
         self._runs = runs
         if self._path is None or self._path != self._file:
-            known = (asked, self._path, *paths)
-            self._try(next((path for path in known if path in paths), None))
+            best = next(iter(paths), None)
+            self._try(asked if asked in paths else best)
         self._show_items()
 
     def _show_items(self) -> None:
         with QSignalBlocker(self._box):
             self._box.clear()
             for run in self._runs:
-                iou = run.best_mean_iou
-                score = "" if iou is None else f" · mean IoU {iou:.1%}"
-                self._box.addItem(f"{run.name}{score}", run.path)
+                self._box.addItem(run.title, run.path)
             if self._file is not None and self._box.findData(self._file) < 0:
                 self._box.addItem(self._file.name, self._file)
             if not self._box.count():
@@ -186,6 +194,7 @@ class ModelChoice(QWidget):
         chosen = self._box.itemData(index)
         if chosen != _FILE:
             self._try(chosen)
+            self._remember(chosen)
             return
         self._show_items()
         name, _ = QFileDialog.getOpenFileName(
@@ -202,7 +211,9 @@ class ModelChoice(QWidget):
         except EXPECTED as error:
             self._file = None if path == self._file else self._file
             self.failed.emit(str(error))
-            return
+
+    def _remember(self, path: Path | None) -> None:
+        """Let other docks, too, prefer the run that the user has chosen."""
         if self._image is not None and path not in (None, self._file):
             self._image.metadata[RUN_KEY] = path
 

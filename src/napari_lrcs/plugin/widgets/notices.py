@@ -1,5 +1,6 @@
 """What the user should read, each once, until the next run."""
 
+import re
 from html import escape
 
 from qtpy.QtCore import Qt
@@ -8,7 +9,9 @@ from qtpy.QtWidgets import QLabel
 from napari_lrcs.plugin.dock import COLOURS
 from napari_lrcs.progress import Notice, NoticeKind
 
-_IS_WARNING: frozenset[NoticeKind] = frozenset({"pitfall", "out_of_memory"})
+_IS_WARNING: frozenset[NoticeKind] = frozenset(
+    {"pitfall", "never_predicted", "out_of_memory"}
+)
 
 
 class Notices(QLabel):
@@ -45,3 +48,16 @@ class Notices(QLabel):
     def _show(self, text: str) -> None:
         self.setText(text)
         self.setVisible(bool(text))
+
+
+def shortcoming(notice: Notice) -> str:
+    """Shorten a notice of the kind "never_predicted" to what is wrong.
+
+    Examples
+    --------
+    >>> text = "crack is painted but never predicted: train longer"
+    >>> shortcoming(Notice(kind="never_predicted", text=text))
+    'crack is never predicted'
+    """
+    clause = re.split(r"[:;.] ", notice.text, maxsplit=1)[0].rstrip(".")
+    return clause.replace(" painted but ", " ", 1)

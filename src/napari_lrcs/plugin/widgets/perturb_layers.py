@@ -7,9 +7,9 @@ from napari.components import LayerList
 from napari.layers import Image, Labels, Layer
 from napari.viewer import Viewer
 
+from napari_lrcs.plugin.layer_kinds import marked
 from napari_lrcs.plugin.layers import appearance, place_of
 from napari_lrcs.plugin.widgets.perturb_job import Counted, MemberMade
-from napari_lrcs.plugin.widgets.perturb_setup import MARK
 from napari_lrcs.uncertainty.members import PerturbedSlice
 
 PREVIEW_NAME = "Perturbed preview"
@@ -37,6 +37,7 @@ class PerturbedLayers:
             made.array,
             name=f"{self._name} perturbed-{made.number:03d}",
             visible=made.number == 0,
+            metadata=marked("perturbed copy"),
             **appearance(made.phases),
             **self._place,
         )
@@ -51,6 +52,7 @@ class PerturbedLayers:
             colormap="magma",
             opacity=0.8,
             contrast_limits=(0, counted.highest),
+            metadata=marked("interface histogram"),
             **self._place,
         )
         _insert(self._layers, len(self._layers), layer)
@@ -82,7 +84,7 @@ class PreviewLayer:
             array,
             name=PREVIEW_NAME,
             opacity=1,
-            metadata={MARK: True},
+            metadata=marked("perturbed preview"),
             **appearance(preview.phases),
             **place_of(labels),
         )

@@ -27,11 +27,9 @@ from napari_lrcs.data.workspace import Workspace
 from napari_lrcs.plugin.dock import button
 from napari_lrcs.plugin.forms import KERNELS, ConfigForm, LayerChoice
 from napari_lrcs.plugin.in_view import slice_in_view
+from napari_lrcs.plugin.layer_kinds import labels_to_learn_from
 from napari_lrcs.plugin.layers import labels_of, n_slices_of, workspace_for
 from napari_lrcs.plugin.painting import painting_of
-
-MARK = "napari_lrcs_perturbed_preview"
-"""In the metadata of the preview's layer, which is no choice."""
 
 PAINTED, RANGE, THIS = "All that are painted", "Some slices", "Slice in view"
 LAYERS, FILES = "Label layers", "TIFF files in a folder"
@@ -76,7 +74,12 @@ class PerturbSetup(QWidget):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self.labels = LayerChoice(viewer.layers, Labels, without=MARK)
+        self.labels: LayerChoice[Labels] = LayerChoice(
+            viewer.layers,
+            Labels,
+            without=("perturbed preview",),
+            propose=lambda labels: labels_to_learn_from(labels, None),
+        )
         self.region = _choice(PAINTED, RANGE, THIS)
         self.range = QLineEdit()
         self.range.setPlaceholderText("10, 10,30 or 50:60 (60 excluded)")
@@ -97,7 +100,6 @@ class PerturbSetup(QWidget):
         layout.setContentsMargins(0, 4, 0, 0)
         layout.addLayout(self._rows)
         layout.addWidget(self.form)
-        self._take_painting()
         self._update()
         self.labels.chosen.connect(self._on_labels)
         self.region.currentTextChanged.connect(self._on_region)
@@ -116,7 +118,7 @@ class PerturbSetup(QWidget):
         """
         layer = self.labels.layer
         if layer is None:
-            raise ValueError("there is no labels layer; paint one, or open labels")
+            raise ValueError("choose labels: paint some in Label phases, or open some")
         return Asked(
             layer=layer,
             labels=labels_of(layer),
@@ -153,13 +155,6 @@ class PerturbSetup(QWidget):
     def follow_no_more(self) -> None:
         """Stop listening to the viewer."""
         self.labels.follow_no_more()
-
-    def _take_painting(self) -> None:
-        """Propose the newest painting."""
-        for layer in reversed(self._viewer.layers):
-            if painting_of(layer) is not None and self.labels.offers(layer):
-                self.labels.layer = layer
-                return
 
     def _on_labels(self) -> None:
         self._update()

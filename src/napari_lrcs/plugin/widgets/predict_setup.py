@@ -26,6 +26,7 @@ from napari_lrcs.inference.estimate import amount, fits_memory, memory_needed
 from napari_lrcs.plugin.dock import button
 from napari_lrcs.plugin.forms import ConfigForm, Fold, LayerChoice
 from napari_lrcs.plugin.in_view import nearest_slice, place_in_view
+from napari_lrcs.plugin.layer_kinds import image_to_segment
 from napari_lrcs.plugin.layers import (
     n_slices_of,
     volume_of,
@@ -55,7 +56,11 @@ class PredictSetup(QWidget):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self.image_choice = LayerChoice(viewer.layers, Image)
+        self.image_choice: LayerChoice[Image] = LayerChoice(
+            viewer.layers,
+            Image,
+            propose=lambda images: image_to_segment(images, viewer.layers),
+        )
         self.model_choice = ModelChoice()
         self.region = _choice(ALL, THIS, RANGE)
         self.range = QLineEdit()
@@ -117,7 +122,7 @@ class PredictSetup(QWidget):
     def _fields(self) -> list[tuple[str, QWidget, str]]:
         return [
             ("Image", self.image_choice, "Grey volume or image to predict"),
-            ("Model", self.model_choice, "Trained network; the newest one first"),
+            ("Model", self.model_choice, "Trained network; the best score comes first"),
             ("Region", self.region, "Slices to predict; the others stay empty"),
             ("Slices", self.range, "10, 10,30 or 50:60 (60 excluded), from 0"),
             ("Field of view", self.field_of_view, "Nothing is predicted outside"),

@@ -10,6 +10,7 @@ from qtpy.QtCore import QTimer
 from napari_lrcs.config import Axis
 from napari_lrcs.data.slices import AXES
 from napari_lrcs.phases import PhaseTable
+from napari_lrcs.plugin.layer_kinds import Kind, marked
 from napari_lrcs.plugin.layers import appearance, fitted, layer_shape, place_of
 
 _PATH_KEY = "napari_lrcs_result"
@@ -153,9 +154,10 @@ class PredictedLayers:
             layers.selection.active = active
 
     def _made(self, name: str, data: Any) -> Layer:
+        kind: Kind = "prediction" if name == "labels" else "confidence map"
         common: dict[str, Any] = self._place | {
             "name": self._name if name == "labels" else f"{self._name} confidence",
-            "metadata": {_PATH_KEY: self._path} if self._path else {},
+            "metadata": marked(kind) | {_PATH_KEY: self._path},
             "multiscale": isinstance(data, list),
             "cache": False,  # what is not yet predicted must not be remembered
         }

@@ -8,8 +8,9 @@ from napari.viewer import Viewer
 from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout
 
 from napari_lrcs.data.tables import as_text
-from napari_lrcs.plugin.dock import Dock, button, clock
+from napari_lrcs.plugin.dock import Dock, Kind, button, clock
 from napari_lrcs.plugin.layers import volume_of
+from napari_lrcs.plugin.training_layers import may_train_on
 from napari_lrcs.plugin.widgets.sizing import Tabs
 from napari_lrcs.plugin.widgets.study_job import (
     Mapped,
@@ -58,6 +59,7 @@ class StudyDock(Dock):
         self._shape: tuple[int, ...] = ()
         self._saving: Job | None = None
         self._end_text = ""
+        self._end_kind: Kind = "done"
         self._has_left = False
         self._build()
         self._connect()
@@ -175,7 +177,7 @@ class StudyDock(Dock):
     # ---- beginning and ending ----
 
     def _begin(self, make: Callable[[], StudyJob]) -> None:
-        if self.is_busy:
+        if self.is_busy or not may_train_on(self.setup.labels_choice.layer, self):
             return
         try:
             study = make()
@@ -215,7 +217,8 @@ class StudyDock(Dock):
             self._out = None
             self.setup.new_folder()  # lists the studies, too
         if self._end_text:
-            self.say(self._end_text, "done")
+            self.say(self._end_text, self._end_kind)
+        self._end_kind = "done"
 
     def on_error(self, error: Exception) -> None:
         """Tell what went wrong; what the study had made stays."""
@@ -243,7 +246,9 @@ class StudyDock(Dock):
         self.steps.take(event)
         match event:
             case StudyEnded():
-                self._end_text = f"Done in {clock(event.seconds)}. {_WHERE}"
+                but = self.results.shortcoming
+                self._end_text = _end_text(event, but=but)
+                self._end_kind = "warning" if but else "done"
             case Mapped():
                 self._show_layers(event)
             case Suggestion():
@@ -332,3 +337,8 @@ class StudyDock(Dock):
             self.say(f"{named.name} is there; choose another name", "error")
             return
         save(named)
+
+
+def _end_text(event: StudyEnded, *, but: str) -> str:
+    text = f"Done in {clock(event.seconds)}"
+    return f"{text}, but {but}. {_WHERE}" if but else f"{text}. {_WHERE}"

@@ -9,10 +9,11 @@ from napari.utils.colormaps import Colormap
 from napari.viewer import Viewer
 
 from napari_lrcs.phases import PhaseTable
+from napari_lrcs.plugin.layer_kinds import Kind, marked
 from napari_lrcs.plugin.layers import appearance, fitted, layer_shape, place_of
 
 STUDY_KEY = "napari_lrcs_study"
-"""In the metadata of these layers: the study's folder; no dock offers them as input."""
+"""In the metadata of these layers: the study's folder."""
 
 NAMES: Mapping[str, str] = {
     "majority": "majority vote",
@@ -75,9 +76,14 @@ class StudyLayers:
 
     def _made(self, name: str, data: Any, *, phases: PhaseTable, out: Path) -> Layer:
         data = fitted(data, self._n_axes)
+        kind: Kind = (
+            "majority vote of networks"
+            if name == "majority"
+            else "agreement of networks"
+        )
         common: dict[str, Any] = self._place | {
             "name": f"{self._name} {NAMES[name]}",
-            "metadata": {STUDY_KEY: out},
+            "metadata": marked(kind) | {STUDY_KEY: out},
             "multiscale": isinstance(data, list),
             "visible": name == "entropy",
         }

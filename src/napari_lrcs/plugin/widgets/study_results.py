@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_lrcs.plugin.plots import Plot
-from napari_lrcs.plugin.widgets.notices import Notices
+from napari_lrcs.plugin.widgets.notices import Notices, shortcoming
 from napari_lrcs.plugin.widgets.study_job import Draw, Found
 from napari_lrcs.plugin.widgets.study_table import StudyTable
 from napari_lrcs.progress import Notice
@@ -88,6 +88,7 @@ class StudyResults(QWidget):
         self.found: Found | None = None
         """What is shown."""
         self._failures: dict[str, str] = {}
+        self._shortcomings: dict[str, set[str]] = {}  # names of the networks
         self._n_members = 0
         self.title = QLabel("Nothing yet: press Run, or open a study in Studies.")
         self.title.setWordWrap(True)
@@ -140,6 +141,15 @@ class StudyResults(QWidget):
         """The networks that failed, and why."""
         return self._failures
 
+    @property
+    def shortcoming(self) -> str:
+        """What is wrong with some networks that did not fail; empty if nothing is."""
+        of = f" of {self._n_members}" if self._n_members else ""
+        return ", ".join(
+            f"{text} by {len(names)}{of} networks"
+            for text, names in self._shortcomings.items()
+        )
+
     # ---- what comes in ----
 
     def clear(self) -> None:
@@ -147,6 +157,7 @@ class StudyResults(QWidget):
         self._timer.stop()
         self.found, self._n_members = None, 0
         self._failures.clear()
+        self._shortcomings.clear()
         self.failed.clear()
         self.notices.clear()
         self.table.clear_rows()
@@ -161,6 +172,10 @@ class StudyResults(QWidget):
                 name=name, event=Notice(kind="pitfall" | "out_of_memory") as notice
             ):
                 self.notices.add(replace(notice, text=f"{name}: {notice.text}"))
+            case MemberProgress(
+                name=name, event=Notice(kind="never_predicted") as notice
+            ):
+                self._add_shortcoming(name, notice)
             case StudyStarted():
                 self._n_members = len(event.names)
                 self.title.setText(f"{event.out.name}: no network is done yet.")
@@ -178,6 +193,13 @@ class StudyResults(QWidget):
                 self._failures.pop(member.name, None)
         if not self._timer.isActive():
             self._timer.start(_PAUSE_MS)
+
+    def _add_shortcoming(self, name: str, notice: Notice) -> None:
+        """Show it once, however many networks share it."""
+        text = shortcoming(notice)
+        if text not in self._shortcomings:
+            self.notices.add(notice)
+        self._shortcomings.setdefault(text, set()).add(name)
 
     def _add_failure(self, name: str, error: str) -> None:
         self._failures[name] = error

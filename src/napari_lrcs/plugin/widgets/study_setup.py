@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari.layers import Image, Labels
 from napari.viewer import Viewer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
@@ -24,10 +23,10 @@ from napari_lrcs.data.workspace import Workspace
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.inference.estimate import amount
 from napari_lrcs.plugin.dock import button
-from napari_lrcs.plugin.forms import KERNELS, ConfigForm, LayerChoice, add_row
+from napari_lrcs.plugin.forms import KERNELS, ConfigForm, add_row
 from napari_lrcs.plugin.layers import labels_of, named_by_file, volume_of, workspace_for
 from napari_lrcs.plugin.painting import painting_of
-from napari_lrcs.plugin.widgets.study_layers import STUDY_KEY
+from napari_lrcs.plugin.training_layers import TrainingLayers
 from napari_lrcs.plugin.widgets.study_slices import StudySlices
 from napari_lrcs.plugin.widgets.study_training import StudyTraining
 from napari_lrcs.uncertainty.task import StudyTask
@@ -47,8 +46,11 @@ class StudySetup(QWidget):
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
-        self.image_choice = LayerChoice(viewer.layers, Image, without=STUDY_KEY)
-        self.labels_choice = LayerChoice(viewer.layers, Labels, without=STUDY_KEY)
+        self.layers = TrainingLayers(
+            viewer.layers,
+            without=("majority vote of networks", "agreement of networks"),
+        )
+        self.image_choice, self.labels_choice = self.layers.image, self.layers.labels
         self.slices = StudySlices()
         self.study = ConfigForm(StudyConfig(), main=("n_members", "n_repeats"))
         self.perturb = ConfigForm(
@@ -117,20 +119,6 @@ class StudySetup(QWidget):
         """The sentence on what will be made."""
         return str(self._estimate.text())
 
-    def image(self) -> Image:
-        """Return the image; ValueError if there is none."""
-        image = self.image_choice.layer
-        if image is None:
-            raise ValueError("choose an image: open one, or File > Open Sample")
-        return image
-
-    def labels(self) -> Labels:
-        """Return the labels; ValueError if there are none."""
-        labels = self.labels_choice.layer
-        if labels is None:
-            raise ValueError("choose painted labels: make them in Label phases")
-        return labels
-
     @property
     def out(self) -> Path:
         """The folder of the next study; ValueError if none is given."""
@@ -150,7 +138,8 @@ class StudySetup(QWidget):
             If a layer is no volume.
         """
         config = self.training.config
-        n_slices = volume_of(self.image()).shape[AXES[config.axis]]
+        image, _ = self.layers.read()
+        n_slices = volume_of(image).shape[AXES[config.axis]]
         train, test = self.slices.read(n_slices)
         return self.task_of(
             config,
@@ -168,8 +157,8 @@ class StudySetup(QWidget):
         ValueError, VolumeError
             As `task` does.
         """
-        image, labels = named_by_file(self.image()), self.labels()
-        painting = painting_of(labels)
+        layer, labels = self.layers.read()
+        image, painting = named_by_file(layer), painting_of(labels)
         if painting is not None:
             painting.save()
         painted = labels_of(labels)

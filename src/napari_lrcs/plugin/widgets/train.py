@@ -16,7 +16,7 @@ from napari_lrcs.data.slices import AXES
 from napari_lrcs.data.volume import Volume
 from napari_lrcs.metrics.overlap import mean_iou
 from napari_lrcs.models.header import Row
-from napari_lrcs.plugin.dock import Dock, clock
+from napari_lrcs.plugin.dock import Dock, Kind, clock
 from napari_lrcs.plugin.in_view import SliceInView
 from napari_lrcs.plugin.layers import (
     RUN_KEY,
@@ -31,8 +31,9 @@ from napari_lrcs.plugin.preview import (
     PreviewSource,
     SlicePreview,
 )
+from napari_lrcs.plugin.training_layers import may_train_on
 from napari_lrcs.plugin.widgets.curves import Curves
-from napari_lrcs.plugin.widgets.notices import Notices
+from napari_lrcs.plugin.widgets.notices import Notices, shortcoming
 from napari_lrcs.plugin.widgets.runs_table import RunHistory, RunsTable
 from napari_lrcs.plugin.widgets.sizing import Tabs
 from napari_lrcs.plugin.widgets.train_buttons import TrainButtons
@@ -80,7 +81,8 @@ class TrainDock(Dock):
         self._layers: tuple[Image, Labels] | None = None
         self._best: float | None = None
         self._n_epochs = 1
-        self._end_text = ""
+        self._end_text, self._shortcoming = "", ""
+        self._end_kind: Kind = "done"
         self._has_left = False
         self._build()
         self.setup.recall(self.recall())
@@ -176,7 +178,7 @@ class TrainDock(Dock):
     # ---- beginning and ending ----
 
     def _begin(self, make: Callable[[], TrainingJob]) -> None:
-        if self.is_busy:
+        if self.is_busy or not may_train_on(self.setup.labels_choice.layer, self):
             return
         try:
             training = make()
@@ -184,6 +186,7 @@ class TrainDock(Dock):
             self.on_error(error)
             return
         self._training, self._best, self._end_text = training, None, ""
+        self._end_kind, self._shortcoming = "done", ""
         self._preview = None
         self.notices.clear()
         self.remember()
@@ -192,7 +195,7 @@ class TrainDock(Dock):
         self.tabs.setCurrentIndex(1)
 
     def _new_training(self) -> TrainingJob:
-        image, labels = self._chosen_layers()
+        image, labels = self.setup.layers.read()
         config = self.setup.form.config
         volume = named_by_file(image)
         roles = self.setup.roles.read(volume.shape[AXES[config.axis]])
@@ -205,7 +208,7 @@ class TrainDock(Dock):
         )
 
     def _resumed_training(self, run: Path) -> TrainingJob:
-        image, _ = self._chosen_layers()
+        image, _ = self.setup.layers.read()
         training = self._training_of(
             named_by_file(image), TrainConfig(), roles={}, run=run
         )
@@ -219,7 +222,7 @@ class TrainDock(Dock):
         roles: dict[Role, tuple[int, ...]],
         run: Path,
     ) -> TrainingJob:
-        image, labels = self._layers = self._chosen_layers()
+        image, labels = self._layers = self.setup.layers.read()
         painting = painting_of(labels)
         if painting is not None:
             painting.save()
@@ -240,14 +243,6 @@ class TrainDock(Dock):
         run.mkdir(parents=True, exist_ok=True)
         return training
 
-    def _chosen_layers(self) -> tuple[Image, Labels]:
-        image, labels = self.setup.image_choice.layer, self.setup.labels_choice.layer
-        if image is None:
-            raise ValueError("choose an image: open one, or File > Open Sample")
-        if labels is None:
-            raise ValueError("choose painted labels: make them in Label phases")
-        return image, labels
-
     def _look_at(self, image: Image) -> SliceInView:
         """Follow the slice in view of this image alone."""
         self._look_away()
@@ -265,10 +260,12 @@ class TrainDock(Dock):
         """Say how the training ended, and list its run."""
         if self._training is None or self._has_left:
             return
+        if self._layers is not None:
+            _tell_of_runs(self._layers[0])
         self._training = self._layers = self._preview = None  # and so the image
         self._look_away()
         if self._end_text:
-            self.say(self._end_text, "done")
+            self.say(self._end_text, self._end_kind)
         self._list_runs()
 
     def on_error(self, error: Exception) -> None:
@@ -293,7 +290,7 @@ class TrainDock(Dock):
             return
         match event:
             case Notice():
-                self.notices.add(event)
+                self._add_notice(event)
             case Prepared():
                 self._show_prepared(event)
             case Scored():
@@ -302,9 +299,14 @@ class TrainDock(Dock):
                 if self._preview is not None:
                     self._preview.show(event)
             case TrainingEnded():
-                self._end_text = _end_text(event)
+                self._end_text = _end_text(event, but=self._shortcoming)
             case _:
                 self._show_progress(event)
+
+    def _add_notice(self, notice: Notice) -> None:
+        self.notices.add(notice)
+        if notice.kind == "never_predicted":
+            self._shortcoming, self._end_kind = shortcoming(notice), "warning"
 
     def _show_prepared(self, event: Prepared) -> None:
         assert self._layers is not None
@@ -365,14 +367,21 @@ class TrainDock(Dock):
         image = self.setup.image_choice.layer
         if image is not None:
             image.metadata[RUN_KEY] = run
+            _tell_of_runs(image)
         self.say(f"{run.name} is chosen. {_NEXT}", "done")
         self.predict_asked.emit(run)
 
 
-def _end_text(event: TrainingEnded) -> str:
+def _tell_of_runs(image: Image) -> None:
+    """Let docks that list the runs of an image list them anew."""
+    image.events.metadata()
+
+
+def _end_text(event: TrainingEnded, *, but: str) -> str:
     scores = [
         f"{name} mean IoU {mean_iou(confusion):.1%}"
         for name, confusion in (("validation", event.validation), ("test", event.test))
         if confusion is not None
     ]
-    return f"Done in {clock(event.seconds)}: {', '.join(scores) or 'trained'}. {_NEXT}"
+    text = f"Done in {clock(event.seconds)}: {', '.join(scores) or 'trained'}"
+    return f"{text}, but {but}: see Curves." if but else f"{text}. {_NEXT}"

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari.layers import Image, Labels
 from napari.viewer import Viewer
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import (
@@ -17,8 +16,9 @@ from qtpy.QtWidgets import (
 
 from napari_lrcs.config import PRESETS, TrainConfig
 from napari_lrcs.errors import CheckpointError
-from napari_lrcs.plugin.forms import ConfigForm, LayerChoice, add_row
+from napari_lrcs.plugin.forms import ConfigForm, add_row
 from napari_lrcs.plugin.painting import painting_of
+from napari_lrcs.plugin.training_layers import TrainingLayers
 from napari_lrcs.plugin.widgets.devices import DeviceLine, Devices
 from napari_lrcs.plugin.widgets.model_choice import read_model
 from napari_lrcs.plugin.widgets.presets import PresetChoice
@@ -50,8 +50,8 @@ class TrainSetup(QWidget):
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
-        self.image_choice = LayerChoice(viewer.layers, Image)
-        self.labels_choice = LayerChoice(viewer.layers, Labels)
+        self.layers = TrainingLayers(viewer.layers)
+        self.image_choice, self.labels_choice = self.layers.image, self.layers.labels
         self.roles = RoleFields()
         self.start = QComboBox()
         self.form = ConfigForm(
