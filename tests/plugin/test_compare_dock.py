@@ -280,15 +280,19 @@ def test_neighbours_are_those_that_were_chosen(
 def test_missing_layers_are_told(dock: CompareDock) -> None:
     dock.compare_button.click()
 
-    assert "no labels layer" in dock.said
+    assert dock.said == "no prediction is chosen; predict, or open labels"
     assert not dock.is_busy
 
 
 def test_same_layer_twice_is_refused(viewer: Viewer, dock: CompareDock) -> None:
-    _add(viewer, TARGET, "painting")
+    layer = _add(viewer, TARGET, "painting")
+    dock.compare_button.click()
+    alone = dock.said
+    dock.form.target.layer = layer
 
     dock.compare_button.click()
 
+    assert alone.startswith("no target is chosen to judge painting by")
     assert dock.said.startswith("painting is chosen twice; choose two different")
     assert not dock.is_busy
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from napari import Viewer
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QThreadPool
@@ -29,8 +29,9 @@ from napari_lrcs.plugin.widgets.predict import PredictDock
 from napari_lrcs.plugin.widgets.study import StudyDock
 from napari_lrcs.plugin.widgets.train import TrainDock
 from napari_lrcs.plugin.widgets.training_job import TrainingJob, read_roles
+from napari_lrcs.plugin.workers import Events
 from napari_lrcs.progress import Notice, TrainingEnded
-from napari_lrcs.uncertainty.events import MemberProgress, StudyEnded
+from napari_lrcs.uncertainty.events import MemberProgress, StudyEnded, StudyStarted
 from napari_lrcs.uncertainty.summary import summarise
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("one_thread")]
@@ -123,6 +124,16 @@ def predict(viewer: Viewer, model: Path, slices: str, qtbot: QtBot) -> Labels:
     return layer
 
 
+def perturb_once(viewer: Viewer, painting: Labels, qtbot: QtBot) -> None:
+    dock = open_dock(viewer, "Perturb labels", PerturbDock)
+    dock.preview.setChecked(False)
+    dock.members.n_members.setValue(1)
+    assert dock.setup.labels.layer == painting
+    press(dock, "Perturb")
+    finish(dock, qtbot)
+    assert "perturbed-000" in viewer.layers[-1].name
+
+
 def paint_scan(viewer: Viewer) -> tuple[Image, Labels]:
     image = viewer.add_image(grey_levels(), name="scan")
     painting = new_painting(image, phases=PHASES)
@@ -145,14 +156,6 @@ def test_training_and_study_learn_from_the_painting_whatever_was_made_since(
     painting = viewer.layers[-1]
     paint(painting, PAINTED)
     predict(viewer, model, f"{PAINTED}:{PAINTED + 3}", qtbot)
-    perturb = open_dock(viewer, "Perturb labels", PerturbDock)
-    perturb.preview.setChecked(False)
-    perturb.members.n_members.setValue(1)
-    assert perturb.setup.labels.layer == painting
-    press(perturb, "Perturb")
-    finish(perturb, qtbot)
-    assert "perturbed-000" in viewer.layers[-1].name
-
     train = open_train(viewer, tiny_config.with_changes(n_epochs=1))
     press(train, "Train")
     finish(train, qtbot)
@@ -160,10 +163,12 @@ def test_training_and_study_learn_from_the_painting_whatever_was_made_since(
     (run,) = workspace_for(image).runs()
     assert read_roles(run)["train"] == (PAINTED,)
 
+    perturb_once(viewer, painting, qtbot)
     paint(painting, TEST)
     viewer.dims.set_current_step(0, TEST)
     press(label, "Test")
     study = open_dock(viewer, "Uncertainty study", StudyDock)
+    assert study.setup.labels_choice.layer == painting
     study.setup.training.config = tiny_config
     study.setup.study.config = StudyConfig(n_members=2, n_repeats=0)
     press(study, "Run")
@@ -215,17 +220,16 @@ def test_a_prediction_is_learnt_from_only_when_its_user_agrees_once(
 
 
 def test_results_opened_from_their_files_and_copies_are_no_default(
-    viewer: Viewer, tmp_path: Path, qtbot: QtBot
+    viewer: Viewer, model: Path, tmp_path: Path, qtbot: QtBot
 ) -> None:
-    del qtbot
+    image = viewer.add_image(grey_levels(), name="scan")
+    prediction = predict(viewer, model, str(PAINTED), qtbot)
+    viewer.add_layer(Layer.create(*prediction.as_layer_data_tuple()))
     folder = tmp_path / "scan.lrcs"
     (folder / "perturbed-1").mkdir(parents=True)
     for name in ("segmentation-1.tif", "perturbed-1/member-000.tif"):
         tifffile.imwrite(folder / name, stripes())
         viewer.open(folder / name, plugin="napari", layer_type="labels")
-    image = viewer.add_image(grey_levels(), name="scan")
-    viewer.layers.selection = {viewer.layers[0]}
-    viewer.layers.duplicate_selected()  # if it is there
     train = open_dock(viewer, "Train LRCS-Net", TrainDock)
     assert train.setup.labels_choice.layer is None
 
@@ -269,10 +273,10 @@ def test_labels_opened_as_an_image_are_not_taken_for_the_grey_image(
     (raw,) = viewer.open(tmp_path / "nmc-raw.tif", plugin="napari")
     (labels,) = viewer.open(tmp_path / "nmc-labels.tif", plugin="napari")
     assert isinstance(labels, Image)
-    viewer.layers.move(1, 0)  # not the order counts
-    assert (
-        open_dock(viewer, "Predict volume", PredictDock).setup.image_choice.layer == raw
-    )
+    predict_dock = open_dock(viewer, "Predict volume", PredictDock)
+    assert predict_dock.setup.image_choice.layer == raw
+    viewer.layers.move(1, 0)
+    assert predict_dock.setup.image_choice.layer == raw  # in whatever order they are
     painting = new_painting(raw, phases=PHASES)
     viewer.add_layer(painting)
     paint(painting, PAINTED)
@@ -335,7 +339,11 @@ def test_a_training_that_never_predicts_a_phase_does_not_end_as_done(
         validation=np.array([[8, 0], [2, 0]]),
         test=None,
     )
-    monkeypatch.setattr(TrainingJob, "events", lambda _self: iter((NEVER, ended)))
+
+    def events(_self: TrainingJob) -> Events:
+        yield from (NEVER, ended)
+
+    monkeypatch.setattr(TrainingJob, "events", events)
     dock = open_dock(viewer, "Train LRCS-Net", TrainDock)
 
     press(dock, "Train")
@@ -355,7 +363,9 @@ def test_a_study_tells_once_that_its_networks_never_predict_a_phase(
     viewer: Viewer,
 ) -> None:
     dock = open_dock(viewer, "Uncertainty study", StudyDock)
-    for name in ("perturbed-000", "perturbed-001"):
+    names = ("perturbed-000", "perturbed-001")
+    dock.on_event(StudyStarted(out=Path(), names=names, n_done=0, phases=PHASES))
+    for name in names:
         dock.on_event(
             MemberProgress(name=name, share=0.5, text="training", event=NEVER)
         )
@@ -365,7 +375,7 @@ def test_a_study_tells_once_that_its_networks_never_predict_a_phase(
     dock.on_busy()
 
     assert dock.results.notices.told == (NEVER.text,)
-    assert dock.said.startswith("Done in 1:00, but crack is never predicted by 2 netw")
+    assert dock.said.startswith("Done in 1:00, but crack is never predicted by 2 of 2")
     assert COLOURS["warning"] in _message(dock).styleSheet()
 
 

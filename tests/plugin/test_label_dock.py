@@ -526,7 +526,7 @@ def test_network_that_is_not_there_is_told(make_napari_viewer: MakeViewer) -> No
 
 
 @pytest.mark.slow
-def test_slice_is_filled_by_the_newest_network_with_the_labels_of_its_names(
+def test_slice_is_filled_by_the_best_network_with_the_labels_of_its_names(
     make_checkpoint: Callable[..., Any],
     tiny_config: TrainConfig,
     make_napari_viewer: MakeViewer,
@@ -546,7 +546,9 @@ def test_slice_is_filled_by_the_newest_network_with_the_labels_of_its_names(
     run = workspace_for(image).new_run()
     run.mkdir()
     (run / "config.json").write_text("{}")
-    save_checkpoint(run / "best.safetensors", checkpoint)
+    history = ({"epoch": 1, "validation_mean_iou": 0.5},)
+    with_score = checkpoint.with_state(checkpoint.state, history)
+    save_checkpoint(run / "best.safetensors", with_score)
     dock.slices.go_to(2)
     dock.help.fill.choose("network")
 

@@ -12,10 +12,11 @@ from pytestqt.qtbot import QtBot
 
 from napari_lrcs.data.opening import open_labels
 from napari_lrcs.phases import ELECTRODE, PhaseTable
+from napari_lrcs.plugin.layer_kinds import kind_of
 from napari_lrcs.plugin.layers import appearance, phases_shown, place_of
 from napari_lrcs.plugin.painted_layers import new_painting
 from napari_lrcs.plugin.widgets.perturb import PerturbDock
-from napari_lrcs.plugin.widgets.perturb_setup import FILES, MARK, RANGE, THIS
+from napari_lrcs.plugin.widgets.perturb_setup import FILES, RANGE, THIS
 from napari_lrcs.uncertainty.perturb import perturb_labels
 from napari_lrcs.uncertainty.perturbed_set import HISTOGRAM_NAME
 
@@ -173,8 +174,8 @@ def test_preview_is_no_labels_layer_to_perturb(
     viewer.layers.remove(layer)
 
     assert dock.setup.labels.layer is None
-    assert not any(MARK in found.metadata for found in viewer.layers)
-    assert "no labels layer" in report(dock)
+    assert not any(kind_of(found) == "perturbed preview" for found in viewer.layers)
+    assert "choose labels: paint" in report(dock)
 
 
 def test_painting_offers_its_painted_slices(
@@ -416,7 +417,7 @@ def test_without_labels_the_dock_says_what_to_do(
 
     dock.perturb_button.click()
 
-    assert "paint one, or open labels" in dock.said
+    assert "choose labels: paint some in Label phases" in dock.said
 
 
 # ---- stopping and closing ----

@@ -15,6 +15,7 @@ import zarr
 from napari.layers import Image, Labels
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
+from qtpy.QtWidgets import QComboBox
 
 from napari_lrcs.config import PredictConfig, TrainConfig
 from napari_lrcs.data.opening import open_volume
@@ -670,7 +671,7 @@ def test_a_range_that_leaves_the_image_is_refused(
 # ---- models ----
 
 
-def test_runs_of_the_image_are_offered_the_newest_first(
+def test_runs_of_the_image_are_offered_the_best_first(
     viewer: Viewer,
     grey: Any,
     checkpoint: Any,
@@ -678,23 +679,55 @@ def test_runs_of_the_image_are_offered_the_newest_first(
 ) -> None:
     image = viewer.add_image(grey, name="scan")
     folder = workspace_for(image).path
-    for i in (1, 2):
-        make_run(folder / f"run-{i}", checkpoint, mean_iou=0.5 + i / 10)
+    for i, score in enumerate((0.5, 0.534, None, 0.194), start=1):
+        make_run(folder / f"run-{i}", checkpoint, mean_iou=score)
     dock = PredictDock(viewer)
     viewer.window.add_dock_widget(dock)
 
     qtbot.waitUntil(lambda: dock.setup.model_choice.path is not None, timeout=5000)
 
     assert dock.setup.model_choice.texts == (
-        "run-2 · mean IoU 70.0%",
-        "run-1 · mean IoU 60.0%",
+        "run-2 · mean IoU 53.4%",
+        "run-1 · mean IoU 50.0%",
+        "run-4 · mean IoU 19.4%",
+        "run-3",
         "Choose a file…",
     )
     assert dock.setup.model_choice.path == folder / "run-2"
     assert "phase 1, phase 2, phase 3" in dock.setup.model_choice.text
 
 
-def make_run(path: Path, checkpoint: Any, *, mean_iou: float) -> None:
+def test_the_best_run_stays_proposed_until_its_user_chooses_one(
+    viewer: Viewer, grey: Any, checkpoint: Any, qtbot: QtBot
+) -> None:
+    image = viewer.add_image(grey, name="scan")
+    folder = workspace_for(image).path
+    make_run(folder / "run-1", checkpoint, mean_iou=0.5)
+    dock = PredictDock(viewer)
+    viewer.window.add_dock_widget(dock)
+    choice = dock.setup.model_choice
+    qtbot.waitUntil(lambda: choice.path == folder / "run-1")
+
+    # As at the end of a training; another dock runs it.
+    make_run(folder / "run-2", checkpoint, mean_iou=0.4)
+    image.events.metadata()
+    qtbot.waitUntil(lambda: len(choice.texts) == 3)
+    worse = choice.path
+    make_run(folder / "run-3", checkpoint, mean_iou=0.6)
+    image.events.metadata()
+    qtbot.waitUntil(lambda: choice.path == folder / "run-3")
+    box = choice.findChild(QComboBox)
+    assert box is not None
+    box.activated.emit(choice.texts.index("run-2 · mean IoU 40.0%"))
+    make_run(folder / "run-4", checkpoint, mean_iou=0.7)
+    image.events.metadata()
+    qtbot.waitUntil(lambda: len(choice.texts) == 5)
+
+    assert worse == folder / "run-1"
+    assert choice.path == folder / "run-2"
+
+
+def make_run(path: Path, checkpoint: Any, *, mean_iou: float | None) -> None:
     from napari_lrcs.models.checkpoint import save_checkpoint
 
     path.mkdir(parents=True)
