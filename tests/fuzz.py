@@ -42,6 +42,9 @@ UNDAMAGED = 0.06
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """What drives terminals or reorders text."""
 
+UNFINISHED = re.compile(r"\.partial(/|$)|/\.series\.json$")
+"""State of an interrupted prediction, which is ours to discard."""
+
 Check = Callable[[Path, str], "str | None"]
 """Tells what is wrong with the result in a folder and the printed text."""
 
@@ -115,12 +118,13 @@ def predict_over(rng: Random) -> Plan:
     return Plan(words=words, outputs=("done.tif",))
 
 
-def predict_resumed(_rng: Random) -> Plan:
+def predict_resumed(rng: Random) -> Plan:
+    out = rng.choice(("half.zarr", "ready.zarr"))
     return Plan(
-        words=[*corpus.PREDICT, "--out", "half.zarr"],
-        outputs=("half.zarr",),
-        states=("half.zarr.partial",),
-        check=partial(is_as_expected, "half.zarr"),
+        words=[*corpus.PREDICT, "--out", out],
+        outputs=(out,),
+        states=(f"{out}.partial",),
+        check=partial(is_as_expected, out),
     )
 
 
@@ -262,12 +266,17 @@ def damage(rng: Random, plan: Plan, folder: Path) -> tuple[Plan, str]:
     way = rng.random()
     if way < UNDAMAGED:
         return plan, ""
-    plan = replace(plan, codes=(0, 2), check=no_check)
+    careless = replace(plan, codes=(0, 2), check=no_check)
     if way < 0.16:
-        return damage_name(rng, plan, folder)
+        return damage_name(rng, careless, folder)
     if way < 0.26:
-        return damage_argument(rng, plan)
-    return plan, damage_file(rng, plan, folder)
+        return damage_argument(rng, careless)
+    damaged = damage_file(rng, plan, folder)
+    if damaged.startswith("make_link"):
+        return plan, damaged  # all is there as before
+    if damaged.startswith("remove in part-"):
+        return replace(careless, codes=(2,)), damaged  # half a volume
+    return careless, damaged
 
 
 def damage_file(rng: Random, plan: Plan, folder: Path) -> str:
@@ -422,8 +431,8 @@ def changes(
 ) -> list[str]:
     """Find what was changed or left behind that should not have been."""
     is_kept = ended.code == 2 and bool(re.search(b"kept|resume", ended.err))
-    # An interrupted prediction may go on for a while before it meets the damage.
-    goes_on = any(".partial/" in name for name in before)
+    # An interrupted prediction may go on or begin again before it meets the damage.
+    goes_on = any(UNFINISHED.search(name) for name in before)
     found = []
     for name in sorted({*before, *after}):
         if before.get(name) == after.get(name):
@@ -432,7 +441,7 @@ def changes(
         what = "removed" if name not in after else what
         is_output = any(name.startswith(out) for out in plan.outputs)
         is_fine = is_output and (is_kept or ended.code != 2)
-        is_fine |= is_output and goes_on and ".partial/" in name
+        is_fine |= is_output and goes_on and bool(UNFINISHED.search(name))
         if is_fine and what == "left behind" and ended.code == 0:
             is_fine = not forked.TEMPORARY.search(name)
         if not is_fine:

@@ -1,5 +1,6 @@
 """Good files of every kind that the command line reads, tiny, in a folder."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
@@ -72,6 +73,7 @@ NEEDS = {
     "project.toml": ("plain.tif", "labels.tif"),
     "scan-*.tif": ("scan-0.tif", "scan-1.tif", "scan-2.tif"),
     "half.zarr": ("half.zarr.partial",),
+    "ready.zarr": ("ready.zarr.partial",),
 }
 """Files that go with those of the command line."""
 
@@ -216,6 +218,8 @@ def _write_states() -> int:
     with _interrupted_after("SlabPredicted"):
         codes += [_call("", *PREDICT, "--out", "half.zarr") - INTERRUPTED]
         codes += [_call("", *SERIES, "--out", "series") - INTERRUPTED]
+    with _interrupted_before_rename_to("ready.zarr"):
+        codes += [_call("", *PREDICT, "--out", "ready.zarr") - INTERRUPTED]
     # These are here for what they import.
     forest = "baseline plain.tif --method forest --labels labels.tif --train-z 1"
     codes += [
@@ -255,6 +259,20 @@ def _interrupted_after(event: str) -> Any:
         return follow(until_interrupted(), **flags)
 
     return mock.patch.object(report, "follow", interrupted)
+
+
+def _interrupted_before_rename_to(name: str) -> Any:
+    """Interrupt commands as Ctrl-C would, when all but one name is in place."""
+    from unittest import mock
+
+    rename = os.replace
+
+    def interrupted(source: Any, target: Any, **flags: Any) -> None:
+        if Path(target).name == name:
+            raise KeyboardInterrupt
+        rename(source, target, **flags)
+
+    return mock.patch.object(os, "replace", interrupted)
 
 
 # ---- copies ----

@@ -257,8 +257,8 @@ def mutate_phases_tag(rng: Random, path: Path) -> None:
     import tifffile
 
     with tifffile.TiffFile(path) as tif:
-        array, tag = tif.asarray(), tif.pages.first.tags.get(65311)
-    known = json.loads(tag.value) if tag else {"napari_lrcs": {"phases": []}}
+        array, tag = tif.asarray(), tif.pages.first.tags.valueof(65311)
+    known = json.loads(tag) if tag else {"napari_lrcs": {"phases": []}}
     text = dumped(mutate_value(rng, known))
     tags: list[tuple[Any, ...]] = [
         (65311, "s", 0, text, True),
@@ -393,6 +393,7 @@ BY_SUFFIX: dict[str, tuple[Mutate, ...]] = {
     ".safetensors": (mutate_safetensors, mutate_weights, mutate_size),
     ".pt": (mutate_state,),
     ".csv": (mutate_table,),
+    ".txt": (mutate_table,),
     ".tif": (mutate_tag, mutate_phases_tag, mutate_array),
     ".npy": (mutate_numpy_header, mutate_array),
     ".h5": (mutate_hdf5,),
