@@ -410,7 +410,7 @@ def judge(plan: Plan, ended: forked.Ended) -> list[str]:
         f"{ended.peak / forked.GIB:.1f} GiB of memory": ended.peak
         > forked.MEMORY_LIMIT,
         "control characters": CONTROL.search(out + err),
-        f"{len(errors)} lines of error": len(errors) != (ended.code == 2),
+        f"{len(errors)} lines that begin with error:": len(errors) != (ended.code == 2),
         "invalid JSON": ended.code == 0
         and "--json" in plan.words
         and not _is_json(out),
@@ -475,7 +475,8 @@ def _run_and_tidy(number: int, *, seed: int, keep: Path | None) -> Case:
 
 def report(case: Case, seed: int) -> str:
     """Describe a case that failed, and how to see it again."""
-    last = case.ended.err.decode(errors="replace").splitlines()[-6:]
+    n_lines = 40 if case.ended.timed_out else 6
+    last = case.ended.err.decode(errors="replace").splitlines()[-n_lines:]
     return "\n".join(
         [
             f"FAILED case {case.number}: {'; '.join(case.problems)}",
@@ -494,7 +495,8 @@ def main() -> int:
     parser.add_argument("seed", type=int, metavar="SEED")
     parser.add_argument("--only", type=int, help="number of the only case to run")
     parser.add_argument("--keep", type=Path, help="existing folder for the cases")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    n_jobs = min(4, len(os.sched_getaffinity(0)))
+    parser.add_argument("--jobs", type=int, default=n_jobs, help="cases at a time")
     parsed = parser.parse_args()
     numbers = range(parsed.n_cases) if parsed.only is None else [parsed.only]
     _corpus().mkdir()

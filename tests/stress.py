@@ -147,7 +147,7 @@ def result_in(place: Path) -> dict[str, Any]:
 def _content(path: Path, place: Path) -> Any:
     import tifffile
 
-    if path.suffix in (".png", ".pdf", ".svg"):
+    if path.suffix in (".png", ".pdf", ".svg") or path.name.startswith("."):
         return None
     if path.suffix == ".tif":
         pages = tifffile.imread(path, key=None)

@@ -9,6 +9,7 @@ import pytest
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # so that the script reports what hangs
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux")
 def test_nothing_is_lost_and_every_error_is_one_line() -> None:
     script = Path(__file__).with_name("fuzz.py")

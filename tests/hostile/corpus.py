@@ -101,15 +101,15 @@ def _write_tiffs(grey: NDArray[np.uint16]) -> None:
     import tifffile
 
     spacing = {"axes": "ZYX", "PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "µm"}
-    for name, flags in {
+    kinds: dict[str, dict[str, Any]] = {
         "plain": {},
         "zlib": {"compression": "zlib"},
         "ome": {"ome": True, "metadata": spacing, "compression": "lzw"},
         "imagej": {"imagej": True, "metadata": {"axes": "ZYX"}},
         "big": {"bigtiff": True},
         "tiled": {"tile": (16, 16), "compression": "zlib"},
-    }.items():
-        options: dict[str, Any] = flags
+    }
+    for name, options in kinds.items():
         tifffile.imwrite(f"{name}.tif", grey, **options)
     tifffile.imwrite("planar.tif", grey[:3].astype(np.float32))
     for number in range(3):
@@ -149,13 +149,13 @@ def _write_zarrs(grey: NDArray[np.uint16]) -> None:
     import zarr
     from zarr.codecs import BloscCodec, ZstdCodec
 
-    for name, flags in {
+    kinds: dict[str, dict[str, Any]] = {
         "gzip-2": {"zarr_format": 2, "compressors": numcodecs.GZip()},
         "blosc-2": {"zarr_format": 2, "compressors": numcodecs.Blosc()},
         "zstd-3": {"compressors": ZstdCodec()},
         "blosc-3": {"compressors": BloscCodec(), "shards": (18, 24, 24)},
-    }.items():
-        options: dict[str, Any] = flags
+    }
+    for name, options in kinds.items():
         zarr.create_array(f"{name}.zarr", data=grey, chunks=(6, 12, 24), **options)
     axes = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "zyx"]
     scale = {"type": "scale", "scale": [0.5, 0.5, 0.5]}

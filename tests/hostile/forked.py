@@ -68,6 +68,8 @@ class Running:
         """Wait for the end, and kill the process and its children at the limit."""
         ended = self._has_ended(max(0.0, self.started + limit - time.monotonic()))
         if not ended:
+            os.kill(self.pid, signal.SIGUSR1)  # asks where it hangs
+            self._has_ended(1.0)
             self.kill()
         _, status, usage = os.wait4(self.pid, 0)
         at = time.monotonic()
@@ -153,6 +155,7 @@ def _redirect(streams: Path) -> None:
         2, "w", encoding="utf-8", errors="backslashreplace", buffering=1
     )
     faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1)
 
 
 def _limit_memory() -> None:
