@@ -126,7 +126,8 @@ class Volume:
         Returns
         -------
         ndarray, shape (stop - start, rows, columns), of `dtype`
-            Contiguous and the caller's own, the slices' axis first, the other two in their order.
+            Contiguous and the caller's own, the slices' axis first, the other two in
+            their order.
 
         Raises
         ------
