@@ -260,7 +260,9 @@ def test_another_task_is_not_gone_on_with(
     assert found(out) == before
 
 
-def test_a_study_is_replaced_only_when_asked(tmp_path: Path) -> None:
+def test_a_study_is_replaced_only_when_asked(
+    study: tuple[Path, list[StudyEvent]], tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     (out / "members" / "perturbed-007").mkdir(parents=True)
     (out / "notes.txt").write_text("mine")
@@ -271,7 +273,7 @@ def test_a_study_is_replaced_only_when_asked(tmp_path: Path) -> None:
     with pytest.raises(VolumeError, match=r"study\.json in .* is damaged"):
         list(run_study(TASK, out=out, overwrite=True))
     assert (out / "members" / "perturbed-007").exists()
-    (out / "study.json").write_text('{"format_version": 1}')
+    shutil.copy(study[0] / "study.json", out)
     with pytest.raises(ResultExistsError, match="holds a study already"):
         list(run_study(TASK, out=out))
     list(run_study(TASK, out=out, overwrite=True))

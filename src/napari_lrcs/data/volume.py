@@ -144,16 +144,30 @@ class Volume:
             )
         key = [slice(None)] * 3
         key[across] = slice(start, stop)
-        try:
-            part = np.asarray(self.array[tuple(key)])
-        except VolumeError:
-            raise
-        except READ_ERRORS as error:
-            raise damaged(f"slices {start}:{stop} of {self.name}", error) from error
+        part = self._read(tuple(key), f"slices {start}:{stop}")
         moved = np.moveaxis(part, across, 0)
         if self.sources and part.base is None:  # just read, and nobody else's
             return np.ascontiguousarray(moved, self.dtype)
         return np.array(moved, dtype=self.dtype, order="C")
+
+
+    def region(self, z: slice, y: slice, x: slice) -> NDArray[Any]:
+        """Read any block of voxels into memory.
+
+        Raises
+        ------
+        VolumeError
+            If the file turns out to be damaged, or has changed since it was opened.
+        """
+        return self._read((z, y, x), f"slices {z.start}:{z.stop}")
+
+    def _read(self, key: tuple[slice, ...], what: str) -> NDArray[Any]:
+        try:
+            return np.asarray(self.array[key])
+        except VolumeError:
+            raise
+        except READ_ERRORS as error:
+            raise damaged(f"{what} of {self.name}", error) from error
 
 
 def sources_of(*volumes: Volume | None) -> list[Path]:

@@ -189,12 +189,7 @@ class _Indexed:
 
     def __getitem__(self, key: tuple[slice | int, ...]) -> NDArray[Any]:
         kept = tuple(k if isinstance(k, slice) else slice(k, k + 1) for k in key)
-        try:
-            part = np.asarray(self.volume.array[kept], self.dtype)
-        except VolumeError:
-            raise
-        except READ_ERRORS as error:
-            raise damaged(self.volume.name, error) from error
+        part = self.volume.region(*kept).astype(self.dtype, copy=False)
         return part[tuple(slice(None) if isinstance(k, slice) else 0 for k in key)]
 
 

@@ -170,7 +170,7 @@ def _vote(
             for start, step in zip(corner, _REGION, strict=True)
         )
         found = find_agreement(
-            (np.asarray(volume.array[region]) for volume in volumes),
+            (volume.region(*region) for volume in volumes),
             n_members=len(volumes),
             n_phases=n_phases,
         )
