@@ -212,7 +212,7 @@ def _open_tiff(place: Path) -> Volume:
         tif = stack.enter_context(tifffile.TiffFile(place))
         series = _only_series(tif, place.name)
         _check_no_composite(tif, series, place.name)
-        shape, axes = _shape_and_axes(series)
+        shape, axes = _shape_and_axes(series, place.name)
         check_shape(shape, axes, place.name)
         _check_complete(tif, series, place.name)
         array = _tiff_array(tif, series, place, (1, *shape)[-3:])
@@ -228,25 +228,23 @@ def _open_tiff(place: Path) -> Volume:
         )
 
 
-def _shape_and_axes(series: tifffile.TiffPageSeries) -> tuple[tuple[int, ...], str]:
+def _shape_and_axes(
+    series: tifffile.TiffPageSeries, name: str
+) -> tuple[tuple[int, ...], str]:
     """Leave out axes of length 1 while there are more than three, leading ones first.
 
     tifffile itself leaves out all of them, among them those of z, y and x.
     """
     names, lengths = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
-    axes = [
-        (name, length)
-        for name, length in zip(names, lengths, strict=True)
-        if (name, length) != ("S", 1)
-    ]
+    axes = [axis for axis in zip(names, lengths, strict=True) if axis != ("S", 1)]
     while len(axes) > 3 and any(length == 1 for _, length in axes):
         axes.remove(next(axis for axis in axes if axis[1] == 1))
-    if _are_slices(series):
+    if _are_slices(series, name):
         axes[0] = ("I", axes[0][1])
-    return tuple(length for _, length in axes), "".join(name for name, _ in axes)
+    return tuple(length for _, length in axes), "".join(axis for axis, _ in axes)
 
 
-def _are_slices(series: tifffile.TiffPageSeries) -> bool:
+def _are_slices(series: tifffile.TiffPageSeries, name: str) -> bool:
     """Tell whether a colour image is a stack of three or four slices instead.
 
     tifffile writes one as a colour image, unless it is told better.
@@ -254,7 +252,7 @@ def _are_slices(series: tifffile.TiffPageSeries) -> bool:
     is_planar = bool(series.get_axes(squeeze=False) == "SYX")
     if is_planar and series.dtype in (np.uint8, np.uint16):
         raise VolumeError(
-            f"{series.parent.filename} is a colour image {series.shape}; convert it "
+            f"{name} is a colour image {series.shape}; convert it "
             'to grey, or save slices with photometric="minisblack"'
         )
     return is_planar
@@ -436,7 +434,9 @@ def _open_slice(file: Path) -> Volume:
 
 def _read_slice(file: Path, signatures: Mapping[Path, Signature]) -> NDArray[Any]:
     with unchanged(signatures):
-        return _open_slice(file).slab(0, 1)[0]
+        slab = _open_slice(file).slab(0, 1)
+    image: NDArray[Any] = slab[0]
+    return image
 
 
 def _natural(file: Path) -> list[int | str]:

@@ -126,7 +126,7 @@ class Volume:
         Returns
         -------
         ndarray, shape (stop - start, rows, columns), of `dtype`
-            Contiguous and the caller's own, the slices' axis first, the other two in
+            Contiguous and the caller's own; the slices' axis first, the other two in
             their order.
 
         Raises
