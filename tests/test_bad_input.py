@@ -694,6 +694,12 @@ MISTAKES = {
     "too many simulations": Mistake(
         "perturb labels.tif --out new --n-simulations 99999", "must be 1 to 65535"
     ),
+    "fewer simulations than none": Mistake(
+        "perturb labels.tif --out new --n-simulations -1", "must be at least 0, got -1"
+    ),
+    "control character in the name of a phase": Mistake(
+        train(flags="--phases \x1b[31m b"), r"'\x1b[31m' has a control character"
+    ),
     "share beyond 1": Mistake(
         "perturb labels.tif --out new --wanted-share 10", "below 1, got 10"
     ),

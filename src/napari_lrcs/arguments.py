@@ -15,7 +15,7 @@ from napari_lrcs.config import (
     StudyConfig,
     TrainConfig,
 )
-from napari_lrcs.terminal import BAD_INPUT, print_error
+from napari_lrcs.terminal import BAD_INPUT, print_error, printable
 
 
 class Parser(argparse.ArgumentParser):
@@ -80,7 +80,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         default="quick",
         help="what the settings start from (default: %(default)s)",
     )
-    parser.add_argument("--phases", nargs="+", metavar="NAME", help="names, by label")
+    _add_phases(parser)
     _add_mask(parser)
     parser.add_argument(
         "--initial-weights",
@@ -244,7 +244,7 @@ def _add_uncertainty(parser: argparse.ArgumentParser) -> None:
         default="quick",
         help="what the settings start from (default: %(default)s)",
     )
-    parser.add_argument("--phases", nargs="+", metavar="NAME", help="names, by label")
+    _add_phases(parser)
     _add_mask(parser)
     parser.add_argument(
         "--devices",
@@ -314,6 +314,25 @@ def _add_wanted_share(parser: argparse.ArgumentParser) -> None:
         help="find the kernel and the picked fraction that change this share of the "
         "painted voxels; experimenters differ by 0.1",
     )
+
+
+def _add_phases(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--phases",
+        type=_phase_name,
+        nargs="+",
+        metavar="NAME",
+        help="names, by label",
+    )
+
+
+def _phase_name(text: str) -> str:
+    if printable(text) != text:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} has a control character; name the phase with letters, digits "
+            "and signs"
+        )
+    return text
 
 
 def _add_mask(parser: argparse.ArgumentParser) -> None:

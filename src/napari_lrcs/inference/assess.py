@@ -223,7 +223,7 @@ def phases_in(*volumes: Volume) -> tuple[Phase, ...]:
     met = _labels_met(volumes)
     if not met:
         names = " and ".join(volume.name for volume in volumes)
-        raise ValueError(f"no voxel of {names} is labelled; all are 0")
+        raise ValueError(f"no voxel of {names} is labelled; nothing to measure")
     table = _named_table(volumes, max(met))
     if table is not None:
         return tuple(table)

@@ -85,6 +85,11 @@ class PerturbTask:
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise ValueError(f"the seed must be at least 0, got {self.seed}")
+        if self.n_simulations is not None and self.n_simulations < 0:
+            raise ValueError(
+                "the number of simulations must be at least 0, got "
+                f"{self.n_simulations}; 0 is for none"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
