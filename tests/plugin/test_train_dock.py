@@ -503,8 +503,9 @@ def test_images_that_cannot_be_trained_on_are_told(
     message: str,
 ) -> None:
     image = viewer.add_image(array, name="odd")
-    viewer.add_labels(_truth())
+    labels = viewer.add_labels(_truth())
     dock = _open(viewer, tiny_config)
+    dock.setup.labels_choice.layer = labels
 
     dock.buttons.train.click()
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)

@@ -13,6 +13,7 @@ from napari_lrcs.plugin.layer_kinds import (
     kind_of,
     labels_to_learn_from,
 )
+from napari_lrcs.plugin.layers import volume_of
 from napari_lrcs.plugin.painting import Painting, painting_of
 
 _ALLOWED = "napari_lrcs_may_train"
@@ -46,12 +47,13 @@ class TrainingLayers:
 
         Raises
         ------
-        ValueError
-            If there is no image, or no labels.
+        ValueError, VolumeError
+            If there is no image, it is not a grey volume, or there are no labels.
         """
         image, labels = self.image.layer, self.labels.layer
         if image is None:
             raise ValueError("choose an image: open one, or File > Open Sample")
+        volume_of(image)
         if labels is None:
             raise ValueError(
                 f"no labels are chosen for {image.name}: paint it in Label phases, or "
