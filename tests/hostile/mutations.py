@@ -116,7 +116,8 @@ VALUES: tuple[Any, ...] = (
 
 def mutate_value(rng: Random, value: Any, values: Sequence[Any] = VALUES) -> Any:
     """Replace, remove or duplicate one part of nested lists and dicts."""
-    holder = key = None
+    holder: Any = None
+    key: Any = None
     part = value
     # Step by step, so that the few outer parts are chosen as often as the many inner.
     while isinstance(part, dict | list) and part and rng.random() < 0.75:
