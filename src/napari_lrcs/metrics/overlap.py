@@ -195,11 +195,12 @@ def never_predicted(confusion: Confusion, phases: Iterable[Phase]) -> tuple[Phas
 
     Examples
     --------
+    >>> from napari_lrcs.phases import PhaseTable
     >>> phases = PhaseTable.named("pore", "crack")
     >>> [phase.name for phase in never_predicted(np.array([[3, 0], [1, 0]]), phases)]
     ['crack']
     """
-    missing = confusion.any(axis=1) & ~confusion.any(axis=0)
+    missing = (confusion.sum(axis=1) > 0) & (confusion.sum(axis=0) == 0)
     return tuple(p for p, is_missing in zip(phases, missing, strict=True) if is_missing)
 
 

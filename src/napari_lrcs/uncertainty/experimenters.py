@@ -356,7 +356,7 @@ class _Counts:
         table = _named_phases(volumes, highest=len(total))
         phases = table or PhaseTable.numbered(max(len(total), 2))
         nothing = np.zeros((len(phases),) * 2, np.int64)
-        occurs = _sum(nothing, total + total.T).any(axis=0)
+        occurs = _sum(nothing, total + total.T).sum(axis=0) > 0
         return ExperimentersCompared(
             names=tuple(volume.name for volume in volumes[: self.n]),
             phases=phases,
