@@ -1,9 +1,12 @@
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
+import zarr
 from napari import Viewer
 from napari.components import LayerList
 from napari.layers import Image, Labels, Layer
@@ -105,6 +108,18 @@ def test_columns_without_numbers_name_no_phases() -> None:
     layer = Labels(np.zeros((2, 2), np.uint8), features=foreign)
 
     assert phases_shown(layer) is None
+
+
+def test_volume_of_a_layer_names_the_files_that_it_shows(
+    make_napari_viewer: Callable[[], Viewer], tmp_path: Path
+) -> None:
+    array = zarr.create_array(tmp_path / "a.zarr", shape=(2, 3, 4), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "b.tif", np.zeros((2, 3, 4), np.uint16))
+    (opened,) = make_napari_viewer().open(tmp_path / "b.tif", plugin="napari")
+
+    assert volume_of(Labels(array)).sources == (tmp_path / "a.zarr",)
+    assert volume_of(opened).sources == (tmp_path / "b.tif",)
+    assert volume_of(Image(np.zeros((2, 3, 4)))).sources == ()
 
 
 def test_volume_of_labels_names_its_phases() -> None:

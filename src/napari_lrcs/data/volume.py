@@ -150,7 +150,6 @@ class Volume:
             return np.ascontiguousarray(moved, self.dtype)
         return np.array(moved, dtype=self.dtype, order="C")
 
-
     def region(self, z: slice, y: slice, x: slice) -> NDArray[Any]:
         """Read any block of voxels into memory.
 

@@ -110,7 +110,7 @@ def volume_of(layer: Image | Labels) -> Volume:
     Returns
     -------
     Volume
-        Of the layer's name, voxel size and unit; a 2D layer is one slice.
+        Of the layer's name, voxel size, unit and file; a 2D layer is one slice.
 
     Raises
     ------
@@ -123,7 +123,14 @@ def volume_of(layer: Image | Labels) -> Volume:
         )
     voxel_size, unit = _physical(layer)
     array = layer.data[0] if layer.multiscale else layer.data
-    return as_volume(array, name=layer.name, voxel_size=voxel_size, unit=unit)
+    volume = as_volume(array, name=layer.name, voxel_size=voxel_size, unit=unit)
+    return replace(volume, sources=_files_of(layer, array))
+
+
+def _files_of(layer: Image | Labels, array: Any) -> tuple[Path, ...]:
+    """List where a layer was opened from, and where its array lies."""
+    places = [layer.source.path, getattr(getattr(array, "store", None), "root", None)]
+    return tuple(Path(place).absolute() for place in places if place is not None)
 
 
 def named_by_file(image: Image) -> Volume:
