@@ -454,7 +454,7 @@ def test_labels_removed_in_the_middle_do_no_harm(
     qtbot.wait(200)
 
     assert counting.is_busy
-    assert "no labels layer" in report(counting)
+    assert "choose labels: paint" in report(counting)
 
 
 def test_dock_closed_in_the_middle_takes_its_preview_along(
