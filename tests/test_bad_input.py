@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 
 from napari_lrcs import cli
 from napari_lrcs.data.volume import Volume
-from napari_lrcs.models import checkpoint
+from napari_lrcs.models import header
 from napari_lrcs.models.checkpoint import load_checkpoint, save_checkpoint
 from napari_lrcs.terminal import BAD_INPUT
 
@@ -152,7 +152,7 @@ def write_models() -> None:
     save_file({"weights": torch.zeros(2)}, "foreign.safetensors")
     ours = load_checkpoint(model)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint, "FORMAT_VERSION", 99)
+        patch.setattr(header, "FORMAT_VERSION", 99)
         save_checkpoint(Path("future.safetensors"), ours)
     smaller = replace(ours, config=ours.config.with_changes(n_filters=1))
     save_checkpoint(Path("mixed.safetensors"), smaller)

@@ -379,9 +379,11 @@ def make_loop(_rng: Random, path: Path) -> None:
 
 def make_link(_rng: Random, path: Path) -> None:
     """Move the file elsewhere and link to it: not damaged at all."""
-    elsewhere = path.with_name(f"elsewhere-{path.name}")
-    path.rename(elsewhere)
-    path.symlink_to(elsewhere.name)
+    # Out of its folder, whose contents may count.
+    elsewhere = path.parent.with_name(f"{path.parent.name}-elsewhere")
+    elsewhere.mkdir(exist_ok=True)
+    path.rename(elsewhere / path.name)
+    path.symlink_to(elsewhere / path.name)
 
 
 Mutate = Callable[[Random, Path], None]

@@ -180,7 +180,7 @@ def test_a_folder_with_anything_else_is_never_replaced(
     [
         ({"seed": -1}, "seed must be at least 0"),
         ({"n_members": 0}, "number of members must be at least 1"),
-        ({"n_simulations": -1}, "simulations must be 1 to 65535, got -1"),
+        ({"n_simulations": -1}, "simulations must be at least 0, got -1"),
         ({"slices": (0,)}, "painted on none of the chosen slices"),
         ({"slices": (12,)}, "slices 12:13 along z leave labels.tif"),
         ({"wanted_share": 2.0}, "above 0 and below 1"),

@@ -41,7 +41,7 @@ from napari_lrcs.inference.results import (
 )
 from napari_lrcs.io.locks import only_writer
 from napari_lrcs.io.paths import follow_link, former_of
-from napari_lrcs.io.records import read_json
+from napari_lrcs.io.records import read_json, read_text
 
 _DTYPES: Mapping[str, type[np.generic]] = {
     "labels": np.uint8,
@@ -202,7 +202,7 @@ class DiskResult:
                 if self.raw(name).is_dir()
             }
             self._check_arrays()
-            *lines, torn = done.read_text(encoding="ascii").split("\n")
+            *lines, torn = read_text(done).split("\n")
             starts = {int(line) for line in lines}
         except READ_ERRORS as error:
             raise self._damaged(error) from error

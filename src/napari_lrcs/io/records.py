@@ -72,7 +72,7 @@ def read_json(path: Path, kind: type[T]) -> T:
     OSError
         If the file cannot be read.
     """
-    return parse_json(path.read_text(encoding="utf-8"), kind)
+    return parse_json(read_text(path), kind)
 
 
 def read_toml(path: Path, kind: type[T]) -> T:
@@ -85,7 +85,22 @@ def read_toml(path: Path, kind: type[T]) -> T:
     OSError
         If the file cannot be read.
     """
-    return convert(_parse(tomllib.loads, path.read_text(encoding="utf-8")), kind)
+    return convert(_parse(tomllib.loads, read_text(path)), kind)
+
+
+def read_text(path: Path) -> str:
+    """Read a text file, but no pipe or device, whose end may never come.
+
+    Raises
+    ------
+    ValueError
+        If it is not a regular file, or not UTF-8.
+    OSError
+        If it cannot be read.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError("it is not a regular file")
+    return path.read_text(encoding="utf-8")
 
 
 def _parse(loads: Callable[[str], Any], text: str) -> object:

@@ -177,6 +177,8 @@ class RunFolder:
             If the file is missing, damaged or holds something else.
         """
         path = self.path / "resume.pt"
+        if path.exists() and not path.is_file():
+            raise CheckpointError(f"{path} is damaged: it is not a regular file")
         try:
             saved = torch.load(path, map_location="cpu", weights_only=True)
         except _UNREADABLE as error:
