@@ -162,8 +162,9 @@ class DiskResult:
         """
         self._check_partial()
         moved = self._moved()
-        if not self.partial.exists():
-            remove(former_of(self.partial))  # left by one killed at its very end
+        left = former_of(self.partial)
+        if left.exists() and not self.partial.exists():
+            remove(left)  # by one that was killed at its very end
         for name, path in self._paths.items():
             # `open` finds out whether it was this very prediction that moved it.
             check_new(path, overwrite=self.overwrite or name in moved)
