@@ -391,11 +391,18 @@ def run_case(number: int, *, seed: int, place: Path) -> Case:
     running = forked.start_command(plan.words, folder=folder, streams=streams)
     ended = running.wait(TIME_LIMIT)
     problems = [*judge(plan, ended), *changes(plan, ended, before, contents(folder))]
-    if not problems and (wrong := plan.check(folder, ended.out.decode())):
+    if not problems and (wrong := _wrong_result(plan, folder, ended)):
         problems.append(wrong)
     return Case(
         number=number, words=plan.words, damaged=damaged, problems=problems, ended=ended
     )
+
+
+def _wrong_result(plan: Plan, folder: Path, ended: forked.Ended) -> str | None:
+    try:
+        return plan.check(folder, ended.out.decode())
+    except (LookupError, OSError, ValueError) as error:
+        return f"the result cannot be read: {error}"
 
 
 def judge(plan: Plan, ended: forked.Ended) -> list[str]:
@@ -470,6 +477,8 @@ def _run_and_tidy(number: int, *, seed: int, keep: Path | None) -> Case:
     case = run_case(number, seed=seed, place=keep or _scratch())
     if keep is None:
         shutil.rmtree(_scratch() / f"case-{number:06d}")
+        for linked in _scratch().glob(f"case-{number:06d}-elsewhere*"):
+            linked.unlink()
     return case
 
 

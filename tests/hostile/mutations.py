@@ -379,11 +379,11 @@ def make_loop(_rng: Random, path: Path) -> None:
 
 def make_link(_rng: Random, path: Path) -> None:
     """Move the file elsewhere and link to it: not damaged at all."""
-    # Out of its folder, whose contents may count.
-    elsewhere = path.parent.with_name(f"{path.parent.name}-elsewhere")
-    elsewhere.mkdir(exist_ok=True)
-    path.rename(elsewhere / path.name)
-    path.symlink_to(elsewhere / path.name)
+    # Out of all folders of the case: what they hold may count, and may be moved.
+    case = next(p for p in path.parents if p.name.startswith("case-"))
+    elsewhere = case.with_name(f"{case.name}-elsewhere{path.suffix}")
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
 
 
 Mutate = Callable[[Random, Path], None]
