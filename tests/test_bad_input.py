@@ -175,6 +175,7 @@ def write_places() -> None:
     Path("taken.tif.partial").mkdir()
     Path("taken.tif.partial/thesis.txt").write_text("years of work")
     Path("link.tif").symlink_to("several.h5")
+    os.mkfifo("pipe")
     shutil.copytree("run", "inputs")
     Path("config-of-another-kind").mkdir()
     Path("config-of-another-kind/config.json").write_text('{"colour": "red"}')
@@ -608,9 +609,9 @@ MISTAKES = {
         }.items()
     },
     # places that are not ours to replace
-    "a device": Mistake(
-        "measure labels.tif --particles 1 --csv /dev/null --overwrite",
-        "/dev/null is not a regular file",
+    "a pipe": Mistake(  # not a device of the system: a failure would replace it
+        "measure labels.tif --particles 1 --csv pipe --overwrite",
+        "pipe is not a regular file",
     ),
     "a folder of a partial result's name": Mistake(
         predict(out="taken.tif"), "taken.tif.partial is in the way"
@@ -832,7 +833,7 @@ def leave_no_room_for_zarr(patch: pytest.MonkeyPatch) -> None:
 def copy(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in a copy of the place, where something may be left."""
     folder = tmp_path / "copy"
-    shutil.copytree(place, folder)
+    shutil.copytree(place, folder, ignore=shutil.ignore_patterns("pipe"))
     monkeypatch.chdir(folder)
     return folder
 

@@ -83,7 +83,7 @@ TEXTS = (
     "\ud800",
     "=cmd|' /C calc'!A0",
     "../../outside",
-    "/dev/null",
+    "/nowhere/null",
     "é" * 50_000,
     DEEP,
 )

@@ -487,6 +487,7 @@ def test_image_removed_meanwhile_harms_nothing(
     # napari itself draws no labels any more, but crashes, once the lowest image is
     # gone (0.9.2 with Mesa's software OpenGL): one stays.
     dock.viewer.layers.insert(0, Image(grey, name="other"))
+    dock.setup.image_choice.setCurrentText("scan")
     dock.predict()
     until_slice(dock, qtbot, 2)
 
