@@ -99,10 +99,10 @@ def train_resumed(_rng: Random) -> Plan:
 def predict(rng: Random) -> Plan:
     image, out = rng.choice(corpus.IMAGES), rng.choice(("new.tif", "new.zarr"))
     words = ["predict", image, "run", *corpus.DEVICE, "--out", out]
-    extras = rng.choice(
-        ([], ["--confidence", "c.tif", "--probabilities", "p.zarr"], ["--mask"])
-    )
-    words += [*extras, "mask.tif"] if extras == ["--mask"] else extras
+    more = ["--confidence", "c.tif", "--probabilities", "p.zarr"]
+    extras = rng.choice(([], more, ["--mask", "mask.tif"]))
+    if image != "planar.tif" or extras is more:  # which the mask does not fit
+        words += extras
     return Plan(
         words=words,
         outputs=(out, "c.tif", "p.zarr"),

@@ -297,6 +297,7 @@ HARM: dict[str, Callable[[Path], object]] = {
     "image": lambda p: (p / "labels.zarr/zarr.json").write_text("{}"),
     "image deep": lambda p: (p / "labels.zarr/zarr.json").write_text("[" * 100_000),
     "done no number": lambda p: (p / "done.txt").write_text("zero\n"),
+    "pipe": lambda p: os.mkfifo(p / "labels.zarr" / "pipe"),
     "done gone": lambda p: (p / "done.txt").unlink(),
     "places a list": lambda p: (p / "places.json").write_text("[]"),
     "places a number": lambda p: (p / "places.json").write_text("5"),

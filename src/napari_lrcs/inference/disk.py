@@ -197,6 +197,7 @@ class DiskResult:
             self._begin(text)
         done = self.partial / "done.txt"
         try:
+            self._check_files()
             self._arrays = {
                 name: zarr.open_array(self.raw(name) / "0", mode="r+")
                 for name in self.wanted
@@ -210,6 +211,12 @@ class DiskResult:
         if torn:  # by a crash: what is noted next must begin a line
             done.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
         return starts
+
+    def _check_files(self) -> None:
+        """Refuse pipes and the like, which Zarr would wait for without end."""
+        for path in self.partial.rglob("*"):
+            if not (path.is_file() or path.is_dir()):
+                raise VolumeError(f"{path.name} is not a regular file")
 
     def _check_arrays(self) -> None:
         for name, array in self._arrays.items():
