@@ -1,4 +1,5 @@
 import json
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,8 @@ def test_what_the_demo_leaves_is_whole_and_agrees(tmp_path: Path) -> None:
     ended = events[-1]
     assert isinstance(ended, DemoEnded)
     kinds = [type(event) for event in events]
+    (trained,) = [event for event in events if isinstance(event, TrainingEnded)]
+    assert trained.best == out / "run" / "best.safetensors"
     assert kinds.count(EpochEnded) == 2
     assert kinds.index(TrainingEnded) < kinds.index(PredictionEnded)
     assert {file.name for file in out.iterdir()} == {
@@ -85,6 +88,18 @@ def test_a_folder_that_is_there_is_refused_before_anything_is_made(
 
     with pytest.raises(ResultExistsError, match="exists already"):
         next(run_demo(tmp_path))
+
+
+@pytest.mark.slow
+def test_a_demo_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
+    events = run_demo(tmp_path / "demo", config=SHORT)
+    assert isinstance(events, Generator)
+
+    while not isinstance(next(events), EpochEnded):
+        pass
+    events.close()
+
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

@@ -1,8 +1,9 @@
 """The whole way on the built-in sample, from its phantom to scores and a figure."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -11,12 +12,11 @@ from napari_lrcs.data.annotation import AnnotatedVolume, read_annotation
 from napari_lrcs.data.opening import open_labels
 from napari_lrcs.data.phantom import Phantom, electrode_phantom
 from napari_lrcs.data.volume import as_labels, as_volume
-from napari_lrcs.data.writing import check_free, check_new, replacing, write_labels_tiff
+from napari_lrcs.data.writing import check_new, replacing, write_labels_tiff
 from napari_lrcs.figures import SliceComparison, draw_segmentation
 from napari_lrcs.inference.assess import evaluate_volume
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.predict import predict_volume
-from napari_lrcs.io.locks import only_writer
 from napari_lrcs.metrics.overlap import ScoresDict, scores_dict
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.phases import ELECTRODE
@@ -50,7 +50,7 @@ def run_demo(out: Path, *, config: TrainConfig | None = None) -> Iterator[DemoEv
     ----------
     out : Path
         Folder for the volume, its labels, the run, the segmentation, its scores and a
-        figure; it must not exist yet.
+        figure; it must not exist yet, and is there when all of this is complete.
     config : TrainConfig, optional
         The preset ``quick`` by default.
 
@@ -67,12 +67,28 @@ def run_demo(out: Path, *, config: TrainConfig | None = None) -> Iterator[DemoEv
         If the config does not fit the sample or the machine; nothing is written then.
     """
     check_new(out, overwrite=False)
-    with only_writer(out):
-        check_free(out, overwrite=False)
-        yield from _run(out, config or PRESETS["quick"])
+    with (
+        replacing(out, overwrite=False) as folder,
+        closing(_run(folder, config or PRESETS["quick"])) as events,
+    ):
+        for event in events:
+            last = _moved(event, folder, out)
+            if not isinstance(last, DemoEnded):
+                yield last
+    yield last
 
 
-def _run(out: Path, config: TrainConfig) -> Iterator[DemoEvent]:
+def _moved(event: DemoEvent, folder: Path, out: Path) -> DemoEvent:
+    """Name the places in an event as they are once the folder is complete."""
+    places = {
+        f.name: out / value.relative_to(folder)
+        for f in fields(event)
+        if isinstance(value := getattr(event, f.name), Path)
+    }
+    return replace(event, **places)
+
+
+def _run(out: Path, config: TrainConfig) -> Generator[DemoEvent]:
     phantom = electrode_phantom()
     volume = as_volume(phantom.volume, voxel_size=phantom.voxel_size, unit=_UNIT)
     labels = as_labels(as_volume(phantom.labels))

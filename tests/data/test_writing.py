@@ -395,6 +395,11 @@ def test_only_files_and_folders_are_replaced(tmp_path: Path) -> None:
         pass
 
 
+def test_a_name_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(VolumeError, match="is not valid UTF-8"):
+        check_new(tmp_path / "\udcff", overwrite=False)
+
+
 def test_ctrl_c_waits_until_a_result_is_in_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,10 +54,15 @@ def check_new(path: Path, *, overwrite: bool) -> None:
     InUseError
         If another one writes to it.
     VolumeError
-        If the parent folder is missing or may not be written to, or a device, a pipe
-        or the like is there.
+        If the parent folder is missing or may not be written to, a device, a pipe or
+        the like is there, or the name is not valid text.
     """
     path = follow_link(path)
+    if _is_not_text(path):
+        raise VolumeError(
+            f"{path} cannot be written: its name is not valid UTF-8; choose "
+            "another name"
+        )
     parent = path.absolute().parent
     if not parent.is_dir():
         raise VolumeError(f"{path} cannot be written: there is no folder {parent}")
@@ -67,6 +72,15 @@ def check_new(path: Path, *, overwrite: bool) -> None:
         )
     check_not_in_use(path)
     check_free(path, overwrite=overwrite)
+
+
+def _is_not_text(path: Path) -> bool:
+    """Tell whether a name holds bytes that not all libraries can take."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
