@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from napari_lrcs.config import PRESETS, PredictConfig, TrainConfig
 from napari_lrcs.data.annotation import AnnotatedVolume, read_annotation
@@ -80,7 +80,7 @@ def run_demo(out: Path, *, config: TrainConfig | None = None) -> Iterator[DemoEv
 
 def _moved(event: DemoEvent, folder: Path, out: Path) -> DemoEvent:
     """Name the places in an event as they are once the folder is complete."""
-    places = {
+    places: dict[str, Any] = {
         f.name: out / value.relative_to(folder)
         for f in fields(event)
         if isinstance(value := getattr(event, f.name), Path)
