@@ -13,7 +13,7 @@ from napari.layers import Image, Labels, Layer
 from pytestqt.qtbot import QtBot
 
 from napari_lrcs.data.painting import PaintingFolder
-from napari_lrcs.errors import VolumeError
+from napari_lrcs.errors import InUseError, VolumeError
 from napari_lrcs.phases import ELECTRODE, PhaseTable
 from napari_lrcs.plugin.layers import phases_shown
 from napari_lrcs.plugin.painted_layers import adopt, new_painting, open_painting
@@ -345,11 +345,11 @@ def test_painting_that_is_open_is_refused_until_it_is_released() -> None:
     image, folder = Image(GREY, name="scan"), painting.folder
     state = folder.read()
 
-    with pytest.raises(VolumeError, match="painting-1 is open in another window"):
+    with pytest.raises(InUseError, match="painting-1 is open in another window"):
         open_painting(folder, image, state=state, counts={})
     painting.release()
     other = painting_of(open_painting(folder, image, state=state, counts={}))
-    with pytest.raises(VolumeError, match="is open in another window"):
+    with pytest.raises(InUseError, match="is open in another window"):
         painting.claim()
 
     assert other is not None

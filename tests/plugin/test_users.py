@@ -731,9 +731,11 @@ def test_ram_of_an_image_is_released_with_its_layer(
     del data
     if work == "train":
         dock: Any = train_dock(viewer, tiny_config)
+        dock.setup.image_choice.setCurrentText("scan")
         dock.buttons.train.click()
     else:
         dock = predict_dock(viewer, model)
+        dock.setup.image_choice.setCurrentText("scan")
         dock.predict()
     end(dock, qtbot)
     assert dock.said.startswith("Done")
