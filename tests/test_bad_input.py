@@ -353,8 +353,12 @@ MISTAKES = {
     ),
     # projects
     "no project": Mistake("train no.toml --out new", "no.toml: No such file"),
-    "broken project": Mistake("train broken.toml --out new", "is no TOML file"),
-    "binary project": Mistake("train binary.toml --out new", "is no TOML file"),
+    "broken project": Mistake(
+        "train broken.toml --out new", "is not a valid TOML file"
+    ),
+    "binary project": Mistake(
+        "train binary.toml --out new", "is not a valid TOML file"
+    ),
     "unknown key": Mistake("train unknown.toml --out new", "unknown: ['trian']"),
     "missing key": Mistake("train missing.toml --out new", "missing: ['labels']"),
     "single table": Mistake("train single.toml --out new", "expected [[volume]] table"),

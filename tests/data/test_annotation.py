@@ -510,8 +510,8 @@ def test_project_names_volumes_relative_to_itself(files: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a = " + "[" * 100_000, "is no TOML file: it is nested too deeply"),
-        ("[[volume", r"project\.toml is no TOML file"),
+        ("a = " + "[" * 100_000, "is not a valid TOML file: it is nested too deeply"),
+        ("[[volume", r"project\.toml is not a valid TOML file"),
         ("", r"project\.toml names no volume; expected \[\[volume\]\] tables"),
         ("volume = 3", "names no volume"),
         ("volume = [1]", r"names no volume; expected \[\[volume\]\] tables"),
@@ -539,5 +539,5 @@ def test_project_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "project.toml"
     path.write_bytes(b"\xff\xfe\x00")
 
-    with pytest.raises(ValueError, match="is no TOML file"):
+    with pytest.raises(ValueError, match="is not a valid TOML file"):
         read_project(path)

@@ -151,7 +151,7 @@ def read_project(path: Path) -> list[AnnotatedVolume]:
     try:
         tables = read_toml(path, dict[str, Any]).get("volume", [])
     except ValueError as error:
-        raise ValueError(f"{path.name} is no TOML file: {error}") from error
+        raise ValueError(f"{path.name} is not a valid TOML file: {error}") from error
     is_list = isinstance(tables, list) and all(isinstance(t, dict) for t in tables)
     if not tables or not is_list:
         raise ValueError(f"{path.name} names no volume; expected [[volume]] tables")
