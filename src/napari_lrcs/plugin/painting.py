@@ -28,6 +28,7 @@ from napari_lrcs.data.volume import Volume
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.io.locks import FileLock
 from napari_lrcs.phases import PhaseTable
+from napari_lrcs.plugin.layer_kinds import PAINTING_KEY
 from napari_lrcs.plugin.layers import (
     layer_shape,
     show_phases,
@@ -40,7 +41,6 @@ from napari_lrcs.plugin.workers import Events, Job, Work, start_job
 Counts = Mapping[int, NDArray[np.int64]]
 """Painted voxels of each phase, by slice."""
 
-_KEY = "napari_lrcs"
 _SOON_MS = 1000
 """From a stroke to its being counted and, if it lies in memory, written."""
 _RETRY_MS = 10_000
@@ -49,7 +49,7 @@ _TELL_SECONDS = 0.5
 
 def painting_of(layer: Layer | None) -> "Painting | None":
     """Return the painting of a layer; None for other layers, and for copies of it."""
-    painting = None if layer is None else layer.metadata.get(_KEY)
+    painting = None if layer is None else layer.metadata.get(PAINTING_KEY)
     # napari copies the metadata along with a layer. Not "is": it gives plugins proxies.
     is_own = isinstance(painting, Painting) and painting.layer == layer
     return painting if is_own else None
@@ -116,7 +116,7 @@ class Painting:
         self._claim: FileLock | None = folder.claim()
         if self._is_in_memory:
             self._written = {index: self._checksum(index) for index in counts}
-        layer.metadata[_KEY] = self
+        layer.metadata[PAINTING_KEY] = self
         layer.events.paint.connect(self._on_paint)
         layer.events.set_data.connect(self._on_refresh)
         layer.events.data.connect(self._on_data)

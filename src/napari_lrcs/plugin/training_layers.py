@@ -6,13 +6,9 @@ from napari.components import LayerList
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QMessageBox, QWidget
 
+from napari_lrcs.plugin.default_layers import image_to_segment, labels_to_learn_from
 from napari_lrcs.plugin.forms import LayerChoice
-from napari_lrcs.plugin.layer_kinds import (
-    Kind,
-    image_to_segment,
-    kind_of,
-    labels_to_learn_from,
-)
+from napari_lrcs.plugin.layer_kinds import Kind, kind_of
 from napari_lrcs.plugin.layers import volume_of
 from napari_lrcs.plugin.painting import Painting, painting_of
 

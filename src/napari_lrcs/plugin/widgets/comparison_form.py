@@ -19,9 +19,9 @@ from napari_lrcs.data.volume import Volume, parse_slices
 from napari_lrcs.inference.assess import check_comparable, nothing_painted, phases_of
 from napari_lrcs.inference.compare import compare_volumes
 from napari_lrcs.metrics.composition import Neighbourhood
+from napari_lrcs.plugin.default_layers import labels_to_judge, labels_to_judge_by
 from napari_lrcs.plugin.dock import Follower
 from napari_lrcs.plugin.forms import Fold, LayerChoice
-from napari_lrcs.plugin.layer_kinds import labels_to_judge, labels_to_judge_by
 from napari_lrcs.plugin.layers import labels_of, n_slices_of
 from napari_lrcs.plugin.painting import painting_of
 from napari_lrcs.plugin.widgets.field_of_view import ABOUT_Z, EVERYTHING, FieldOfView

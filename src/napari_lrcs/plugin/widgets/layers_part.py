@@ -9,9 +9,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QWidget
 
 from napari_lrcs.config import Axis
+from napari_lrcs.plugin.default_layers import image_to_segment
 from napari_lrcs.plugin.dock import button
 from napari_lrcs.plugin.forms import LayerChoice
-from napari_lrcs.plugin.layer_kinds import image_to_segment
 
 
 class LayersPart(QWidget):

@@ -24,10 +24,10 @@ from qtpy.QtWidgets import (
 from napari_lrcs.config import Axis, PerturbConfig
 from napari_lrcs.data.volume import Volume, parse_slices
 from napari_lrcs.data.workspace import Workspace
+from napari_lrcs.plugin.default_layers import labels_to_learn_from
 from napari_lrcs.plugin.dock import button
 from napari_lrcs.plugin.forms import KERNELS, ConfigForm, LayerChoice
 from napari_lrcs.plugin.in_view import slice_in_view
-from napari_lrcs.plugin.layer_kinds import labels_to_learn_from
 from napari_lrcs.plugin.layers import labels_of, n_slices_of, workspace_for
 from napari_lrcs.plugin.painting import painting_of
 

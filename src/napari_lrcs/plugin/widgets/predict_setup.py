@@ -23,10 +23,10 @@ from napari_lrcs.config import Axis, PredictConfig
 from napari_lrcs.data.volume import parse_slices
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.inference.estimate import amount, fits_memory, memory_needed
+from napari_lrcs.plugin.default_layers import image_to_segment
 from napari_lrcs.plugin.dock import button
 from napari_lrcs.plugin.forms import ConfigForm, Fold, LayerChoice
 from napari_lrcs.plugin.in_view import nearest_slice, place_in_view
-from napari_lrcs.plugin.layer_kinds import image_to_segment
 from napari_lrcs.plugin.layers import (
     n_slices_of,
     volume_of,
