@@ -18,18 +18,18 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_lrcs.arguments import add_config_flags
+from napari_lrcs.annotation.annotation import AnnotatedVolume, read_annotation
+from napari_lrcs.annotation.painting import count_phases
 from napari_lrcs.arrays import Confusion
+from napari_lrcs.classical.baselines import Method
+from napari_lrcs.commands.arguments import add_config_flags
+from napari_lrcs.comparison.evaluate import evaluate_volume
 from napari_lrcs.config import PRESETS, TrainConfig
-from napari_lrcs.data.annotation import AnnotatedVolume, read_annotation
-from napari_lrcs.data.baselines import Method
-from napari_lrcs.data.opening import open_labels, open_volume
-from napari_lrcs.data.painting import count_phases
-from napari_lrcs.data.volume import Volume, as_volume
-from napari_lrcs.inference.assess import evaluate_volume
 from napari_lrcs.inference.predict import predict_volume
 from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.inference.segment import BaselineTask, segment_volume
+from napari_lrcs.io.opening import open_labels, open_volume
+from napari_lrcs.io.volume import Volume, as_volume
 from napari_lrcs.metrics.overlap import accuracy, iou_per_phase, mean_iou
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.phases import PhaseTable

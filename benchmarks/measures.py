@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_lrcs.arrays import Labels
-from napari_lrcs.data.phantom import electrode_phantom
-from napari_lrcs.data.volume import as_labels, as_volume
-from napari_lrcs.inference.assess import measure_volume
+from napari_lrcs.classical.phantom import electrode_phantom
+from napari_lrcs.comparison.evaluate import measure_volume
+from napari_lrcs.io.volume import as_labels, as_volume
 from napari_lrcs.phases import ELECTRODE
 
 SIDE = 512

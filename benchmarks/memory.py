@@ -12,10 +12,10 @@ from pathlib import Path
 import zarr
 
 from napari_lrcs.config import PRESETS
-from napari_lrcs.data.normalisation import Normalisation
 from napari_lrcs.models.checkpoint import Checkpoint, save_checkpoint
 from napari_lrcs.models.registry import create_model
 from napari_lrcs.phases import ELECTRODE
+from napari_lrcs.preprocessing.normalisation import Normalisation
 
 SHAPES = {"1 GiB": (256, 1024, 1024), "4 GiB": (1024, 1024, 1024)}
 

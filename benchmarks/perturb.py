@@ -15,13 +15,13 @@ import tifffile
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import Kernel, PerturbConfig
 from napari_lrcs.metrics.overlap import confusion_matrix, iou_per_phase
-from napari_lrcs.uncertainty.histogram import (
+from napari_lrcs.uncertainty.perturbation.histogram import (
     InterfaceHistogram,
     interface_histogram,
     interface_widths,
     usual_simulations,
 )
-from napari_lrcs.uncertainty.perturb import (
+from napari_lrcs.uncertainty.perturbation.perturb import (
     Dimensions,
     Perturbation,
     changed_share,

@@ -17,19 +17,19 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_lrcs.classical.phantom import electrode_phantom
+from napari_lrcs.comparison.evaluate import measure_volume
 from napari_lrcs.config import PRESETS, StudyConfig
-from napari_lrcs.data.opening import open_labels, open_volume
-from napari_lrcs.data.phantom import electrode_phantom
-from napari_lrcs.data.volume import Volume, as_labels, as_volume
-from napari_lrcs.inference.assess import measure_volume
+from napari_lrcs.io.opening import open_labels, open_volume
+from napari_lrcs.io.volume import Volume, as_labels, as_volume
 from napari_lrcs.metrics.composition import measure_dict
 from napari_lrcs.phases import ELECTRODE
 from napari_lrcs.progress import Notice
-from napari_lrcs.uncertainty.ensemble import StudyTask, run_study
-from napari_lrcs.uncertainty.events import MemberFailed, MemberStarted, StudyEnded
-from napari_lrcs.uncertainty.perturb import suggest_perturbation
-from napari_lrcs.uncertainty.study_figures import FIGURES, write_study_figures
-from napari_lrcs.uncertainty.summary import (
+from napari_lrcs.uncertainty.perturbation.perturb import suggest_perturbation
+from napari_lrcs.uncertainty.study.ensemble import StudyTask, run_study
+from napari_lrcs.uncertainty.study.events import MemberFailed, MemberStarted, StudyEnded
+from napari_lrcs.uncertainty.study.figures import FIGURES, write_study_figures
+from napari_lrcs.uncertainty.study.summary import (
     KINDS,
     StudySummary,
     in_percent,

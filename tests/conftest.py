@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from napari_lrcs.annotation.annotation import AnnotatedSlice, Annotation, Role
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.data.annotation import AnnotatedSlice, Annotation, Role
 from napari_lrcs.phases import PhaseTable
 
 if TYPE_CHECKING:  # loading torch takes seconds that some tests need not wait
@@ -131,8 +131,8 @@ def make_checkpoint(
     settled_model: Callable[..., "SegmentationNetwork"], tiny_config: TrainConfig
 ) -> Callable[..., "Checkpoint"]:
     """Build checkpoints of random weights whose predictions are far from constant."""
-    from napari_lrcs.data.normalisation import Normalisation
     from napari_lrcs.models.checkpoint import Checkpoint
+    from napari_lrcs.preprocessing.normalisation import Normalisation
 
     def build(
         config: TrainConfig = tiny_config, *, n_phases: int = 3, seed: int = 0

@@ -7,12 +7,12 @@ import pytest
 import tifffile
 from matplotlib.image import imread
 
+from napari_lrcs.classical.phantom import electrode_phantom
+from napari_lrcs.comparison.evaluate import evaluate_volume
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.data.opening import open_labels, open_volume
-from napari_lrcs.data.phantom import electrode_phantom
 from napari_lrcs.demo import TEST_SLICES, DemoEnded, run_demo
 from napari_lrcs.errors import ResultExistsError
-from napari_lrcs.inference.assess import evaluate_volume
+from napari_lrcs.io.opening import open_labels, open_volume
 from napari_lrcs.metrics.overlap import scores_dict
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.phases import ELECTRODE

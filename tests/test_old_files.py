@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_lrcs.annotation.painting import ImageIdentity, PaintingFolder
 from napari_lrcs.config import StudyConfig
-from napari_lrcs.data.painting import ImageIdentity, PaintingFolder
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.models.header import read_header
 from napari_lrcs.phases import ELECTRODE, PhaseTable
 from napari_lrcs.training.run import RunFolder
 from napari_lrcs.training.runs import summarise_run
-from napari_lrcs.uncertainty.summary import read_settings, read_study
+from napari_lrcs.uncertainty.study.summary import read_settings, read_study
 
 FILES = Path(__file__).parent / "fixtures" / "f39a554"
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from napari_lrcs.annotation.annotation import AnnotatedVolume, read_annotation
+from napari_lrcs.classical.phantom import Phantom, electrode_phantom
+from napari_lrcs.comparison.evaluate import evaluate_volume
 from napari_lrcs.config import PRESETS, PredictConfig, TrainConfig
-from napari_lrcs.data.annotation import AnnotatedVolume, read_annotation
-from napari_lrcs.data.opening import open_labels
-from napari_lrcs.data.phantom import Phantom, electrode_phantom
-from napari_lrcs.data.volume import as_labels, as_volume
-from napari_lrcs.data.writing import check_new, replacing, write_labels_tiff
 from napari_lrcs.figures import SliceComparison, draw_segmentation
-from napari_lrcs.inference.assess import evaluate_volume
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.predict import predict_volume
+from napari_lrcs.io.opening import open_labels
+from napari_lrcs.io.volume import as_labels, as_volume
+from napari_lrcs.io.writing import check_new, replacing, write_labels_tiff
 from napari_lrcs.metrics.overlap import ScoresDict, scores_dict
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.phases import ELECTRODE

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lrcs.arrays import Confusion, Labels
-from napari_lrcs.data.units import SYMBOLS
-from napari_lrcs.data.writing import replacing
+from napari_lrcs.io.units import SYMBOLS
+from napari_lrcs.io.writing import replacing
 from napari_lrcs.metrics.comparison import Comparison
 from napari_lrcs.metrics.composition import Composition
 from napari_lrcs.metrics.overlap import iou_per_phase

@@ -177,7 +177,7 @@ def _write_labels(labels: NDArray[np.uint8]) -> None:
     import h5py
     import tifffile
 
-    from napari_lrcs.data.writing import create_ome_zarr, write_labels_tiff
+    from napari_lrcs.io.writing import create_ome_zarr, write_labels_tiff
     from napari_lrcs.phases import PhaseTable
 
     phases = PhaseTable.named("pore", "solid")
@@ -235,7 +235,7 @@ def _write_states() -> int:
 
 
 def _call(text: str, *more: str) -> int:
-    from napari_lrcs.cli import main
+    from napari_lrcs.commands.cli import main
 
     return main([*text.split(), *more])
 
@@ -244,7 +244,7 @@ def _interrupted_after(event: str) -> Any:
     """Interrupt commands as Ctrl-C would, after the first event of a kind."""
     from unittest import mock
 
-    from napari_lrcs import report
+    from napari_lrcs.commands import report
 
     follow = report.follow
 

@@ -20,19 +20,19 @@ from scipy import ndimage
 from torch import Tensor
 
 from napari_lrcs.arrays import Labels
+from napari_lrcs.classical.specks import remove_specks
 from napari_lrcs.config import Axis, PredictConfig, TrainConfig
-from napari_lrcs.data.mask import open_mask
-from napari_lrcs.data.opening import open_volume
-from napari_lrcs.data.specks import remove_specks
-from napari_lrcs.data.volume import Volume, as_volume
-from napari_lrcs.data.writing import create_ome_zarr
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.inference import predict, results
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.predict import predict_volume
 from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.io.opening import open_volume
+from napari_lrcs.io.volume import Volume, as_volume
+from napari_lrcs.io.writing import create_ome_zarr
 from napari_lrcs.models.checkpoint import Checkpoint, save_checkpoint
 from napari_lrcs.models.lrcsnet import LRCSNet
+from napari_lrcs.preprocessing.mask import open_mask
 from napari_lrcs.progress import (
     Notice,
     PredictEvent,
@@ -737,7 +737,7 @@ from pathlib import Path
 import torch
 
 from napari_lrcs.config import PredictConfig
-from napari_lrcs.data.opening import open_volume
+from napari_lrcs.io.opening import open_volume
 from napari_lrcs.inference import predict, results
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.models.checkpoint import load_checkpoint

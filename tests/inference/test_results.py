@@ -16,12 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_lrcs.arrays import Labels
+from napari_lrcs.classical.specks import remove_specks
 from napari_lrcs.config import Axis
-from napari_lrcs.data import pyramid
-from napari_lrcs.data.opening import open_volume
-from napari_lrcs.data.pyramid import levels_of
-from napari_lrcs.data.specks import remove_specks
-from napari_lrcs.data.volume import Volume
 from napari_lrcs.errors import InUseError, ResultExistsError, VolumeError
 from napari_lrcs.inference import disk, results
 from napari_lrcs.inference.disk import DiskResult
@@ -32,6 +28,10 @@ from napari_lrcs.inference.results import (
     Slab,
     SliceResult,
 )
+from napari_lrcs.io import pyramid
+from napari_lrcs.io.opening import open_volume
+from napari_lrcs.io.pyramid import levels_of
+from napari_lrcs.io.volume import Volume
 from napari_lrcs.phases import ELECTRODE
 
 SHAPE = (6, 8, 10)

@@ -5,17 +5,17 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_lrcs import cli
+from napari_lrcs.classical import baselines
+from napari_lrcs.classical.baselines import Method, Sample, fit_baseline
+from napari_lrcs.commands import cli
 from napari_lrcs.config import Axis
-from napari_lrcs.data import baselines
-from napari_lrcs.data.baselines import Method, Sample, fit_baseline
-from napari_lrcs.data.opening import open_labels
-from napari_lrcs.data.volume import as_labels, as_volume
-from napari_lrcs.data.writing import write_labels_tiff
 from napari_lrcs.inference import segment
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.inference.segment import BaselineTask, segment_volume
+from napari_lrcs.io.opening import open_labels
+from napari_lrcs.io.volume import as_labels, as_volume
+from napari_lrcs.io.writing import write_labels_tiff
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.progress import Notice, PredictionEnded, PredictionStarted
 

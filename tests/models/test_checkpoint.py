@@ -15,7 +15,6 @@ import torch
 from safetensors.torch import save_file
 
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.data.normalisation import Normalisation
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.models.checkpoint import (
     Checkpoint,
@@ -25,6 +24,7 @@ from napari_lrcs.models.checkpoint import (
 )
 from napari_lrcs.models.header import read_header
 from napari_lrcs.phases import ELECTRODE, PhaseTable
+from napari_lrcs.preprocessing.normalisation import Normalisation
 
 MakeCheckpoint = Callable[..., Checkpoint]
 

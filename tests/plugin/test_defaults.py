@@ -17,22 +17,26 @@ from qtpy.QtWidgets import QLabel, QMessageBox, QPushButton, QWidget
 
 from napari_lrcs.config import StudyConfig, TrainConfig
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.plugin.dock import COLOURS, Dock
-from napari_lrcs.plugin.layers import place_of, workspace_for
-from napari_lrcs.plugin.painted_layers import new_painting
-from napari_lrcs.plugin.painting import painting_of
-from napari_lrcs.plugin.preview import PREVIEW_NAME
-from napari_lrcs.plugin.widgets.compare import CompareDock
-from napari_lrcs.plugin.widgets.label import LabelDock
-from napari_lrcs.plugin.widgets.perturb import PerturbDock
-from napari_lrcs.plugin.widgets.predict import PredictDock
-from napari_lrcs.plugin.widgets.study import StudyDock
-from napari_lrcs.plugin.widgets.train import TrainDock
-from napari_lrcs.plugin.widgets.training_job import TrainingJob, read_roles
-from napari_lrcs.plugin.workers import Events
+from napari_lrcs.plugin.compare.dock import CompareDock
+from napari_lrcs.plugin.label.dock import LabelDock
+from napari_lrcs.plugin.label.painted_layers import new_painting
+from napari_lrcs.plugin.painting.painting import painting_of
+from napari_lrcs.plugin.parts.dock import COLOURS, Dock
+from napari_lrcs.plugin.parts.layers import place_of, workspace_for
+from napari_lrcs.plugin.parts.workers import Events
+from napari_lrcs.plugin.perturb.dock import PerturbDock
+from napari_lrcs.plugin.predict.dock import PredictDock
+from napari_lrcs.plugin.study.dock import StudyDock
+from napari_lrcs.plugin.train.dock import TrainDock
+from napari_lrcs.plugin.train.job import TrainingJob, read_roles
+from napari_lrcs.plugin.train.preview import PREVIEW_NAME
 from napari_lrcs.progress import Notice, TrainingEnded
-from napari_lrcs.uncertainty.events import MemberProgress, StudyEnded, StudyStarted
-from napari_lrcs.uncertainty.summary import summarise
+from napari_lrcs.uncertainty.study.events import (
+    MemberProgress,
+    StudyEnded,
+    StudyStarted,
+)
+from napari_lrcs.uncertainty.study.summary import summarise
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("one_thread")]
 
@@ -312,8 +316,8 @@ def test_a_result_is_judged_by_the_painting_and_never_a_preview(
 
 
 def _preview_of(viewer: Viewer, image: Image, painting: Labels) -> Labels:
-    from napari_lrcs.data.writing import create_in_memory
-    from napari_lrcs.plugin.preview import PreviewLayer, SlicePreview
+    from napari_lrcs.io.writing import create_in_memory
+    from napari_lrcs.plugin.train.preview import PreviewLayer, SlicePreview
 
     array = create_in_memory(SHAPE, across=0)
     PreviewLayer(viewer, image, phases=PHASES, below=painting).show(

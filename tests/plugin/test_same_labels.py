@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QApplication
 
-from napari_lrcs.cli import main
+from napari_lrcs.annotation.annotation import Role, open_annotated, read_annotation
+from napari_lrcs.commands.cli import main
 from napari_lrcs.config import PRESETS, PredictConfig, TrainConfig
-from napari_lrcs.data.annotation import Role, open_annotated, read_annotation
-from napari_lrcs.data.opening import open_labels, open_volume
 from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.io.opening import open_labels, open_volume
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.plugin.dock import Dock
-from napari_lrcs.plugin.layers import appearance, phases_shown, workspace_for
-from napari_lrcs.plugin.widgets.compare import CompareDock
-from napari_lrcs.plugin.widgets.predict import PredictDock
-from napari_lrcs.plugin.widgets.train import TrainDock
+from napari_lrcs.plugin.compare.dock import CompareDock
+from napari_lrcs.plugin.parts.dock import Dock
+from napari_lrcs.plugin.parts.layers import appearance, phases_shown, workspace_for
+from napari_lrcs.plugin.predict.dock import PredictDock
+from napari_lrcs.plugin.train.dock import TrainDock
 
 AnyDock = TypeVar("AnyDock", bound=Dock)
 

@@ -73,18 +73,18 @@ from qtpy.QtWidgets import QApplication
 from napari_lrcs.config import PredictConfig, TrainConfig
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.plugin.dock import Dock
-from napari_lrcs.plugin.layers import (
+from napari_lrcs.plugin.parts.dock import Dock
+from napari_lrcs.plugin.parts.field_of_view import LAYER
+from napari_lrcs.plugin.parts.layers import (
     appearance,
     n_slices_of,
     place_of,
     workspace_for,
 )
-from napari_lrcs.plugin.preview import PREVIEW_NAME
-from napari_lrcs.plugin.widgets.field_of_view import LAYER
-from napari_lrcs.plugin.widgets.predict import PredictDock
-from napari_lrcs.plugin.widgets.predict_setup import ZARR
-from napari_lrcs.plugin.widgets.train import TrainDock
+from napari_lrcs.plugin.predict.dock import PredictDock
+from napari_lrcs.plugin.predict.setup import ZARR
+from napari_lrcs.plugin.train.dock import TrainDock
+from napari_lrcs.plugin.train.preview import PREVIEW_NAME
 from napari_lrcs.training.runs import summarise_run
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("one_thread")]
@@ -453,8 +453,8 @@ QSettings.setPath(
     QSettings.Format.IniFormat, QSettings.Scope.UserScope, os.path.abspath("config")
 )
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.plugin.widgets.predict import PredictDock
-from napari_lrcs.plugin.widgets.train import TrainDock
+from napari_lrcs.plugin.predict.dock import PredictDock
+from napari_lrcs.plugin.train.dock import TrainDock
 
 work, way = sys.argv[1:]
 viewer = napari.Viewer()
@@ -936,7 +936,7 @@ def test_no_pytorch_is_told_by_the_dock(
     def refuse() -> None:
         raise LrcsError("PyTorch is not installed; install it: pip install torch")
 
-    monkeypatch.setattr(f"napari_lrcs.plugin.widgets.{work}_job.load_torch", refuse)
+    monkeypatch.setattr(f"napari_lrcs.plugin.{work}.job.load_torch", refuse)
     image, _ = add_scan(viewer)
     if work == "training":
         dock: Any = train_dock(viewer, tiny_config)

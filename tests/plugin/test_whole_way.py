@@ -14,13 +14,13 @@ from qtpy.QtCore import QBuffer
 from qtpy.QtWidgets import QComboBox, QPushButton, QWidget
 from scipy.ndimage import distance_transform_edt
 
-from napari_lrcs.data.opening import open_volume
+from napari_lrcs.io.opening import open_volume
 from napari_lrcs.phases import ELECTRODE
-from napari_lrcs.plugin.layers import phases_shown
-from napari_lrcs.plugin.widgets.compare import CompareDock
-from napari_lrcs.plugin.widgets.label import LabelDock
-from napari_lrcs.plugin.widgets.predict import PredictDock
-from napari_lrcs.plugin.widgets.train import TrainDock
+from napari_lrcs.plugin.compare.dock import CompareDock
+from napari_lrcs.plugin.label.dock import LabelDock
+from napari_lrcs.plugin.parts.layers import phases_shown
+from napari_lrcs.plugin.predict.dock import PredictDock
+from napari_lrcs.plugin.train.dock import TrainDock
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 

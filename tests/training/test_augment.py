@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from napari_lrcs.annotation.annotation import Annotation
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.data.annotation import Annotation
 from napari_lrcs.training.augment import augment, augmented_examples
 from napari_lrcs.training.schedule import generator_of
 

@@ -18,14 +18,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_lrcs.config import TrainConfig
-from napari_lrcs.data.annotation import (
+from napari_lrcs.annotation.annotation import (
     AnnotatedSlice,
     Annotation,
     Role,
     open_annotated,
     read_annotation,
 )
+from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import CheckpointError, ResultExistsError
 from napari_lrcs.metrics.overlap import accuracy
 from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -1055,7 +1055,7 @@ from pathlib import Path
 import torch
 
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.data.annotation import open_annotated, read_annotation
+from napari_lrcs.annotation.annotation import open_annotated, read_annotation
 from napari_lrcs.training import loop
 
 torch.set_num_threads(1)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
+from napari_lrcs.annotation.annotation import Annotation
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.data.annotation import Annotation
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.progress import StepEnded
 from napari_lrcs.training import loop

@@ -11,8 +11,8 @@ import pytest
 import tifffile
 import torch
 
+from napari_lrcs.annotation.annotation import Annotation
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.data.annotation import Annotation
 from napari_lrcs.errors import CheckpointError, ResultExistsError
 from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint
 from napari_lrcs.training.resume import TrainingState

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from napari_lrcs.annotation.annotation import Annotation
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.data.annotation import Annotation
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.models.checkpoint import Checkpoint
 from napari_lrcs.models.header import Row, read_header

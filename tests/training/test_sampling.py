@@ -6,9 +6,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from napari_lrcs.annotation.annotation import AnnotatedSlice
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.data.annotation import AnnotatedSlice
-from napari_lrcs.data.normalisation import Normalisation
+from napari_lrcs.preprocessing.normalisation import Normalisation
 from napari_lrcs.training.sampling import Patches, PatchSampler
 from napari_lrcs.training.schedule import generator_of
 

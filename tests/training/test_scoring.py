@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 
+from napari_lrcs.annotation.annotation import AnnotatedSlice
 from napari_lrcs.arrays import Confusion
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.data.annotation import AnnotatedSlice
-from napari_lrcs.data.normalisation import Normalisation
 from napari_lrcs.metrics.overlap import confusion_matrix
 from napari_lrcs.models.layers import SegmentationNetwork
+from napari_lrcs.preprocessing.normalisation import Normalisation
 from napari_lrcs.progress import EpochEnded
 from napari_lrcs.training import scoring
 from napari_lrcs.training.losses import cross_entropy

@@ -15,11 +15,21 @@ import numpy as np
 import zarr
 
 from napari_lrcs.arrays import Labels
-from napari_lrcs.data.opening import is_zarr, open_volume
-from napari_lrcs.data.pyramid import add_levels, has_levels, levels_of, written_chunks
-from napari_lrcs.data.slices import AXES
-from napari_lrcs.data.volume import READ_ERRORS, Volume
-from napari_lrcs.data.writing import (
+from napari_lrcs.errors import ResultExistsError, VolumeError
+from napari_lrcs.inference.results import (
+    COPY_SLICES,
+    Geometry,
+    Parts,
+    Slab,
+    cleaned_slabs,
+)
+from napari_lrcs.io.locks import only_writer
+from napari_lrcs.io.opening import is_zarr, open_volume
+from napari_lrcs.io.paths import follow_link, former_of
+from napari_lrcs.io.pyramid import add_levels, has_levels, levels_of, written_chunks
+from napari_lrcs.io.records import read_json, read_text
+from napari_lrcs.io.volume import READ_ERRORS, Volume
+from napari_lrcs.io.writing import (
     check_free,
     check_new,
     create_ome_zarr,
@@ -31,17 +41,7 @@ from napari_lrcs.data.writing import (
     write_labels_tiff,
     written_beside,
 )
-from napari_lrcs.errors import ResultExistsError, VolumeError
-from napari_lrcs.inference.results import (
-    COPY_SLICES,
-    Geometry,
-    Parts,
-    Slab,
-    cleaned_slabs,
-)
-from napari_lrcs.io.locks import only_writer
-from napari_lrcs.io.paths import follow_link, former_of
-from napari_lrcs.io.records import read_json, read_text
+from napari_lrcs.preprocessing.slices import AXES
 
 _DTYPES: Mapping[str, type[np.generic]] = {
     "labels": np.uint8,

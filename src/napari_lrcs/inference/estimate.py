@@ -5,8 +5,8 @@ import math
 import psutil
 
 from napari_lrcs.config import Axis
-from napari_lrcs.data.slices import AXES
 from napari_lrcs.inference.results import COPY_SLICES
+from napari_lrcs.preprocessing.slices import AXES
 
 _SHARE = 0.5
 """Of the free memory: the image, the network and the window need some, too."""

@@ -16,10 +16,9 @@ from torch import Tensor
 
 from napari_lrcs.arrays import GreyImage, Mask
 from napari_lrcs.config import PredictConfig
-from napari_lrcs.data.slices import SliceReader
-from napari_lrcs.data.volume import Volume, sources_of
 from napari_lrcs.inference.results import Geometry, Result, Slab
 from napari_lrcs.io.paths import check_outputs
+from napari_lrcs.io.volume import Volume, sources_of
 from napari_lrcs.models.checkpoint import Checkpoint
 from napari_lrcs.models.device import (
     for_prediction,
@@ -29,6 +28,7 @@ from napari_lrcs.models.device import (
     resolve_precision,
 )
 from napari_lrcs.models.tiles import Tile, apply_in_tiles, plan_tiles, tile_size_for
+from napari_lrcs.preprocessing.slices import SliceReader
 from napari_lrcs.progress import (
     Notice,
     PredictEvent,

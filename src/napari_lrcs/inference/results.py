@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Labels
+from napari_lrcs.classical.specks import remove_specks_slabwise
 from napari_lrcs.config import Axis
-from napari_lrcs.data.slices import AXES
-from napari_lrcs.data.specks import remove_specks_slabwise
-from napari_lrcs.data.volume import Volume
+from napari_lrcs.io.volume import Volume
 from napari_lrcs.phases import PhaseTable
+from napari_lrcs.preprocessing.slices import AXES
 
 Parts = Mapping[str, NDArray[Any]]
 """Arrays of one slab, slice axis first: "labels", and "confidence" or "probabilities"

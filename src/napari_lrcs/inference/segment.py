@@ -13,8 +13,7 @@ from uuid import uuid4
 import numpy as np
 
 from napari_lrcs.arrays import GreyImage, Labels
-from napari_lrcs.config import Axis
-from napari_lrcs.data.baselines import (
+from napari_lrcs.classical.baselines import (
     Baseline,
     Method,
     Sample,
@@ -25,14 +24,15 @@ from napari_lrcs.data.baselines import (
     read_samples,
     spread_slices,
 )
-from napari_lrcs.data.slices import SliceReader
-from napari_lrcs.data.thresholds import checked_fractions
-from napari_lrcs.data.volume import Volume, sources_of
+from napari_lrcs.classical.thresholds import checked_fractions
+from napari_lrcs.config import Axis
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.results import Geometry, Result
 from napari_lrcs.io.paths import check_outputs
+from napari_lrcs.io.volume import Volume, sources_of
 from napari_lrcs.phases import PhaseTable
+from napari_lrcs.preprocessing.slices import SliceReader
 from napari_lrcs.progress import (
     Notice,
     PredictEvent,

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from napari_lrcs.config import PredictConfig
-from napari_lrcs.data.mask import CYLINDER, open_mask
-from napari_lrcs.data.opening import open_volume
-from napari_lrcs.data.writing import check_new, replacing
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.io.locks import only_writer
+from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.paths import check_outputs
 from napari_lrcs.io.records import read_json
+from napari_lrcs.io.writing import check_new, replacing
+from napari_lrcs.preprocessing.mask import CYLINDER, open_mask
 from napari_lrcs.progress import Notice, PredictEvent
 
 if TYPE_CHECKING:  # loading torch takes seconds that naming the results need not wait

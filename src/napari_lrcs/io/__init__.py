@@ -1,1 +1,1 @@
-"""Paths, locks and records: what lies beneath all files that are read or written."""
+"""Files: volumes, tables and our own records, read and written safely."""

@@ -16,8 +16,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from napari_lrcs import __version__
-from napari_lrcs.data.writing import replacing
 from napari_lrcs.errors import CheckpointError
+from napari_lrcs.io.writing import replacing
 from napari_lrcs.models.header import HEADER_KEY, Header, Row, parse_header
 from napari_lrcs.models.layers import SegmentationNetwork
 from napari_lrcs.models.registry import create_model

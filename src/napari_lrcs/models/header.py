@@ -8,12 +8,12 @@ from typing import Any, NotRequired, TypedDict
 import safetensors
 
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.data.normalisation import Normalisation
-from napari_lrcs.data.units import known_unit
-from napari_lrcs.data.volume import VoxelSize
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.io.records import convert, parse_json
+from napari_lrcs.io.units import known_unit
+from napari_lrcs.io.volume import VoxelSize
 from napari_lrcs.phases import Phase, PhaseTable
+from napari_lrcs.preprocessing.normalisation import Normalisation
 
 FORMAT_VERSION = 1
 HEADER_KEY = "napari_lrcs"

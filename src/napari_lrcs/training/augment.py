@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from napari_lrcs.annotation.annotation import Annotation
 from napari_lrcs.arrays import GreyImage, Labels
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.data.annotation import Annotation
-from napari_lrcs.data.normalisation import fit_normalisation
+from napari_lrcs.preprocessing.normalisation import fit_normalisation
 from napari_lrcs.training.sampling import PatchSampler
 from napari_lrcs.training.schedule import generator_of
 

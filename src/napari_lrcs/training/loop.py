@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_lrcs.annotation.annotation import Annotation, Role
 from napari_lrcs.arrays import Confusion
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.data.annotation import Annotation, Role
-from napari_lrcs.data.normalisation import fit_normalisation
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.io.locks import check_not_in_use, only_writer
 from napari_lrcs.io.paths import follow_link
@@ -29,6 +28,7 @@ from napari_lrcs.models.device import (
     resolve_precision,
 )
 from napari_lrcs.models.registry import create_model, n_channels
+from napari_lrcs.preprocessing.normalisation import fit_normalisation
 from napari_lrcs.progress import (
     EpochEnded,
     Notice,

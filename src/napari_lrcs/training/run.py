@@ -14,10 +14,10 @@ import tifffile
 import torch
 from torch import Tensor
 
+from napari_lrcs.annotation.annotation import Annotation
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.data.annotation import Annotation
-from napari_lrcs.data.writing import replacing
 from napari_lrcs.errors import CheckpointError, ResultExistsError
+from napari_lrcs.io.writing import replacing
 from napari_lrcs.models.checkpoint import Checkpoint, save_checkpoint
 from napari_lrcs.models.header import Row, read_header
 from napari_lrcs.training.resume import ResumeState

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from napari_lrcs.annotation.annotation import AnnotatedSlice
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.data.annotation import AnnotatedSlice
-from napari_lrcs.data.normalisation import Normalisation
 from napari_lrcs.phases import UNPAINTED
+from napari_lrcs.preprocessing.normalisation import Normalisation
 
 _CONTROL_SPACING = 16
 """Pixels between the independent displacements of an elastic distortion."""

@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_lrcs.annotation.annotation import AnnotatedSlice
 from napari_lrcs.arrays import Confusion
 from napari_lrcs.config import Precision, TrainConfig
-from napari_lrcs.data.annotation import AnnotatedSlice
-from napari_lrcs.data.normalisation import Normalisation
 from napari_lrcs.metrics.overlap import (
     accuracy,
     iou_per_phase,
@@ -23,6 +22,7 @@ from napari_lrcs.models.header import Row
 from napari_lrcs.models.layers import SegmentationNetwork
 from napari_lrcs.models.tiles import apply_in_tiles, plan_tiles, tile_size_for
 from napari_lrcs.phases import Phase, PhaseTable
+from napari_lrcs.preprocessing.normalisation import Normalisation
 from napari_lrcs.progress import EpochEnded, Notice
 from napari_lrcs.training.losses import LOSSES
 

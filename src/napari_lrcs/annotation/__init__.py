@@ -1,0 +1,1 @@
+"""Painted slices: their roles, their files, and pairs of volumes and labels."""

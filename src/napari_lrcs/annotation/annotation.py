@@ -1,0 +1,406 @@
+"""Annotated slices: images with their painting and their roles."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+import numpy as np
+
+from napari_lrcs.arrays import GreyImage, Labels, Mask
+from napari_lrcs.config import TrainConfig
+from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.opening import open_labels, open_volume
+from napari_lrcs.io.records import read_toml
+from napari_lrcs.io.volume import Volume, parse_slices
+from napari_lrcs.phases import UNPAINTED, PhaseTable
+from napari_lrcs.preprocessing.mask import open_mask
+from napari_lrcs.preprocessing.slices import SliceReader
+
+T = TypeVar("T")
+
+Role = Literal["train", "validation", "test"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+_FEW_VOXELS = 100
+"""Painted voxels of a phase below which its scores and its training are noise."""
+
+_HELD_OUT = (
+    "no slice is for validation: a fifth of the painted area, in blocks of the "
+    "training slices, is held out for it; a slice of its own is more telling"
+)
+_TOO_LITTLE = (
+    "no slice is for validation, and too little is painted to hold a part out for it; "
+    "paint more, or a slice for validation: without one, no score tells how good the "
+    "network is"
+)
+_HELD_OUT_SHARE = 0.2
+_HELD_OUT_BLOCKS = 8
+"""Blocks along the longer side of a slice when a part of it is held out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AnnotatedSlice:
+    """A slice, its painting and what it serves for.
+
+    Parameters
+    ----------
+    read : callable
+        Returns `image`: filtered grey levels of the slice (in the middle) and its
+        neighbours, float32, shape (2 context_slices + 1, rows, columns).
+    labels : ndarray of uint8, shape (rows, columns)
+        0 where unpainted or outside the field of view.
+    role : {"train", "validation", "test"}
+    index : int
+        Place of the slice along the axis, from 0.
+    volume : str
+        Name of the volume, for messages.
+    inside : ndarray of bool, shape (rows, columns), optional
+        Field of view; None for the whole slice.
+    """
+
+    read: Callable[[], GreyImage]
+    labels: Labels
+    role: Role
+    index: int
+    volume: str = "volume"
+    inside: Mask | None = None
+
+    @property
+    def image(self) -> GreyImage:
+        """Filtered grey levels of the slice and its neighbours."""
+        return self.read()
+
+    @property
+    def n_painted(self) -> int:
+        """Painted voxels."""
+        return int(np.count_nonzero(self.labels))
+
+    @property
+    def grey_levels(self) -> GreyImage:
+        """Grey levels of the slice itself in the field of view, flat."""
+        image = self.image
+        own = image[len(image) // 2]
+        inside: GreyImage = own[... if self.inside is None else self.inside]
+        return inside.ravel()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotatedVolume:
+    """A volume, its painting, and which of its slices serve for what."""
+
+    image: Volume
+    labels: Volume
+    roles: Mapping[Role, Sequence[int]]
+    mask: Volume | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Annotation:
+    """All slices that a training reads, checked.
+
+    Parameters
+    ----------
+    slices : tuple of AnnotatedSlice
+        At least one with the role train, with at least two phases painted.
+    phases : PhaseTable
+    voxel_size : tuple of three floats, optional
+        z, y, x; of the first volume.
+    unit : str, optional
+    advice : tuple of str
+        What the user should know before training.
+    """
+
+    slices: tuple[AnnotatedSlice, ...]
+    phases: PhaseTable
+    voxel_size: tuple[float, float, float] | None = None
+    unit: str | None = None
+    advice: tuple[str, ...] = field(default=())
+
+    def having(self, role: Role) -> tuple[AnnotatedSlice, ...]:
+        """Return the slices of one role."""
+        return tuple(s for s in self.slices if s.role == role)
+
+    @property
+    def labels_hash(self) -> str:
+        """SHA-256 of the painting, its places and its roles."""
+        digest = sha256()
+        for s in self.slices:
+            digest.update(f"{s.volume} {s.index} {s.role} {s.labels.shape}".encode())
+            digest.update(s.labels.tobytes())
+        return digest.hexdigest()
+
+
+def read_project(path: Path) -> list[AnnotatedVolume]:
+    """Open the volumes that a TOML file names.
+
+    Parameters
+    ----------
+    path : Path
+        A table ``[[volume]]`` each: ``image``, ``labels`` (paths relative to the
+        file), ``train``, ``validation``, ``test`` (slices as on the command line) and
+        ``mask``.
+
+    Raises
+    ------
+    ValueError
+        If the file is no TOML or a key is missing or unknown.
+    """
+    try:
+        tables = read_toml(path, dict[str, Any]).get("volume", [])
+    except ValueError as error:
+        raise ValueError(f"{path.name} is not a valid TOML file: {error}") from error
+    is_list = isinstance(tables, list) and all(isinstance(t, dict) for t in tables)
+    if not tables or not is_list:
+        raise ValueError(f"{path.name} names no volume; expected [[volume]] tables")
+    return [_open_entry(table, path) for table in tables]
+
+
+def _open_entry(table: Mapping[str, object], project: Path) -> AnnotatedVolume:
+    unknown = sorted(set(table) - {"image", "labels", "mask", *ROLES})
+    missing = sorted({"image", "labels"} - set(table))
+    if unknown or missing:
+        raise ValueError(
+            f"{project.name}: a [[volume]] takes image, labels, mask, "
+            f"{', '.join(ROLES)}; unknown: {unknown or 'none'}, missing: "
+            f"{missing or 'none'}"
+        )
+    folder = project.parent
+    mask = table.get("mask")
+    if mask is not None and mask != "cylinder":
+        mask = str(folder / str(mask))
+    return open_annotated(
+        folder / str(table["image"]),
+        folder / str(table["labels"]),
+        slices={role: str(table[role]) for role in ROLES if role in table},
+        mask=None if mask is None else str(mask),
+    )
+
+
+def open_annotated(
+    image: Path, labels: Path, *, slices: Mapping[Role, str], mask: str | None = None
+) -> AnnotatedVolume:
+    """Open a volume and its painting; slices as on the command line ("10,30")."""
+    volume = open_volume(image)
+    return AnnotatedVolume(
+        image=volume,
+        labels=open_labels(labels),
+        roles={role: parse_slices(text) for role, text in slices.items()},
+        mask=open_mask(mask, shape=volume.shape),
+    )
+
+
+def read_annotation(
+    volumes: Sequence[AnnotatedVolume],
+    *,
+    config: TrainConfig,
+    phases: PhaseTable | None = None,
+) -> Annotation:
+    """Read and check the annotated slices of one or several volumes.
+
+    Parameters
+    ----------
+    volumes : sequence of AnnotatedVolume
+    config : TrainConfig
+        Its axis, context and filters count.
+    phases : PhaseTable, optional
+        Names and colours; by default those of the labels file, else numbered ones.
+
+    Returns
+    -------
+    Annotation
+        Without a validation slice, blocks of the training slices are held out for it.
+
+    Raises
+    ------
+    ValueError
+        If labels and image differ in shape, a slice is out of range, empty or has two
+        roles, no slice is for training, or fewer than two phases are painted.
+    """
+    slices = [s for volume in volumes for s in _read_slices(volume, config)]
+    table = _phase_table(slices, phases or _first(v.labels.phases for v in volumes))
+    advice = [*_advise_on_phases(slices, table), *_advise_on_distance(volumes, config)]
+    if not any(s.role == "validation" for s in slices):
+        slices = [part for s in slices for part in _hold_out(s)]
+        is_held_out = any(s.role == "validation" for s in slices)
+        advice.append(_HELD_OUT if is_held_out else _TOO_LITTLE)
+    return Annotation(
+        slices=tuple(slices),
+        phases=table,
+        voxel_size=_first(v.image.voxel_size for v in volumes),
+        unit=_first(v.image.unit for v in volumes),
+        advice=tuple(advice),
+    )
+
+
+def _first(values: Iterable[T | None]) -> T | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _read_slices(volume: AnnotatedVolume, config: TrainConfig) -> list[AnnotatedSlice]:
+    image, labels = volume.image, volume.labels
+    if image.shape != labels.shape:
+        raise VolumeError(
+            f"{image.name} is {image.shape} voxels (z, y, x) and {labels.name} is "
+            f"{labels.shape}; labels need the image's shape"
+        )
+    reader = SliceReader.for_config(image, config, mask=volume.mask)
+    _check_roles(volume.roles, reader)
+    return [
+        _read_slice(reader, labels, role, index)
+        for role, places in volume.roles.items()
+        for index in places
+    ]
+
+
+def _check_roles(roles: Mapping[Role, Sequence[int]], reader: SliceReader) -> None:
+    if not any(roles.values()):
+        raise ValueError(f"no slice of {reader.volume.name} has a role; name one")
+    places = [place for chosen in roles.values() for place in chosen]
+    beyond = [place for place in places if not 0 <= place < reader.n_slices]
+    if beyond:
+        raise ValueError(
+            f"slice {beyond[0]} is out of range: {reader.volume.name} has slices 0 to "
+            f"{reader.n_slices - 1} along {reader.axis}"
+        )
+    shared = sorted({place for place in places if places.count(place) > 1})
+    if shared:
+        raise ValueError(
+            f"slice {shared[0]} has more than one role; training, validation and test "
+            "slices must differ"
+        )
+
+
+def _read_slice(
+    reader: SliceReader, labels: Volume, role: Role, index: int
+) -> AnnotatedSlice:
+    painting = labels.slab(index, index + 1, axis=reader.axis)[0]
+    inside = reader.inside(index, index + 1)
+    if inside is not None:
+        painting = np.where(inside[0], painting, UNPAINTED).astype(np.uint8)
+    if not painting.any():
+        raise ValueError(
+            f"slice {reader.axis}={index} of {labels.name} has no painted voxel"
+            + ("" if inside is None else " inside the mask")
+            + f"; paint it, or choose another one for {role}"
+        )
+    # Read now, so that what is wrong with it shows before the training. There may be
+    # many test slices and they are used once: those are not kept.
+    image = reader.read(index, index + 1)
+    return AnnotatedSlice(
+        read=partial(reader.read, index, index + 1)
+        if role == "test"
+        else lambda: image,
+        labels=painting,
+        role=role,
+        index=index,
+        volume=reader.volume.name,
+        inside=None if inside is None else inside[0],
+    )
+
+
+def _phase_table(
+    slices: Sequence[AnnotatedSlice], phases: PhaseTable | None
+) -> PhaseTable:
+    training = [s.labels for s in slices if s.role == "train"]
+    if not training:
+        raise ValueError("no slice is for training; name at least one")
+    painted = sorted(
+        set(np.unique(np.concatenate([t.ravel() for t in training]))) - {0}
+    )
+    if len(painted) < 2:
+        raise ValueError(
+            f"the training slices show only phase {painted[0]}; paint at least two"
+        )
+    highest = max(int(s.labels.max()) for s in slices)
+    if phases is None:
+        return PhaseTable.numbered(highest)
+    if highest > len(phases):
+        raise ValueError(
+            f"labels reach {highest}, but only {len(phases)} phases are named: "
+            f"{', '.join(phases.names)}"
+        )
+    return phases
+
+
+def _advise_on_phases(
+    slices: Sequence[AnnotatedSlice], phases: PhaseTable
+) -> list[str]:
+    advice = []
+    for role in ROLES:
+        chosen = [s.labels.ravel() for s in slices if s.role == role]
+        if not chosen:
+            continue
+        counts = np.bincount(np.concatenate(chosen), minlength=len(phases) + 1)
+        for phase in phases:
+            n = int(counts[phase.label])
+            if n == 0:
+                advice.append(f"{phase.name} is painted on no {role} slice")
+            elif n < _FEW_VOXELS:
+                advice.append(f"{phase.name} has only {n} painted voxels for {role}")
+    return advice
+
+
+def _advise_on_distance(
+    volumes: Sequence[AnnotatedVolume], config: TrainConfig
+) -> list[str]:
+    advice = []
+    for volume in volumes:
+        reader = SliceReader.for_config(volume.image, config)
+        near = reader.n_slices / 10
+        roles = list(volume.roles.items())
+        for i, (role, places) in enumerate(roles):
+            for other_role, others in roles[i + 1 :]:
+                gap = min(
+                    (abs(a - b) for a in places for b in others),
+                    default=reader.n_slices,
+                )
+                if gap < near:
+                    advice.append(
+                        f"{role} and {other_role} slices of {volume.image.name} lie "
+                        f"{gap} apart, less than a tenth of its {reader.n_slices} "
+                        "slices: they look alike and the scores will flatter"
+                    )
+    return advice
+
+
+def _hold_out(whole: AnnotatedSlice) -> list[AnnotatedSlice]:
+    """Split a training slice into what is trained on and blocks for validation."""
+    if whole.role != "train":
+        return [whole]
+    held_out = _held_out_blocks(whole.labels)
+    parts = (
+        replace(whole, labels=np.where(held_out, UNPAINTED, whole.labels)),
+        replace(
+            whole,
+            labels=np.where(held_out, whole.labels, UNPAINTED),
+            role="validation",
+        ),
+    )
+    return [part for part in parts if part.n_painted]
+
+
+def _held_out_blocks(labels: Labels) -> Mask:
+    """Choose blocks with about a fifth of each phase's painting, rare phases first."""
+    side = max(1, -(-max(labels.shape) // _HELD_OUT_BLOCKS))
+    rows, columns = (np.arange(n) // side for n in labels.shape)
+    blocks = rows[:, None] * _HELD_OUT_BLOCKS + columns[None, :]
+    counts = [
+        np.bincount(blocks[labels == phase], minlength=_HELD_OUT_BLOCKS**2)
+        for phase in np.unique(labels[labels != UNPAINTED])
+    ]
+    # The block with most of a phase is kept, so that training knows every phase.
+    kept = [int(in_block.argmax()) for in_block in counts]
+    is_chosen = np.zeros(_HELD_OUT_BLOCKS**2, np.bool_)
+    for in_block in sorted(counts, key=np.sum):
+        wanted = _HELD_OUT_SHARE * in_block.sum()
+        by_size = np.argsort(-in_block, kind="stable")
+        # Every third of the others, so that training keeps large and small ones.
+        for block in by_size[~np.isin(by_size, kept)][::3]:
+            if in_block[is_chosen].sum() >= wanted or in_block[block] == 0:
+                break
+            is_chosen[block] = True
+    held_out: Mask = is_chosen[blocks]
+    return held_out

@@ -1,0 +1,137 @@
+"""The folder beside a volume where its paintings, runs and results lie."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_lrcs.annotation.painting import PaintingFolder
+from napari_lrcs.io.opening import is_zarr
+
+_SUFFIX = ".lrcs"
+_LONGEST_NAME = 60
+"""Characters of a name; in UTF-8 they fit the 255 bytes that file systems take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Where everything about one volume lies; asking makes no file and no folder.
+
+    Numbers go on from the highest that anything bears, a write in progress included.
+
+    Parameters
+    ----------
+    path : Path
+        The folder; it need not exist yet.
+    """
+
+    path: Path
+
+    def make(self) -> None:
+        """Make the folder, and its parents, where they are missing."""
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def paintings(self) -> list[PaintingFolder]:
+        """List the paintings, the one saved last first."""
+        folders = map(PaintingFolder, self.path.glob("painting-*"))
+        return sorted(
+            (folder for folder in folders if folder.is_painting),
+            key=lambda folder: (folder.saved_at, _number(folder.path)),
+            reverse=True,
+        )
+
+    def new_painting(self) -> Path:
+        """Return where the next painting goes."""
+        return self._free("painting")
+
+    def runs(self) -> list[Path]:
+        """List the folders of trainings, the one begun last first."""
+        return self._with("run", "config.json")
+
+    def new_run(self) -> Path:
+        """Return where the next training goes."""
+        return self._free("run")
+
+    def studies(self) -> list[Path]:
+        """List the folders of studies, the one that went on last first."""
+        return self._with("study", "study.json")
+
+    def new_study(self) -> Path:
+        """Return where the next study of uncertainty goes."""
+        return self._free("study")
+
+    def new_perturbed(self) -> Path:
+        """Return where the next set of perturbed labels goes."""
+        return self._free("perturbed")
+
+    def new_result(self, suffix: str) -> Path:
+        """Return where the next segmentation goes, ``".tif"`` or ``".zarr"``."""
+        return self._free("segmentation", suffix)
+
+    def _with(self, kind: str, name: str) -> list[Path]:
+        """List the folders that have a file, the one whose file is the latest first."""
+        return sorted(
+            (file.parent for file in self.path.glob(f"{kind}-*/{name}")),
+            key=lambda path: ((path / name).stat().st_mtime_ns, _number(path)),
+            reverse=True,
+        )
+
+    def _free(self, kind: str, suffix: str = "") -> Path:
+        # Whatever follows the number: segmentation-1-confidence.tif bears it, too.
+        pattern = re.compile(rf"\.?{kind}-([0-9]+)(?![0-9])")
+        there = self.path.iterdir() if self.path.is_dir() else ()
+        found = [match for file in there if (match := pattern.match(file.name))]
+        highest = max((int(match[1]) for match in found), default=0)
+        return self.path / f"{kind}-{highest + 1}{suffix}"
+
+
+def workspace_of(source: Path | None, *, name: str, fallback: Path) -> Workspace:
+    """Find the workspace of a volume.
+
+    Parameters
+    ----------
+    source : Path or None
+        File or folder of the volume; None where it lies in memory alone.
+    name : str
+        Of the volume; used where there is no `source`.
+    fallback : Path
+        Folder for workspaces that cannot lie beside their volume.
+
+    Returns
+    -------
+    Workspace
+        ``NAME.lrcs`` beside the source (never inside a Zarr), or in `fallback` if the
+        folder there is read-only.
+
+    Examples
+    --------
+    >>> workspace_of(None, name="scan [1]", fallback=Path("data")).path.as_posix()
+    'data/scan _1_.lrcs'
+    """
+    if source is None:
+        return Workspace(fallback / (_safe(name) + _SUFFIX))
+    source = source.absolute()
+    for parent in source.parents:
+        if is_zarr(parent):
+            source = parent
+    beside = source.with_name(_stem(source) + _SUFFIX)
+    place = beside if beside.exists() else beside.parent
+    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
+        return Workspace(beside)
+    return Workspace(fallback / (_safe(_stem(source)) + _SUFFIX))
+
+
+def _stem(source: Path) -> str:
+    """Return the name without the file type; a folder's own dots stay."""
+    if source.is_dir() and source.suffix.lower() != ".zarr":
+        return source.name
+    return re.sub(r"(?<=.)\.ome$", "", source.stem, flags=re.IGNORECASE)
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^\w .-]", "_", name)[:_LONGEST_NAME].strip(" .") or "volume"
+
+
+def _number(path: Path) -> int:
+    match = re.search(r"-([0-9]+)$", path.name)
+    return int(match[1]) if match else 0

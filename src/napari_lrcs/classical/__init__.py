@@ -1,0 +1,1 @@
+"""What needs no network: thresholds, k-means, forests, specks, a built-in phantom."""

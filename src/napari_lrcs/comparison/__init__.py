@@ -1,0 +1,1 @@
+"""Volumes of labels measured, scored and compared with one another."""

@@ -1,0 +1,440 @@
+"""Compare what several experimenters painted on the same slices."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from itertools import combinations
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+
+from napari_lrcs.arrays import Confusion, Labels, Mask
+from napari_lrcs.comparison.evaluate import check_comparable
+from napari_lrcs.comparison.votes import majority_vote
+from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.opening import open_labels
+from napari_lrcs.io.volume import Volume
+from napari_lrcs.metrics.overlap import accuracy, confusion_matrix
+from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable
+
+NEAR = (5, 10)
+"""Voxels from an interface: what perturbed labels reach at most, and half of it."""
+
+Pair: TypeAlias = tuple[int, int]
+"""Places of two experimenters, from 0, the lower one first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparing:
+    """A part of the slices is counted; yielded several times a second."""
+
+    share: float
+    """Of the slices, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SliceVoted:
+    """A slice is counted; see `majority_vote`."""
+
+    index: int
+    """Its place along z."""
+    majority: Labels
+    agreement: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ExperimentersCompared:
+    """All experimenters against one another, and each against a target.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Of the experimenters' labels.
+    phases : PhaseTable
+    counted : tuple of Phase
+        Those of the phases that a file names, else those that occur.
+    confusions : mapping of pairs to ndarray of int64, shape (n_phases, n_phases)
+        Of the voxels that both have painted; rows are the first one's labels.
+    n_near : mapping of pairs to ndarray of int64, shape (len(near),)
+        Voxels painted by both, differently, that lie near an interface of either.
+    near : tuple of int
+        How near, ascending, in voxels within the slice.
+    target : str, optional
+        Name of the target.
+    against_target : tuple of ndarray of int64, shape (n_phases, n_phases)
+        One an experimenter, of the voxels painted in both; rows are the target. Empty
+        without a target.
+    """
+
+    names: tuple[str, ...]
+    phases: PhaseTable
+    counted: tuple[Phase, ...]
+    confusions: Mapping[Pair, Confusion]
+    n_near: Mapping[Pair, NDArray[np.int64]]
+    near: tuple[int, ...]
+    target: str | None = None
+    against_target: tuple[Confusion, ...] = ()
+
+    @property
+    def disagreement(self) -> NDArray[np.float64]:
+        """Share of the voxels painted by both that differ, 0 to 1.
+
+        Of shape (n, n), symmetric, 0 on the diagonal; NaN for two who have painted no
+        voxel in common.
+        """
+        found = np.zeros((len(self.names),) * 2)
+        for (a, b), confusion in self.confusions.items():
+            found[a, b] = found[b, a] = 1 - accuracy(confusion)
+        return found
+
+    @property
+    def mean_disagreement(self) -> float:
+        """Mean over the pairs, 0 to 1; those without a common voxel are left out."""
+        every = self.disagreement[np.triu_indices(len(self.names), 1)]
+        return float(np.nanmean(every))
+
+    def share_near(self, *pairs: Pair) -> NDArray[np.float64]:
+        """Return which share of the differing voxels lies near an interface.
+
+        Parameters
+        ----------
+        *pairs : tuple of int
+            Whose voxels are taken together; all by default.
+
+        Returns
+        -------
+        ndarray of float64, shape (len(near),)
+            0 to 1; NaN where nothing differs.
+        """
+        chosen = pairs or tuple(self.confusions)
+        matrices = [self.confusions[pair] for pair in chosen]
+        n_differing = sum(int(m.sum() - np.trace(m)) for m in matrices)
+        n_near = np.sum([self.n_near[pair] for pair in chosen], axis=0)
+        share: NDArray[np.float64] = n_near / (n_differing or math.nan)
+        return share
+
+
+ExperimentersEvent: TypeAlias = Comparing | SliceVoted | ExperimentersCompared
+
+
+# ---- opening ----
+
+
+def open_experimenters(*paths: str | Path) -> tuple[Volume, ...]:
+    """Open the labels of several experimenters; all that fail are told at once.
+
+    Parameters
+    ----------
+    *paths : str or Path
+        As for `open_labels`.
+
+    Returns
+    -------
+    tuple of Volume
+        Each with a name of its own: its file's, or the path where names are the same.
+
+    Raises
+    ------
+    VolumeError
+        If one or several cannot be opened; names each of them, and why.
+    """
+    files = [Path(path).name for path in paths]
+    names = [
+        str(path) if files.count(file) > 1 else file
+        for path, file in zip(paths, files, strict=True)
+    ]
+    opened = [_try_open(path) for path in paths]
+    _raise_unreadable(
+        {i: found for i, found in enumerate(opened) if isinstance(found, VolumeError)},
+        names=names,
+    )
+    return tuple(
+        replace(volume, name=name)
+        for volume, name in zip(opened, names, strict=True)
+        if isinstance(volume, Volume)
+    )
+
+
+def _try_open(path: str | Path) -> Volume | VolumeError:
+    try:
+        return open_labels(path)
+    except VolumeError as error:
+        return error
+
+
+def _raise_unreadable(errors: Mapping[int, Exception], names: Sequence[str]) -> None:
+    if len(errors) == 1:
+        raise next(iter(errors.values()))
+    if errors:
+        reasons = "; ".join(
+            str(error) if names[i] in str(error) else f"{names[i]}: {error}"
+            for i, error in errors.items()
+        )
+        raise VolumeError(
+            f"{len(errors)} of {len(names)} files cannot be used, mend them or leave "
+            f"them out: {reasons}"
+        )
+
+
+def check_experimenters(
+    experimenters: Sequence[Volume],
+    *,
+    target: Volume | None = None,
+    slices: Sequence[int] | None = None,
+) -> None:
+    """Refuse what `compare_experimenters` would, without reading a voxel.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two, one stands twice, shapes differ, or a slice is out
+        of range.
+    """
+    if len(experimenters) < 2:
+        raise ValueError(
+            "a comparison needs the labels of two experimenters or more, got those of "
+            f"{len(experimenters)}"
+        )
+    names = [volume.name for volume in experimenters]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(
+            f"{twice[0]} is there twice; give the labels of each experimenter once"
+        )
+    volumes = [*experimenters, *([] if target is None else [target])]
+    shapes: dict[tuple[int, ...], list[str]] = {}
+    for volume in volumes:
+        shapes.setdefault(volume.shape, []).append(volume.name)
+    if len(shapes) > 1:
+        found = "; ".join(
+            f"{', '.join(names)}: {shape}" for shape, names in shapes.items()
+        )
+        raise VolumeError(
+            "only labels of one shape can be compared; found, in voxels (z, y, x): "
+            f"{found}"
+        )
+    check_comparable(volumes[0], volumes[1], slices=slices)
+
+
+# ---- comparing ----
+
+
+def compare_experimenters(
+    experimenters: Sequence[Volume],
+    *,
+    target: Volume | None = None,
+    slices: Sequence[int] | None = None,
+    mask: Volume | None = None,
+    near: Sequence[int] = NEAR,
+) -> Iterator[ExperimentersEvent]:
+    """Compare labels of the same slices, slice by slice, whatever their size.
+
+    A voxel counts for a pair where both have painted it, and against the target where
+    it is painted in both. If labels turn out to be damaged, all are read to the end
+    before that is told, so that all that are damaged are.
+
+    Parameters
+    ----------
+    experimenters : sequence of Volume
+        Labels of the same shape, two or more.
+    target : Volume, optional
+        Labels that each experimenter is scored against.
+    slices : sequence of int, optional
+        Slices along z; all by default.
+    mask : Volume of bool, optional
+        Voxels outside do not count.
+    near : sequence of int
+        Where disagreement lies: which share of the voxels that a pair has painted
+        differently is at most so many voxels away from an interface of either.
+        Euclidean, between centres, within the slice; a voxel is on an interface if it
+        shares an edge there with one of another phase.
+
+    Yields
+    ------
+    ExperimentersEvent
+        `Comparing`, `SliceVoted` for each slice, ascending; `ExperimentersCompared`
+        last.
+
+    Raises
+    ------
+    ValueError
+        As `check_experimenters`; or if a distance is negative, labels are damaged, or
+        no two experimenters, or none and the target, have painted a voxel in common.
+    """
+    check_experimenters(experimenters, target=target, slices=slices)
+    if not near or min(near) < 0:
+        raise ValueError(f"near must be distances of 0 or more voxels, got {[*near]}")
+    wanted = sorted(set(range(experimenters[0].shape[0]) if slices is None else slices))
+    volumes = [*experimenters, *([] if target is None else [target])]
+    counts = _Counts(n=len(experimenters), near=tuple(sorted(set(near))))
+    for n_done, (z, labels) in enumerate(_read(volumes, wanted, mask)):
+        if labels is None:
+            yield Comparing(share=n_done / len(wanted))
+            continue
+        for share in counts.add(labels):
+            yield Comparing(share=(n_done + share) / len(wanted))
+        majority, agreement = majority_vote(labels[: counts.n])
+        yield SliceVoted(index=z, majority=majority, agreement=agreement)
+    _check_common(counts, experimenters, target)
+    yield counts.result(volumes)
+
+
+def _read(
+    volumes: Sequence[Volume], wanted: Sequence[int], mask: Volume | None
+) -> Iterator[tuple[int, Labels | None]]:
+    """Read slices of all; None from the first on that is damaged."""
+    errors: dict[int, VolumeError] = {}
+    for z in wanted:
+        slabs = [
+            volume if i in errors else _try_read(volume, z)
+            for i, volume in enumerate(volumes)
+        ]
+        errors |= {i: s for i, s in enumerate(slabs) if isinstance(s, VolumeError)}
+        if errors:
+            yield z, None
+            continue
+        labels = np.stack([slab for slab in slabs if isinstance(slab, np.ndarray)])
+        yield z, labels if mask is None else labels * mask.slab(z, z + 1)[0]
+    _raise_unreadable(errors, names=[volume.name for volume in volumes])
+
+
+def _try_read(volume: Volume, z: int) -> Labels | VolumeError:
+    try:
+        slab: Labels = volume.slab(z, z + 1)[0]
+    except VolumeError as error:
+        return error
+    return slab
+
+
+@dataclass(slots=True, kw_only=True)
+class _Counts:
+    """What is counted over slices; matrices grow with the labels that are met."""
+
+    n: int
+    near: tuple[int, ...]
+    confusions: dict[Pair, Confusion] = field(init=False)
+    n_near: dict[Pair, NDArray[np.int64]] = field(init=False)
+    against_target: dict[int, Confusion] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        pairs = list(combinations(range(self.n), 2))
+        self.confusions = {pair: np.zeros((1, 1), np.int64) for pair in pairs}
+        self.n_near = {pair: np.zeros(len(self.near), np.int64) for pair in pairs}
+
+    def add(self, labels: Labels) -> Iterator[float]:
+        """Count a slice of all experimenters, and of the target if there is one more.
+
+        Yields the share that is done, 0 to 1.
+        """
+        if not labels.any():
+            return
+        are_near = []
+        for i in range(self.n):
+            are_near.append(near_interface(labels[i], self.near))
+            yield (i + 1) / (2 * self.n)
+        for b in range(self.n):
+            for a in range(b):
+                self._add_pair((a, b), labels, are_near[a] | are_near[b])
+            if len(labels) > self.n:
+                former = self.against_target.get(b, np.zeros((1, 1), np.int64))
+                self.against_target[b] = _sum(former, _count(labels[-1], labels[b]))
+            yield (self.n + b + 1) / (2 * self.n)
+
+    def _add_pair(self, pair: Pair, labels: Labels, is_near: Mask) -> None:
+        a, b = (labels[i] for i in pair)
+        self.confusions[pair] = _sum(self.confusions[pair], _count(a, b))
+        differs = (a != b) & (a != UNPAINTED) & (b != UNPAINTED)
+        self.n_near[pair] += np.count_nonzero(differs & is_near, axis=(1, 2))
+
+    def result(self, volumes: Sequence[Volume]) -> ExperimentersCompared:
+        every = [*self.confusions.values(), *self.against_target.values()]
+        total = reduce(_sum, every)
+        table = _named_phases(volumes, highest=len(total))
+        phases = table or PhaseTable.numbered(max(len(total), 2))
+        nothing = np.zeros((len(phases),) * 2, np.int64)
+        occurs = _sum(nothing, total + total.T).sum(axis=0) > 0
+        return ExperimentersCompared(
+            names=tuple(volume.name for volume in volumes[: self.n]),
+            phases=phases,
+            counted=tuple(p for p in phases if table or occurs[p.label - 1]),
+            confusions={p: _sum(nothing, m) for p, m in self.confusions.items()},
+            n_near=self.n_near,
+            near=self.near,
+            target=volumes[-1].name if self.against_target else None,
+            against_target=tuple(
+                _sum(nothing, m) for m in self.against_target.values()
+            ),
+        )
+
+
+def _count(target: Labels, predicted: Labels) -> Confusion:
+    both = (target != UNPAINTED) & (predicted != UNPAINTED)
+    highest = max(int(target.max(initial=0)), int(predicted.max(initial=0)), 1)
+    return confusion_matrix(target * both, predicted * both, n_phases=highest)
+
+
+def _sum(a: Confusion, b: Confusion) -> Confusion:
+    total = np.zeros((max(len(a), len(b)),) * 2, np.int64)
+    for part in (a, b):
+        total[: len(part), : len(part)] += part
+    return total
+
+
+def _named_phases(volumes: Sequence[Volume], *, highest: int) -> PhaseTable | None:
+    """Take the names of the file that names the most phases, if it covers all."""
+    tables = [volume.phases for volume in volumes if volume.phases is not None]
+    longest = max(tables, key=len, default=None)
+    return longest if longest is not None and len(longest) >= highest else None
+
+
+def _check_common(
+    counts: _Counts, experimenters: Sequence[Volume], target: Volume | None
+) -> None:
+    if not any(m.any() for m in counts.confusions.values()):
+        raise ValueError(
+            f"no voxel of these slices is painted by two of the {len(experimenters)} "
+            "experimenters; choose slices that several have painted"
+        )
+    if target is not None and not any(m.any() for m in counts.against_target.values()):
+        raise ValueError(
+            f"no voxel of these slices is painted in {target.name} and by an "
+            "experimenter; choose slices that are painted in both, or no target"
+        )
+
+
+def near_interface(labels: Labels, distances: Sequence[int]) -> Mask:
+    """Find the pixels of a slice that are near an interface.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (rows, columns)
+        Unpainted pixels have no interface.
+    distances : sequence of int
+        In pixels, Euclidean, between centres; 0 is on the interface: a pixel that
+        shares an edge with one of another phase.
+
+    Returns
+    -------
+    ndarray of bool, shape (len(distances), rows, columns)
+
+    Examples
+    --------
+    >>> labels = np.array([[1, 1, 1, 2, 2]], np.uint8)
+    >>> near_interface(labels, [0, 1]).astype(int).tolist()
+    [[[0, 0, 1, 1, 0]], [[0, 1, 1, 1, 1]]]
+    """
+    on_interface = np.zeros(labels.shape, np.bool_)
+    for axis in (0, 1):
+        one, other = np.moveaxis(labels, axis, 0), np.moveaxis(on_interface, axis, 0)
+        differs = (one[1:] != one[:-1]) & (one[1:] != UNPAINTED)
+        differs &= one[:-1] != UNPAINTED
+        other[1:] |= differs
+        other[:-1] |= differs
+    if not on_interface.any():
+        return np.zeros((len(distances), *labels.shape), np.bool_)
+    away = distance_transform_edt(~on_interface)
+    return np.stack([away <= distance for distance in distances])

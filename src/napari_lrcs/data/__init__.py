@@ -1,1 +1,0 @@
-"""Open, filter, annotate and write volumes; needs no torch."""

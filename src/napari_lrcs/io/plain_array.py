@@ -1,0 +1,88 @@
+"""Voxels that lie in a file one after another, uncompressed."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_lrcs.io.volume import ArrayLike3D, truncated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainArray:
+    """Part of a file as an array; what is asked for is read, not mapped into memory.
+
+    A truncated file is then an error, where a memory map would end the process.
+
+    Parameters
+    ----------
+    path : Path
+        Absolute, so that the working folder may change.
+    offset : int
+        Of the first voxel, in bytes.
+    shape : tuple of int
+        Along z, y and x; neighbours along x are neighbours in the file.
+    dtype : dtype
+        In the file's byte order.
+
+    Raises
+    ------
+    VolumeError
+        If the file is too short.
+    """
+
+    path: Path
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __post_init__(self) -> None:
+        promised = self.offset + math.prod(self.shape) * self.dtype.itemsize
+        if promised > (size := self.path.stat().st_size):
+            raise truncated(self.path.name, size)
+
+    def __getitem__(self, key: tuple[slice, slice, slice]) -> NDArray[Any]:
+        z, y, x = (range(n)[part] for n, part in zip(self.shape, key, strict=True))
+        part = np.empty((len(z), len(y), len(x)), self.dtype)
+        if part.size == 0:
+            return part
+        _, n_y, n_x = self.shape
+        with self.path.open("rb") as file:
+            if z.step == 1 and (y, x) == (range(n_y), range(n_x)):
+                self._read(file, part, row=z.start * n_y)
+                return part
+            rows = np.empty((abs(y[-1] - y[0]) + 1, n_x), self.dtype)
+            for i, slice_ in enumerate(z):
+                self._read(file, rows, row=slice_ * n_y + min(y[0], y[-1]))
+                part[i] = rows[:: y.step, key[2]]
+        return part
+
+    def _read(self, file: BinaryIO, rows: NDArray[Any], *, row: int) -> None:
+        """Fill whole rows, from a row counted from the first voxel on."""
+        file.seek(self.offset + row * self.shape[2] * self.dtype.itemsize)
+        n_read = file.readinto(rows.reshape(-1).view(np.uint8))  # type: ignore[attr-defined]
+        if n_read != rows.nbytes:
+            raise truncated(self.path.name, self.path.stat().st_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Transposed:
+    """An array whose axes are in the opposite order, as in Fortran."""
+
+    array: ArrayLike3D
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths along z, y and x."""
+        return self.array.shape[::-1]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the voxels."""
+        return self.array.dtype
+
+    def __getitem__(self, key: tuple[slice, slice, slice]) -> NDArray[Any]:
+        return np.asarray(self.array[key[::-1]]).transpose()

@@ -1,0 +1,215 @@
+"""Notice that a file or a Zarr changes while a volume is read from it."""
+
+import os
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from zarr.abc.buffer import Buffer, BufferPrototype
+from zarr.abc.store import ByteRequest
+from zarr.storage import LocalStore, WrapperStore
+
+from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.volume import ArrayLike3D
+
+Signature = tuple[int, int, int, int]
+"""Device, inode, size and time of modification of a file."""
+
+_METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
+
+_MOST_ENTRIES = 1000
+"""Entries of a folder that are looked at for the newest."""
+
+_SECOND = 1_000_000_000
+
+
+def changed(file: Path) -> VolumeError:
+    """Make the error for what is not as it was when it was opened."""
+    name = file.parent.name if file.name in _METADATA else file.name
+    return VolumeError(
+        f"{name} was changed or removed while it was read; start again when no other "
+        "program writes to it"
+    )
+
+
+def signature(file: Path) -> Signature:
+    """Tell one state of a file from another.
+
+    Raises
+    ------
+    VolumeError
+        If there is no such file.
+    """
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise changed(file) from error
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+@contextmanager
+def unchanged(signatures: Mapping[Path, Signature]) -> Iterator[None]:
+    """Read from files that must not have changed since their signatures were taken.
+
+    Raises
+    ------
+    VolumeError
+        If one has; also in place of the error that it has led to.
+    """
+    try:
+        yield
+    finally:
+        for file, opened in signatures.items():
+            if signature(file) != opened:
+                raise changed(file)
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """An array that refuses what it has read if its files have changed meanwhile.
+
+    Parameters
+    ----------
+    array : array-like, shape (z, y, x)
+        Read from the files.
+    signatures : mapping of Path to Signature
+        The files as they were when the array was opened, links resolved.
+    """
+
+    array: ArrayLike3D
+    signatures: Mapping[Path, Signature]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths along z, y and x."""
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the voxels."""
+        return self.array.dtype
+
+    def __getitem__(self, key: tuple[slice, slice, slice]) -> NDArray[Any]:
+        with unchanged(self.signatures):
+            return np.asarray(self.array[key])
+
+
+class WatchedStore(WrapperStore[LocalStore]):
+    """A Zarr on disk, for reading only what was there when it was opened.
+
+    An absent chunk stands for the fill value, so that one that has been removed would
+    be read as zeros.
+
+    Parameters
+    ----------
+    store : LocalStore
+    opened : int
+        From `moment_of_opening`.
+    """
+
+    def __init__(self, store: LocalStore, opened: int) -> None:
+        super().__init__(store)
+        self._opened = opened
+
+    async def get(
+        self,
+        key: str,
+        prototype: BufferPrototype,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        """Read a chunk or metadata, None if absent.
+
+        Raises
+        ------
+        VolumeError
+            If it is not a regular file, or has been changed or removed.
+        """
+        path = self._store.root / key
+        self._check_regular(path)
+        value = await super().get(key, prototype, byte_range)
+        if path.name not in _METADATA:
+            self._check_as_opened(path, is_absent=value is None)
+        return value
+
+    def _with_store(self, store: LocalStore) -> "WatchedStore":
+        return type(self)(store, self._opened)
+
+    def _check_regular(self, path: Path) -> None:
+        try:
+            mode = path.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        if not stat.S_ISREG(mode):
+            raise VolumeError(
+                f"{path.relative_to(self._store.root.parent)} is not a regular file; "
+                "expected a chunk of a Zarr array: copy or write the Zarr again"
+            )
+
+    def _check_as_opened(self, path: Path, *, is_absent: bool) -> None:
+        try:
+            if not is_absent:
+                modified = path.stat().st_mtime_ns
+            else:
+                modified = _last_change(self._nearest_folder(path).stat())
+        except OSError as error:
+            raise changed(self._store.root) from error
+        # What lies in the future was written by a clock that is wrong, not just now.
+        if self._opened < modified <= time.time_ns():
+            raise changed(self._store.root)
+
+    def _nearest_folder(self, path: Path) -> Path:
+        """Find the folder that a chunk would be in, or what is left of its path."""
+        root = self._store.root
+        below = (folder for folder in path.parents if folder.is_relative_to(root))
+        return next((folder for folder in below if folder.is_dir()), root)
+
+
+def moment_of_opening(place: Path) -> int:
+    """Return the time, in ns, after which a Zarr must not be modified.
+
+    It is the present, but not before the newest files of the Zarr: the clock of a file
+    server may be ahead of ours.
+
+    Parameters
+    ----------
+    place : Path
+        Folder of the Zarr.
+    """
+    now = time.time_ns()
+    newest = _newest(place)
+    # Of files that are written at once, not all are looked at.
+    return now if newest <= now else newest + _SECOND
+
+
+def _newest(place: Path) -> int:
+    """Find the last change of a folder, following the newest of its folders down."""
+    newest = _last_change(place.stat())
+    folder: Path | None = place
+    while folder is not None:
+        known = _changes_in(folder)
+        newest = max([newest, *known.values()])
+        folders = (path for path in known if path.is_dir())
+        folder = max(folders, key=known.__getitem__, default=None)
+    return newest
+
+
+def _changes_in(folder: Path) -> dict[Path, int]:
+    """List the last changes of a folder's entries, as far as these can be seen."""
+    known: dict[Path, int] = {}
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in islice(entries, _MOST_ENTRIES):
+            known[Path(entry.path)] = _last_change(entry.stat(follow_symlinks=False))
+    return known
+
+
+def _last_change(status: os.stat_result) -> int:
+    # On Windows "ctime" is the time of creation.
+    changed = status.st_ctime_ns if os.name == "posix" else 0
+    return max(status.st_mtime_ns, changed)

@@ -1,0 +1,257 @@
+"""The form to compare several experimenters: whose labels, against what, and where."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import zarr
+from napari.components import LayerList
+from napari.layers import Labels
+from napari.viewer import Viewer
+from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtWidgets import (
+    QFormLayout,
+    QLabel,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_lrcs.comparison.experimenters import (
+    ExperimentersCompared,
+    SliceVoted,
+    check_experimenters,
+    compare_experimenters,
+)
+from napari_lrcs.io.volume import Volume, parse_slices
+from napari_lrcs.io.writing import create_in_memory
+from napari_lrcs.plugin.parts.dock import Follower, Listening
+from napari_lrcs.plugin.parts.field_of_view import FieldOfView
+from napari_lrcs.plugin.parts.forms import Fold, LayerChoice, add_row
+from napari_lrcs.plugin.parts.layers import (
+    labels_of,
+    layer_shape,
+    n_slices_of,
+    place_of,
+)
+from napari_lrcs.plugin.parts.workers import Events
+
+_MOST_ROWS = 6
+"""That the list shows without scrolling."""
+
+_ROW, _SPACING = 14, 2
+"""Pixels that a row takes at least, and around each."""
+
+_USUAL = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Voted:
+    """All is compared, and voted on."""
+
+    compared: ExperimentersCompared
+    majority: zarr.Array[Any]
+    agreement: zarr.Array[Any]
+    place: dict[str, Any]
+    """Of the first one's layer in the world."""
+    n_axes: int
+    """Of that layer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Request:
+    """Whose labels are compared, against what, and where."""
+
+    experimenters: tuple[Volume, ...]
+    target: Volume | None
+    slices: tuple[int, ...] | None
+    """As asked for; None for all."""
+    mask: Volume | None
+    place: dict[str, Any]
+    n_axes: int
+    """Both of the first one's layer."""
+
+    def events(self) -> Events:
+        """Yield the shares that are compared, then `Voted`."""
+        shape = self.experimenters[0].shape
+        majority = create_in_memory(shape, across=0)
+        agreement = create_in_memory(shape, across=0)
+        for event in compare_experimenters(
+            self.experimenters, target=self.target, slices=self.slices, mask=self.mask
+        ):
+            match event:
+                case SliceVoted():
+                    majority[event.index] = event.majority
+                    agreement[event.index] = event.agreement
+                case ExperimentersCompared():
+                    yield Voted(
+                        compared=event,
+                        majority=majority,
+                        agreement=agreement,
+                        place=self.place,
+                        n_axes=self.n_axes,
+                    )
+                case _:
+                    yield event
+
+
+class LayerChecks(QListWidget):
+    """Labels layers to be checked, by name; follows the viewer.
+
+    Once one is checked, those of another shape cannot be.
+
+    Parameters
+    ----------
+    layers : LayerList
+    """
+
+    def __init__(self, layers: LayerList) -> None:
+        super().__init__()
+        self._layers = layers
+        self._offered: list[Labels] = []
+        self._checked: list[Labels] = []
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setSpacing(_SPACING)
+        # napari's own boxes are hardly seen on the list's background.
+        self.setStyleSheet("QListView::indicator:unchecked { border: 1px solid gray }")
+        events = layers.events
+        self.following = Listening(
+            *(
+                (event, self._refresh)
+                for event in (
+                    events.inserted,
+                    events.removed,
+                    events.reordered,
+                    events.renamed,
+                )
+            )
+        )
+        self.itemChanged.connect(self._take)
+        self._refresh()
+
+    @property
+    def layers(self) -> tuple[Labels, ...]:
+        """Those that are checked, in the viewer's order."""
+        return tuple(layer for layer in self._offered if layer in self._checked)
+
+    def check(self, *layers: Labels) -> None:
+        """Check these and no others."""
+        self._checked = list(layers)
+        self._refresh()
+
+    def _refresh(self, event: object = None) -> None:
+        del event
+        self._offered = [layer for layer in self._layers if isinstance(layer, Labels)]
+        self._checked = [layer for layer in self._checked if layer in self._offered]
+        with QSignalBlocker(self):
+            self.clear()
+            for layer in self._offered:
+                item = QListWidgetItem(layer.name)
+                is_checked = layer in self._checked
+                item.setCheckState(
+                    Qt.CheckState.Checked if is_checked else Qt.CheckState.Unchecked
+                )
+                self.addItem(item)
+        self._let_fitting()
+        rows = min(max(len(self._offered), 2), _MOST_ROWS)
+        height = max(self.sizeHintForRow(0), _ROW) + 2 * _SPACING
+        self.setFixedHeight(rows * height + 2 * (self.frameWidth() + _SPACING))
+
+    def _take(self, item: QListWidgetItem) -> None:
+        layer = self._offered[self.row(item)]
+        others = [other for other in self._checked if other is not layer]
+        is_checked = item.checkState() == Qt.CheckState.Checked
+        self._checked = [*others, layer] if is_checked else others
+        self._let_fitting()
+
+    def _let_fitting(self) -> None:
+        """Let those be checked that have the shape of the checked ones."""
+        shape = layer_shape(self._checked[0]) if self._checked else None
+        with QSignalBlocker(self):
+            for row, layer in enumerate(self._offered):
+                item = self.item(row)
+                assert item is not None
+                fits = shape in (None, layer_shape(layer))
+                item.setFlags(_USUAL if fits else Qt.ItemFlag.NoItemFlags)
+                other = f"{layer.name} has another shape than those checked"
+                item.setToolTip(layer.name if fits else other)
+        viewport = self.viewport()
+        assert viewport is not None
+        viewport.update()
+
+
+class ExperimentersForm(QWidget):
+    """Whose labels are compared, against what, and where.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self.experimenters = LayerChecks(viewer.layers)
+        self.target = LayerChoice(viewer.layers, Labels, none="none")
+        self.slices = QLineEdit()
+        self.slices.setPlaceholderText("all that are painted")
+        self.field_of_view = FieldOfView(viewer.layers)
+        self.followers: list[Follower] = [
+            self.experimenters.following,
+            self.target,
+            self.field_of_view.layers,
+        ]
+        self._build()
+
+    def _build(self) -> None:
+        label = QLabel("Labels of each experimenter")
+        tip = "Check two or more labels layers of one shape, one an experimenter"
+        for widget in (label, self.experimenters):
+            widget.setToolTip(tip)
+        rows, more = QFormLayout(), QFormLayout()
+        tip = "Labels to score each experimenter against, if there are any"
+        add_row(rows, "Target", self.target, tip)
+        tip = "Slices to compare, like 10, 10,30 or 50:60 (60 excluded); empty for all"
+        add_row(rows, "Slices", self.slices, tip)
+        add_row(more, "Field of view", self.field_of_view, "Where voxels count")
+        folded = QWidget()
+        folded.setLayout(more)
+        column = QVBoxLayout(self)
+        for layout in (rows, more, column):
+            layout.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(label)
+        column.addWidget(self.experimenters)
+        column.addLayout(rows)
+        column.addWidget(Fold("More", folded))
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+
+    def request(self) -> Request:
+        """Return what is to be compared.
+
+        Raises
+        ------
+        ValueError, VolumeError
+            If fewer than two layers are checked, they cannot be compared, or the text
+            of the slices cannot be read.
+        """
+        layers, target = self.experimenters.layers, self.target.layer
+        if len(layers) < 2:
+            raise ValueError("check two or more labels layers, one an experimenter")
+        if target is not None and target in layers:
+            raise ValueError(
+                f"{target.name} is checked and the target; uncheck it, or choose none"
+            )
+        text = self.slices.text().strip()
+        n_slices = n_slices_of(layers[0], "z")
+        request = Request(
+            experimenters=tuple(labels_of(layer) for layer in layers),
+            target=None if target is None else labels_of(target),
+            slices=parse_slices(text, n_slices=n_slices) if text else None,
+            mask=self.field_of_view.volume(labels_of(layers[0]).shape),
+            place=place_of(layers[0]),
+            n_axes=len(layer_shape(layers[0])),
+        )
+        check_experimenters(request.experimenters, target=request.target)
+        return request

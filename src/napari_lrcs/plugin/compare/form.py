@@ -1,0 +1,259 @@
+"""The form of a comparison: which layers, which slices, what counts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from napari.layers import Labels
+from napari.viewer import Viewer
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QLabel,
+    QLineEdit,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_lrcs.comparison.compare import compare_volumes
+from napari_lrcs.comparison.evaluate import check_comparable, nothing_painted, phases_of
+from napari_lrcs.io.volume import Volume, parse_slices
+from napari_lrcs.metrics.composition import Neighbourhood
+from napari_lrcs.plugin.painting.default_layers import (
+    labels_to_judge,
+    labels_to_judge_by,
+)
+from napari_lrcs.plugin.painting.painting import painting_of
+from napari_lrcs.plugin.parts.dock import Follower
+from napari_lrcs.plugin.parts.field_of_view import ABOUT_Z, EVERYTHING, FieldOfView
+from napari_lrcs.plugin.parts.forms import Fold, LayerChoice
+from napari_lrcs.plugin.parts.layers import labels_of, n_slices_of
+from napari_lrcs.plugin.parts.workers import Events
+
+_AROUND: Mapping[Neighbourhood, str] = {
+    26: "26: faces, edges, corners",
+    18: "18: faces, edges",
+    6: "6: faces",
+}
+_WITHIN: Mapping[Neighbourhood, str] = {8: "8: edges, corners", 4: "4: edges"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Request:
+    """What is compared, where and how."""
+
+    predicted: Volume
+    target: Volume
+    slices: tuple[int, ...] | None
+    """As asked for; None for all."""
+    candidates: Sequence[int]
+    """Slices that may be painted; those without a prediction are left out."""
+    mask: Volume | None
+    neighbourhood: Neighbourhood
+
+    def events(self) -> Events:
+        """Yield the phases, then the events of `compare_volumes`."""
+        phases = phases_of(self.target, self.predicted)
+        yield phases
+        slices = self.slices
+        if slices is None:
+            slices = yield from self._predicted_slices()
+        yield from compare_volumes(
+            self.predicted,
+            self.target,
+            phases=phases,
+            slices=slices,
+            mask=self.mask,
+            neighbourhood=self.neighbourhood,
+        )
+
+    def _predicted_slices(self) -> Events:
+        if not self.candidates:
+            raise nothing_painted(self.target)
+        found = []
+        for n_done, z in enumerate(self.candidates, start=1):
+            if self.predicted.slab(z, z + 1).any():
+                found.append(z)
+            yield Looked(share=n_done / len(self.candidates))
+        if not found:
+            raise ValueError(
+                f"{self.predicted.name} has no label on the slices where "
+                f"{self.target.name} is painted; predict one of these first"
+            )
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """A slice was looked at for a prediction."""
+
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Asked:
+    """The layers of the comparison that is shown."""
+
+    predicted: Labels
+    target: Labels
+    request: Request
+
+
+class ComparisonForm(QWidget):
+    """Which layers are compared, on which slices, and what counts as a neighbour.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self.predicted: LayerChoice[Labels] = LayerChoice(
+            viewer.layers, Labels, propose=labels_to_judge
+        )
+        self.target: LayerChoice[Labels] = LayerChoice(
+            viewer.layers, Labels, propose=self._propose_target
+        )
+        self.slices = QLineEdit()
+        self.slices.setPlaceholderText("all that are painted")
+        self.field_of_view = FieldOfView(viewer.layers)
+        self.neighbourhood = QComboBox()
+        self.followers: list[Follower] = [
+            self.predicted,
+            self.target,
+            self.field_of_view.layers,
+        ]
+        for choice in (self.field_of_view.kind, self.neighbourhood):
+            choice.setSizeAdjustPolicy(
+                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            )
+        self._build()
+        self.field_of_view.kind.currentTextChanged.connect(self._unfold)
+        self.predicted.chosen.connect(self.target.propose_again)
+        self.target.chosen.connect(self._on_target)
+        self._on_target()
+
+    def _build(self) -> None:
+        tooltips: Mapping[str, tuple[QWidget, str]] = {
+            "Predicted": (self.predicted, "Labels to be judged, such as a result"),
+            "Target": (
+                self.target,
+                "Labels to judge by, such as a painting or another result; only voxels "
+                "that are painted in it count",
+            ),
+            "Slices": (
+                self.slices,
+                "Slices to compare, like 10, 10,30 or 50:60 (60 excluded); empty for "
+                "all that are painted in the target and predicted",
+            ),
+        }
+        more: Mapping[str, tuple[QWidget, str]] = {
+            "Field of view": (self.field_of_view, "Where voxels count"),
+            "Neighbours": (
+                self.neighbourhood,
+                "How many voxels around one count as its neighbours, for surfaces and "
+                "interfaces",
+            ),
+        }
+        self._fold = Fold("More", _rows(more))
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(_rows(tooltips))
+        column.addWidget(self._fold)
+
+    def request(self) -> Asked:
+        """Return what is to be compared.
+
+        Raises
+        ------
+        ValueError, VolumeError
+            If a layer is missing, twice the same, or cannot be compared, or the text of
+            the slices cannot be read.
+        """
+        predicted, target = self.predicted.layer, self.target.layer
+        if predicted is None:
+            raise ValueError("no prediction is chosen; predict, or open labels")
+        if target is None:
+            raise ValueError(
+                f"no target is chosen to judge {predicted.name} by; paint some slices, "
+                "or choose labels"
+            )
+        if predicted is target:
+            raise ValueError(
+                f"{target.name} is chosen twice; choose two different labels layers"
+            )
+        request = self._request(predicted, target)
+        check_comparable(request.predicted, request.target, slices=request.slices)
+        return Asked(predicted=predicted, target=target, request=request)
+
+    def _request(self, predicted: Labels, target: Labels) -> Request:
+        n_slices = n_slices_of(target, "z")
+        text = self.slices.text().strip() if self.slices.isEnabled() else ""
+        painting = painting_of(target)
+        is_known = painting is not None and painting.axis == "z"
+        return Request(
+            predicted=labels_of(predicted),
+            target=labels_of(target),
+            slices=parse_slices(text, n_slices=n_slices) if text else None,
+            candidates=(
+                tuple(painting.painted())
+                if painting is not None and is_known
+                else range(n_slices)
+            ),
+            mask=self.field_of_view.volume(labels_of(target).shape),
+            neighbourhood=self.neighbourhood.currentData(),
+        )
+
+    # ---- settings ----
+
+    def settings(self) -> dict[str, Any]:
+        """Return the neighbourhood and the field of view."""
+        return {
+            "neighbourhood": self.neighbourhood.currentData(),
+            "view": self.field_of_view.kind.currentText(),
+        }
+
+    def take(self, settings: Mapping[str, Any]) -> None:
+        """Show settings, as far as they are known."""
+        place = self.neighbourhood.findData(settings.get("neighbourhood"))
+        self.neighbourhood.setCurrentIndex(max(place, 0))
+        if settings.get("view") == ABOUT_Z:
+            self.field_of_view.kind.setCurrentText(ABOUT_Z)
+
+    # ---- following the choices ----
+
+    def _propose_target(self, labels: Sequence[Labels]) -> Labels | None:
+        return labels_to_judge_by(labels, self.predicted.layer)
+
+    def _unfold(self, text: str = "") -> None:
+        del text
+        if self.field_of_view.kind.currentText() != EVERYTHING:
+            self._fold.unfold()
+
+    def _on_target(self) -> None:
+        target = self.target.layer
+        is_flat = target is not None and n_slices_of(target, "z") == 1
+        self.slices.setEnabled(not is_flat)
+        offered = _WITHIN if is_flat else _AROUND
+        if self.neighbourhood.findData(next(iter(offered))) < 0:
+            self.neighbourhood.clear()
+            for n, text in offered.items():
+                self.neighbourhood.addItem(text, n)
+        painting = painting_of(target)
+        if painting is not None and painting.mask is not None:
+            self.field_of_view.show_mask(painting.mask)
+            self._unfold()
+
+
+def _rows(fields: Mapping[str, tuple[QWidget, str]]) -> QWidget:
+    part = QWidget()
+    rows = QFormLayout(part)
+    rows.setContentsMargins(0, 0, 0, 0)
+    rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    for text, (field, tooltip) in fields.items():
+        label = QLabel(text)
+        for widget in (label, field):
+            widget.setToolTip(tooltip)
+        rows.addRow(label, field)
+    return part

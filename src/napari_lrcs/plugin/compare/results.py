@@ -1,0 +1,271 @@
+"""What a comparison shows: tables and plots."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from matplotlib.backend_bases import Event, MouseEvent
+from napari.viewer import Viewer
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QSizePolicy,
+    QTabBar,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_lrcs.arrays import Confusion
+from napari_lrcs.comparison.compare import comparison_rows
+from napari_lrcs.figures import draw_composition, draw_confusion, draw_slice_scores
+from napari_lrcs.metrics.comparison import Comparison
+from napari_lrcs.phases import PhaseTable
+from napari_lrcs.plugin.parts.plots import Plot
+
+_TABS = {
+    "Confusion": "Which phase was taken for which",
+    "Slices": "IoU of each phase over the slices",
+    "Shares": "Volume, surface and interfaces of both",
+}
+
+_SCORES = ("iou", "dice", "precision", "recall")
+
+_COLUMNS, _LETTERS = 6, 50
+"""That a table's header has where it fits a narrow dock."""
+
+_PAUSE_MS = 500
+"""Between two drawings of the scores so far."""
+
+
+class ComparisonResults(QWidget):
+    """Tables and plots of a comparison.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Its theme gives the colours of the plots.
+    """
+
+    slice_wanted = Signal(int)
+    """A slice was clicked in the plot."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self.phases: PhaseTable | None = None
+        """Of the comparison that runs."""
+        self._per_slice: list[tuple[int, Confusion]] = []
+        self.title = QLabel()
+        self.title.setWordWrap(True)
+        self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.scores = Table(("In %", "IoU", "Dice", "Precision", "Recall"))
+        self.shares = Table(("Share in %", "Predicted", "Target"))
+        self.plots = tuple(Plot(viewer, height=h) for h in (270, 240, 330))
+        self.confusion_plot, self.slices_plot, self.shares_plot = self.plots
+        self.slices_plot.setToolTip("Click to show a slice")
+        self.slices_plot.mpl_connect("button_press_event", self._on_click)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._draw_slices)
+        self._build()
+
+    def _build(self) -> None:
+        shares = QWidget()
+        column = QVBoxLayout(shares)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.shares_plot)
+        column.addWidget(self.shares)
+        self._pages: tuple[QWidget, ...] = (
+            self.confusion_plot,
+            self.slices_plot,
+            shares,
+        )
+        # Not a QTabBar, in which all pages are as high as the highest.
+        self.tabs = QTabBar()
+        self.tabs.setDrawBase(False)
+        for name, tooltip in _TABS.items():
+            self.tabs.setTabToolTip(self.tabs.addTab(name), tooltip)
+        self.tabs.currentChanged.connect(self._turn_to)
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 6, 0, 0)
+        for widget in (self.title, self.scores, self.tabs, *self._pages):
+            self._column.addWidget(widget)
+        self._turn_to(0)
+
+    def _turn_to(self, place: int) -> None:
+        for i, page in enumerate(self._pages):
+            page.setVisible(i == place)
+
+    def add_buttons(self, *buttons: QWidget) -> None:
+        """Put buttons in a row under the plots."""
+        row = QHBoxLayout()
+        for made in buttons:
+            row.addWidget(made)
+        self._column.addLayout(row)
+
+    def clear(self) -> None:
+        """Forget the last comparison."""
+        self._per_slice = []
+        self.title.clear()
+        for table in (self.scores, self.shares):
+            table.fill([])
+        for plot in self.plots:
+            plot.axes[0].clear()
+            plot.restyle()
+
+    def add(self, index: int, confusion: Confusion) -> None:
+        """Take a slice of a comparison that runs; it is drawn soon."""
+        if confusion.any():
+            self._per_slice.append((index, confusion))
+        if not self._timer.isActive():
+            self._timer.start(_PAUSE_MS)
+
+    def show_comparison(self, comparison: Comparison, *, title: str) -> None:
+        """Show the numbers and plots of a comparison."""
+        self._timer.stop()
+        self.title.setText(title)
+        phases = comparison.phases
+        rows = comparison_rows(comparison)
+        self.scores.fill(
+            [
+                [row["phase"], *(percent(row[name]) for name in _SCORES)]
+                for row in rows[: len(phases)]
+            ],
+            colours=[phase.colour for phase in phases],
+        )
+        self.shares.fill(_share_rows(rows))
+        confusion, _, shares = (plot.axes[0] for plot in self.plots)
+        draw_confusion(confusion, comparison.confusion, phases)
+        draw_composition(shares, comparison.predicted, comparison.target, phases)
+        self.phases, self._per_slice = phases, list(comparison.per_slice)
+        self._draw_slices()
+        for plot in self.plots:
+            plot.restyle()
+
+    def _draw_slices(self) -> None:
+        if not self._per_slice or self.phases is None:
+            return
+        (ax,) = self.slices_plot.axes
+        ax.clear()
+        draw_slice_scores(ax, self._per_slice, self.phases)
+        self.slices_plot.restyle()
+        if not self.isVisible():  # the comparison takes long: show how it goes
+            self.tabs.setCurrentIndex(list(_TABS).index("Slices"))
+            self.setVisible(True)
+
+    def _on_click(self, event: Event) -> None:
+        assert isinstance(event, MouseEvent)
+        clicked = event.xdata
+        if clicked is not None and self._per_slice:
+            places = [index for index, _ in self._per_slice]
+            self.slice_wanted.emit(min(places, key=lambda z: abs(z - clicked)))
+
+
+class Table(QTableWidget):
+    """A table to be read, as high as its rows.
+
+    Parameters
+    ----------
+    header : sequence of str
+    most_rows : int, optional
+        Beyond which it scrolls; none by default.
+    """
+
+    def __init__(
+        self, header: Sequence[str] = (), *, most_rows: int | None = None
+    ) -> None:
+        super().__init__()
+        self._most_rows = most_rows
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        if most_rows is None:
+            self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        side = self.verticalHeader()
+        top = self.horizontalHeader()
+        assert side is not None
+        assert top is not None
+        side.setVisible(False)
+        top.setMinimumSectionSize(30)
+        self.set_header(header)
+
+    def set_header(self, header: Sequence[str]) -> None:
+        """Name the columns; where they are many, they scroll."""
+        self.setColumnCount(len(header))
+        self.setHorizontalHeaderLabels(list(header))
+        top = self.horizontalHeader()
+        assert top is not None
+        top.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self._is_wide = len(header) > _COLUMNS or len("".join(header)) > _LETTERS
+        policy = Qt.ScrollBarPolicy.ScrollBarAlwaysOff
+        if self._is_wide:
+            policy = Qt.ScrollBarPolicy.ScrollBarAlwaysOn
+        elif header:
+            top.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.setHorizontalScrollBarPolicy(policy)
+
+    def fill(
+        self,
+        rows: Sequence[Sequence[object]],
+        *,
+        colours: Sequence[str] = (),
+        tips: Sequence[str] = (),
+    ) -> None:
+        """Show rows; the first cells may have a colour beside them, and tooltips."""
+        self.setRowCount(len(rows))
+        for place, (first, *numbers) in enumerate(rows):
+            item = QTableWidgetItem(str(first))
+            item.setToolTip(tips[place] if tips else str(first))
+            if colours:
+                item.setIcon(_swatch(colours[place]))
+            self.setItem(place, 0, item)
+            for column, number in enumerate(numbers, start=1):
+                self.setItem(place, column, _number(number))
+        self._fit()
+
+    def _fit(self) -> None:
+        top = self.horizontalHeader()
+        assert top is not None
+        bar = self.horizontalScrollBar()
+        assert bar is not None
+        rows = sum(map(self.rowHeight, range(self.rowCount())[: self._most_rows]))
+        height = rows + top.sizeHint().height() + 2 * self.frameWidth()
+        self.setFixedHeight(height + self._is_wide * bar.sizeHint().height())
+
+
+def _swatch(colour: str) -> QIcon:
+    square = QPixmap(12, 12)
+    square.fill(QColor(colour))
+    return QIcon(square)
+
+
+def _number(text: object) -> QTableWidgetItem:
+    item = QTableWidgetItem(str(text))
+    item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+    return item
+
+
+def _share_rows(rows: Sequence[Mapping[str, str | float | None]]) -> list[list[str]]:
+    """Make a row a share: all volumes, then surfaces, then interfaces."""
+    kinds = {"volume": ", volume", "surface": ", surface", "interface": ""}
+    return [
+        [
+            f"{row['phase']}{suffix}",
+            *(
+                percent(row[f"{side}_{kind}_fraction"])
+                for side in ("predicted", "target")
+            ),
+        ]
+        for kind, suffix in kinds.items()
+        for row in rows
+        if row[f"target_{kind}_fraction"] is not None
+    ]
+
+
+def percent(share: str | float | None) -> str:
+    """Write a share in percent, without the sign; a dash where it is undefined."""
+    if not isinstance(share, float) or math.isnan(share):
+        return "–"
+    return f"{100 * share:.1f}"

@@ -1,0 +1,1 @@
+"""Readers, a writer and sample data for napari."""

@@ -1,0 +1,218 @@
+"""Open volumes in napari lazily, and labels with the names and colours of phases."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import zarr
+from napari.types import LayerData
+from numpy.typing import NDArray
+
+from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.opening import is_zarr, multiscales, open_volume
+from napari_lrcs.io.pyramid import levels_of
+from napari_lrcs.io.units import known_unit
+from napari_lrcs.io.volume import READ_ERRORS, Volume, as_labels, damaged
+from napari_lrcs.plugin.parts.layers import appearance
+from napari_lrcs.preprocessing.slices import AXES
+
+_TIFF = (".tif", ".tiff")
+_HDF5 = (".h5", ".hdf5", ".hdf", ".he5", ".nxs")
+
+_PAINTABLE = 2**28
+"""Bytes of a labels file that are read into memory, where napari can paint: a second.
+"""
+
+_SAMPLE = 512
+"""Voxels a side that the contrast is guessed from."""
+
+
+def get_reader(
+    path: str | Sequence[str],
+) -> Callable[[str | Sequence[str]], list[LayerData]] | None:
+    """Offer to read a path, by its name and at most its header.
+
+    Parameters
+    ----------
+    path : str or sequence of str
+        HDF5 file, folder of TIFF slices, Zarr folder, or TIFF of labels that this
+        package has written. Any other TIFF is napari's, as are stacks of paths.
+
+    Returns
+    -------
+    callable or None
+        `read_layers`.
+    """
+    if not isinstance(path, str):
+        return None
+    return read_layers if _is_ours(Path(path)) else None
+
+
+def read_layers(path: str | Sequence[str]) -> list[LayerData]:
+    """Read a path into one layer, but no more than a slice of its voxels.
+
+    Parameters
+    ----------
+    path : str
+        As `get_reader` accepts.
+
+    Returns
+    -------
+    list of LayerData
+        A labels layer where the file names phases, else an image; a pyramid where
+        there are levels. Labels of an OME-Zarr of one level are painted in place.
+
+    Raises
+    ------
+    VolumeError
+        If the file is damaged, or holds nothing that can serve as a volume.
+    """
+    place = Path(str(path))
+    try:
+        if place.is_dir() and is_zarr(place):
+            return [_zarr_layer(place)]
+        volume = open_volume(place)
+        array = _lazy(volume if volume.phases is None else as_labels(volume))
+        return [_layer(volume, array)]
+    except VolumeError:
+        raise
+    except READ_ERRORS as error:
+        raise damaged(place.name, error) from error
+
+
+def _is_ours(place: Path) -> bool:
+    if place.is_dir():
+        return is_zarr(place) or any(
+            file.suffix.lower() in _TIFF for file in place.iterdir()
+        )
+    suffix = place.suffix.lower()
+    return suffix in _HDF5 or (suffix in _TIFF and _names_phases(place))
+
+
+def _names_phases(place: Path) -> bool:
+    try:
+        return open_volume(place).phases is not None
+    except VolumeError:
+        return False
+
+
+def _layer(volume: Volume, data: Any) -> LayerData:
+    """Make the layer of a volume; of a pyramid, `data` is a list."""
+    place: dict[str, Any] = {
+        "axis_labels": tuple(AXES),
+        "multiscale": isinstance(data, list),
+    }
+    if volume.voxel_size is not None:
+        place["scale"] = volume.voxel_size
+    if volume.unit is not None:
+        place["units"] = (volume.unit,) * 3
+    if volume.phases is None:
+        coarsest = data[-1] if isinstance(data, list) else data
+        return data, place | {"contrast_limits": _contrast(coarsest)}, "image"
+    if isinstance(data, da.Array) and data.nbytes <= _PAINTABLE:
+        data = data.compute()
+    return data, place | appearance(volume.phases), "labels"
+
+
+# Zarr
+
+
+def _zarr_layer(place: Path) -> LayerData:
+    levels = levels_of(place)
+    if levels[0].ndim == 4 and levels[0].shape[0] > 1:
+        return _channels_layer(place, levels)
+    volume = open_volume(place)
+    if levels[0].ndim != 3:
+        return _layer(volume, _lazy(volume))
+    if len(levels) > 1:
+        return _layer(volume, [_lazy_level(level) for level in levels])
+    if volume.phases is None:
+        return _layer(volume, levels[0])
+    mode = "r+" if os.access(place, os.W_OK) else "r"
+    return _layer(volume, zarr.open_array(place / levels[0].path, mode=mode))
+
+
+def _channels_layer(place: Path, levels: list[zarr.Array[Any]]) -> LayerData:
+    """Make one image of all channels, such as the phases' probabilities."""
+    meta: dict[str, Any] = {
+        "axis_labels": ("c", *AXES),
+        "multiscale": len(levels) > 1,
+        "contrast_limits": _contrast(levels[-1]),
+    }
+    images = multiscales(zarr.open(place, mode="r").attrs.asdict())
+    if images:
+        axes = images[0]["axes"]
+        scales = [
+            transformation["scale"]
+            for holder in (images[0]["datasets"][0], images[0])
+            for transformation in holder.get("coordinateTransformations", ())
+            if transformation["type"] == "scale"
+        ]
+        meta["axis_labels"] = tuple(axis["name"] for axis in axes)
+        meta["scale"] = np.prod([[1.0] * len(axes), *scales], axis=0)
+        meta["units"] = [known_unit(axis.get("unit")) or "pixel" for axis in axes]
+    if len(levels) == 1:
+        return levels[0], meta, "image"
+    return [_lazy_level(level) for level in levels], meta, "image"
+
+
+def _lazy_level(level: zarr.Array[Any]) -> da.Array:
+    # napari cuts the part in view out of all slices before it takes one of them: of
+    # a Zarr array, that would read them all.
+    lazy: da.Array = da.from_array(
+        level, chunks=(*level.chunks[:-2], *level.shape[-2:]), name=False
+    )
+    return lazy
+
+
+# Voxels
+
+
+@dataclass(frozen=True, slots=True)
+class _Indexed:
+    """A volume's voxels, under whole numbers as keys too, as dask asks for them."""
+
+    volume: Volume
+    ndim = 3
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.volume.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.volume.dtype
+
+    def __getitem__(self, key: tuple[slice | int, ...]) -> NDArray[Any]:
+        kept = tuple(k if isinstance(k, slice) else slice(k, k + 1) for k in key)
+        part = self.volume.region(*kept).astype(self.dtype, copy=False)
+        return part[tuple(slice(None) if isinstance(k, slice) else 0 for k in key)]
+
+
+def _lazy(volume: Volume) -> da.Array:
+    # Named at random: dask's own name is a hash, of all voxels for some arrays.
+    array: da.Array = da.from_array(
+        _Indexed(volume),
+        chunks=(1, *volume.shape[1:]),
+        name=False,
+        fancy=False,
+        meta=np.empty((0, 0, 0), volume.dtype),
+    )
+    return array
+
+
+def _contrast(array: Any) -> tuple[float, float]:
+    """Guess from the slice in the middle of a lazy array (…, z, y, x)."""
+    n_y, n_x = array.shape[-2:]
+    steps = (slice(None, None, -(-n // _SAMPLE)) for n in (n_y, n_x))
+    sample = np.asarray(array[(..., array.shape[-3] // 2, *steps)], np.float64)
+    known = sample[np.isfinite(sample)]
+    if known.size == 0:
+        return 0.0, 1.0
+    # A few extreme voxels must not flatten the contrast of all others.
+    low, high = np.percentile(known, (0.1, 99.9)).tolist()
+    return low, high if high > low else low + 1.0

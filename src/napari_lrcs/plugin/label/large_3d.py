@@ -1,0 +1,81 @@
+"""Keep large layers out of the 3D view, where reading them would block the window."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from napari.layers import Image, Labels
+from napari.utils.events import EventEmitter
+from napari.viewer import Viewer
+
+from napari_lrcs.plugin.parts.layers import layer_shape
+
+_MOST_VOXELS = 200_000_000
+"""napari takes about 14 s for the labels of 1000³ voxels, and blocks meanwhile."""
+
+_MOST_BYTES = 2**31
+"""Of an image that is not in memory: napari reads all of it, whatever fits."""
+
+
+class LargeIn3D:
+    """Hides large layers while the viewer shows 3D, before they are read.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    warn : callable
+        Takes the sentence that says so.
+    """
+
+    def __init__(self, viewer: Viewer, warn: Callable[[str], None]) -> None:
+        self._viewer, self._warn = viewer, warn
+        self._hidden: list[Image | Labels] = []
+        # napari calls its own callbacks before those of plugins, whatever the position
+        # asked for; one of its own emitters passes for napari's.
+        self._before = EventEmitter(source=self, type_name="before_ndisplay")
+        self._before.connect(self._hide)
+        viewer.dims.events.ndisplay.connect(self._before, position="first")
+        viewer.dims.events.ndisplay.connect(self._show)
+
+    def follow_no_more(self) -> None:
+        """Stop watching."""
+        event = self._viewer.dims.events.ndisplay
+        event.disconnect(self._before)
+        event.disconnect(self._show)
+
+    def _hide(self, event: object) -> None:
+        del event
+        if self._viewer.dims.ndisplay == 2:
+            return
+        self._hidden = [
+            layer
+            for layer in self._viewer.layers
+            if isinstance(layer, Image | Labels) and _is_large(layer)
+        ]
+        for layer in self._hidden:
+            layer.visible = False
+        if self._hidden:
+            names = ", ".join(layer.name for layer in self._hidden)
+            self._warn(
+                f"{names} would have to be read whole for the 3D view, which can take "
+                "minutes: hidden until you go back to 2D. Click its eye to see it "
+                "nevertheless."
+            )
+
+    def _show(self, event: object) -> None:
+        """Show them again, now that their layer shows 2D."""
+        del event
+        if self._viewer.dims.ndisplay == 2:
+            for layer in self._hidden:
+                layer.visible = True
+            self._hidden.clear()
+
+
+def _is_large(layer: Image | Labels) -> bool:
+    if layer.multiscale or not layer.visible:
+        return False
+    n_voxels = math.prod(layer_shape(layer)[-3:])
+    if isinstance(layer, Labels):
+        return n_voxels > _MOST_VOXELS
+    is_in_memory = isinstance(layer.data, np.ndarray)
+    return not is_in_memory and n_voxels * layer.dtype.itemsize > _MOST_BYTES

@@ -1,0 +1,244 @@
+"""A table of phases to edit."""
+
+from collections.abc import Mapping
+
+from qtpy.QtCore import QSignalBlocker, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QColorDialog,
+    QHBoxLayout,
+    QHeaderView,
+    QSizePolicy,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_lrcs.phases import ELECTRODE, UNPAINTED, Phase, PhaseTable
+from napari_lrcs.plugin.label.keys import PHASE_KEYS
+from napari_lrcs.plugin.painting.painting import Painting
+from napari_lrcs.plugin.parts.dock import button
+from napari_lrcs.plugin.parts.sizing import fit_height
+
+_COLOUR, _NAME, _KEY = range(3)
+_ROWS_IN_SIGHT = 8
+
+
+class PhaseEditor(QWidget):
+    """A table of phases, with buttons to add, remove and reorder them.
+
+    It shows `phases`; what the user wants of them is asked for by `edited`, and shown
+    once `phases` is set to it.
+    """
+
+    edited = Signal(object, object)
+    """The wanted phases, and new labels by old ones where they change (0: removed)."""
+
+    refused = Signal(str)
+    """What was typed is not possible; why."""
+
+    selected = Signal(int)
+    """The label of the phase whose row was clicked."""
+
+    def __init__(self, phases: PhaseTable) -> None:
+        super().__init__()
+        self._phases = phases
+        self._table = self._make_table()
+        buttons = QHBoxLayout()
+        for text, tooltip, action in (
+            ("+", "Add a phase", self.add),
+            ("−", "Remove the selected phase", self.remove),
+            ("▲", "Move the selected phase up", lambda: self.move_by(-1)),
+            ("▼", "Move the selected phase down", lambda: self.move_by(1)),
+            (
+                "Electrode",
+                f"Take the phases of a battery electrode: {', '.join(ELECTRODE.names)}",
+                self.take_electrode,
+            ),
+        ):
+            made = button(text, tooltip, action)
+            made.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys stay with the canvas
+            made.setMaximumWidth(90 if len(text) > 1 else 34)
+            buttons.addWidget(made)
+        buttons.addStretch()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._table)
+        layout.addLayout(buttons)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self._show()
+
+    def _make_table(self) -> QTableWidget:
+        table = QTableWidget(0, 3)
+        table.setHorizontalHeaderLabels(["", "Phase", "Key"])
+        table.setToolTip(
+            "Click a phase to paint with it; double-click its name or colour to change"
+        )
+        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        table.setIconSize(QSize(18, 18))
+        header = table.horizontalHeader()
+        assert header is not None
+        header.setSectionResizeMode(_COLOUR, QHeaderView.ResizeMode.Fixed)
+        header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(_KEY, QHeaderView.ResizeMode.Fixed)
+        table.setColumnWidth(_COLOUR, 34)
+        table.setColumnWidth(_KEY, 44)
+        table.itemChanged.connect(self._on_item)
+        table.cellDoubleClicked.connect(self._on_double_click)
+        table.cellClicked.connect(lambda row, _column: self.selected.emit(row + 1))
+        return table
+
+    @property
+    def phases(self) -> PhaseTable:
+        """What is shown."""
+        return self._phases
+
+    @phases.setter
+    def phases(self, phases: PhaseTable) -> None:
+        self._phases = phases
+        self._show()
+
+    def select(self, label: int) -> None:
+        """Highlight a phase; none for a label that is no phase."""
+        if 1 <= label <= len(self._phases):
+            self._table.selectRow(label - 1)
+        else:
+            self._table.clearSelection()
+
+    # ---- what the user wants ----
+
+    def add(self) -> None:
+        """Ask for one phase more."""
+        names, colours = set(self._phases.names), {p.colour for p in self._phases}
+        label = len(self._phases) + 1
+        offered = PhaseTable.numbered(2 * label)
+        name = next(p.name for p in offered.phases[label - 1 :] if p.name not in names)
+        free = (p.colour for p in offered if p.colour not in colours)
+        colour = next(free, offered.phases[label - 1].colour)
+        self._ask([*self._phases, Phase(label=label, name=name, colour=colour)])
+
+    def remove(self) -> None:
+        """Ask for the phases without the selected one."""
+        label = self._label
+        if label is None:
+            self.refused.emit("Click the phase to be removed first")
+            return
+        kept = [phase for phase in self._phases if phase.label != label]
+        self._ask(kept, mapping={label: 0})
+
+    def move_by(self, step: int) -> None:
+        """Ask for the selected phase to trade places with a neighbour."""
+        label = self._label
+        if label is None or not 1 <= label + step <= len(self._phases):
+            return
+        rows = list(self._phases)
+        rows[label - 1], rows[label - 1 + step] = (
+            rows[label - 1 + step],
+            rows[label - 1],
+        )
+        self._ask(rows)
+        self.select(label + step)
+
+    def take_electrode(self) -> None:
+        """Ask for the phases of an electrode."""
+        further = range(len(ELECTRODE) + 1, len(self._phases) + 1)
+        self.edited.emit(ELECTRODE, dict.fromkeys(further, 0))
+
+    def change(
+        self, label: int, *, name: str | None = None, colour: str | None = None
+    ) -> None:
+        """Ask for another name or colour of a phase."""
+        rows = list(self._phases)
+        former = rows[label - 1]
+        try:
+            rows[label - 1] = Phase(
+                label=label,
+                name=former.name if name is None else name.strip(),
+                colour=colour or former.colour,
+            )
+        except ValueError as error:
+            self._refuse(error)
+            return
+        self._ask(rows)
+
+    def _ask(self, rows: list[Phase], mapping: Mapping[int, int] | None = None) -> None:
+        moved = {old.label: new for new, old in enumerate(rows, 1) if old.label != new}
+        try:
+            phases = PhaseTable(
+                tuple(
+                    Phase(label=label, name=phase.name, colour=phase.colour)
+                    for label, phase in enumerate(rows, start=1)
+                )
+            )
+        except ValueError as error:
+            self._refuse(error)
+            return
+        self.edited.emit(phases, {**moved, **(mapping or {})})
+
+    def _refuse(self, error: ValueError) -> None:
+        self.refused.emit(str(error))
+        self._show()
+
+    # ---- the table ----
+
+    @property
+    def _label(self) -> int | None:
+        row = self._table.currentRow()
+        is_chosen = bool(self._table.selectedItems()) and row >= 0
+        return row + 1 if is_chosen else None
+
+    def _show(self) -> None:
+        row = self._table.currentRow()
+        with QSignalBlocker(self._table):
+            self._table.setRowCount(len(self._phases))
+            for phase in self._phases:
+                self._show_row(phase)
+        self._table.selectRow(min(max(row, 0), len(self._phases) - 1))
+        fit_height(self._table, most_rows=_ROWS_IN_SIGHT)
+
+    def _show_row(self, phase: Phase) -> None:
+        row = phase.label - 1
+        swatch = QPixmap(18, 18)
+        swatch.fill(QColor(phase.colour))
+        colour = QTableWidgetItem(QIcon(swatch), "")
+        name = QTableWidgetItem(phase.name)
+        has_key = phase.label <= len(PHASE_KEYS)
+        key = QTableWidgetItem(PHASE_KEYS[row] if has_key else "")
+        key.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
+        for column, item in enumerate((colour, name, key)):
+            if column != _NAME:
+                item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEditable)
+            self._table.setItem(row, column, item)
+        self._table.setVerticalHeaderItem(row, QTableWidgetItem(str(phase.label)))
+
+    def _on_item(self, item: QTableWidgetItem) -> None:
+        if item.column() == _NAME:
+            self.change(item.row() + 1, name=item.text())
+
+    def _on_double_click(self, row: int, column: int) -> None:
+        if column == _COLOUR:
+            former = QColor(self._phases.phases[row].colour)
+            colour = QColorDialog.getColor(former, self, "Colour of the phase")
+            if colour.isValid():
+                self.change(row + 1, colour=colour.name())
+
+
+def what_is_lost(painting: Painting, mapping: Mapping[int, int]) -> str:
+    """Say what renumbering a painting cannot give back; empty if that is nothing."""
+    counts = painting.painted().values()
+    erased = [old for old, new in mapping.items() if new == UNPAINTED]
+    n_erased = sum(int(n[old - 1]) for n in counts for old in erased)
+    if not any(n[old - 1] for n in counts for old in mapping):
+        return ""
+    text = "The undo history of the painting will be empty afterwards."
+    if n_erased:
+        names = ", ".join(painting.phases.names[old - 1] for old in erased)
+        text = (
+            f"{n_erased:,} voxels are painted {names}. They become unpainted, and "
+            f"this cannot be undone. {text}"
+        )
+    return text

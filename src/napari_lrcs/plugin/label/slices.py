@@ -1,0 +1,179 @@
+"""The slices of a painting: what is painted, what they serve for, how to get there."""
+
+from collections.abc import Callable, Mapping
+
+from napari.viewer import Viewer
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_lrcs.annotation.annotation import Role
+from napari_lrcs.annotation.painting import suggest_slices
+from napari_lrcs.plugin.label.keys import NEXT_KEY, PREVIOUS_KEY, shown
+from napari_lrcs.plugin.label.slices_table import (
+    SlicesTable,
+    annotated,
+    gaps,
+)
+from napari_lrcs.plugin.painting.painting import Painting
+from napari_lrcs.plugin.parts.current_slice import go_to, show_across, slice_in_view
+from napari_lrcs.plugin.parts.dock import button
+from napari_lrcs.plugin.parts.workers import EXPECTED
+
+_N_SLICES = 3
+"""To annotate at first: one to train on, one to validate with, one to test with."""
+
+_ROLES: Mapping[Role | None, tuple[str, str]] = {
+    "train": ("Train", "Train on the slice in view"),
+    "validation": ("Validation", "Choose the best epoch by the slice in view"),
+    "test": ("Test", "Keep the slice in view for the final scores"),
+    None: ("None", "Use the slice in view for nothing"),
+}
+
+
+class SlicesPart(QWidget):
+    """The table of slices, and the buttons for the slice in view.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    """
+
+    failed = Signal(str)
+    """A role could not be saved; why."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._painting: Painting | None = None
+        self._suggested: frozenset[int] = frozenset()
+        self._in_view = QLabel()
+        self.table = SlicesTable()
+        self.table.jump.connect(self.go_to)
+        self._gaps = QLabel()
+        self._gaps.setWordWrap(True)
+        self._ways = self._way_buttons()
+        self._roles: dict[Role | None, QPushButton] = {}
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._in_view)
+        layout.addLayout(self._role_buttons())
+        layout.addWidget(self.table)
+        layout.addWidget(self._gaps)
+        layout.addWidget(self._ways)
+
+    def _role_buttons(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.setSpacing(2)
+        for role, (title, tooltip) in _ROLES.items():
+            made = _slim(title, tooltip, self._marking(role))
+            made.setCheckable(True)
+            self._roles[role] = made
+            row.addWidget(made)
+        return row
+
+    def _marking(self, role: Role | None) -> Callable[[], None]:
+        return lambda: self.mark(role)
+
+    def _way_buttons(self) -> QWidget:
+        part = QWidget()
+        row = QHBoxLayout(part)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(2)
+        back = f"Previous slice of the table (key {shown(PREVIOUS_KEY)})"
+        ahead = f"Next slice of the table (key {shown(NEXT_KEY)})"
+        apart = "Add slices that lie far apart to the table, and go to the first"
+        row.addWidget(_slim("Suggest slices", apart, self.suggest))
+        row.addWidget(_slim("◀ Previous", back, lambda: self.step(-1)))
+        row.addWidget(_slim("Next ▶", ahead, lambda: self.step(1)))
+        return part
+
+    @property
+    def index(self) -> int | None:
+        """The slice in view; None if the view shows none."""
+        painting = self._painting
+        if painting is None:
+            return None
+        return slice_in_view(self._viewer, painting.layer, painting.axis)
+
+    @property
+    def gaps(self) -> str:
+        """What is said to be missing."""
+        return str(self._gaps.text())
+
+    def show_painting(self, painting: Painting | None) -> None:
+        """Show the slices of a painting as they are now."""
+        if painting is not self._painting:
+            self._suggested = frozenset()
+        self._painting = painting
+        if painting is not None:
+            self._suggested -= {*painting.painted(), *painting.roles}
+            self._gaps.setText("\n".join(gaps(painting)))
+            self._gaps.setVisible(bool(self._gaps.text()))
+            self._ways.setVisible(painting.n_slices > 1)
+        self.table.show_painting(painting, suggested=self._suggested)
+        self.show_view()
+
+    def show_view(self) -> None:
+        """Show which slice is in view."""
+        painting, index = self._painting, self.index
+        self.table.mark(index)
+        if painting is None:
+            return
+        if index is None:
+            text = f"No slice across {painting.axis} is in view; click Next."
+        elif painting.n_slices == 1:
+            text = "This image is for:"
+        else:
+            text = f"Slice {painting.axis} = {index} is for:"
+        self._in_view.setText(text)
+        role = None if index is None else painting.roles.get(index)
+        for of_button, made in self._roles.items():
+            made.setChecked(index is not None and of_button == role)
+            made.setEnabled(index is not None)
+
+    def mark(self, role: Role | None) -> None:
+        """Give the slice in view a role, and save the painting."""
+        painting, index = self._painting, self.index
+        if painting is not None and index is not None:
+            try:
+                painting.set_role(index, role)
+            except EXPECTED as error:
+                self.failed.emit(str(error))
+        self.show_view()
+
+    def suggest(self) -> None:
+        """Add slices to the table that lie far apart, and go to the first of them."""
+        painting = self._painting
+        if painting is None:
+            return
+        taken = annotated(painting)
+        n = max(1, _N_SLICES - len(taken))
+        self._suggested = frozenset(suggest_slices(painting.n_slices, n=n, taken=taken))
+        self.show_painting(painting)
+        if self._suggested:
+            self.go_to(min(self._suggested))
+
+    def step(self, direction: int) -> None:
+        """Go to the next slice of the table, or with -1 to the one before."""
+        painting = self._painting
+        if painting is None:
+            return
+        show_across(self._viewer, painting.layer, painting.axis)
+        if not (indices := self.table.indices):
+            return
+        index = self.index
+        now = -1 if index is None else index
+        ahead = [i for i in indices if (i - now) * direction > 0] or indices
+        self.go_to(ahead[0] if direction > 0 else ahead[-1])
+
+    def go_to(self, index: int) -> None:
+        """Show a slice."""
+        if (painting := self._painting) is not None:
+            go_to(self._viewer, painting.layer, painting.axis, index)
+
+
+def _slim(text: str, tooltip: str, on_click: Callable[[], None]) -> QPushButton:
+    made = button(text, tooltip, on_click)
+    made.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys stay with the canvas
+    made.setStyleSheet("padding: 3px")
+    return made

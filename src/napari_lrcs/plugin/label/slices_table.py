@@ -1,0 +1,192 @@
+"""What is painted, slice by slice, and what is missing."""
+
+import numpy as np
+from qtpy.QtCore import QSignalBlocker, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QTableWidget,
+    QTableWidgetItem,
+)
+
+from napari_lrcs.phases import Phase
+from napari_lrcs.plugin.painting.painting import Painting
+from napari_lrcs.plugin.parts.sizing import fit_height
+
+_MISSING = QColor("#c87f0a")
+_ROWS_IN_SIGHT = 6
+_MOST_SENTENCES = 3
+_SHORT = {"train": "train", "validation": "valid.", "test": "test"}
+"""Roles in the table: five phases fit beside them."""
+
+
+class SlicesTable(QTableWidget):
+    """The slices that are painted, have a role, or are suggested."""
+
+    jump = Signal(int)
+    """The slice whose row was double-clicked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._indices: list[int] = []
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setIconSize(QSize(10, 10))
+        self.setToolTip("Double-click a slice to go there")
+        vertical = self.verticalHeader()
+        assert vertical is not None
+        vertical.setVisible(False)
+        self.cellDoubleClicked.connect(
+            lambda row, _column: self.jump.emit(self._indices[row])
+        )
+        self.show_painting(None)
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """The slices that are shown, ascending."""
+        return tuple(self._indices)
+
+    def show_painting(
+        self, painting: Painting | None, *, suggested: frozenset[int] = frozenset()
+    ) -> None:
+        """Show the slices of a painting; none without one."""
+        self._indices = [] if painting is None else annotated(painting, suggested)
+        with QSignalBlocker(self):
+            self.setRowCount(len(self._indices))
+            if painting is not None:
+                self._show_header(painting)
+                for row, index in enumerate(self._indices):
+                    self._show_row(row, index, painting)
+        fit_height(self, most_rows=_ROWS_IN_SIGHT)
+        self.setVisible(bool(self._indices))
+
+    def mark(self, index: int | None) -> None:
+        """Highlight the slice in view."""
+        if index in self._indices:
+            self.selectRow(self._indices.index(index))
+        else:
+            self.clearSelection()
+
+    def texts(self) -> list[list[str]]:
+        """Return what the cells say, row by row."""
+        return [
+            [self._text(row, column) for column in range(self.columnCount())]
+            for row in range(self.rowCount())
+        ]
+
+    def _text(self, row: int, column: int) -> str:
+        item = self.item(row, column)
+        return "" if item is None else item.text()
+
+    def _show_header(self, painting: Painting) -> None:
+        self.setColumnCount(2 + len(painting.phases))
+        self.setHorizontalHeaderLabels(["Slice", "Role"])
+        for phase in painting.phases:
+            title = QTableWidgetItem(_swatch(phase), "")
+            title.setToolTip(f"Voxels that are painted {phase.name}")
+            self.setHorizontalHeaderItem(1 + phase.label, title)
+        header = self.horizontalHeader()
+        assert header is not None
+        header.setMinimumSectionSize(30)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+
+    def _show_row(self, row: int, index: int, painting: Painting) -> None:
+        counts = painting.painted().get(index)
+        role = painting.roles.get(index)
+        cells = [_cell(str(index)), _cell(_SHORT[role] if role else "–")]
+        cells[0].setToolTip(_painted_share(painting, index))
+        cells[1].setToolTip(f"For {role}" if role else "For nothing yet")
+        for phase in painting.phases:
+            n = 0 if counts is None else int(counts[phase.label - 1])
+            cell = _cell(compact(n) if n else "–")
+            cell.setToolTip(
+                f"{n:,} voxels of {phase.name}" if n else f"No {phase.name} yet"
+            )
+            if not n:
+                cell.setForeground(_MISSING)
+            cells.append(cell)
+        for column, cell in enumerate(cells):
+            self.setItem(row, column, cell)
+
+
+def annotated(painting: Painting, suggested: frozenset[int] = frozenset()) -> list[int]:
+    """List the slices that are painted, have a role, or are suggested, ascending."""
+    return sorted({*painting.painted(), *painting.roles, *suggested})
+
+
+def next_step(painting: Painting, index: int | None) -> str:
+    """Say what is to be done now, at the slice in view; the last step is to train."""
+    painted, phases = painting.painted(), painting.phases
+    for_training = painting.slices_with("train")
+    if not painted:
+        return "Paint some of every phase in this slice, or open Help to paint."
+    if not for_training:
+        go = "Mark this slice" if index in painted else "Go to a painted slice, mark it"
+        return f"{go} Train."
+    if empty := [index for index in painting.roles if index not in painted]:
+        return f"Paint slice {empty[0]}, or mark it None."
+    absent = [
+        phase.name
+        for phase in phases
+        if not any(painted[index][phase.label - 1] for index in for_training)
+    ]
+    if absent:
+        return f"Paint some {' and '.join(absent)} in a slice for training."
+    return "Ready: open Train LRCS-Net (Plugins menu)."
+
+
+def gaps(painting: Painting) -> list[str]:
+    """List what scores will lack, though a training may begin."""
+    painted, sentences = painting.painted(), []
+    for index, role in painting.roles.items():
+        if index not in painted:
+            continue
+        absent = [p.name for p in painting.phases if not painted[index][p.label - 1]]
+        if absent:
+            sentences.append(f"Slice {index} ({role}) has no {', no '.join(absent)}.")
+    if painting.slices_with("train") and not painting.slices_with("validation"):
+        sentences.append(
+            "No slice is for validation: a part of those for training will serve."
+        )
+    n_more = len(sentences) - _MOST_SENTENCES
+    more = [f"… and {n_more} more."] if n_more > 0 else []
+    return sentences[:_MOST_SENTENCES] + more
+
+
+def compact(number: int) -> str:
+    """Write a number in at most four characters.
+
+    Examples
+    --------
+    >>> compact(950), compact(12_345), compact(3_400_000)
+    ('950', '12k', '3.4M')
+    """
+    for size, letter in ((10**6, "M"), (10**3, "k")):
+        if number >= size:
+            value = number / size
+            return f"{value:.0f}{letter}" if value >= 10 else f"{value:.1f}{letter}"
+    return str(number)
+
+
+def _painted_share(painting: Painting, index: int) -> str:
+    counts = painting.painted().get(index)
+    if counts is None:
+        return "Nothing is painted; double-click to go there"
+    share = counts.sum() * painting.n_slices / np.prod(painting.state.image.shape)
+    return f"{100 * share:.2g} % of the slice are painted; double-click to go there"
+
+
+def _cell(text: str) -> QTableWidgetItem:
+    cell = QTableWidgetItem(text)
+    cell.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
+    return cell
+
+
+def _swatch(phase: Phase) -> QIcon:
+    pixmap = QPixmap(10, 10)
+    pixmap.fill(QColor(phase.colour))
+    return QIcon(pixmap)

@@ -1,0 +1,93 @@
+"""All slices segmented without a network, from the dock's button to a layer."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from napari.layers import Image
+from napari.viewer import Viewer
+
+from napari_lrcs.inference.disk import DiskResult
+from napari_lrcs.inference.estimate import fits_memory, memory_needed
+from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.segment import BaselineTask, segment_volume
+from napari_lrcs.plugin.files.reader import read_layers
+from napari_lrcs.plugin.parts.layers import workspace_for
+from napari_lrcs.plugin.parts.predicted import PredictedLayers
+from napari_lrcs.plugin.parts.workers import Events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Segmented:
+    """All slices are segmented.
+
+    Parameters
+    ----------
+    labels : array of uint8, shape (z, y, x), or a list, a pyramid
+    layers : PredictedLayers
+        Where they are to be shown.
+    name : str
+        Of the layer.
+    """
+
+    labels: Any
+    layers: PredictedLayers
+    name: str
+
+    def show(self) -> str:
+        """Add a labels layer, on the GUI thread; returns its name."""
+        self.layers.show(self.labels)
+        layer = self.layers.labels
+        assert layer is not None
+        layer.name = self.name
+        return str(layer.name)
+
+
+class WholeVolume:
+    """A segmentation that has yet to run, into memory or, if that is short, to disk.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    image : Image
+        Gives the place in the world; it may be removed later.
+    task : BaselineTask
+    name : str
+        Of the method.
+
+    Raises
+    ------
+    OSError
+        If the result must go to disk, and its folder cannot be made.
+    """
+
+    def __init__(
+        self, viewer: Viewer, image: Image, task: BaselineTask, *, name: str
+    ) -> None:
+        self._task = task
+        self._name = f"{image.name} {name}"
+        shape = task.image.shape
+        path: Path | None = None
+        if not fits_memory(memory_needed(shape)):
+            workspace = workspace_for(image)
+            workspace.make()
+            path = workspace.new_result(".zarr")
+        self._result = (
+            MemoryResult(labels=np.zeros(shape, np.uint8))
+            if path is None
+            else DiskResult(labels=path)
+        )
+        self._layers = PredictedLayers(
+            viewer, image, phases=task.phases, axis=task.axis, path=path
+        )
+
+    def events(self) -> Events:
+        """Segment, in a thread; yields `Segmented` last."""
+        yield from segment_volume(self._task, result=self._result)
+        result = self._result
+        if isinstance(result, MemoryResult):
+            labels: Any = result.labels
+        else:
+            ((labels, *_),) = read_layers(str(result.labels))
+        yield Segmented(labels=labels, layers=self._layers, name=self._name)

@@ -1,0 +1,113 @@
+"""Which layers are chosen to begin with: for training, prediction and comparison."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from napari.components import LayerList
+from napari.layers import Image, Labels, Layer
+
+from napari_lrcs.io.volume import READ_ERRORS
+from napari_lrcs.plugin.painting.painting import painting_of
+from napari_lrcs.plugin.parts.layer_kinds import kind_of
+from napari_lrcs.plugin.parts.layers import layer_shape
+
+_NO_RESULTS = frozenset({"training preview", "perturbed preview", "difference map"})
+"""Kinds of labels that are never judged unless the user chooses them."""
+
+_FEWEST_GREY_LEVELS = 16
+_SAMPLE = 256
+"""Voxels a side of the sample in which grey levels are counted."""
+
+
+def image_to_segment(images: Sequence[Image], layers: LayerList) -> Image | None:
+    """Choose the image of the newest painting, else the first grey image."""
+    for layer in reversed(layers):
+        painting = painting_of(layer)
+        image = None if painting is None else painting.image_among(images)
+        if image is not None:
+            return image
+    if len(images) < 2:  # there is no choice, so nothing needs to be read
+        return images[0] if images else None
+    return next(filter(_is_grey, images), images[0])
+
+
+def labels_to_learn_from(
+    labels: Sequence[Labels], image: Image | None
+) -> Labels | None:
+    """Choose the newest painting of an image, else the only labels of the user's own.
+
+    Never a result, such as a prediction: a network would learn its own errors.
+
+    Parameters
+    ----------
+    labels : sequence of Labels
+    image : Image or None
+        None for any image.
+    """
+    paintings = [layer for layer in labels if _is_painting_of(layer, image)]
+    if paintings:
+        return paintings[-1]
+    own = [
+        layer
+        for layer in labels
+        if kind_of(layer) is None and (image is None or _fit(layer, image))
+    ]
+    return own[0] if len(own) == 1 else None
+
+
+def labels_to_judge(labels: Sequence[Labels]) -> Labels | None:
+    """Choose the newest result, else the newest labels that are no painting."""
+    others = _NO_RESULTS | {"painting", None}
+    results = [layer for layer in labels if kind_of(layer) not in others]
+    own = [layer for layer in labels if kind_of(layer) is None]
+    return next(reversed(own + results), None)
+
+
+def labels_to_judge_by(
+    labels: Sequence[Labels], judged: Labels | None
+) -> Labels | None:
+    """Choose the newest painting, else the first labels of the user's own.
+
+    Parameters
+    ----------
+    labels : sequence of Labels
+    judged : Labels or None
+        Those of its shape come first; it is never chosen itself.
+    """
+    others = [layer for layer in labels if layer != judged]
+    paintings = [layer for layer in others if kind_of(layer) == "painting"]
+    own = [layer for layer in others if kind_of(layer) is None]
+    truths = [*reversed(paintings), *own]
+    fitting = (t for t in truths if judged is None or _fit(t, judged))
+    return next(fitting, truths[0] if truths else None)
+
+
+def _is_painting_of(layer: Labels, image: Image | None) -> bool:
+    painting = painting_of(layer)
+    return painting is not None and (image is None or painting.is_of(image))
+
+
+def _fit(one: Layer, other: Layer) -> bool:
+    return (1, *layer_shape(one))[-3:] == (1, *layer_shape(other))[-3:]
+
+
+def _is_grey(image: Image) -> bool:
+    """Tell whether an image is neither a result of ours nor labels read as an image."""
+    is_own = kind_of(image) is None and not image.rgb
+    return is_own and not _looks_like_labels(image)
+
+
+def _looks_like_labels(image: Image) -> bool:
+    """Tell whether few whole numbers occur; reads part of a slice at most."""
+    array = image.data[-1] if image.multiscale else image.data
+    if np.dtype(array.dtype).kind not in "biu":
+        return False
+    shape = array.shape[-2:]
+    middle = tuple(n // 2 for n in array.shape[:-2])
+    starts = (max(0, (n - _SAMPLE) // 2) for n in shape)
+    region = tuple(slice(start, start + _SAMPLE) for start in starts)
+    try:
+        sample = np.asarray(array[(*middle, *region)])
+    except READ_ERRORS:  # reported when the image is used
+        return False
+    return len(np.unique(sample)) < _FEWEST_GREY_LEVELS

@@ -1,0 +1,94 @@
+"""Whole slices into a labels layer, without holding up its window."""
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from napari.layers import Labels
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QApplication
+
+from napari_lrcs.arrays import Labels as LabelArray
+from napari_lrcs.config import Axis
+from napari_lrcs.preprocessing.slices import AXES
+
+_STROKE_MS = 50
+_BAND_VOXELS = 100_000
+"""That napari replaces in about 25 ms, undo history included."""
+_END = object()
+
+
+class SlicePutter:
+    """Replaces slices in bands of rows; meanwhile the layer's brush is put aside.
+
+    Parameters
+    ----------
+    layer : Labels
+    axis : {"z", "y", "x"}
+        That the slices lie across.
+    """
+
+    def __init__(self, layer: Labels, axis: Axis) -> None:
+        self._layer, self._axis = layer, axis
+        self._waiting: deque[tuple[int, LabelArray]] = deque()
+        self._puts: Iterator[None] | None = None
+
+    def put(self, index: int, labels: LabelArray) -> None:
+        """Replace the labels of a slice, as one step of the layer's undo history.
+
+        Parameters
+        ----------
+        index : int
+        labels : ndarray of uint8, shape (rows, columns)
+        """
+        self._waiting.append((index, labels))
+        if self._puts is None:
+            self._puts = self._put_all()
+            self._put_some()
+
+    def finish(self) -> None:
+        """Put now what waits."""
+        for _ in self._puts or ():
+            pass
+        self._puts = None
+
+    def _put_some(self) -> None:
+        if self._puts is None:  # finished meanwhile
+            return
+        # napari's strokes and ours must not overlap: each opens and closes the history.
+        is_drawing = QApplication.mouseButtons() != Qt.MouseButton.NoButton
+        if is_drawing or next(self._puts, _END) is not _END:
+            QTimer.singleShot(_STROKE_MS if is_drawing else 0, self._put_some)
+        else:
+            self._puts = None
+
+    def _put_all(self) -> Iterator[None]:
+        while self._waiting:
+            index, labels = self._waiting.popleft()
+            height = max(1, _BAND_VOXELS // labels.shape[1])
+            with self._brush_aside(), self._layer.block_history():
+                for start in range(0, len(labels), height):
+                    if start:
+                        yield
+                    self._put_band(index, start, labels[start : start + height])
+            if self._waiting:
+                yield
+
+    def _put_band(self, index: int, start: int, labels: LabelArray) -> None:
+        rows, columns = np.indices(labels.shape, np.int32)
+        indices = [(rows + start).ravel(), columns.ravel()]
+        if self._layer.ndim == 3:
+            across = np.full(labels.size, index, np.int32)
+            indices.insert(AXES[self._axis], across)
+        self._layer.data_setitem(tuple(indices), labels.ravel())
+
+    @contextmanager
+    def _brush_aside(self) -> Iterator[None]:
+        mode = self._layer.mode
+        self._layer.mode = "pan_zoom"
+        try:
+            yield
+        finally:
+            if self._layer.mode == "pan_zoom":
+                self._layer.mode = mode

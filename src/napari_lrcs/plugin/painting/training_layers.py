@@ -1,0 +1,107 @@
+"""What a network learns from: an image, and the labels upon it."""
+
+from collections.abc import Container, Sequence
+
+from napari.components import LayerList
+from napari.layers import Image, Labels
+from qtpy.QtWidgets import QMessageBox, QWidget
+
+from napari_lrcs.plugin.painting.default_layers import (
+    image_to_segment,
+    labels_to_learn_from,
+)
+from napari_lrcs.plugin.painting.painting import Painting, painting_of
+from napari_lrcs.plugin.parts.forms import LayerChoice
+from napari_lrcs.plugin.parts.layer_kinds import Kind, kind_of
+from napari_lrcs.plugin.parts.layers import volume_of
+
+_ALLOWED = "napari_lrcs_may_train"
+"""In the metadata of a result that its user wants to train on."""
+
+
+class TrainingLayers:
+    """Choices of an image and of its labels; what is chosen in one guides the other.
+
+    Parameters
+    ----------
+    layers : LayerList
+    without : container of str
+        Kinds of layers that cannot be chosen.
+    """
+
+    def __init__(self, layers: LayerList, *, without: Container[Kind] = ()) -> None:
+        self._layers = layers
+        self._chosen_painting: Painting | None = None
+        self.image: LayerChoice[Image] = LayerChoice(
+            layers, Image, without=without, propose=self._propose_image
+        )
+        self.labels: LayerChoice[Labels] = LayerChoice(
+            layers, Labels, without=without, propose=self._propose_labels
+        )
+        self.image.chosen.connect(self._on_image)
+        self.labels.chosen.connect(self._on_labels)
+
+    def read(self) -> tuple[Image, Labels]:
+        """Return what is chosen.
+
+        Raises
+        ------
+        ValueError, VolumeError
+            If there is no image, it is not a grey volume, or there are no labels.
+        """
+        image, labels = self.image.layer, self.labels.layer
+        if image is None:
+            raise ValueError("choose an image: open one, or File > Open Sample")
+        volume_of(image)
+        if labels is None:
+            raise ValueError(
+                f"no labels are chosen for {image.name}: paint it in Label phases, or "
+                "choose labels"
+            )
+        return image, labels
+
+    def _propose_image(self, images: Sequence[Image]) -> Image | None:
+        painting = self._chosen_painting
+        image = None if painting is None else painting.image_among(images)
+        return image_to_segment(images, self._layers) if image is None else image
+
+    def _propose_labels(self, labels: Sequence[Labels]) -> Labels | None:
+        return labels_to_learn_from(labels, self.image.layer)
+
+    def _on_image(self) -> None:
+        image, painting = self.image.layer, painting_of(self.labels.layer)
+        is_of_other = image is not None and not (
+            painting is None or painting.is_of(image)
+        )
+        self.labels.propose_again(anew=self.image.is_picked and is_of_other)
+
+    def _on_labels(self) -> None:
+        painting = painting_of(self.labels.layer)
+        self._chosen_painting = painting if self.labels.is_picked else None
+        self.image.propose_again()
+
+
+def may_train_on(layer: Labels | None, parent: QWidget) -> bool:
+    """Ask once before a network learns from a result; what is painted needs no asking.
+
+    Parameters
+    ----------
+    layer : Labels or None
+    parent : QWidget
+        Dock that asks.
+    """
+    kind = None if layer is None else kind_of(layer)
+    if layer is None or kind in (None, "painting") or _ALLOWED in layer.metadata:
+        return True
+    answer = QMessageBox.question(
+        parent,
+        f"Train on a {kind}?",
+        f"{layer.name} is a {kind}; a network that learns from it repeats its errors. "
+        "Train on it all the same?",
+        QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No,
+        QMessageBox.StandardButton.No,
+    )
+    is_allowed = bool(answer == QMessageBox.StandardButton.Yes)
+    if is_allowed:
+        layer.metadata[_ALLOWED] = True
+    return is_allowed

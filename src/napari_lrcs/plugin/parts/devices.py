@@ -1,0 +1,109 @@
+"""Which device trains, and why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QApplication, QLabel, QVBoxLayout, QWidget
+
+from napari_lrcs.plugin.parts.dock import button
+from napari_lrcs.plugin.parts.workers import (
+    EXPECTED,
+    Events,
+    Work,
+    load_torch,
+    start_job,
+)
+
+_GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Devices:
+    """What PyTorch can compute on."""
+
+    names: tuple[str, ...]
+    """As `TrainConfig.device` takes them."""
+    summary: str
+    installation: Mapping[str, str]
+
+
+class DeviceLine(QWidget):
+    """A line that tells the device; looks for it in a thread."""
+
+    found = Signal(object)
+    """The `Devices`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._line = QLabel("Looking for devices…")
+        self._line.setWordWrap(True)
+        self.copy = button(
+            "Copy diagnostics",
+            "Versions and devices, for a look or for a report of a problem",
+            self._copy_diagnostics,
+        )
+        self.copy.setEnabled(False)
+        self._installation: Mapping[str, str] = {}
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._line)
+        layout.addWidget(self.copy, alignment=Qt.AlignmentFlag.AlignLeft)
+
+    def look(self) -> None:
+        """Look for devices, in a thread."""
+        self._job = start_job(
+            Work("Looking for devices", find_devices),
+            connect={"yielded": self._show, "errored": self._tell},
+        )
+
+    @property
+    def text(self) -> str:
+        """The line."""
+        return str(self._line.text())
+
+    def follow_no_more(self) -> None:
+        """Take no notice of what is still found."""
+        self._job.quit()
+
+    def _show(self, devices: Devices) -> None:
+        self._line.setText(devices.summary)
+        self._installation = devices.installation
+        self.copy.setEnabled(True)
+        self.found.emit(devices)
+
+    def _tell(self, error: Exception) -> None:
+        self._line.setText(str(error) if isinstance(error, EXPECTED) else repr(error))
+
+    def _copy_diagnostics(self) -> None:
+        text = "\n".join(
+            f"{name}: {value}" for name, value in self._installation.items()
+        )
+        clipboard = QApplication.clipboard()
+        assert clipboard is not None
+        clipboard.setText(text)
+
+
+def find_devices() -> Events:
+    """Look for devices; yields one `Devices`."""
+    load_torch()
+    import torch
+
+    from napari_lrcs.models.device import describe_installation, why_cuda_or_not
+
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    summary = why_cuda_or_not()
+    if n_gpus:
+        free, _ = torch.cuda.mem_get_info()
+        summary += f", {free / _GIB:.0f} GB free"
+    else:
+        summary = (
+            f"CPU, {torch.get_num_threads()} threads: {summary}; for a GPU, see "
+            "pytorch.org/get-started"
+        )
+    others = tuple(f"cuda:{i}" for i in range(n_gpus)) if n_gpus > 1 else ()
+    yield Devices(
+        names=("auto", "cpu", *(("cuda",) if n_gpus else ()), *others),
+        summary=summary,
+        installation=describe_installation(),
+    )

@@ -1,0 +1,107 @@
+"""Choose a field of view: everything, a cylinder, or where a layer is not 0."""
+
+from napari.components import LayerList
+from napari.layers import Labels, Layer
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+
+from napari_lrcs.io.volume import Volume
+from napari_lrcs.plugin.parts.forms import LayerChoice
+from napari_lrcs.plugin.parts.layers import volume_of
+from napari_lrcs.preprocessing.mask import CYLINDER, as_mask, open_mask
+
+EVERYTHING, ABOUT_Z, LAYER = "Everything", "Cylinder about z", "Mask layer"
+_SAVED = "As saved"
+
+
+class FieldOfView(QWidget):
+    """The kind of the field of view, and below it the layer where there is one.
+
+    Parameters
+    ----------
+    layers : LayerList
+    offered : type
+        Of layers.
+    none : str
+        What stands for no layer; empty where one is to be proposed.
+    """
+
+    wanted = Signal(object)
+    """None, "cylinder" or a layer."""
+
+    def __init__(
+        self, layers: LayerList, *, offered: type[Layer] = Labels, none: str = ""
+    ) -> None:
+        super().__init__()
+        self._file: str | None = None
+        self.kind = QComboBox()
+        self.kind.addItems([EVERYTHING, ABOUT_Z, LAYER])
+        self.kind.setToolTip("Outside it, nothing is trained, predicted or measured")
+        self.layers = LayerChoice(layers, offered, none=none)
+        self.layers.setToolTip("Inside is where this layer is not 0")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for box in (self.kind, self.layers):
+            box.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys stay with the canvas
+            layout.addWidget(box)
+        self.layers.setVisible(False)
+        self.kind.currentIndexChanged.connect(self._on_kind)
+        self.layers.chosen.connect(self._on_layer)
+
+    @property
+    def layer(self) -> Layer | None:
+        """The layer, if one is chosen."""
+        return self.layers.layer if self.kind.currentText() == LAYER else None
+
+    @property
+    def spec(self) -> str | None:
+        """The field of view that needs no layer, as `open_mask` takes it."""
+        return {ABOUT_Z: CYLINDER, _SAVED: self._file}.get(self.kind.currentText())
+
+    def volume(self, shape: tuple[int, int, int]) -> Volume | None:
+        """Return the field of view of a volume; None for everything.
+
+        Raises
+        ------
+        ValueError
+            If it is missing or does not fit.
+        """
+        layer = self.layer
+        if layer is not None:
+            return as_mask(volume_of(layer), shape=shape)
+        if self.kind.currentText() == LAYER:
+            raise ValueError(
+                "there is no mask layer; choose one that is not 0 inside, or Everything"
+            )
+        return open_mask(self.spec, shape=shape)
+
+    def show_mask(self, mask: Layer | str | None) -> None:
+        """Show that of a painting."""
+        with QSignalBlocker(self.kind), QSignalBlocker(self.layers):
+            self._show_kind(mask)
+            if isinstance(mask, Layer) and self.layers.offers(mask):
+                self.layers.layer = mask
+        self.layers.setVisible(self.kind.currentText() == LAYER)
+
+    def _show_kind(self, mask: Layer | str | None) -> None:
+        text = EVERYTHING if mask is None else LAYER
+        self.kind.removeItem(self.kind.findText(_SAVED))
+        if isinstance(mask, str):
+            self._file, text = mask, ABOUT_Z if mask == CYLINDER else _SAVED
+        if text == _SAVED:
+            self.kind.addItem(_SAVED)
+        is_being_chosen = self.kind.currentText() == LAYER and self.layer is None
+        if not (mask is None and is_being_chosen):
+            self.kind.setCurrentText(text)
+
+    def _on_kind(self) -> None:
+        text = self.kind.currentText()
+        self.layers.setVisible(text == LAYER)
+        if text == LAYER:
+            self._on_layer()
+        else:
+            self.wanted.emit(self.spec)
+
+    def _on_layer(self) -> None:
+        if self.layer is not None:
+            self.wanted.emit(self.layer)

@@ -1,0 +1,189 @@
+"""Between napari's layers and the core's volumes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from napari.layers import Image, Labels, Layer
+from napari.utils.colormaps import DirectLabelColormap
+from platformdirs import user_data_path
+
+from napari_lrcs.annotation.workspace import Workspace, workspace_of
+from napari_lrcs.config import Axis
+from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.volume import Volume, VoxelSize, as_labels, as_volume
+from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable
+from napari_lrcs.preprocessing.slices import AXES
+
+RUN_KEY = "napari_lrcs_run"
+"""In an image layer's metadata: the run that was chosen to predict with, a `Path`."""
+
+
+def appearance(phases: PhaseTable) -> dict[str, Any]:
+    """Colour a labels layer, and name the phase under the cursor.
+
+    Parameters
+    ----------
+    phases : PhaseTable
+
+    Returns
+    -------
+    dict
+        `colormap` and `features`, as arguments or attributes of a Labels layer.
+    """
+    nothing = {None: "transparent", UNPAINTED: "transparent"}
+    return {
+        "colormap": DirectLabelColormap(
+            color_dict=nothing | {phase.label: phase.colour for phase in phases}
+        ),
+        "features": {
+            "index": [UNPAINTED, *(phase.label for phase in phases)],
+            "phase": ["unpainted", *phases.names],
+        },
+    }
+
+
+def show_phases(layer: Labels, phases: PhaseTable) -> None:
+    """Give a labels layer the names and colours of phases."""
+    for name, value in appearance(phases).items():
+        setattr(layer, name, value)
+
+
+def phases_shown(layer: Labels) -> PhaseTable | None:
+    """Read the phases that `appearance` gave to a layer; None for another layer."""
+    features = layer.features
+    if not {"index", "phase"} <= set(features.columns):
+        return None
+    rows = zip(features["index"], features["phase"], strict=True)
+    try:
+        return PhaseTable(
+            tuple(
+                Phase(label=int(label), name=str(name), colour=_hex(layer, int(label)))
+                for label, name in rows
+                if label != UNPAINTED
+            )
+        )
+    except ValueError:  # another plugin's columns of the same names
+        return None
+
+
+def _hex(layer: Labels, label: int) -> str:
+    colour = layer.get_color(label)
+    shades = (0, 0, 0) if colour is None else colour[:3]
+    return "#" + "".join(f"{round(255 * float(shade)):02x}" for shade in shades)
+
+
+def place_of(layer: Layer) -> dict[str, Any]:
+    """Return the place of a layer in the world, as arguments of another layer.
+
+    Parameters
+    ----------
+    layer : Layer
+
+    Returns
+    -------
+    dict
+        `scale`, `translate`, `rotate`, `shear`, `affine`, `units`, `axis_labels`.
+    """
+    return {
+        "scale": layer.scale,
+        "translate": layer.translate,
+        "rotate": layer.rotate,
+        "shear": layer.shear,
+        "affine": layer.affine.affine_matrix,
+        "units": layer.units,
+        "axis_labels": layer.axis_labels,
+    }
+
+
+def volume_of(layer: Image | Labels) -> Volume:
+    """Wrap what a layer shows, without reading a voxel.
+
+    Parameters
+    ----------
+    layer : Image or Labels
+        2D or 3D, in memory or lazy; of a pyramid, the full resolution.
+
+    Returns
+    -------
+    Volume
+        Of the layer's name, voxel size, unit and file; a 2D layer is one slice.
+
+    Raises
+    ------
+    VolumeError
+        If it is in colour, or has other axes than z, y and x.
+    """
+    if getattr(layer, "rgb", False):
+        raise VolumeError(
+            f"{layer.name} is a colour image; convert it to grey, or split its channels"
+        )
+    voxel_size, unit = _physical(layer)
+    array = layer.data[0] if layer.multiscale else layer.data
+    volume = as_volume(array, name=layer.name, voxel_size=voxel_size, unit=unit)
+    return replace(volume, sources=_files_of(layer, array))
+
+
+def _files_of(layer: Image | Labels, array: Any) -> tuple[Path, ...]:
+    """List where a layer was opened from, and where its array lies."""
+    places = [layer.source.path, getattr(getattr(array, "store", None), "root", None)]
+    return tuple(Path(place).absolute() for place in places if place is not None)
+
+
+def named_by_file(image: Image) -> Volume:
+    """Wrap an image under a name that outlives the layer's: runs remember it."""
+    volume = volume_of(image)
+    source = image.source.path
+    return volume if source is None else replace(volume, name=Path(source).name)
+
+
+def labels_of(layer: Labels) -> Volume:
+    """Wrap a labels layer, with the phases that it names; see `volume_of`."""
+    return replace(as_labels(volume_of(layer)), phases=phases_shown(layer))
+
+
+def n_slices_of(layer: Layer, axis: Axis) -> int:
+    """Count the slices of a layer across an axis; a 2D layer is one slice."""
+    shape = (1, *layer_shape(layer))[-3:]
+    return int(shape[AXES[axis]])
+
+
+def layer_shape(layer: Layer) -> tuple[int, ...]:
+    """Return the shape of a layer's full resolution."""
+    return tuple((layer.data[0] if layer.multiscale else layer.data).shape)
+
+
+def fitted(array: Any, n_axes: int) -> Any:
+    """Bring an array (z, y, x), or those of a pyramid, to the axes of a layer."""
+    if isinstance(array, Sequence):
+        return [fitted(level, n_axes) for level in array]
+    if n_axes == 3:
+        return array
+    if not isinstance(array, np.ndarray | da.Array):
+        array = da.from_array(array, chunks=array.chunks, name=False)
+    return array[0] if n_axes < 3 else array[(np.newaxis,) * (n_axes - 3)]
+
+
+def workspace_for(image: Layer) -> Workspace:
+    """Find the folder for the paintings, runs and results of an image layer.
+
+    It lies beside the file that the layer was opened from, or in the user's data folder
+    where the layer comes from no file or nothing may be written beside it.
+    """
+    source = image.source.path
+    fallback = user_data_path("napari-lrcs", appauthor=False)
+    return workspace_of(
+        None if source is None else Path(source), name=image.name, fallback=fallback
+    )
+
+
+def _physical(layer: Layer) -> tuple[VoxelSize | None, str | None]:
+    units = {str(unit) for unit in layer.units[-3:]}
+    unit = units.pop() if len(units) == 1 else None
+    if unit in (None, "pixel") and np.allclose(layer.scale, 1):
+        return None, None
+    size: Mapping[int, float] = dict(enumerate((1.0, *map(float, layer.scale))[-3:]))
+    return (size[0], size[1], size[2]), unit

@@ -1,0 +1,175 @@
+"""What the dock "Perturb labels" does in a thread."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import zarr
+
+from napari_lrcs.inference.estimate import amount, fits_memory
+from napari_lrcs.phases import PhaseTable
+from napari_lrcs.plugin.parts.layers import layer_shape
+from napari_lrcs.plugin.parts.workers import Events
+from napari_lrcs.plugin.perturb.setup import Asked
+from napari_lrcs.uncertainty.perturbation.histogram import (
+    InterfaceHistogram,
+    InterfaceWidths,
+    interface_histogram,
+    interface_widths,
+    usual_simulations,
+)
+from napari_lrcs.uncertainty.perturbation.perturb import advice, suggest_perturbation
+from napari_lrcs.uncertainty.perturbation.perturbed_set import (
+    PerturbTask,
+    write_perturbed_set,
+)
+from napari_lrcs.uncertainty.perturbation.perturbed_slices import (
+    PaintedSlices,
+    PerturbedSlice,
+    perturb_slice,
+    perturbed_members,
+    phases_up_to,
+    read_painted,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Previewed:
+    """A slice is perturbed."""
+
+    asked: Asked
+    slice: PerturbedSlice
+    array: zarr.Array[Any]
+    """Of the layer's shape; all other slices are empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MemberMade:
+    """A member is in memory."""
+
+    number: int
+    n_members: int
+    changed_share: float
+    array: zarr.Array[Any]
+    """Of the layer's shape; slices that are not perturbed take no memory."""
+    phases: PhaseTable
+    advice: tuple[str, ...]
+    """On the first member."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Counted:
+    """The interfaces are counted."""
+
+    histogram: InterfaceHistogram
+    widths: InterfaceWidths
+    array: zarr.Array[Any]
+    """Counts, of the layer's shape."""
+    highest: int
+
+
+def preview(asked: Asked, index: int) -> Events:
+    """Perturb a slice."""
+    found = perturb_slice(
+        asked.labels,
+        index,
+        axis=asked.axis,
+        slices=asked.slices,
+        config=asked.config,
+        seed=asked.seed,
+    )
+    yield Previewed(
+        asked=asked,
+        slice=found,
+        array=found.in_volume(shape=layer_shape(asked.layer), axis=asked.axis),
+    )
+
+
+def suggest(asked: Asked, wanted_share: float) -> Events:
+    """Find a perturbation that changes a share of the voxels; yields a Suggestion."""
+    painted = yield from _read(asked)
+    yield suggest_perturbation(
+        painted.labels,
+        config=asked.config,
+        wanted_share=wanted_share,
+        seed=asked.seed,
+        dimensions=painted.dimensions,
+    )
+
+
+def members(asked: Asked, n_members: int) -> Events:
+    """Draw members into memory."""
+    painted = yield from _read(asked)
+    original = painted.of(painted.labels)
+    needed = n_members * original.nbytes
+    if not fits_memory(needed):
+        raise MemoryError(
+            f"{n_members} members need {amount(needed)} of memory, which is more than "
+            "half of what is free; make files, or fewer members or slices"
+        )
+    phases = phases_up_to(int(original.max()), asked.labels.phases)
+    for member in perturbed_members(
+        painted, config=asked.config, n_members=n_members, seed=asked.seed
+    ):
+        said: tuple[str, ...] = ()
+        if member.number == 0:
+            said = advice(original, painted.of(member.labels), phases)
+        yield MemberMade(
+            number=member.number,
+            n_members=n_members,
+            changed_share=member.changed_share,
+            array=painted.in_volume(
+                member.labels, shape=layer_shape(asked.layer), axis=asked.axis
+            ),
+            phases=phases,
+            advice=said,
+        )
+
+
+def files(asked: Asked, n_members: int, out: Path) -> Events:
+    """Write a set as the command line does."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    yield from write_perturbed_set(
+        PerturbTask(
+            labels=asked.labels,
+            config=asked.config,
+            n_members=n_members,
+            seed=asked.seed,
+            slices=asked.slices,
+            axis=asked.axis,
+        ),
+        out=out,
+    )
+
+
+def histogram(asked: Asked, n_simulations: int) -> Events:
+    """Count interfaces; 0 simulations are as many as the paper takes."""
+    painted = yield from _read(asked)
+    for event in interface_histogram(
+        painted.labels,
+        config=asked.config,
+        n_simulations=n_simulations or usual_simulations(painted.dimensions),
+        seed=asked.seed,
+        dimensions=painted.dimensions,
+    ):
+        yield event
+        if isinstance(event, InterfaceHistogram):
+            yield Counted(
+                histogram=event,
+                widths=interface_widths(event, painted.labels),
+                highest=int(event.counts.max()),
+                array=painted.in_volume(
+                    event.counts, shape=layer_shape(asked.layer), axis=asked.axis
+                ),
+            )
+
+
+def _read(asked: Asked) -> Generator[Any, None, PaintedSlices]:
+    event = None
+    for event in read_painted(
+        asked.labels, config=asked.config, axis=asked.axis, slices=asked.slices
+    ):
+        yield event
+    assert isinstance(event, PaintedSlices)
+    return event

@@ -1,0 +1,289 @@
+"""What to perturb, how far, and where the result goes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari.layers import Labels
+from napari.viewer import Viewer
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QSizePolicy,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_lrcs.annotation.workspace import Workspace
+from napari_lrcs.config import Axis, PerturbConfig
+from napari_lrcs.io.volume import Volume, parse_slices
+from napari_lrcs.plugin.painting.default_layers import labels_to_learn_from
+from napari_lrcs.plugin.painting.painting import painting_of
+from napari_lrcs.plugin.parts.current_slice import slice_in_view
+from napari_lrcs.plugin.parts.dock import button
+from napari_lrcs.plugin.parts.forms import KERNELS, ConfigForm, LayerChoice
+from napari_lrcs.plugin.parts.layers import labels_of, n_slices_of, workspace_for
+
+PAINTED, RANGE, THIS = "All that are painted", "Some slices", "Slice in view"
+LAYERS, FILES = "Label layers", "TIFF files in a folder"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Asked:
+    """What is to be perturbed, and how.
+
+    Parameters
+    ----------
+    layer : Labels
+    labels : Volume
+        What it shows.
+    axis : {"z", "y", "x"}
+        That the slices lie across.
+    slices : tuple of int or None
+        None for all: those that are not painted are found when they are read.
+    config : PerturbConfig
+    seed : int
+    """
+
+    layer: Labels
+    labels: Volume
+    axis: Axis
+    slices: tuple[int, ...] | None
+    config: PerturbConfig
+    seed: int
+
+
+class PerturbSetup(QWidget):
+    """The form of the dock.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    """
+
+    changed = Signal()
+    """Something that the preview depends on."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.labels: LayerChoice[Labels] = LayerChoice(
+            viewer.layers,
+            Labels,
+            without=("perturbed preview",),
+            propose=lambda labels: labels_to_learn_from(labels, None),
+        )
+        self.region = _choice(PAINTED, RANGE, THIS)
+        self.range = QLineEdit()
+        self.range.setPlaceholderText("10, 10,30 or 50:60 (60 excluded)")
+        self.form = ConfigForm(
+            PerturbConfig(),
+            main=("kernel", "picked_fraction"),
+            choices={"kernel": KERNELS},
+        )
+        for name in ("kernel", "picked_fraction"):
+            field = self.form[name].native
+            field.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self._rows = _rows(
+            ("Labels", self.labels, "A painting or any labels; only what is painted"),
+            ("Slices", self.region, "Slices to perturb; the others stay empty"),
+            ("", self.range, "10, 10,30 or 50:60 (60 excluded), from 0"),
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 4, 0, 0)
+        layout.addLayout(self._rows)
+        layout.addWidget(self.form)
+        self._update()
+        self.labels.chosen.connect(self._on_labels)
+        self.region.currentTextChanged.connect(self._on_region)
+        self.range.textChanged.connect(self.changed.emit)
+        self.form.changed.connect(self.changed.emit)
+
+    # ---- what is chosen ----
+
+    def asked(self, *, seed: int) -> Asked:
+        """Return what is to be perturbed.
+
+        Raises
+        ------
+        ValueError, VolumeError
+            If there is no labels layer, it holds no labels, or a text cannot be read.
+        """
+        layer = self.labels.layer
+        if layer is None:
+            raise ValueError("choose labels: paint some in Label phases, or open some")
+        return Asked(
+            layer=layer,
+            labels=labels_of(layer),
+            axis=self.axis,
+            slices=self._slices(layer),
+            config=self.form.config,
+            seed=seed,
+        )
+
+    @property
+    def axis(self) -> Axis:
+        """Axis that the slices of the chosen layer lie across."""
+        painting = painting_of(self.labels.layer)
+        return "z" if painting is None else painting.axis
+
+    def _slices(self, layer: Labels) -> tuple[int, ...] | None:
+        region = self.region.currentText()
+        if region == RANGE:
+            n_slices = n_slices_of(layer, self.axis)
+            return parse_slices(self.range.text(), n_slices=n_slices)
+        if region == THIS:
+            index = slice_in_view(self._viewer, layer, self.axis)
+            if index is None:
+                raise ValueError(
+                    f"the view shows no slice of {layer.name} across {self.axis}; "
+                    "move the slider, or choose other slices"
+                )
+            return (index,)
+        painting = painting_of(layer)
+        return None if painting is None else tuple(painting.painted())
+
+    # ---- following ----
+
+    def follow_no_more(self) -> None:
+        """Stop listening to the viewer."""
+        self.labels.follow_no_more()
+
+    def _on_labels(self) -> None:
+        self._update()
+        self.changed.emit()
+
+    def _on_region(self, text: str) -> None:
+        del text
+        self._update()
+        self.changed.emit()
+
+    def _update(self) -> None:
+        layer = self.labels.layer
+        has_slices = layer is not None and n_slices_of(layer, self.axis) > 1
+        is_range = self.region.currentText() == RANGE
+        self._rows.setRowVisible(self.region, has_slices)
+        self._rows.setRowVisible(self.range, has_slices and is_range)
+
+    # ---- settings ----
+
+    def settings(self) -> dict[str, Any]:
+        """Return what to remember; nothing while a field cannot be read."""
+        try:
+            return {"config": self.form.config.to_dict()}
+        except ValueError:
+            return {}
+
+    def take(self, settings: Mapping[str, Any]) -> None:
+        """Take what was remembered, unless another version wrote it."""
+        try:
+            self.form.config = PerturbConfig.from_dict(settings["config"])
+        except (KeyError, TypeError, ValueError):
+            return
+
+
+class MembersPart(QWidget):
+    """How many members a set has, and where they go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_members = _number(15, low=1, high=1000)
+        self.seed = _number(0, low=0, high=2**31 - 1)
+        self.where = _choice(LAYERS, FILES)
+        self._folder = QLineEdit()
+        folder_row = QWidget()
+        row = QHBoxLayout(folder_row)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self._folder)
+        row.addWidget(button("…", "Choose the folder", self._choose_folder))
+        self._folder_row = folder_row
+        self._own_folder = False
+        self._rows = _rows(
+            ("Members", self.n_members, "Sets of perturbed labels to make (paper: 15)"),
+            ("Seed", self.seed, "The same seed gives the same labels"),
+            ("Result", self.where, "Layers are in memory only; files can be many"),
+            ("Folder", folder_row, "For member-000.tif, member-001.tif, …"),
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(self._rows)
+        self._folder.textEdited.connect(self._take_own_folder)
+        self.where.currentTextChanged.connect(self._on_where)
+        self._on_where(LAYERS)
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the files go; None for layers.
+
+        Raises
+        ------
+        ValueError
+            If none is named.
+        """
+        if self.where.currentText() == LAYERS:
+            return None
+        text = self._folder.text().strip()
+        if not text:
+            raise ValueError("no folder is named; choose one for the files")
+        return Path(text)
+
+    def choose_folder(self, path: Path) -> None:
+        """Let the members go to files."""
+        self.where.setCurrentText(FILES)
+        self._own_folder = True
+        self._folder.setText(str(path))
+
+    def propose_folder(self, layer: Labels | None) -> None:
+        """Name a folder that is not there, unless the user has named one."""
+        if layer is not None and not self._own_folder:
+            with QSignalBlocker(self._folder):
+                self._folder.setText(str(_workspace(layer).new_perturbed()))
+
+    def _choose_folder(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, "Folder", self._folder.text())
+        if path:
+            self.choose_folder(Path(path))
+
+    def _take_own_folder(self, text: str) -> None:
+        self._own_folder = bool(text.strip())
+
+    def _on_where(self, text: str) -> None:
+        self._rows.setRowVisible(self._folder_row, text == FILES)
+
+
+def _workspace(layer: Labels) -> Workspace:
+    painting = painting_of(layer)
+    if painting is None:
+        return workspace_for(layer)
+    return Workspace(painting.folder.path.parent)
+
+
+def _rows(*fields: tuple[str, QWidget, str]) -> QFormLayout:
+    rows = QFormLayout()
+    rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    for name, field, tooltip in fields:
+        label = QLabel(name)
+        for part in (label, field):
+            part.setToolTip(tooltip)
+        rows.addRow(label, field)
+    return rows
+
+
+def _choice(*texts: str) -> QComboBox:
+    box = QComboBox()
+    box.addItems(texts)
+    return box
+
+
+def _number(value: int, *, low: int, high: int) -> QSpinBox:
+    box = QSpinBox()
+    box.setRange(low, high)
+    box.setValue(value)
+    return box

@@ -1,0 +1,234 @@
+"""The dock that predicts a volume with a trained network."""
+
+from math import ceil
+from typing import Any, ClassVar
+
+import zarr
+from napari.viewer import Viewer
+from qtpy.QtWidgets import QHBoxLayout
+
+from napari_lrcs.inference.disk import DiskResult
+from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.plugin.parts.dock import Dock, button, clock
+from napari_lrcs.plugin.parts.notices import Notices
+from napari_lrcs.plugin.parts.workers import EXPECTED
+from napari_lrcs.plugin.predict.attempt import Attempt, next_attempt
+from napari_lrcs.plugin.predict.job import AllDone, NextVolume, Opened
+from napari_lrcs.plugin.predict.setup import PredictSetup
+from napari_lrcs.progress import (
+    Notice,
+    PredictionEnded,
+    PredictionStarted,
+    Publishing,
+    SlabPredicted,
+    TilePredicted,
+)
+
+_CONTINUES = "Predict again continues."
+
+
+class PredictDock(Dock):
+    """Predict an image layer; the result is a layer that fills up meanwhile.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    """
+
+    key: ClassVar[str] = "predict"
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__(viewer)
+        self.setup = PredictSetup(viewer)
+        self.notices = Notices()
+        self._attempt: Attempt | None = None
+        self._has_failed = False
+        self._build()
+        self.setup.recall(self.recall())
+        self.setup.failed.connect(lambda text: self.say(text, "error"))
+        self.followers.append(self.setup)
+        self.on_busy()
+
+    def _build(self) -> None:
+        self.body.addWidget(self.setup)
+        self._predict = button(
+            "Predict",
+            "Predict the region, or go on where it was cancelled",
+            self.predict,
+        )
+        self._cancel = button(
+            "Cancel",
+            "End here; what is done is kept, and can be continued",
+            self.cancel,
+        )
+        row = QHBoxLayout()
+        row.addWidget(self._predict)
+        row.addWidget(self._cancel)
+        self.footer.addLayout(row)
+        self.footer.addWidget(self.notices)
+
+    # ---- what the buttons do ----
+
+    def predict(self) -> None:
+        """Predict what the form says, or continue it."""
+        if self.is_busy:
+            return
+        try:
+            attempt = next_attempt(self.viewer, self.setup, self._attempt)
+        except EXPECTED as error:
+            self.on_error(error)
+            return
+        self._attempt, self._has_failed = attempt, False
+        self.followers[1:] = [attempt.layers]
+        self.notices.clear()
+        self.remember()
+        result = attempt.job.result
+        if isinstance(result, MemoryResult):
+            attempt.layers.show(result.labels, result.confidence)
+        self.begin(f"Predicting {attempt.job.volume.name}", attempt.job.events)
+        self.progress.begin("Loading the network…")
+
+    def cancel(self) -> None:
+        """End the prediction; what is done is kept."""
+        if self.job is not None:
+            self.say("Stopping…")
+            self.stop()
+            self.on_busy()
+
+    def on_busy(self) -> None:
+        """Show the buttons that make sense now."""
+        is_stopping = self.job is not None and self.job.abort_requested
+        self._predict.setEnabled(not self.is_busy)
+        self._cancel.setEnabled(self.is_busy and not is_stopping)
+        if not self.is_busy and self._attempt is not None:
+            self._finish(self._attempt)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what to remember."""
+        return self.setup.settings()
+
+    # ---- running ----
+
+    def on_event(self, event: Any) -> None:
+        """Take an event of the job, on the GUI thread."""
+        attempt = self._attempt
+        if attempt is None:
+            return
+        match event:
+            case Notice():
+                self.notices.add(event)
+            case NextVolume():
+                attempt.volume_text = (
+                    f"Volume {event.number} of {event.n_volumes}, {event.name}: "
+                )
+            case PredictionStarted():
+                self._start(attempt, event)
+            case TilePredicted() | SlabPredicted():
+                self._advance(attempt, event)
+            case Publishing():
+                self.progress.show_share(
+                    event.share, f"{attempt.volume_text}finishing the result"
+                )
+            case PredictionEnded() | Opened() | AllDone():
+                self._complete(attempt, event)
+
+    def _start(self, attempt: Attempt, event: PredictionStarted) -> None:
+        share = event.n_done / event.n_slices
+        self.progress.begin(
+            self._text(attempt, event.n_done, event.n_slices), share=share
+        )
+        if attempt.is_complete:
+            return
+        attempt.n_done, attempt.n_slices = event.n_done, event.n_slices
+        if attempt.disk is not None and (parts := growing(attempt.disk)):
+            attempt.layers.show(*parts)
+
+    def _advance(self, attempt: Attempt, event: TilePredicted | SlabPredicted) -> None:
+        share = event.n_done / event.n_slices
+        self.progress.show_share(
+            share, self._text(attempt, event.n_done, event.n_slices)
+        )
+        if attempt.is_complete or not isinstance(event, SlabPredicted):
+            return
+        attempt.n_done = event.n_done
+        attempt.layers.refresh(event.start, event.stop)
+        if attempt.disk is None and attempt.layers.is_removed:
+            self.stop()  # nobody could see the rest
+
+    def _text(self, attempt: Attempt, n_done: float, n_slices: int) -> str:
+        text = f"slice {ceil(n_done)} of {n_slices}"
+        return f"{attempt.volume_text}{text}" if attempt.volume_text else f"S{text[1:]}"
+
+    def _complete(
+        self, attempt: Attempt, event: PredictionEnded | Opened | AllDone
+    ) -> None:
+        if isinstance(event, AllDone):
+            attempt.is_over = True
+        elif isinstance(event, Opened):
+            attempt.layers.remove_others()
+            attempt.layers.show(event.labels, event.confidence)
+            attempt.is_complete = True
+        elif not attempt.is_complete:  # else it is another volume's
+            attempt.seconds = event.seconds
+            attempt.is_complete = attempt.disk is None
+
+    # ---- ending ----
+
+    def on_error(self, error: Exception) -> None:
+        """Tell what went wrong, and what is kept."""
+        super().on_error(error)
+        self._has_failed = True
+
+    def _finish(self, attempt: Attempt) -> None:
+        attempt.layers.redraw()
+        if attempt.is_over:
+            self._attempt = None  # which holds on to the image
+            self.setup.new_file()
+            self.say(_end_text(attempt), "done")
+            return
+        kept = self._kept(attempt)
+        if self._has_failed:
+            self.say(f"{self.said}. {kept}", "error")
+        else:
+            self.say(f"Stopped. {kept}")
+
+    def _kept(self, attempt: Attempt) -> str:
+        disk = attempt.disk
+        if attempt.is_complete:
+            return f"The volumes that are done are kept. {_CONTINUES}"
+        if attempt.n_done:
+            done = f"{attempt.n_done} of {attempt.n_slices} slices"
+            return f"Kept {done}. {_CONTINUES}"
+        if disk is not None and disk.partial.exists():
+            return f"Kept what was done. {_CONTINUES}"
+        attempt.layers.remove()
+        return ""
+
+
+def _end_text(attempt: Attempt) -> str:
+    text = f"Done in {clock(attempt.seconds)}"
+    disk = attempt.disk
+    if disk is not None:
+        text += f": {disk.path.name} in {disk.path.parent}"
+    series = attempt.job.series
+    if series is not None:
+        text += f"; {len(series.results)} more in {series.folder}"
+    return f"{text}. Next: Compare segmentations."
+
+
+def growing(disk: DiskResult) -> list[Any]:
+    """Open the labels, and the confidence if wanted, that are being computed.
+
+    Returns
+    -------
+    list of array
+        Empty once they are moved to their places, where `Opened` shows them.
+    """
+    try:
+        return [
+            zarr.open_array(disk.raw(name) / "0", mode="r")
+            for name in ("labels", "confidence")
+            if name in disk.wanted
+        ]
+    except FileNotFoundError:  # the worker is ahead of what the window was told
+        return []

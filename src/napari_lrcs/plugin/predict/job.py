@@ -1,0 +1,137 @@
+"""A prediction as the dock runs it: all of this happens in the thread."""
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from napari_lrcs.config import PredictConfig
+from napari_lrcs.inference.disk import DiskResult
+from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.series import predict_series
+from napari_lrcs.io.volume import Volume
+from napari_lrcs.plugin.files.reader import read_layers
+from napari_lrcs.plugin.parts.workers import Events, load_torch
+
+if TYPE_CHECKING:  # loading torch takes seconds
+    from napari_lrcs.models.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A result on disk is complete, and opened to be shown."""
+
+    labels: Any
+    confidence: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextVolume:
+    """Another volume is about to be predicted."""
+
+    name: str
+    number: int
+    """From 1."""
+    n_volumes: int
+
+
+@dataclass(frozen=True, slots=True)
+class AllDone:
+    """Nothing is left to be predicted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Volumes to be predicted after the one in the viewer.
+
+    Parameters
+    ----------
+    folder : Path
+    results : mapping of str to DiskResult
+        By their files.
+    mask : str, optional
+        As of `open_mask`.
+    """
+
+    folder: Path
+    results: Mapping[str, DiskResult]
+    mask: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PredictionJob:
+    """What to predict, and where to.
+
+    Parameters
+    ----------
+    volume : Volume
+    model : Path
+        A checkpoint.
+    result : MemoryResult or DiskResult
+    config : PredictConfig
+    slices : tuple of int, optional
+    mask : Volume, optional
+    series : Series, optional
+    series_only : bool
+        Whether the volume itself is done, and only the series is to be continued.
+    """
+
+    volume: Volume
+    model: Path
+    result: MemoryResult | DiskResult
+    config: PredictConfig
+    slices: tuple[int, ...] | None
+    mask: Volume | None
+    series: Series | None
+    series_only: bool = False
+
+    def events(self) -> Events:
+        """Predict; yields also what only a dock shows."""
+        load_torch()
+        from napari_lrcs.models.checkpoint import load_checkpoint
+
+        checkpoint = load_checkpoint(self.model)
+        if not self.series_only:
+            yield from self._volume(checkpoint)
+        if self.series is not None:
+            yield from self._series(self.series, checkpoint)
+        yield AllDone()
+
+    def _volume(self, checkpoint: "Checkpoint") -> Events:
+        from napari_lrcs.inference.predict import predict_volume
+
+        yield from predict_volume(
+            self.volume,
+            checkpoint,
+            result=self.result,
+            config=self.config,
+            slices=self.slices,
+            mask=self.mask,
+        )
+        if isinstance(self.result, DiskResult):
+            confidence = self.result.confidence
+            yield Opened(
+                labels=_opened(self.result.labels),
+                confidence=None if confidence is None else _opened(confidence),
+            )
+
+    def _series(self, series: Series, checkpoint: "Checkpoint") -> Events:
+        predictions = predict_series(
+            series.results,
+            checkpoint,
+            folder=series.folder,
+            config=self.config,
+            slices=self.slices,
+            mask=series.mask,
+        )
+        n = len(series.results)
+        with closing(cast(Events, predictions)):
+            for i, (image, events) in enumerate(predictions):
+                yield NextVolume(name=Path(image).name, number=i + 1, n_volumes=n)
+                yield from events
+
+
+def _opened(path: Path) -> Any:
+    ((data, *_),) = read_layers(str(path))
+    return data

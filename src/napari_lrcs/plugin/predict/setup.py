@@ -1,0 +1,349 @@
+"""What to predict, with which network, and where to."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from napari.layers import Image
+from napari.viewer import Viewer
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_lrcs.config import Axis, PredictConfig
+from napari_lrcs.errors import LrcsError
+from napari_lrcs.inference.estimate import amount, fits_memory, memory_needed
+from napari_lrcs.io.volume import parse_slices
+from napari_lrcs.plugin.painting.default_layers import image_to_segment
+from napari_lrcs.plugin.parts.current_slice import nearest_slice, place_in_view
+from napari_lrcs.plugin.parts.dock import button
+from napari_lrcs.plugin.parts.field_of_view import FieldOfView
+from napari_lrcs.plugin.parts.forms import ConfigForm, Fold, LayerChoice
+from napari_lrcs.plugin.parts.layers import (
+    n_slices_of,
+    volume_of,
+    workspace_for,
+)
+from napari_lrcs.plugin.parts.model_choice import ModelChoice, ModelSummary
+from napari_lrcs.plugin.predict.more_volumes import MoreVolumes
+
+THIS, RANGE, ALL = "This slice", "Some slices", "All slices"
+MEMORY, ZARR, TIFF = "In memory", "OME-Zarr file", "TIFF file"
+
+_SUFFIXES = {ZARR: ".zarr", TIFF: ".tif"}
+
+
+class PredictSetup(QWidget):
+    """The form of the dock.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    """
+
+    failed = Signal(str)
+    """Something that was chosen cannot be used; the reason."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.image_choice: LayerChoice[Image] = LayerChoice(
+            viewer.layers,
+            Image,
+            propose=lambda images: image_to_segment(images, viewer.layers),
+        )
+        self.model_choice = ModelChoice()
+        self.region = _choice(ALL, THIS, RANGE)
+        self.range = QLineEdit()
+        self.field_of_view = FieldOfView(viewer.layers)
+        self.where = _choice(MEMORY, ZARR, TIFF)
+        self.file = QLineEdit()
+        self.overwrite = QCheckBox("Overwrite a file that is there")
+        self.confidence = QCheckBox("Confidence")
+        self.probabilities = QCheckBox("Probabilities")
+        self.form = ConfigForm(PredictConfig(), main=("min_size",))
+        self.more = MoreVolumes()
+        self._hint = QLabel()
+        self._hint.setWordWrap(True)
+        self._own_file = False
+        self._build()
+        self._connect()
+        self._follow_image()
+
+    def _build(self) -> None:
+        self.range.setPlaceholderText("10, 10,30 or 50:60 (60 excluded)")
+        self._file_row = QWidget()
+        row = QHBoxLayout(self._file_row)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.file)
+        row.addWidget(button("…", "Choose the file", self._choose_file))
+        self.unfinished = button(
+            "",
+            "Take its file again, to go on where it was stopped: with the same model, "
+            "image and settings; with others it begins anew",
+            self._choose_unfinished,
+        )
+        self._rows = QFormLayout()
+        self._rows.setFieldGrowthPolicy(
+            QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow
+        )
+        for name, widget, tip in self._fields():
+            label = QLabel(name)
+            for part in (label, widget):
+                part.setToolTip(tip)
+            self._rows.addRow(label, widget)
+        self.overwrite.setToolTip("Replace the file if there is one")
+        self.confidence.setToolTip(
+            "Also keep the probability of the predicted phase, as 0 to 255"
+        )
+        self.probabilities.setToolTip(
+            "Also write the probability of each phase, as OME-Zarr beside the labels"
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 4, 0, 0)
+        layout.addLayout(self._rows)
+        for widget in (self.overwrite, self.confidence, self.probabilities):
+            layout.addWidget(widget)
+        layout.addWidget(self.unfinished)
+        layout.addWidget(self._hint)
+        layout.addWidget(self.form)
+        layout.addWidget(Fold("More volumes", self.more))
+        layout.addStretch()
+
+    def _fields(self) -> list[tuple[str, QWidget, str]]:
+        return [
+            ("Image", self.image_choice, "Grey volume or image to predict"),
+            ("Model", self.model_choice, "Trained network; the best score comes first"),
+            ("Region", self.region, "Slices to predict; the others stay empty"),
+            ("Slices", self.range, "10, 10,30 or 50:60 (60 excluded), from 0"),
+            ("Field of view", self.field_of_view, "Nothing is predicted outside"),
+            ("Result", self.where, "Where the labels go; files can be of any size"),
+            ("File", self._file_row, "Of the labels; the rest goes beside it"),
+        ]
+
+    def _connect(self) -> None:
+        self.image_choice.chosen.connect(self._follow_image)
+        self.model_choice.failed.connect(self.failed.emit)
+        self.file.textEdited.connect(self._take_own_file)
+        self.where.currentTextChanged.connect(lambda _text: self.new_file())
+        for box in (self.region, self.where):
+            box.currentTextChanged.connect(lambda _text: self._update())
+        self.range.textChanged.connect(lambda _text: self._update())
+        self.confidence.toggled.connect(lambda _is_on: self._update())
+        self.model_choice.changed.connect(self._update)
+        self.form.changed.connect(self._update)
+
+    # ---- what is chosen ----
+
+    def image(self) -> Image:
+        """Return the image; ValueError if there is none."""
+        image = self.image_choice.layer
+        if image is None:
+            raise ValueError("choose an image: open one, or File > Open Sample")
+        return image
+
+    def model(self) -> ModelSummary:
+        """Return the network; ValueError if there is none."""
+        model = self.model_choice.model
+        if model is None:
+            raise ValueError("choose a model: train one in Train LRCS-Net, or a file")
+        return model
+
+    def slices(self, axis: Axis) -> tuple[int, ...] | None:
+        """Return the slices to predict across an axis; None for all.
+
+        Raises
+        ------
+        ValueError
+            If the range cannot be read, or leaves the image.
+        """
+        image = self.image()
+        n_slices = n_slices_of(image, axis)
+        chosen = self.region.currentText()
+        if chosen == ALL:
+            return None
+        if chosen == RANGE:
+            return parse_slices(self.range.text(), n_slices=n_slices)
+        return (nearest_slice(image, place_in_view(self._viewer, image), axis),)
+
+    @property
+    def path(self) -> Path | None:
+        """Where the labels go; None for memory."""
+        if self.where.currentText() == MEMORY:
+            return None
+        return Path(self.file.text().strip())
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all slices are to be predicted."""
+        return bool(self.region.currentText() == ALL)
+
+    @property
+    def suffix(self) -> str:
+        """Return the file type of volumes that go to disk in any case."""
+        return _SUFFIXES.get(self.where.currentText(), ".zarr")
+
+    def needed(self) -> int:
+        """Return the bytes that the result needs in memory."""
+        axis = self.model().config.axis
+        slices = self.slices(axis)
+        return memory_needed(
+            volume_of(self.image()).shape,
+            n_slices=None if slices is None else len(slices),
+            axis=axis,
+            confidence=self.confidence.isChecked(),
+            min_size=self.form.config.min_size,
+        )
+
+    # ---- files ----
+
+    def new_file(self) -> None:
+        """Name a file that is not there, unless the user has named one."""
+        image = self.image_choice.layer
+        suffix = _SUFFIXES.get(self.where.currentText())
+        if suffix is None or image is None:
+            return
+        if self._own_file:
+            self.file.setText(str(Path(self.file.text()).with_suffix(suffix)))
+            return
+        self.file.setText(str(workspace_for(image).new_result(suffix)))
+
+    def choose_file(self, path: Path) -> None:
+        """Let the labels go to a file."""
+        self.where.setCurrentText(TIFF if path.suffix.startswith(".tif") else ZARR)
+        self._own_file = True
+        self.file.setText(str(path))
+
+    @property
+    def has_own_file(self) -> bool:
+        """Whether the user has named the file."""
+        return self._own_file
+
+    def _choose_file(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(
+            self,
+            "Labels",
+            self.file.text(),
+            "OME-Zarr (*.zarr);;TIFF (*.tif *.tiff)",
+            options=QFileDialog.Option.DontConfirmOverwrite,
+        )
+        if path:
+            self.choose_file(Path(path))
+
+    def _choose_unfinished(self) -> None:
+        path = self._last_unfinished()
+        if path is not None:
+            self.choose_file(path)
+            self._update()
+
+    def _last_unfinished(self) -> Path | None:
+        """Find a result that an earlier session has not finished."""
+        image, suffix = self.image_choice.layer, _SUFFIXES.get(self.where.currentText())
+        if image is None or suffix is None:
+            return None
+        left = workspace_for(image).path.glob(f"*{suffix}.partial/identity.json")
+        last = max(left, key=lambda file: file.stat().st_mtime, default=None)
+        return None if last is None else last.parent.with_suffix("")
+
+    def _take_own_file(self, text: str) -> None:
+        self._own_file = bool(text.strip())
+
+    # ---- following ----
+
+    def follow_no_more(self) -> None:
+        """Stop listening to the viewer."""
+        choices = (self.image_choice, self.field_of_view.layers, self.model_choice)
+        for part in choices:
+            part.follow_no_more()
+
+    def _follow_image(self) -> None:
+        image = self.image_choice.layer
+        self._own_file = False
+        self.model_choice.follow(image)
+        if image is not None and self.where.currentText() == MEMORY:
+            try:
+                is_too_large = not fits_memory(memory_needed(volume_of(image).shape))
+            except LrcsError:  # told when it is to be predicted
+                is_too_large = False
+            if is_too_large:
+                self.where.setCurrentText(ZARR)
+        self.new_file()
+        self._update()
+
+    def _update(self) -> None:
+        """Show the fields that matter now, and what the result needs."""
+        to_disk = self.where.currentText() != MEMORY
+        self._rows.setRowVisible(self.range, self.region.currentText() == RANGE)
+        self._rows.setRowVisible(self._file_row, to_disk)
+        self._offer_unfinished()
+        self.overwrite.setVisible(to_disk)
+        self.probabilities.setVisible(to_disk)
+        self._hint.setText("" if to_disk else self._need_text())
+        self._hint.setVisible(bool(self._hint.text()))
+
+    def _offer_unfinished(self) -> None:
+        path = self._last_unfinished()
+        is_offered = path is not None and str(path) != self.file.text()
+        self.unfinished.setVisible(is_offered)
+        if path is not None:
+            self.unfinished.setText(f"Go on with {path.name}")
+
+    def _need_text(self) -> str:
+        try:
+            return f"Needs {amount(self.needed())} of memory."
+        except ValueError:  # something is not chosen yet
+            return ""
+
+    # ---- settings ----
+
+    def settings(self) -> dict[str, Any]:
+        """Return what to remember; nothing while a field cannot be read."""
+        try:
+            config = self.form.config.to_dict()
+        except ValueError:
+            return {}
+        return {
+            "config": config,
+            **{name: box.currentText() for name, box in self._boxes.items()},
+            **{name: box.isChecked() for name, box in self._ticks.items()},
+            "range": self.range.text(),
+        }
+
+    def recall(self, settings: Mapping[str, Any]) -> None:
+        """Take what was remembered, unless another version wrote it."""
+        try:
+            config = PredictConfig.from_dict(settings["config"])
+            self.range.setText(str(settings["range"]))
+            for name, box in self._boxes.items():
+                box.setCurrentText(str(settings[name]))
+            for name, tick in self._ticks.items():
+                tick.setChecked(bool(settings[name]))
+        except (KeyError, TypeError, ValueError):
+            return
+        self.form.config = config
+        self._follow_image()  # what was chosen for another one may not fit
+
+    @property
+    def _boxes(self) -> Mapping[str, QComboBox]:
+        field = self.field_of_view.kind
+        return {"region": self.region, "field": field, "where": self.where}
+
+    @property
+    def _ticks(self) -> Mapping[str, QCheckBox]:
+        # Not `overwrite`: that is asked for each time.
+        return {"confidence": self.confidence, "probabilities": self.probabilities}
+
+
+def _choice(*texts: str) -> QComboBox:
+    box = QComboBox()
+    box.addItems(texts)
+    return box

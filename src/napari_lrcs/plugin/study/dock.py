@@ -1,0 +1,344 @@
+"""The dock "Uncertainty study": many networks, and how far their results differ."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from napari.viewer import Viewer
+from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout
+
+from napari_lrcs.io.tables import as_text
+from napari_lrcs.plugin.painting.training_layers import may_train_on
+from napari_lrcs.plugin.parts.dock import Dock, Kind, button, clock
+from napari_lrcs.plugin.parts.layers import volume_of
+from napari_lrcs.plugin.parts.sizing import Tabs
+from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Job, Work, start_job
+from napari_lrcs.plugin.study.job import (
+    Mapped,
+    Saved,
+    StudyJob,
+    look_at,
+    resumed,
+    save_figure,
+    save_tables,
+    suggest,
+)
+from napari_lrcs.plugin.study.layers import StudyLayers
+from napari_lrcs.plugin.study.progress import StudyProgress
+from napari_lrcs.plugin.study.results import StudyResults
+from napari_lrcs.plugin.study.setup import StudySetup
+from napari_lrcs.plugin.study.studies import StudyList
+from napari_lrcs.uncertainty.perturbation.perturb import Suggestion
+from napari_lrcs.uncertainty.study.events import StudyEnded
+from napari_lrcs.uncertainty.study.summary import summary_rows
+
+_RESULTS = 1
+"""Place of a tab."""
+
+_WHERE = "The networks differ where the layer “disagreement” is red, most where yellow."
+
+
+class StudyDock(Dock):
+    """Train networks on perturbed labels; watch means and deviations come in.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    """
+
+    key: ClassVar[str] = "study"
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__(viewer)
+        self.setup = StudySetup(viewer)
+        self.results = StudyResults(viewer)
+        self.studies = StudyList()
+        self.steps = StudyProgress(self.progress)
+        self._out: Path | None = None
+        self._layers: StudyLayers | None = None
+        self._shape: tuple[int, ...] = ()
+        self._saving: Job | None = None
+        self._end_text = ""
+        self._end_kind: Kind = "done"
+        self._has_left = False
+        self._build()
+        self._connect()
+        self.setup.recall(self.recall())
+        self.followers += [self.setup, self.results.plot, self.studies]
+        self._list_studies()
+        self.on_busy()
+
+    def _build(self) -> None:
+        self.run_button = button(
+            "Run", "Train all networks of a new study, one after another", self.run
+        )
+        self.continue_button = button(
+            "Continue",
+            "Go on with the study that was stopped last; others are under Studies",
+            self.continue_last,
+        )
+        self.stop_button = button(
+            "Stop", "End here; all is kept, and Continue goes on", self.stop_and_keep
+        )
+        self.results.add_buttons(
+            (
+                button("Copy table", "Copy all numbers, for a spreadsheet", self.copy),
+                button(
+                    "Save CSV…",
+                    "Save means and deviations, and the numbers of each network "
+                    "beside them in …-networks.csv",
+                    self._ask_for_csv,
+                ),
+            ),
+            (
+                button(
+                    "Save figure…",
+                    "Save the plot in sight as PNG, SVG or PDF",
+                    self._ask_for_figure,
+                ),
+            ),
+        )
+        self.tabs = Tabs()
+        self.tabs.addTab(self.setup, "Setup")
+        self.tabs.addTab(self.results, "Results")
+        self.tabs.addTab(self.studies, "Studies")
+        self.body.addWidget(self.tabs)
+        row = QHBoxLayout()
+        for made in (self.run_button, self.continue_button, self.stop_button):
+            row.addWidget(made)
+        self.footer.addLayout(row)
+        self.footer.addWidget(self.steps)
+
+    def _connect(self) -> None:
+        self.setup.folder_changed.connect(self._list_studies)
+        self.setup.suggest_asked.connect(self.suggest)
+        self.studies.listed.connect(self._offer_to_continue)
+        self.studies.open_asked.connect(self.open_study)
+        self.studies.continue_asked.connect(self.continue_study)
+
+    # ---- what the buttons do ----
+
+    def run(self) -> None:
+        """Begin a study with what the setup says."""
+        self._begin(self._new_job)
+
+    def continue_last(self) -> None:
+        """Go on with the study that was stopped last."""
+        study = self.studies.unfinished
+        if study is not None:
+            self.continue_study(study.path)
+
+    def continue_study(self, out: Path) -> None:
+        """Go on with a study that was stopped, or whose networks failed."""
+        self._begin(lambda: self._resumed_job(out))
+
+    def open_study(self, out: Path) -> None:
+        """Show what a study has found, and its layers over the chosen image."""
+        if self.is_busy:
+            return
+        self._look_for_place()
+        self._out, self._end_text = None, ""
+        self.results.clear()
+        self.begin(f"Opening {out.name}", lambda: look_at(out))
+        self.tabs.setCurrentIndex(_RESULTS)
+
+    def suggest(self) -> None:
+        """Look for a perturbation that changes a tenth of the painted voxels."""
+        try:
+            task = self.setup.task()
+        except EXPECTED as error:
+            self.on_error(error)
+            return
+        self._out, self._end_text = None, ""
+        self.begin("Looking for a perturbation", lambda: suggest(task))
+        self.say("Trying perturbations…")
+
+    def stop_and_keep(self) -> None:
+        """End the study; what is done is kept, and can be continued."""
+        if self.job is None:
+            return
+        self._end_text = "Stopped." if self._out is None else self.steps.kept
+        self.say("Stopping…")
+        self.stop()
+        self.on_busy()
+
+    def on_busy(self) -> None:
+        """Bring buttons and studies in line with the job."""
+        is_stopping = self.job is not None and self.job.abort_requested
+        self.run_button.setVisible(not self.is_busy)
+        self.stop_button.setVisible(self.is_busy)
+        self.stop_button.setEnabled(not is_stopping)
+        self.studies.set_busy(self.is_busy)
+        self.setup.suggest.setEnabled(not self.is_busy)
+        if not self.is_busy:
+            self._finish()
+        self._offer_to_continue()
+
+    # ---- beginning and ending ----
+
+    def _begin(self, make: Callable[[], StudyJob]) -> None:
+        if self.is_busy or not may_train_on(self.setup.labels_choice.layer, self):
+            return
+        try:
+            study = make()
+        except EXPECTED as error:
+            self.on_error(error)
+            return
+        self._look_for_place()
+        self._out, self._end_text = study.out, ""
+        self.results.clear()
+        self.remember()
+        self.begin(f"Studying {study.out.name}", study.events)
+        self.steps.begin()
+        self.tabs.setCurrentIndex(_RESULTS)
+
+    def _new_job(self) -> StudyJob:
+        task, out = self.setup.task(), self.setup.out
+        # Made at once, so that a second window chooses another one.
+        out.mkdir(parents=True, exist_ok=True)
+        return StudyJob(make_task=lambda: task, out=out)
+
+    def _resumed_job(self, out: Path) -> StudyJob:
+        task = self.setup.task_of(self.setup.training.config, train=(), test=())
+        return StudyJob(make_task=lambda: resumed(task, out), out=out, is_resumed=True)
+
+    def _look_for_place(self) -> None:
+        """Keep where layers are to go: the image may be removed meanwhile."""
+        image = self.setup.image_choice.layer
+        self._layers = None if image is None else StudyLayers(self.viewer, image)
+        self._shape = () if image is None else volume_of(image).shape
+
+    def _finish(self) -> None:
+        """Say how the study ended, and list it."""
+        if self._has_left:
+            return
+        self.steps.end()
+        if self._out is not None:
+            self._out = None
+            self.setup.new_folder()  # lists the studies, too
+        if self._end_text:
+            self.say(self._end_text, self._end_kind)
+        self._end_kind = "done"
+
+    def on_error(self, error: Exception) -> None:
+        """Tell what went wrong; what the study had made stays."""
+        self._end_text = ""
+        super().on_error(error)
+
+    def leave(self) -> None:
+        """Stop; the study can be continued."""
+        self._has_left = True
+        if self._saving is not None:
+            self._saving.quit()
+        super().leave()
+
+    def settings(self) -> dict[str, Any]:
+        """Return what to remember."""
+        return self.setup.settings()
+
+    # ---- events ----
+
+    def on_event(self, event: Any) -> None:
+        """Show an event of the study."""
+        if self._has_left:
+            return
+        self.results.take(event)
+        self.steps.take(event)
+        match event:
+            case StudyEnded():
+                but = self.results.shortcoming
+                self._end_text = _end_text(event, but=but)
+                self._end_kind = "warning" if but else "done"
+            case Mapped():
+                self._show_layers(event)
+            case Suggestion():
+                self._take(event)
+
+    def _show_layers(self, event: Mapped) -> None:
+        majority = event.volumes["majority"]
+        finest = majority[0] if isinstance(majority, list) else majority
+        if self._layers is None or finest.shape != self._shape:
+            self._end_text = (
+                "Choose its image in Setup and open it again, to see its layers: "
+                f"{event.out.name} is of a volume of {finest.shape}."
+            )
+            return
+        self._layers.show(event.volumes, phases=event.phases, out=event.out)
+        self._end_text = self._end_text or _WHERE
+
+    def _take(self, suggestion: Suggestion) -> None:
+        self.setup.perturb.config = suggestion.config
+        self._end_text = (
+            f"Set: this kernel and fraction change {suggestion.share:.1%} of the "
+            "painted voxels."
+        )
+
+    # ---- studies ----
+
+    def _list_studies(self) -> None:
+        text = self.setup.folder.text().strip()
+        self.studies.look(Path(text).parent if text else None)
+
+    def _offer_to_continue(self) -> None:
+        study = self.studies.unfinished
+        self.continue_button.setVisible(study is not None and not self.is_busy)
+        if study is not None:
+            self.continue_button.setText(f"Continue {study.path.name}")
+
+    # ---- what can be taken along ----
+
+    def copy(self) -> None:
+        """Copy all numbers as a table with tabs."""
+        clipboard = QApplication.clipboard()
+        found = self.results.found
+        if found is None or clipboard is None:
+            return
+        clipboard.setText(as_text(summary_rows(found.summary)))
+        self.say("Copied; paste it into a spreadsheet", "done")
+
+    def save_csv(self, path: Path) -> None:
+        """Write means and deviations to `path`, the networks' numbers beside it."""
+        found = self.results.found
+        if found is not None:
+            self._save(lambda: save_tables(path, found))
+
+    def save_figure(self, path: Path) -> None:
+        """Write the plot in sight."""
+        found, draw = self.results.found, self.results.figure.draw
+        if found is not None:
+            self._save(lambda: save_figure(path, draw, found))
+
+    def _save(self, events: Callable[[], Events]) -> None:
+        # A job of its own: the study may be running.
+        self._saving = start_job(
+            Work("Saving", events),
+            connect={"yielded": self._tell_saved, "errored": self.on_error},
+        )
+
+    def _tell_saved(self, event: Saved) -> None:
+        if not self._has_left:
+            names = " and ".join(path.name for path in event.paths)
+            self.say(f"Saved {names}", "done")
+
+    def _ask_for_csv(self) -> None:
+        self._ask("uncertainty.csv", "Tables (*.csv)", self.save_csv)
+
+    def _ask_for_figure(self) -> None:
+        name = f"{self.results.figure.file}.png"
+        self._ask(name, "Figures (*.png *.svg *.pdf)", self.save_figure)
+
+    def _ask(self, default: str, kinds: str, save: Callable[[Path], None]) -> None:
+        text, _ = QFileDialog.getSaveFileName(self, "Save", default, kinds)
+        if not text:
+            return
+        path = Path(text)
+        named = path if path.suffix else path.with_suffix(Path(default).suffix)
+        if named != path and named.exists():  # the dialog asked about another name
+            self.say(f"{named.name} is there; choose another name", "error")
+            return
+        save(named)
+
+
+def _end_text(event: StudyEnded, *, but: str) -> str:
+    text = f"Done in {clock(event.seconds)}"
+    return f"{text}, but {but}. {_WHERE}" if but else f"{text}. {_WHERE}"

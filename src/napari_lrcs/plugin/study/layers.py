@@ -1,0 +1,95 @@
+"""The layers of a study: where its networks disagree, and what most of them say."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from napari.layers import Image, Labels, Layer
+from napari.utils.colormaps import Colormap
+from napari.viewer import Viewer
+
+from napari_lrcs.phases import PhaseTable
+from napari_lrcs.plugin.parts.layer_kinds import Kind, marked
+from napari_lrcs.plugin.parts.layers import appearance, fitted, layer_shape, place_of
+
+STUDY_KEY = "napari_lrcs_study"
+"""In the metadata of these layers: the study's folder."""
+
+NAMES: Mapping[str, str] = {
+    "majority": "majority vote",
+    "agreement": "agreement",
+    "entropy": "disagreement",
+}
+"""Of the layers, after the image's, by that of the volume; the last lies on top."""
+
+_DISAGREEMENT = Colormap(
+    [[0.9, 0.0, 0.0, 0.0], [0.9, 0.1, 0.0, 0.9], [1.0, 0.9, 0.0, 1.0]],
+    controls=[0.0, 0.5, 1.0],
+    name="disagreement",
+)
+"""Clear where all agree, over red to yellow: on grey levels dark and bright alike."""
+
+
+class StudyLayers:
+    """Shows the volumes of studies over their image.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    image : Image
+        Gives name and place in the world; it may be removed later.
+    """
+
+    def __init__(self, viewer: Viewer, image: Image) -> None:
+        self._viewer = viewer
+        self._name = image.name
+        self._place = place_of(image)
+        self._n_axes = len(layer_shape(image))
+
+    def show(
+        self, volumes: Mapping[str, Any], *, phases: PhaseTable, out: Path
+    ) -> None:
+        """Add the volumes of a study, in place of those that it had before.
+
+        The disagreement is in sight, the others are hidden.
+
+        Parameters
+        ----------
+        volumes : mapping of str to array of uint8, shape (z, y, x)
+            By the keys of `NAMES`; a list is a pyramid.
+        phases : PhaseTable
+            Of the majority vote.
+        out : Path
+            The study's folder.
+        """
+        layers = self._viewer.layers
+        for layer in tuple(layers):
+            if layer.metadata.get(STUDY_KEY) == out:
+                layers.remove(layer)
+        selected, active = set(layers.selection), layers.selection.active
+        for name in NAMES:
+            layers.append(self._made(name, volumes[name], phases=phases, out=out))
+        # The user may be painting in another one just now.
+        if selected:
+            layers.selection = selected
+            layers.selection.active = active
+
+    def _made(self, name: str, data: Any, *, phases: PhaseTable, out: Path) -> Layer:
+        data = fitted(data, self._n_axes)
+        kind: Kind = (
+            "majority vote of networks"
+            if name == "majority"
+            else "agreement of networks"
+        )
+        common: dict[str, Any] = self._place | {
+            "name": f"{self._name} {NAMES[name]}",
+            "metadata": marked(kind) | {STUDY_KEY: out},
+            "multiscale": isinstance(data, list),
+            "visible": name == "entropy",
+        }
+        if name == "majority":
+            layer = Labels(data, **common, **appearance(phases))
+            layer.editable = False  # painting would change the file
+            return layer
+        colormap = _DISAGREEMENT if name == "entropy" else "viridis"
+        return Image(data, **common, colormap=colormap, contrast_limits=(0, 255))

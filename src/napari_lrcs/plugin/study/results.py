@@ -1,0 +1,244 @@
+"""What a study has found so far: a table, plots, and the networks that failed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from napari.viewer import Viewer
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QTabBar,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_lrcs.plugin.parts.notices import Notices, shortcoming
+from napari_lrcs.plugin.parts.plots import Plot
+from napari_lrcs.plugin.study.job import Draw, Found
+from napari_lrcs.plugin.study.table import StudyTable
+from napari_lrcs.progress import Notice
+from napari_lrcs.uncertainty.study.events import (
+    MemberFailed,
+    MemberProgress,
+    StudyStarted,
+)
+from napari_lrcs.uncertainty.study.figures import (
+    draw_interfaces,
+    draw_iou_distributions,
+    draw_surface_against_volume,
+)
+
+_PAUSE_MS = 500
+"""Between two drawings: a study that goes on brings many networks at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A plot in the results.
+
+    Parameters
+    ----------
+    name : str
+        Of its tab.
+    file : str
+        Under which it is saved, without a type.
+    tooltip : str
+    draw : callable
+    """
+
+    name: str
+    file: str
+    tooltip: str
+    draw: Draw
+
+
+FIGURES = (
+    Figure(
+        name="IoU",
+        file="iou",
+        tooltip="IoU of each phase on the test slice, a point a network",
+        draw=draw_iou_distributions,
+    ),
+    Figure(
+        name="Surface",
+        file="surface-volume",
+        tooltip="IoU of each phase over its ratio of surface to volume",
+        draw=draw_surface_against_volume,
+    ),
+    Figure(
+        name="Interfaces",
+        file="interfaces",
+        tooltip="Share of the voxels on each interface, a point a network",
+        draw=draw_interfaces,
+    ),
+)
+
+
+class StudyResults(QWidget):
+    """Shows what has been found; more may come.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Its theme gives the colours of the plot.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self.found: Found | None = None
+        """What is shown."""
+        self._failures: dict[str, str] = {}
+        self._shortcomings: dict[str, set[str]] = {}  # names of the networks
+        self._n_members = 0
+        self.title = QLabel("Nothing yet: press Run, or open a study in Studies.")
+        self.title.setWordWrap(True)
+        self.failed = Notices()
+        self.notices = Notices()
+        self.table = StudyTable()
+        self.plot = Plot(viewer, height=270)
+        self.tabs = QTabBar()
+        self.tabs.setDrawBase(False)
+        for figure in FIGURES:
+            self.tabs.setTabToolTip(self.tabs.addTab(figure.name), figure.tooltip)
+        self.tabs.currentChanged.connect(lambda _place: self._draw_plot())
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._draw)
+        self._rows: list[QWidget] = []
+        self._build()
+        self.clear()
+
+    def _build(self) -> None:
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 4, 0, 0)
+        self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        parts: list[QWidget] = [self.title, self.failed, self.table, self.tabs]
+        for part in parts:
+            self._column.addWidget(part)
+        self._column.addWidget(self.plot)
+
+    def add_buttons(self, *rows: tuple[QPushButton, ...]) -> None:
+        """Put rows of buttons, and the notices, under the plot."""
+        for buttons in rows:
+            part = QWidget()
+            row = QHBoxLayout(part)
+            row.setContentsMargins(0, 0, 0, 0)
+            for made in buttons:
+                row.addWidget(made)
+            self._rows.append(part)
+            self._column.addWidget(part)
+            part.setVisible(self.found is not None)
+        self._column.addWidget(self.notices)
+        self._column.addStretch()
+
+    @property
+    def figure(self) -> Figure:
+        """The plot in sight."""
+        return FIGURES[self.tabs.currentIndex()]
+
+    @property
+    def failures(self) -> Mapping[str, str]:
+        """The networks that failed, and why."""
+        return self._failures
+
+    @property
+    def shortcoming(self) -> str:
+        """What is wrong with some networks that did not fail; empty if nothing is."""
+        of = f" of {self._n_members}" if self._n_members else ""
+        return ", ".join(
+            f"{text} by {len(names)}{of} networks"
+            for text, names in self._shortcomings.items()
+        )
+
+    # ---- what comes in ----
+
+    def clear(self) -> None:
+        """Forget the last study."""
+        self._timer.stop()
+        self.found, self._n_members = None, 0
+        self._failures.clear()
+        self._shortcomings.clear()
+        self.failed.clear()
+        self.notices.clear()
+        self.table.clear_rows()
+        self._show_parts()
+
+    def take(self, event: Any) -> None:
+        """Show what an event of a study tells, if it is for here."""
+        match event:
+            case Notice():
+                self.notices.add(event)
+            case MemberProgress(
+                name=name, event=Notice(kind="pitfall" | "out_of_memory") as notice
+            ):
+                self.notices.add(replace(notice, text=f"{name}: {notice.text}"))
+            case MemberProgress(
+                name=name, event=Notice(kind="never_predicted") as notice
+            ):
+                self._add_shortcoming(name, notice)
+            case StudyStarted():
+                self._n_members = len(event.names)
+                self.title.setText(f"{event.out.name}: no network is done yet.")
+            case MemberFailed():
+                self._add_failure(event.name, event.error)
+            case Found():
+                self._take_found(event)
+
+    def _take_found(self, found: Found) -> None:
+        self.found = found
+        for member in found.members:
+            if member.error is not None:
+                self._add_failure(member.name, member.error)
+            else:
+                self._failures.pop(member.name, None)
+        if not self._timer.isActive():
+            self._timer.start(_PAUSE_MS)
+
+    def _add_shortcoming(self, name: str, notice: Notice) -> None:
+        """Show it once, however many networks share it."""
+        text = shortcoming(notice)
+        if text not in self._shortcomings:
+            self.notices.add(notice)
+        self._shortcomings.setdefault(text, set()).add(name)
+
+    def _add_failure(self, name: str, error: str) -> None:
+        self._failures[name] = error
+        self.failed.add(Notice(kind="pitfall", text=f"{name} failed: {error}"))
+        if self.found is not None:
+            self._show_title(self.found)
+
+    # ---- showing ----
+
+    def _draw(self) -> None:
+        found = self.found
+        if found is None:
+            return
+        self._show_title(found)
+        self.table.show_summary(found.summary)
+        self._show_parts()
+        self._draw_plot()
+
+    def _show_title(self, found: Found) -> None:
+        n_good = sum(member.error is None for member in found.members)
+        n_failed = len(self._failures)
+        of = f" of {self._n_members}" if self._n_members else ""
+        failed = f", {n_failed} failed" if n_failed else ""
+        self.title.setText(f"{found.out.name}: {n_good}{of} networks{failed}")
+
+    def _show_parts(self) -> None:
+        parts: list[QWidget] = [self.table, self.tabs, self.plot, *self._rows]
+        for part in parts:
+            part.setVisible(self.found is not None)
+
+    def _draw_plot(self) -> None:
+        if self.found is None:
+            return
+        (ax,) = self.plot.axes
+        ax.clear()
+        self.figure.draw(ax, self.found.summary)
+        ax.xaxis.labelpad = 1
+        self.plot.restyle()

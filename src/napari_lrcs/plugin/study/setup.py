@@ -1,0 +1,291 @@
+"""What to study: layers, slices, networks and perturbation, and where to."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from napari.viewer import Viewer
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_lrcs.annotation.workspace import Workspace
+from napari_lrcs.config import PerturbConfig, PredictConfig, StudyConfig, TrainConfig
+from napari_lrcs.errors import LrcsError
+from napari_lrcs.inference.estimate import amount
+from napari_lrcs.plugin.painting.painting import painting_of
+from napari_lrcs.plugin.painting.training_layers import TrainingLayers
+from napari_lrcs.plugin.parts.dock import button
+from napari_lrcs.plugin.parts.forms import KERNELS, ConfigForm, add_row
+from napari_lrcs.plugin.parts.layers import (
+    labels_of,
+    named_by_file,
+    volume_of,
+    workspace_for,
+)
+from napari_lrcs.plugin.study.slices import StudySlices
+from napari_lrcs.plugin.study.training import StudyTraining
+from napari_lrcs.preprocessing.slices import AXES
+from napari_lrcs.uncertainty.study.task import StudyTask
+
+
+class StudySetup(QWidget):
+    """The form of the dock.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    """
+
+    folder_changed = Signal()
+    """Studies lie in another folder now."""
+    suggest_asked = Signal()
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self.layers = TrainingLayers(
+            viewer.layers,
+            without=("majority vote of networks", "agreement of networks"),
+        )
+        self.image_choice, self.labels_choice = self.layers.image, self.layers.labels
+        self.slices = StudySlices()
+        self.study = ConfigForm(StudyConfig(), main=("n_members", "n_repeats"))
+        self.perturb = ConfigForm(
+            PerturbConfig(),
+            main=("kernel", "picked_fraction"),
+            choices={"kernel": KERNELS},
+        )
+        self.training = StudyTraining()
+        self.suggest = button(
+            "Suggest 10 %",
+            "Find the kernel and the picked fraction that change 10 % of the painted "
+            "voxels: what experimenters differ by",
+            self.suggest_asked.emit,
+        )
+        self.folder = QLineEdit()
+        self._estimate = QLabel()
+        self._has_own_folder = False
+        self._build()
+        self._connect()
+        self._follow_painting()
+        self._follow_image()
+
+    def _build(self) -> None:
+        top, bottom = QFormLayout(), QFormLayout()
+        folder = QWidget()
+        row = QHBoxLayout(folder)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.folder)
+        row.addWidget(button("…", "Choose where studies lie", self._ask_for_folder))
+        for rows, fields in ((top, self._fields()), (bottom, (_folder(folder),))):
+            rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+            for name, widget, tip in fields:
+                add_row(rows, name, widget, tip)
+        self._estimate.setWordWrap(True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 4, 0, 0)
+        layout.addLayout(top)
+        layout.addWidget(self.study)
+        layout.addWidget(self._estimate)
+        layout.addWidget(QLabel("How far painted interfaces wander:"))
+        layout.addWidget(self.perturb)
+        layout.addWidget(self.suggest)
+        layout.addWidget(self.training)
+        layout.addLayout(bottom)
+        layout.addStretch()
+
+    def _fields(self) -> tuple[tuple[str, QWidget, str], ...]:
+        return (
+            ("Image", self.image_choice, "Grey volume or image to learn from"),
+            ("Labels", self.labels_choice, "Layer with the painted phases"),
+            ("Training slices", self.slices.train, self.slices.train.toolTip()),
+            ("Test slice", self.slices.test, self.slices.test.toolTip()),
+        )
+
+    def _connect(self) -> None:
+        self.image_choice.chosen.connect(self._follow_image)
+        self.labels_choice.chosen.connect(self._follow_painting)
+        self.study.changed.connect(self._update)
+        self.folder.textEdited.connect(self._take_own_folder)
+        self.folder.editingFinished.connect(self.folder_changed.emit)
+
+    # ---- what is chosen ----
+
+    @property
+    def estimate(self) -> str:
+        """The sentence on what will be made."""
+        return str(self._estimate.text())
+
+    @property
+    def out(self) -> Path:
+        """The folder of the next study; ValueError if none is given."""
+        text = self.folder.text().strip()
+        if not text:
+            raise ValueError("Folder: none is given; name one for the study")
+        return Path(text)
+
+    def task(self) -> StudyTask:
+        """Return what is to be studied; reads nothing.
+
+        Raises
+        ------
+        ValueError
+            If something is missing, or cannot be read.
+        VolumeError
+            If a layer is no volume.
+        """
+        config = self.training.config
+        image, _ = self.layers.read()
+        n_slices = volume_of(image).shape[AXES[config.axis]]
+        train, test = self.slices.read(n_slices)
+        return self.task_of(
+            config,
+            train=train,
+            test=test,
+            perturb=self.perturb.config,
+            study=self.study.config,
+        )
+
+    def task_of(self, config: TrainConfig, **settings: Any) -> StudyTask:
+        """Return a task about the chosen layers, with other settings than the form's.
+
+        Raises
+        ------
+        ValueError, VolumeError
+            As `task` does.
+        """
+        layer, labels = self.layers.read()
+        image, painting = named_by_file(layer), painting_of(labels)
+        if painting is not None:
+            painting.save()
+        painted = labels_of(labels)
+        return StudyTask(
+            image=image,
+            labels=painted,
+            config=config,
+            predict=PredictConfig(device=config.device, precision=config.precision),
+            phases=painted.phases,
+            mask=None if painting is None else painting.mask_volume(image.shape),
+            **settings,
+        )
+
+    # ---- the folder ----
+
+    def new_folder(self) -> None:
+        """Name a folder that is not there, beside the last one if the user chose it."""
+        image = self.image_choice.layer
+        if self._has_own_folder:
+            folder = Workspace(self.out.parent).new_study()
+        elif image is None:
+            return
+        else:
+            folder = workspace_for(image).new_study()
+        self.folder.setText(str(folder))
+        self.folder_changed.emit()
+
+    def choose_folder(self, parent: Path) -> None:
+        """Let studies lie in another folder than the image's own."""
+        self._has_own_folder = True
+        self.folder.setText(str(Workspace(parent).new_study()))
+        self.folder_changed.emit()
+
+    def _ask_for_folder(self) -> None:
+        there = str(Path(self.folder.text()).parent)
+        parent = QFileDialog.getExistingDirectory(self, "Where studies lie", there)
+        if parent:
+            self.choose_folder(Path(parent))
+
+    def _take_own_folder(self, text: str) -> None:
+        self._has_own_folder = bool(text.strip())
+
+    # ---- following ----
+
+    def follow_no_more(self) -> None:
+        """Stop listening to the viewer."""
+        for part in (
+            self.image_choice,
+            self.labels_choice,
+            self.slices,
+            self.training,
+        ):
+            part.follow_no_more()
+
+    def _follow_image(self) -> None:
+        self._has_own_folder = False
+        self.new_folder()
+        self._update()
+
+    def _follow_painting(self) -> None:
+        painting = painting_of(self.labels_choice.layer)
+        self.slices.follow(painting)
+        if painting is not None:
+            self.training.form["axis"].value = painting.axis
+
+    def _update(self) -> None:
+        image = self.image_choice.layer
+        try:
+            study = self.study.config
+            n_voxels = 0 if image is None else math.prod(volume_of(image).shape)
+        except (LrcsError, ValueError):  # told when it is to be run
+            self._estimate.clear()
+            return
+        self._estimate.setText(_estimate(study, n_voxels))
+
+    # ---- settings ----
+
+    def settings(self) -> dict[str, Any]:
+        """Return what to remember; nothing while a field cannot be read."""
+        try:
+            return {
+                "config": self.training.config.to_dict(),
+                "perturb": self.perturb.config.to_dict(),
+                "study": self.study.config.to_dict(),
+            }
+        except ValueError:
+            return {}
+
+    def recall(self, settings: Mapping[str, Any]) -> None:
+        """Take what was remembered, unless another version wrote it."""
+        try:
+            config = TrainConfig.from_dict(settings["config"])
+            perturb = PerturbConfig.from_dict(settings["perturb"])
+            study = StudyConfig.from_dict(settings["study"])
+        except (KeyError, TypeError, ValueError):
+            return
+        self.training.config = config
+        self.perturb.config, self.study.config = perturb, study
+        self._follow_painting()
+
+
+def _estimate(study: StudyConfig, n_voxels: int) -> str:
+    """Say what a study makes.
+
+    Examples
+    --------
+    >>> _estimate(StudyConfig(n_members=2, n_repeats=0), 2**20)
+    'Trains 2 networks, each on other labels, and predicts the whole volume with \
+each: at most 2.0 MiB on disk.'
+    """
+    n = study.n_members + study.n_repeats
+    parts = (
+        f"{study.n_members} on perturbed labels, {study.n_repeats} on the labels as "
+        "painted"
+        if study.n_repeats
+        else "each on other labels"
+    )
+    disk = f": at most {amount(n * n_voxels)} on disk" if n_voxels else ""
+    return (
+        f"Trains {n} networks, {parts}, and predicts the whole volume with each{disk}."
+    )
+
+
+def _folder(field: QWidget) -> tuple[str, QWidget, str]:
+    return ("Folder", field, "Where the study goes: all it makes is kept there")

@@ -1,0 +1,51 @@
+"""The buttons of a training: Train, and while it runs Pause, Stop and Cancel."""
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QGridLayout, QWidget
+
+from napari_lrcs.plugin.parts.dock import button
+from napari_lrcs.plugin.parts.workers import Job
+
+
+class TrainButtons(QWidget):
+    """Shows the buttons that make sense, and tells which was clicked."""
+
+    train_asked = Signal()
+    pause_asked = Signal()
+    """Hold, or go on."""
+    stop_asked = Signal()
+    cancel_asked = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.train = button(
+            "Train", "Train a network on the painted slices", self.train_asked.emit
+        )
+        self.pause = button(
+            "Pause", "Hold the training, or go on", self.pause_asked.emit
+        )
+        self.stop = button(
+            "Stop and keep the best",
+            "End here: the best network is kept, and the run can be continued",
+            self.stop_asked.emit,
+        )
+        self.cancel = button(
+            "Cancel",
+            "End here and remove this run; earlier ones stay as they are, and so does "
+            "a run that was continued",
+            self.cancel_asked.emit,
+        )
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.addWidget(self.train, 0, 0, 1, 2)
+        grid.addWidget(self.pause, 1, 0)
+        grid.addWidget(self.cancel, 1, 1)
+        grid.addWidget(self.stop, 2, 0, 1, 2)
+
+    def suit(self, job: Job | None) -> None:
+        """Show what can be done to a job; None where none runs."""
+        self.train.setVisible(job is None)
+        self.pause.setText("Resume" if job is not None and job.is_paused else "Pause")
+        for made in (self.pause, self.stop, self.cancel):
+            made.setVisible(job is not None)
+            made.setEnabled(job is not None and not job.abort_requested)

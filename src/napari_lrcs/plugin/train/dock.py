@@ -1,0 +1,387 @@
+"""The dock that trains a network on a painting."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from napari.layers import Image, Labels
+from napari.viewer import Viewer
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_lrcs.annotation.annotation import Role
+from napari_lrcs.config import TrainConfig
+from napari_lrcs.io.volume import Volume
+from napari_lrcs.metrics.overlap import mean_iou
+from napari_lrcs.models.header import Row
+from napari_lrcs.plugin.painting.painting import painting_of
+from napari_lrcs.plugin.painting.training_layers import may_train_on
+from napari_lrcs.plugin.parts.current_slice import SliceInView
+from napari_lrcs.plugin.parts.dock import Dock, Kind, clock
+from napari_lrcs.plugin.parts.layers import (
+    RUN_KEY,
+    labels_of,
+    layer_shape,
+    named_by_file,
+    workspace_for,
+)
+from napari_lrcs.plugin.parts.notices import Notices, shortcoming
+from napari_lrcs.plugin.parts.sizing import Tabs
+from napari_lrcs.plugin.parts.workers import EXPECTED
+from napari_lrcs.plugin.train.buttons import TrainButtons
+from napari_lrcs.plugin.train.curves import Curves
+from napari_lrcs.plugin.train.job import (
+    Prepared,
+    Scored,
+    Searching,
+    TrainingJob,
+)
+from napari_lrcs.plugin.train.preview import (
+    PreviewLayer,
+    PreviewSource,
+    SlicePreview,
+)
+from napari_lrcs.plugin.train.runs import RunHistory, RunsTable
+from napari_lrcs.plugin.train.setup import TrainSetup
+from napari_lrcs.preprocessing.slices import AXES
+from napari_lrcs.progress import (
+    Notice,
+    StepEnded,
+    TrainingEnded,
+    TrainingStarted,
+)
+
+_NEXT = "Next: Predict volume."
+
+
+class TrainDock(Dock):
+    """Train a network; watch its curves, and its overlay on the slice in view.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    """
+
+    key: ClassVar[str] = "train"
+
+    predict_asked = Signal(object)
+    """Predict with this run; carries its path."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__(viewer)
+        self.setup = TrainSetup(viewer)
+        self.curves = Curves(viewer)
+        self.notices = Notices()
+        self.runs = RunsTable()
+        self.buttons = TrainButtons()
+        self._training: TrainingJob | None = None
+        self._in_view: SliceInView | None = None
+        self._preview: PreviewLayer | None = None
+        self._layers: tuple[Image, Labels] | None = None
+        self._best: float | None = None
+        self._n_epochs = 1
+        self._end_text, self._shortcoming = "", ""
+        self._end_kind: Kind = "done"
+        self._has_left = False
+        self._build()
+        self.setup.recall(self.recall())
+        self.followers += [self.setup, self.curves, self.runs]
+        self._connect()
+        self._list_runs()
+        self.on_busy()
+
+    def _connect(self) -> None:
+        self.buttons.train_asked.connect(self.train)
+        self.buttons.pause_asked.connect(self.pause)
+        self.buttons.stop_asked.connect(self.stop_and_keep)
+        self.buttons.cancel_asked.connect(self.cancel)
+        self.setup.image_choice.chosen.connect(self._list_runs)
+        self.setup.failed.connect(lambda text: self.say(text, "error"))
+        self.runs.resume_asked.connect(self.continue_run)
+        self.runs.transfer_asked.connect(self._start_from)
+        self.runs.predict_asked.connect(self._use_to_predict)
+        self.runs.compared.connect(self._compare)
+
+    def _build(self) -> None:
+        watch = QWidget()
+        column = QVBoxLayout(watch)
+        column.setContentsMargins(0, 4, 0, 0)
+        column.addWidget(self.curves)
+        column.addWidget(self.notices)
+        column.addStretch()
+        self.tabs = Tabs()
+        self.tabs.addTab(self.setup, "Setup")
+        self.tabs.addTab(watch, "Curves")
+        self.tabs.addTab(self.runs, "Runs")
+        self.body.addWidget(self.tabs)
+        self.footer.addWidget(self.buttons)
+
+    # ---- what the buttons do ----
+
+    def train(self) -> None:
+        """Begin a training with what the setup says."""
+        self._begin(self._new_training)
+
+    def continue_run(self, run: Path) -> None:
+        """Go on with a run that was stopped."""
+        self._begin(lambda: self._resumed_training(run))
+
+    def pause(self) -> None:
+        """Hold the training, or go on."""
+        if self.job is None:
+            return
+        if self.job.is_paused:
+            self.job.resume()
+            self.say("")
+        else:
+            self.job.pause()
+            self.say("Paused.")
+        self.on_busy()
+
+    def stop_and_keep(self) -> None:
+        """End the training; its best network stays, and it can be continued."""
+        if self._preview is None:
+            self._leave_job("Stopped at once: nothing was learnt yet.")
+            return
+        best = self._best
+        score = "" if best is None else f" Best mean IoU: {best:.1%}."
+        self._leave_job(f"Stopped.{score} The run is kept: see Runs. {_NEXT}")
+
+    def cancel(self) -> None:
+        """End the training and remove its run, unless it was continued."""
+        training = self._training
+        if training is None:
+            return
+        training.discarded.set()
+        self._leave_job(
+            f"Stopped. {training.run.name} was continued, so it is kept as it is now."
+            if training.is_resumed
+            else "Cancelled: this run was removed, all others are as they were."
+        )
+
+    def _leave_job(self, text: str) -> None:
+        if self.job is None:
+            return
+        self._end_text = text
+        self.say("Stopping…")
+        self.stop()
+        self.on_busy()
+
+    def on_busy(self) -> None:
+        """Bring buttons and runs in line with the job."""
+        if not self.is_busy:
+            self._finish()
+        self.buttons.suit(self.job)
+        self.runs.set_busy(self.is_busy)
+
+    # ---- beginning and ending ----
+
+    def _begin(self, make: Callable[[], TrainingJob]) -> None:
+        if self.is_busy or not may_train_on(self.setup.labels_choice.layer, self):
+            return
+        try:
+            training = make()
+        except EXPECTED as error:
+            self.on_error(error)
+            return
+        self._training, self._best, self._end_text = training, None, ""
+        self._end_kind, self._shortcoming = "done", ""
+        self._preview = None
+        self.notices.clear()
+        self.remember()
+        self.begin(f"Training {training.run.name}", training.events)
+        self.progress.begin("Preparing…")
+        self.tabs.setCurrentIndex(1)
+
+    def _new_training(self) -> TrainingJob:
+        image, labels = self.setup.layers.read()
+        config = self.setup.form.config
+        volume = named_by_file(image)
+        roles = self.setup.roles.read(volume.shape[AXES[config.axis]])
+        painting = painting_of(labels)
+        if painting is not None and not roles["train"]:
+            taken = {*roles["validation"], *roles["test"]}
+            roles["train"] = tuple(z for z in painting.painted() if z not in taken)
+        return self._training_of(
+            volume, config, roles=roles, run=workspace_for(image).new_run()
+        )
+
+    def _resumed_training(self, run: Path) -> TrainingJob:
+        image, _ = self.setup.layers.read()
+        training = self._training_of(
+            named_by_file(image), TrainConfig(), roles={}, run=run
+        )
+        return replace(training, is_resumed=True, initial_weights=None)
+
+    def _training_of(
+        self,
+        volume: Volume,
+        config: TrainConfig,
+        *,
+        roles: dict[Role, tuple[int, ...]],
+        run: Path,
+    ) -> TrainingJob:
+        image, labels = self._layers = self.setup.layers.read()
+        painting = painting_of(labels)
+        if painting is not None:
+            painting.save()
+        training = TrainingJob(
+            labels=labels_of(labels),
+            source=PreviewSource(
+                volume=volume,
+                mask=None if painting is None else painting.mask_volume(volume.shape),
+                shape=layer_shape(image),
+                in_view=self._look_at(image),
+            ),
+            roles=roles,
+            config=config,
+            run=run,
+            initial_weights=self.setup.initial_weights,
+        )
+        # Made at once, so that a second window chooses another one.
+        run.mkdir(parents=True, exist_ok=True)
+        return training
+
+    def _look_at(self, image: Image) -> SliceInView:
+        """Follow the slice in view of this image alone."""
+        self._look_away()
+        self._in_view = SliceInView(self.viewer, image)
+        self.followers.append(self._in_view)
+        return self._in_view
+
+    def _look_away(self) -> None:
+        if self._in_view is not None:
+            self.followers.remove(self._in_view)
+            self._in_view.follow_no_more()
+            self._in_view = None
+
+    def _finish(self) -> None:
+        """Say how the training ended, and list its run."""
+        if self._training is None or self._has_left:
+            return
+        if self._layers is not None:
+            _tell_of_runs(self._layers[0])
+        self._training = self._layers = self._preview = None  # and so the image
+        self._look_away()
+        if self._end_text:
+            self.say(self._end_text, self._end_kind)
+        self._list_runs()
+
+    def on_error(self, error: Exception) -> None:
+        """Tell what went wrong; what the run had learnt stays."""
+        self._end_text = ""
+        super().on_error(error)
+
+    def leave(self) -> None:
+        """Stop; the run can be continued."""
+        self._has_left = True
+        super().leave()
+
+    def settings(self) -> dict[str, Any]:
+        """Return what to remember."""
+        return self.setup.settings()
+
+    # ---- events ----
+
+    def on_event(self, event: Any) -> None:
+        """Show an event of the training."""
+        if self._has_left:
+            return
+        match event:
+            case Notice():
+                self._add_notice(event)
+            case Prepared():
+                self._show_prepared(event)
+            case Scored():
+                self._show_scored(event)
+            case SlicePreview():
+                if self._preview is not None:
+                    self._preview.show(event)
+            case TrainingEnded():
+                self._end_text = _end_text(event, but=self._shortcoming)
+            case _:
+                self._show_progress(event)
+
+    def _add_notice(self, notice: Notice) -> None:
+        self.notices.add(notice)
+        if notice.kind == "never_predicted":
+            self._shortcoming, self._end_kind = shortcoming(notice), "warning"
+
+    def _show_prepared(self, event: Prepared) -> None:
+        assert self._layers is not None
+        image, labels = self._layers
+        self._n_epochs = event.config.n_epochs
+        self._preview = PreviewLayer(
+            self.viewer,
+            image,
+            phases=event.phases,
+            below=labels,
+        )
+        self.curves.begin(event.phases, n_epochs=self._n_epochs, history=event.history)
+        for row in event.history:
+            self._take_best(row)
+
+    def _show_scored(self, event: Scored) -> None:
+        self.curves.add(event.row)
+        self._take_best(event.row)
+
+    def _take_best(self, row: Row) -> None:
+        score = row["validation_mean_iou"]
+        if score is not None:
+            self._best = score if self._best is None else max(self._best, score)
+
+    def _show_progress(self, event: Any) -> None:
+        match event:
+            case Searching():
+                self.progress.show_share(event.share, "Looking for painted slices")
+            case TrainingStarted():
+                share = (event.first_epoch - 1) / event.n_epochs
+                self.progress.begin(f"Training on {event.device}", share=share)
+            case StepEnded():
+                done = event.epoch - 1 + event.step / event.steps_per_epoch
+                self.progress.show_share(
+                    done / self._n_epochs, f"Epoch {event.epoch} of {self._n_epochs}"
+                )
+
+    # ---- runs ----
+
+    def _list_runs(self) -> None:
+        image = self.setup.image_choice.layer
+        self.runs.look(None if image is None else workspace_for(image).path)
+
+    def _start_from(self, run: Path) -> None:
+        try:
+            self.setup.start_from(run)
+        except EXPECTED as error:
+            self.on_error(error)
+            return
+        self.say(f"The next training starts from {run.name}.")
+        self.tabs.setCurrentIndex(0)
+
+    def _compare(self, histories: Sequence[RunHistory]) -> None:
+        self.curves.compare(histories)
+        self.tabs.setCurrentIndex(1)
+
+    def _use_to_predict(self, run: Path) -> None:
+        image = self.setup.image_choice.layer
+        if image is not None:
+            image.metadata[RUN_KEY] = run
+            _tell_of_runs(image)
+        self.say(f"{run.name} is chosen. {_NEXT}", "done")
+        self.predict_asked.emit(run)
+
+
+def _tell_of_runs(image: Image) -> None:
+    """Let docks that list the runs of an image list them anew."""
+    image.events.metadata()
+
+
+def _end_text(event: TrainingEnded, *, but: str) -> str:
+    scores = [
+        f"{name} mean IoU {mean_iou(confusion):.1%}"
+        for name, confusion in (("validation", event.validation), ("test", event.test))
+        if confusion is not None
+    ]
+    text = f"Done in {clock(event.seconds)}: {', '.join(scores) or 'trained'}"
+    return f"{text}, but {but}: see Curves." if but else f"{text}. {_NEXT}"

@@ -1,0 +1,192 @@
+"""What a network in training makes of the slice in view, after each epoch."""
+
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import zarr
+from napari.layers import Image, Labels
+from napari.viewer import Viewer
+
+from napari_lrcs.arrays import Labels as LabelsArray
+from napari_lrcs.config import Axis, PredictConfig
+from napari_lrcs.inference.results import SliceResult
+from napari_lrcs.io.volume import Volume
+from napari_lrcs.io.writing import create_in_memory
+from napari_lrcs.phases import PhaseTable
+from napari_lrcs.plugin.parts.layer_kinds import kind_of, marked
+from napari_lrcs.plugin.parts.layers import appearance, place_of
+from napari_lrcs.plugin.parts.workers import EXPECTED, Events
+from napari_lrcs.preprocessing.slices import AXES
+from napari_lrcs.progress import EpochEnded, Notice
+
+PREVIEW_NAME = "LRCS preview"
+
+_OPACITY = 0.5
+
+_MEMORY = 32
+"""MiB for the network's activations: small tiles, so that a stop acts at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SlicePreview:
+    """A slice as the network of the last epoch predicts it.
+
+    Parameters
+    ----------
+    index : int
+    axis : {"z", "y", "x"}
+    array : zarr.Array of uint8, the image layer's shape
+        All previews of the training so far; 0 elsewhere.
+    """
+
+    index: int
+    axis: Axis
+    array: zarr.Array[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PreviewSource:
+    """What to predict a preview of, in the thread.
+
+    Parameters
+    ----------
+    volume, mask : Volume
+    shape : tuple of int
+        Of the image layer: of two axes, or of more than three, it is not the volume's.
+    in_view : callable
+        Tells the slice across an axis.
+    """
+
+    volume: Volume
+    mask: Volume | None
+    shape: tuple[int, ...]
+    in_view: Callable[[Axis], int]
+
+
+def with_previews(events: Events, *, run: Path, source: PreviewSource) -> Events:
+    """Predict the slice in view after each epoch; runs in the thread.
+
+    Parameters
+    ----------
+    events : generator
+        From `train`; closed with this one.
+    run : Path
+        Its run folder.
+    source : PreviewSource
+
+    Yields
+    ------
+    TrainEvent, PredictEvent or SlicePreview
+        A preview that fails is a `Notice`, and no harm to the training.
+    """
+    array = None
+    with closing(events):
+        for event in events:
+            yield event
+            if isinstance(event, EpochEnded):
+                array = yield from _preview(run, source, array)
+
+
+def _preview(
+    run: Path, source: PreviewSource, array: zarr.Array[Any] | None
+) -> Generator[Any, None, zarr.Array[Any] | None]:
+    from napari_lrcs.inference.predict import predict_volume
+    from napari_lrcs.models.checkpoint import load_checkpoint
+
+    result = SliceResult()
+    try:
+        checkpoint = load_checkpoint(run / "last.safetensors")
+        trained = checkpoint.config
+        index = source.in_view(trained.axis)
+        yield from predict_volume(
+            source.volume,
+            checkpoint,
+            result=result,
+            config=PredictConfig(
+                device=trained.device, precision=trained.precision, memory=_MEMORY
+            ),
+            slices=[index],
+            mask=source.mask,
+        )
+    except EXPECTED as error:
+        yield Notice(kind="advice", text=f"no preview: {error}")
+        return array
+    across = len(source.shape) - 3 + AXES[trained.axis]
+    if array is None:
+        array = create_in_memory(source.shape, across=across)
+    # Here rather than on the GUI thread: a large slice takes tens of milliseconds.
+    _write_slice(array, across, index, result.slices[index])
+    yield SlicePreview(index=index, axis=trained.axis, array=array)
+    return array
+
+
+def _write_slice(
+    array: zarr.Array[Any], across: int, index: int, labels: LabelsArray
+) -> None:
+    # An image of two axes has no axis z: its one slice is all of it.
+    region = tuple(index if i == across else slice(None) for i in range(array.ndim))
+    shape = tuple(n for i, n in enumerate(array.shape) if i != across)
+    array[region] = labels.reshape(shape)
+
+
+class PreviewLayer:
+    """The layer of a training's previews: beside the painting, never the painting.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    image : Image
+        Gives the place in the world.
+    phases : PhaseTable
+    below : Labels
+        The painting, under which the layer is put if it is still there.
+    """
+
+    def __init__(
+        self, viewer: Viewer, image: Image, *, phases: PhaseTable, below: Labels
+    ) -> None:
+        self._viewer, self._image, self._painting = viewer, image, below
+        self._phases = phases
+        self._layer: Labels | None = None
+
+    def show(self, preview: SlicePreview) -> None:
+        """Show a preview, in a layer that is made anew if it is not there."""
+        if self._image not in self._viewer.layers:
+            return
+        if self._layer is None or self._layer not in self._viewer.layers:
+            self._layer = self._begun_layer(preview.array)
+        else:
+            self._layer.refresh(thumbnail=False, highlight=False, extent=False)
+
+    def _begun_layer(self, array: zarr.Array[Any]) -> Labels:
+        """Add a layer, in place of that of an earlier training."""
+        former = [
+            layer
+            for layer in self._viewer.layers
+            if kind_of(layer) == "training preview" and layer is not self._painting
+        ]
+        for layer in former:
+            self._viewer.layers.remove(layer)
+        layer = Labels(
+            array,
+            name=PREVIEW_NAME,
+            opacity=_OPACITY,
+            metadata=marked("training preview"),
+            **appearance(self._phases),
+            **place_of(self._image),
+        )
+        self._insert(layer)
+        return layer
+
+    def _insert(self, layer: Labels) -> None:
+        """Add a layer under the painting, which its user may be painting just now."""
+        layers = self._viewer.layers
+        selected: set[Any] = set(layers.selection)
+        active = layers.selection.active
+        on_top = self._painting not in layers
+        layers.insert(len(layers) if on_top else layers.index(self._painting), layer)
+        layers.selection = selected
+        layers.selection.active = active

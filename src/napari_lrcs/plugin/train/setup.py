@@ -1,0 +1,197 @@
+"""What to train, from what, and how."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from napari.viewer import Viewer
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_lrcs.config import PRESETS, TrainConfig
+from napari_lrcs.errors import CheckpointError
+from napari_lrcs.plugin.painting.painting import painting_of
+from napari_lrcs.plugin.painting.role_fields import RoleFields
+from napari_lrcs.plugin.painting.training_layers import TrainingLayers
+from napari_lrcs.plugin.parts.devices import DeviceLine, Devices
+from napari_lrcs.plugin.parts.forms import ConfigForm, add_row
+from napari_lrcs.plugin.parts.model_choice import read_model
+from napari_lrcs.plugin.parts.presets import PresetChoice
+
+_MAIN = (
+    "n_epochs",
+    "patches_per_epoch",
+    "patch_size",
+    "batch_size",
+    "learning_rate",
+    "n_filters",
+    "device",
+)
+_NETWORKS = ("lrcsnet", "unet")
+_RANDOM, _FILE = "random weights", "choose a file…"
+
+
+class TrainSetup(QWidget):
+    """Layers, roles, preset, settings and device of a training.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    """
+
+    failed = Signal(str)
+    """Something that was chosen cannot be used; the reason."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self.layers = TrainingLayers(viewer.layers)
+        self.image_choice, self.labels_choice = self.layers.image, self.layers.labels
+        self.roles = RoleFields()
+        self.start = QComboBox()
+        self.form = ConfigForm(
+            PRESETS["quick"],
+            main=_MAIN,
+            choices={"device": ("auto", "cpu"), "model": _NETWORKS},
+        )
+        self.preset = PresetChoice(self.form)
+        self.device_line = DeviceLine()
+        self.initial_weights: Path | None = None
+        """Where the next training starts from; None for random weights."""
+        self._build()
+        self.labels_choice.chosen.connect(self._follow_painting)
+        self.start.activated.connect(self._take_start)
+        self.device_line.found.connect(self._offer_devices)
+        self._follow_painting()
+        self.device_line.look()
+
+    def _build(self) -> None:
+        self.start.addItems([_RANDOM, _FILE])
+        rows = QFormLayout()
+        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        add_row(rows, "Image", self.image_choice, "Grey volume or image to learn from")
+        add_row(rows, "Labels", self.labels_choice, "Layer with the painted phases")
+        for role, field in self.roles.fields.items():
+            add_row(rows, f"{role.capitalize()} slices", field, field.toolTip())
+        add_row(
+            rows,
+            "Preset",
+            self.preset,
+            "quick: a good overlay within minutes, on a CPU too; paper: the published "
+            "network and schedule, for a GPU",
+        )
+        add_row(
+            rows,
+            "Start from",
+            self.start,
+            "Begin with the weights of an earlier network (transfer learning)",
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 4, 0, 0)
+        layout.addLayout(rows)
+        layout.addWidget(self.device_line)
+        layout.addWidget(self.form)
+        layout.addStretch()
+
+    # ---- transfer ----
+
+    def start_from(self, path: Path) -> None:
+        """Begin the next training with a network's weights, and with its shape.
+
+        Parameters
+        ----------
+        path : Path
+            A checkpoint or a run folder.
+
+        Raises
+        ------
+        CheckpointError
+            If it is no checkpoint, or a damaged one.
+        """
+        config = read_model(path).config
+        own = self.form.config.to_dict()
+        fields = TrainConfig.__dataclass_fields__
+        network = {
+            name: value
+            for name, value in config.to_dict().items()
+            if fields[name].metadata["group"] == "network"
+        }
+        self.form.config = TrainConfig.from_dict(own | network)
+        self.initial_weights = path
+        self._show_start()
+
+    def _take_start(self, index: int) -> None:
+        chosen = self.start.itemText(index)
+        if chosen == _RANDOM:
+            self.initial_weights = None
+        self._show_start()
+        if chosen == _FILE:
+            self._choose_start()
+
+    def _choose_start(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self, "Start from a network", "", "Networks (*.safetensors)"
+        )
+        if not path:
+            return
+        try:
+            self.start_from(Path(path))
+        except CheckpointError as error:
+            self.failed.emit(str(error))
+
+    def _show_start(self) -> None:
+        path = self.initial_weights
+        with QSignalBlocker(self.start):
+            self.start.clear()
+            self.start.addItem(_RANDOM)
+            if path is not None:
+                self.start.addItem(path.name)
+                self.start.setCurrentIndex(1)
+            self.start.addItem(_FILE)
+
+    # ---- presets and settings ----
+
+    def choose_preset(self, name: str) -> None:
+        """Fill the form with a preset, as a choice in the list does."""
+        self.preset.choose(name)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what to remember; nothing while a field cannot be read."""
+        try:
+            return {"config": self.form.config.to_dict()}
+        except ValueError:
+            return {}
+
+    def recall(self, settings: Mapping[str, Any]) -> None:
+        """Take what was remembered, unless another version wrote it."""
+        try:
+            config = TrainConfig.from_dict(settings["config"])
+            # Its GPU is offered, if it is there, when devices were looked for.
+            self.form.offer("device", ("auto", "cpu", config.device))
+            self.form.config = config
+        except (KeyError, TypeError, ValueError):
+            return
+        self._follow_painting()
+
+    # ---- following ----
+
+    def follow_no_more(self) -> None:
+        """Stop listening to the viewer."""
+        self.image_choice.follow_no_more()
+        self.labels_choice.follow_no_more()
+        self.roles.follow_no_more()
+        self.device_line.follow_no_more()
+
+    def _follow_painting(self) -> None:
+        painting = painting_of(self.labels_choice.layer)
+        self.roles.follow(painting)
+        if painting is not None:
+            self.form["axis"].value = painting.axis
+
+    def _offer_devices(self, devices: Devices) -> None:
+        self.form.offer("device", devices.names)

@@ -1,0 +1,1 @@
+"""What happens to grey levels before anything learns: masks, filters, normalisation."""

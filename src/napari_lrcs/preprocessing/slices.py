@@ -1,0 +1,136 @@
+"""Read slices with their neighbours, filtered, for training and prediction alike."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_lrcs.arrays import GreyImage, Mask
+from napari_lrcs.config import Axis, TrainConfig
+from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.volume import Volume
+from napari_lrcs.preprocessing.filters import Filters
+
+AXES: dict[Axis, int] = {"z": 0, "y": 1, "x": 2}
+"""Place of each axis in a volume's shape."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceReader:
+    """Slices of a volume across one axis, with context and filters.
+
+    Parameters
+    ----------
+    volume : Volume
+    axis : {"z", "y", "x"}
+        Axis that the slices lie across.
+    context_slices : int
+        Neighbours on either side that come along.
+    filters : Filters
+    mask : Volume of bool, optional
+        Field of view; voxels outside may be NaN or infinite.
+    """
+
+    volume: Volume
+    axis: Axis = "z"
+    context_slices: int = 0
+    filters: Filters = field(default_factory=Filters)
+    mask: Volume | None = None
+
+    @classmethod
+    def for_config(
+        cls, volume: Volume, config: TrainConfig, *, mask: Volume | None = None
+    ) -> "SliceReader":
+        """Read as a network with this config was, or is to be, trained."""
+        return cls(
+            volume=volume,
+            axis=config.axis,
+            context_slices=config.context_slices,
+            filters=Filters(
+                median_size=config.median_size,
+                unsharp_radius=config.unsharp_radius,
+                unsharp_weight=config.unsharp_weight,
+            ),
+            mask=mask,
+        )
+
+    @property
+    def n_slices(self) -> int:
+        """Slices across the axis."""
+        return self.volume.shape[AXES[self.axis]]
+
+    @property
+    def slice_shape(self) -> tuple[int, int]:
+        """Rows and columns of a slice."""
+        rows, columns = (
+            n for i, n in enumerate(self.volume.shape) if i != AXES[self.axis]
+        )
+        return rows, columns
+
+    def read(self, start: int, stop: int) -> GreyImage:
+        """Read slices `start` to `stop` (excluded) and their context.
+
+        Returns
+        -------
+        ndarray of float32, shape (stop - start + 2 context_slices, rows, columns)
+            Neighbours beyond the volume's ends are reflected.
+
+        Raises
+        ------
+        VolumeError
+            If a voxel in the field of view is NaN or infinite.
+        """
+        margin = self.context_slices + self.filters.margin
+        wanted = reflected(np.arange(start - margin, stop + margin), self.n_slices)
+        first, last = int(wanted.min()), int(wanted.max())
+        slab = self.volume.slab(first, last + 1, axis=self.axis)
+        if slab.dtype.kind == "f":
+            slab = self._finite(slab, first)
+        return self.filters(slab[wanted - first])
+
+    def inside(self, start: int, stop: int) -> Mask | None:
+        """Read the mask of slices `start` to `stop`; None without a mask."""
+        if self.mask is None:
+            return None
+        return np.asarray(self.mask.slab(start, stop, axis=self.axis), bool)
+
+    def _finite(self, slab: NDArray[np.floating], first: int) -> NDArray[np.floating]:
+        # NaN, infinity and what becomes infinite as float32.
+        bad = ~(np.abs(slab) <= np.finfo(np.float32).max)
+        if not bad.any():
+            return slab
+        inside = self.inside(first, first + len(slab))
+        in_view = bad if inside is None else bad & inside
+        if in_view.any():
+            raise self._not_finite(slab, in_view, first)
+        return np.where(bad, np.median(slab[~bad]) if (~bad).any() else 0, slab)
+
+    def _not_finite(
+        self, slab: NDArray[np.floating], in_view: Mask, first: int
+    ) -> VolumeError:
+        place = first + int(np.flatnonzero(in_view.any(axis=(1, 2)))[0])
+        found = f"({int(in_view.sum())} voxels, the first in slice {self.axis}={place})"
+        if np.isfinite(slab[in_view]).all():
+            return VolumeError(
+                f"{self.volume.name} holds values beyond 3.4e38, as float32 cannot "
+                f"{found}; rescale them, or leave them outside a mask"
+            )
+        return VolumeError(
+            f"{self.volume.name} holds NaN or infinity {found}; replace them, or leave "
+            "them outside a mask"
+        )
+
+
+def reflected(places: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Fold places into 0 … length - 1 by reflection, edges not repeated.
+
+    Examples
+    --------
+    >>> reflected(np.arange(-2, 5), 3).tolist()
+    [2, 1, 0, 1, 2, 1, 0]
+    >>> reflected(np.arange(-2, 3), 1).tolist()
+    [0, 0, 0, 0, 0]
+    """
+    period = max(2 * (length - 1), 1)
+    folded = places % period
+    return np.minimum(folded, period - folded).clip(max=length - 1)

@@ -1,0 +1,1 @@
+"""Painted labels moved within their uncertainty."""

@@ -1,0 +1,91 @@
+"""How wide perturbed interfaces are, in words and in a figure; needs no torch."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_lrcs.io.units import SYMBOLS
+from napari_lrcs.io.volume import VoxelSize
+from napari_lrcs.uncertainty.perturbation.histogram import (
+    GaussianFit,
+    InterfaceHistogram,
+    InterfaceWidths,
+    fit_gaussian,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_COUNTED, _FITTED = "#3a87c8", "#d8752a"
+"""Readable on white and on black."""
+
+_SD_PER_FWHM = 1 / (2 * np.sqrt(2 * np.log(2)))
+
+
+def widths_text(
+    widths: InterfaceWidths, *, voxel_size: VoxelSize | None, unit: str | None
+) -> str:
+    """Say how wide interfaces are: in voxels, and in the unit where voxels are cubes.
+
+    Parameters
+    ----------
+    widths : InterfaceWidths
+    voxel_size : tuple of float, optional
+        Along z, y and x, in `unit`.
+    unit : str, optional
+        As OME-NGFF spells it.
+
+    Returns
+    -------
+    str
+        One sentence or two.
+    """
+    if not widths.n_fitted:
+        return (
+            "No width: the phases are too thin here, no Gaussian fits across an "
+            "interface. The image layer shows where interfaces lie."
+        )
+    n = widths.n_fitted
+    width = f"{widths.median_fwhm:.1f} px"
+    symbol = SYMBOLS.get(unit or "")
+    if voxel_size is not None and symbol and np.allclose(voxel_size, voxel_size[0]):
+        width += f" ({widths.median_fwhm * voxel_size[0]:.3g} {symbol})"
+    return (
+        f"Full width at half maximum {width}: the median of {n} "
+        f"place{'s' if n > 1 else ''} on the interfaces"
+    )
+
+
+def draw_interface_profile(
+    ax: "Axes", widths: InterfaceWidths, histogram: InterfaceHistogram
+) -> None:
+    """Draw how often interfaces lie where, across the painted one, and the fit.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+    widths : InterfaceWidths
+        Its median profile is drawn, and the Gaussian that fits that.
+    histogram : InterfaceHistogram
+        That the widths are of.
+    """
+    profile = widths.median_profile
+    share = 100 * profile.values / histogram.n_simulations
+    ax.plot(profile.distance, share, "o", ms=3, color=_COUNTED)
+    fit = fit_gaussian(profile.distance, share)
+    if np.isfinite(fit.fwhm):
+        fine = np.linspace(profile.distance[0], profile.distance[-1], 200)
+        ax.plot(fine, _gaussian(fine, fit), color=_FITTED)
+        ax.set_title(f"Median profile, and its Gaussian of {fit.fwhm:.1f} px")
+    ax.set_xlabel("Distance from the painted interface in px", labelpad=1)
+    ax.set_ylabel("On an interface in %")
+    ax.set_ylim(0, None)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(alpha=0.3)
+
+
+def _gaussian(distance: NDArray[np.float64], fit: GaussianFit) -> NDArray[np.float64]:
+    sd = fit.fwhm * _SD_PER_FWHM
+    values: NDArray[np.float64] = np.exp(-(((distance - fit.centre) / sd) ** 2) / 2)
+    return fit.amplitude * values

@@ -1,0 +1,1 @@
+"""Repeated trainings on perturbed labels, and what they tell."""

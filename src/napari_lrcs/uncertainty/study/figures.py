@@ -1,0 +1,198 @@
+"""Figures of a study of uncertainty, as the paper's Fig. 4c to 4e; needs no torch.
+
+The functions that take `Axes` draw into those of a dock as well, from a study that is
+still running too; their colours are readable on a light and on a dark background.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_lrcs.io.writing import replacing
+from napari_lrcs.phases import PhaseTable
+from napari_lrcs.uncertainty.study.summary import (
+    GROUPS,
+    Group,
+    GroupSummary,
+    Kind,
+    Quantity,
+    StudySummary,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    _Numbers = NDArray[np.floating]
+    _Colour = tuple[float, float, float]
+
+FIGURES = ("iou.png", "surface-volume.png", "interfaces.png")
+"""What `write_study_figures` leaves."""
+
+_GREY = "#808080"
+_OFFSETS: dict[Group, float] = {"perturbed": -0.2, "same_labels": 0.2}
+_MARKERS: dict[Group, str] = {"perturbed": "o", "same_labels": "D"}
+
+
+def write_study_figures(out: Path, summary: StudySummary) -> None:
+    """Draw ``iou.png``, ``surface-volume.png`` and ``interfaces.png`` into a folder."""
+    from matplotlib.figure import Figure
+
+    draws = (draw_iou_distributions, draw_surface_against_volume, draw_interfaces)
+    for name, draw in zip(FIGURES, draws, strict=True):
+        figure = Figure(figsize=(7.5, 5), dpi=150, layout="constrained")
+        ax = figure.add_subplot()
+        draw(ax, summary)
+        legend = ax.get_legend()
+        if legend is not None and draw is not draw_surface_against_volume:
+            # Distributions keep no corner clear of their values.
+            legend.set_loc("lower left")
+            legend.set_bbox_to_anchor((0, 1), ax.transAxes)
+        with replacing(out / name) as temporary:
+            figure.savefig(temporary)
+
+
+def draw_iou_distributions(ax: "Axes", summary: StudySummary) -> None:
+    """Draw the IoU of each phase over the members: points, and a box of quartiles.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+    summary : StudySummary
+    """
+    _draw_distributions(ax, summary, "iou")
+    ax.set_ylabel("IoU in %")
+
+
+def draw_interfaces(ax: "Axes", summary: StudySummary) -> None:
+    """Draw the share of voxels on each interface over the members.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+    summary : StudySummary
+    """
+    _draw_distributions(ax, summary, "interface_fraction")
+    ax.set_ylabel("Voxels on the interface in %")
+
+
+def draw_surface_against_volume(ax: "Axes", summary: StudySummary) -> None:
+    """Draw each member's IoU of a phase over the phase's ratio of surface to volume.
+
+    In the paper, a higher ratio goes with a lower IoU.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+    summary : StudySummary
+    """
+    for group_name, group in summary.groups.items():
+        for phase in summary.phases:
+            label = phase.label
+            volume = _values(group, "volume_fraction", label)
+            surface = _values(group, "surface_fraction", label)
+            ratio = np.divide(
+                surface, volume, out=np.full_like(surface, np.nan), where=volume > 0
+            )
+            _scatter(
+                ax,
+                ratio,
+                100 * _values(group, "iou", label),
+                colour=phase.rgb,
+                group=group_name,
+                label=phase.name if group_name == next(iter(summary.groups)) else None,
+            )
+    ax.set_xlabel("Surface voxels per voxel of the phase")
+    ax.set_ylabel("IoU in %")
+    _dress(ax, summary)
+
+
+def _values(group: GroupSummary, kind: Kind, label: int) -> "_Numbers":
+    return np.array(group.of_kind(kind)[label - 1].values, float)
+
+
+def _draw_distributions(ax: "Axes", summary: StudySummary, kind: Kind) -> None:
+    names: Sequence[str] = ()
+    for group_name, group in summary.groups.items():
+        quantities = group.of_kind(kind)
+        names = [quantity.name.replace(" – ", " –\n") for quantity in quantities]
+        for place, quantity in enumerate(quantities):
+            _draw_one(ax, place + _OFFSETS[group_name], quantity, group_name, summary)
+    ax.set_xticks(range(len(names)), names)
+    _dress(ax, summary)
+
+
+def _draw_one(
+    ax: "Axes", place: float, quantity: Quantity, group: Group, summary: StudySummary
+) -> None:
+    values = 100 * np.array(quantity.defined)
+    if not values.size:
+        return
+    colour = _colour(quantity.labels, summary.phases)
+    line = {"color": colour, "linewidth": 1.2}
+    ax.boxplot(
+        values,
+        positions=[place],
+        widths=0.3,
+        showfliers=False,
+        manage_ticks=False,
+        boxprops=line,
+        whiskerprops=line,
+        capprops=line,
+        medianprops=line,
+    )
+    # Spread evenly: random places would differ from one drawing to the next.
+    spread = place + 0.05 * (np.arange(values.size) % 5 - (min(values.size, 5) - 1) / 2)
+    _scatter(ax, spread, values, colour=colour, group=group)
+
+
+def _scatter(
+    ax: "Axes",
+    x: "_Numbers",
+    y: "_Numbers",
+    *,
+    colour: "_Colour",
+    group: Group,
+    label: str | None = None,
+) -> None:
+    """Draw points, those of the perturbed members filled."""
+    ax.scatter(
+        x,
+        y,
+        s=20,
+        marker=_MARKERS[group],
+        facecolors=colour if group == "perturbed" else "none",
+        edgecolors=colour,
+        label=label,
+        zorder=3,
+    )
+
+
+def _colour(labels: Sequence[int], phases: PhaseTable) -> "_Colour":
+    """Mix the colours of the phases."""
+    rgb = [phase.rgb for phase in phases if phase.label in labels]
+    red, green, blue = np.mean(rgb, axis=0).tolist()
+    return red, green, blue
+
+
+def _dress(ax: "Axes", summary: StudySummary) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D(
+            [],
+            [],
+            linestyle="none",
+            marker=_MARKERS[name],
+            markeredgecolor=_GREY,
+            markerfacecolor=_GREY if name == "perturbed" else "none",
+            label=f"{GROUPS[name]} ({group.n})",
+        )
+        for name, group in summary.groups.items()
+    ]
+    phases, _ = ax.get_legend_handles_labels()
+    ax.legend(handles=[*handles, *phases], frameon=False)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(axis="y", alpha=0.3)

@@ -1,0 +1,223 @@
+"""What a study of uncertainty is about; needs no torch."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+
+from napari_lrcs.annotation.annotation import (
+    AnnotatedVolume,
+    Annotation,
+    read_annotation,
+)
+from napari_lrcs.arrays import Labels
+from napari_lrcs.config import PerturbConfig, PredictConfig, StudyConfig, TrainConfig
+from napari_lrcs.io.volume import Volume, as_labels, as_volume
+from napari_lrcs.phases import PhaseTable
+from napari_lrcs.preprocessing.slices import AXES
+from napari_lrcs.uncertainty.perturbation.perturb import (
+    Perturbation,
+    Suggestion,
+    suggest_perturbation,
+)
+from napari_lrcs.uncertainty.perturbation.perturbed_slices import (
+    PaintedSlices,
+    pack_slices,
+)
+
+_VALIDATION_SHARE = 5
+"""One in so many of the training slices, the last ones, is for validation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StudyTask:
+    """Networks to be trained on perturbed labels and on the labels as painted.
+
+    Parameters
+    ----------
+    image : Volume
+        Grey levels. For an executor of other processes, from `open_to_share`, or in
+        memory.
+    labels : Volume of uint8
+        Painted labels of the image's shape.
+    train : tuple of int
+        Painted slices across ``config.axis`` to train on; of several, the last fifth
+        is for validation. All are perturbed, together if they are neighbours.
+    test : tuple of int
+        Painted slices that all members are scored on; never perturbed.
+    config : TrainConfig
+        Its seed is the study's: member m is trained with ``seed + m``.
+    perturb : PerturbConfig
+    study : StudyConfig
+    predict : PredictConfig
+    phases : PhaseTable, optional
+        By default those of the labels' file, else numbered ones.
+    mask : Volume of bool, optional
+        Field of view.
+    """
+
+    image: Volume
+    labels: Volume
+    train: tuple[int, ...]
+    test: tuple[int, ...]
+    config: TrainConfig = field(default_factory=TrainConfig)
+    perturb: PerturbConfig = field(default_factory=PerturbConfig)
+    study: StudyConfig = field(default_factory=StudyConfig)
+    predict: PredictConfig = field(default_factory=PredictConfig)
+    phases: PhaseTable | None = None
+    mask: Volume | None = None
+
+    @property
+    def painted(self) -> tuple[int, ...]:
+        """Slices that are trained or validated on, ascending."""
+        return tuple(sorted(self.train))
+
+    @property
+    def validation(self) -> tuple[int, ...]:
+        """The last fifth of several training slices; none of a single one."""
+        n = len(self.painted)
+        return self.painted[n - max(1, n // _VALIDATION_SHARE) :] if n > 1 else ()
+
+    def read_labels(self, slices: tuple[int, ...]) -> Labels:
+        """Read labels, shape (slices, rows, columns)."""
+        axis = self.config.axis
+        return np.concatenate([self.labels.slab(i, i + 1, axis=axis) for i in slices])
+
+    def annotate(self, labels: Volume, *, with_test: bool = False) -> Annotation:
+        """Read and check the slices with the given labels.
+
+        Raises
+        ------
+        ValueError
+            As `read_annotation` does.
+        """
+        learnt = [z for z in self.train if z not in self.validation]
+        volume = AnnotatedVolume(
+            image=self.image,
+            labels=labels,
+            roles={
+                "train": learnt,
+                "validation": self.validation,
+                "test": self.test if with_test else (),
+            },
+            mask=self.mask,
+        )
+        return read_annotation([volume], config=self.config, phases=self.phases)
+
+    def packed(self) -> PaintedSlices:
+        """Read the training slices as they are perturbed: neighbours together."""
+        labels = zip(self.painted, self.read_labels(self.painted), strict=True)
+        return pack_slices(dict(labels), config=self.perturb)
+
+    def perturbed(self, member: int) -> Labels:
+        """Perturb the training slices as for a member, ascending.
+
+        Raises
+        ------
+        ValueError
+            If they show no interface.
+        """
+        packed = self.packed()
+        perturbation = Perturbation(
+            packed.labels, self.perturb, dimensions=packed.dimensions
+        )
+        perturbed: Labels = packed.of(perturbation.draw(self.rng_of(member)))
+        return perturbed
+
+    def suggest(self, *, wanted_share: float = 0.1) -> Suggestion:
+        """Look for a perturbation that changes a wanted share of the painted voxels.
+
+        Raises
+        ------
+        ValueError
+            As `annotate` and `suggest_perturbation` do.
+        """
+        self.annotate(self.labels)
+        packed = self.packed()
+        return suggest_perturbation(
+            packed.labels,
+            config=self.perturb,
+            wanted_share=wanted_share,
+            dimensions=packed.dimensions,
+        )
+
+    def rng_of(self, member: int) -> np.random.Generator:
+        """Make the generator that perturbs the labels of a member."""
+        return np.random.default_rng((self.config.seed, member))
+
+    def with_painting(self, training: Labels) -> Volume:
+        """Put other labels in place of those of the training slices.
+
+        Parameters
+        ----------
+        training : ndarray of uint8, shape (slices, rows, columns)
+            Of `painted`.
+
+        Returns
+        -------
+        Volume of uint8
+            Of the image's shape, 0 in all slices but those and the test slices; no
+            other slice takes memory.
+        """
+        slices = dict(zip(self.painted, training, strict=True))
+        slices |= zip(self.test, self.read_labels(self.test), strict=True)
+        array = _SomeSlices(self.labels.shape, AXES[self.config.axis], slices)
+        return as_labels(as_volume(array, name=self.labels.name))
+
+    def with_painted_slices_only(self) -> "StudyTask":
+        """Keep of the labels those that count: they may be sent to other processes."""
+        return replace(self, labels=self.with_painting(self.read_labels(self.painted)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe all that the members' results depend on, as JSON values."""
+        config = self.config.to_dict()
+        del config["device"]
+        task = {
+            "image": self.image.name,
+            "shape": [*self.image.shape],
+            "mask": None if self.mask is None else self.mask.name,
+            "training slices": [*self.painted],
+            "validation slices": [*self.validation],
+            "test slices": sorted(self.test),
+            "config": config,
+            "perturb": self.perturb.to_dict(),
+            "min_size": self.predict.min_size,
+            "labels": self._digest(self.labels, (*self.painted, *sorted(self.test))),
+            "grey levels": self._digest(self.image, self.painted[:1]),
+            "field of view": self.mask and self._digest(self.mask, self.painted[:1]),
+        }
+        json_values: dict[str, Any] = json.loads(json.dumps(task))
+        return json_values
+
+    def _digest(self, volume: Volume, slices: tuple[int, ...]) -> str:
+        digest = sha256(str(volume.dtype).encode())
+        for i in slices:
+            digest.update(volume.slab(i, i + 1, axis=self.config.axis).tobytes())
+        return digest.hexdigest()
+
+
+def hash_of(task: Mapping[str, Any]) -> str:
+    """Tell one task from another, by all that its results depend on."""
+    return sha256(json.dumps(task, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class _SomeSlices:
+    """A volume of which only some slices are in memory; the others are 0."""
+
+    shape: tuple[int, ...]
+    axis: int
+    slices: Mapping[int, Labels]
+    dtype = np.dtype(np.uint8)
+
+    def __getitem__(self, key: tuple[slice, slice, slice]) -> Labels:
+        picked = [range(n)[part] for n, part in zip(self.shape, key, strict=True)]
+        region = np.zeros([len(places) for places in picked], np.uint8)
+        inside = tuple(part for i, part in enumerate(key) if i != self.axis)
+        for i, index in enumerate(picked[self.axis]):
+            if index in self.slices:
+                np.moveaxis(region, self.axis, 0)[i] = self.slices[index][inside]
+        return region

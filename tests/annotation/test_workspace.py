@@ -1,0 +1,208 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from napari_lrcs.annotation.painting import ImageIdentity, PaintingFolder, PaintingState
+from napari_lrcs.annotation.workspace import Workspace, workspace_of
+from napari_lrcs.phases import ELECTRODE
+
+
+def begin_painting(path: Path) -> PaintingFolder:
+    image = ImageIdentity(name="scan", path=None, shape=(3, 4, 5))
+    return PaintingFolder.create(
+        path,
+        PaintingState(axis="z", phases=ELECTRODE, roles={}, mask=None, image=image),
+    )
+
+
+def begin_run(path: Path, *, at: int) -> Path:
+    path.mkdir(parents=True)
+    config = path / "config.json"
+    config.write_text("{}")
+    os.utime(config, (at, at))
+    return path
+
+
+def test_asking_makes_nothing(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "scan.lrcs")
+
+    assert workspace.paintings() == []
+    assert workspace.runs() == []
+    assert workspace.new_painting() == tmp_path / "scan.lrcs" / "painting-1"
+    assert workspace.new_run() == tmp_path / "scan.lrcs" / "run-1"
+    assert workspace.new_result(".tif").name == "segmentation-1.tif"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_workspace_is_made_once_and_again(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "new" / "scan.lrcs")
+
+    workspace.make()
+    workspace.make()
+
+    assert workspace.path.is_dir()
+
+
+def test_painting_saved_last_comes_first(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    first = begin_painting(workspace.new_painting())
+    second = begin_painting(workspace.new_painting())
+    before = workspace.paintings()
+    first.array[0] = 1
+    (workspace.new_painting() / "labels.zarr").mkdir(parents=True)  # killed at once
+
+    assert before == [second, first]
+    assert workspace.paintings() == [first, second]
+    assert workspace.new_painting().name == "painting-4"
+
+
+def test_damaged_painting_hides_no_other(tmp_path: Path) -> None:
+    whole, damaged = (begin_painting(tmp_path / f"painting-{i}") for i in (1, 2))
+    for file in (damaged.path / "painting.json", damaged.labels / "zarr.json"):
+        file.write_text("{")
+
+    assert Workspace(tmp_path).paintings() == [damaged, whole]
+
+
+def test_run_begun_last_comes_first(tmp_path: Path) -> None:
+    first = begin_run(tmp_path / "run-9", at=1000)
+    third = begin_run(tmp_path / "run-10", at=3000)
+    second = begin_run(tmp_path / "run-of-mine", at=2000)
+    (tmp_path / "run-11").mkdir()
+
+    assert Workspace(tmp_path).runs() == [third, second, first]
+    assert Workspace(tmp_path).new_run().name == "run-12"
+
+
+@pytest.mark.parametrize(
+    ("there", "free"),
+    [
+        ("segmentation-1.zarr", "segmentation-2.tif"),
+        ("segmentation-9-confidence.tif", "segmentation-10.tif"),
+        (".segmentation-3.part.tif", "segmentation-4.tif"),
+        ("segmentation-12", "segmentation-13.tif"),
+        ("segmentation-.tif", "segmentation-1.tif"),
+        ("my-segmentation-7.tif", "segmentation-1.tif"),
+        ("painting-7", "segmentation-1.tif"),
+    ],
+)
+def test_number_of_anything_that_is_there_is_not_taken(
+    there: str, free: str, tmp_path: Path
+) -> None:
+    (tmp_path / there).touch()
+
+    assert Workspace(tmp_path).new_result(".tif").name == free
+
+
+# ---- where it lies ----
+
+
+@pytest.mark.parametrize(
+    ("source", "folder"),
+    [
+        ("volume.tif", "volume.lrcs"),
+        ("volume.1.tif", "volume.1.lrcs"),
+        ("volume.ome.tif", "volume.lrcs"),
+        ("volume.OME.TIFF", "volume.lrcs"),
+        ("scan.h5", "scan.lrcs"),
+        ("volume", "volume.lrcs"),
+        (".tif", ".tif.lrcs"),
+    ],
+)
+def test_workspace_of_a_file_lies_beside_it(
+    source: str, folder: str, tmp_path: Path
+) -> None:
+    (tmp_path / source).touch()
+
+    workspace = workspace_of(tmp_path / source, name="", fallback=tmp_path / "other")
+
+    assert workspace.path == tmp_path / folder
+
+
+def test_workspace_of_slices_lies_beside_their_folder(tmp_path: Path) -> None:
+    (tmp_path / "slices.v2").mkdir()
+
+    workspace = workspace_of(
+        tmp_path / "slices.v2", name="", fallback=tmp_path / "other"
+    )
+
+    assert workspace.path == tmp_path / "slices.v2.lrcs"
+
+
+@pytest.mark.parametrize("inside", [".", "0"])
+def test_workspace_of_a_zarr_lies_beside_it(inside: str, tmp_path: Path) -> None:
+    group = zarr.create_group(tmp_path / "vol.ome.zarr")
+    group.create_array("0", shape=(1, 2, 3), dtype=np.uint8)
+
+    workspace = workspace_of(
+        tmp_path / "vol.ome.zarr" / inside, name="", fallback=tmp_path / "other"
+    )
+
+    assert workspace.path == tmp_path / "vol.lrcs"
+
+
+def test_relative_path_does_not_depend_on_where_one_goes_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    workspace = workspace_of(Path("volume.tif"), name="", fallback=Path("other"))
+
+    assert workspace.path == tmp_path / "volume.lrcs"
+
+
+def test_workspace_of_read_only_data_lies_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)
+
+    workspace = workspace_of(
+        tmp_path / "volume.tif", name="", fallback=tmp_path / "other"
+    )
+
+    assert workspace.path == tmp_path / "other" / "volume.lrcs"
+
+
+def test_workspace_of_data_that_is_gone_lies_elsewhere(tmp_path: Path) -> None:
+    workspace = workspace_of(
+        tmp_path / "gone" / "volume.tif", name="", fallback=tmp_path / "other"
+    )
+
+    assert workspace.path == tmp_path / "other" / "volume.lrcs"
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("NMC électrode 3", "NMC électrode 3.lrcs"),
+        ("a/b\\c:d", "a_b_c_d.lrcs"),
+        ("../../etc", "_.._etc.lrcs"),
+        ("", "volume.lrcs"),
+        ("..", "volume.lrcs"),
+        (" . ", "volume.lrcs"),
+        ("体" * 300, "体" * 60 + ".lrcs"),
+    ],
+    ids=["kept", "separators", "parents", "empty", "dots", "blank", "long"],
+)
+def test_name_without_a_file_becomes_a_safe_one(
+    name: str, folder: str, tmp_path: Path
+) -> None:
+    workspace = workspace_of(None, name=name, fallback=tmp_path)
+
+    assert workspace.path == tmp_path / folder
+    workspace.make()
+
+
+def test_study_that_went_on_last_comes_first(tmp_path: Path) -> None:
+    for number, at in ((1, 2000), (2, 1000)):
+        study = tmp_path / f"study-{number}" / "study.json"
+        study.parent.mkdir()
+        study.write_text("{}")
+        os.utime(study, (at, at))
+    (tmp_path / "study-3").mkdir()
+
+    assert [s.name for s in Workspace(tmp_path).studies()] == ["study-1", "study-2"]
+    assert Workspace(tmp_path).new_study().name == "study-4"

@@ -1,0 +1,307 @@
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_lrcs.commands.report import (
+    busy,
+    follow,
+    print_measures,
+    print_pairs,
+    print_scores,
+)
+from napari_lrcs.metrics.composition import compose, measure_dict
+from napari_lrcs.metrics.overlap import scores_dict
+from napari_lrcs.phases import ELECTRODE, PhaseTable
+from napari_lrcs.progress import (
+    EpochEnded,
+    Notice,
+    PredictEvent,
+    PredictionEnded,
+    PredictionStarted,
+    SlabPredicted,
+    StepEnded,
+    TilePredicted,
+    TrainEvent,
+    TrainingEnded,
+    TrainingStarted,
+)
+
+CONFUSION = np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
+
+STARTED = TrainingStarted(
+    device="cpu",
+    precision="float32",
+    n_parameters=2_847_395,
+    n_epochs=5,
+    steps_per_epoch=100,
+    first_epoch=3,
+)
+STEP = StepEnded(epoch=3, step=50, steps_per_epoch=100, loss=0.25)
+EPOCH = EpochEnded(
+    epoch=3,
+    n_epochs=5,
+    step=300,
+    learning_rate=1e-4,
+    loss=0.1234,
+    training=CONFUSION,
+    validation_loss=0.2,
+    validation=CONFUSION,
+    is_best=True,
+    seconds=71.4,
+)
+ENDED = TrainingEnded(
+    best=Path("run/best.safetensors"),
+    epochs=5,
+    seconds=100.0,
+    device="cpu",
+    validation=CONFUSION,
+    test=None,
+)
+
+
+def told(
+    event: TrainEvent | PredictEvent, capsys: pytest.CaptureFixture[str]
+) -> list[str]:
+    """Follow one event and give the lines on standard error."""
+    follow([event], phases=ELECTRODE)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    return printed.err.splitlines()
+
+
+# ---- progress ----
+
+
+def test_the_last_event_is_returned() -> None:
+    events: list[TrainEvent] = [STARTED, STEP, EPOCH, ENDED]
+
+    assert follow(iter(events), phases=ELECTRODE) is ENDED
+
+
+def test_the_start_says_what_is_trained_and_where(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert told(STARTED, capsys) == [
+        "training 2,847,395 parameters on cpu in float32: 5 epochs of 100 steps"
+    ]
+
+
+def test_an_epoch_is_one_line_however_long_its_phases(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert told(EPOCH, capsys) == [
+        "epoch   3/5  loss 0.123  1:11  mean IoU 77.5 %  pore 75.0 %  CBD 80.0 %  "
+        "NMC –  best"
+    ]
+
+
+def test_an_epoch_without_validation_shows_no_score(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    epoch = EpochEnded(
+        epoch=1,
+        n_epochs=1,
+        step=1,
+        learning_rate=1e-4,
+        loss=1.0,
+        training=CONFUSION,
+        validation_loss=math.nan,
+        validation=None,
+        is_best=True,
+        seconds=0.0,
+    )
+
+    assert told(epoch, capsys) == ["epoch   1/1  loss 1.000  0:00  "]
+
+
+def test_steps_and_tiles_leave_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    tile = TilePredicted(n_done=0.5, n_slices=2)
+    slab = SlabPredicted(start=0, stop=1, n_done=1, n_slices=2)
+
+    assert [told(event, capsys) for event in (STEP, tile, slab)] == [[], [], []]
+
+
+def test_a_notice_stands_out_and_is_taken_as_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    notice = Notice(kind="advice", text="[/] file[1].tif is half unpainted")
+
+    assert told(notice, capsys) == ["! [/] file[1].tif is half unpainted"]
+
+
+def test_prediction_tells_its_start_and_its_speed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    started = PredictionStarted(
+        device="cuda", precision="bf16", n_slices=9, n_done=4, n_tiles=6
+    )
+    ended = PredictionEnded(
+        out=Path("seg.tif"),
+        shape=(9, 1000, 1000),
+        n_voxels=5_000_000,
+        seconds=2.0,
+        device="cuda",
+    )
+
+    assert told(started, capsys) == [
+        "predicting 9 slices in 6 tiles each on cuda in bf16; 4 were finished before"
+    ]
+    assert told(ended, capsys) == [
+        "5,000,000 voxels in 2.0 s (2.5 million a second): seg.tif"
+    ]
+
+
+def test_a_bar_is_drawn_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    slab = SlabPredicted(start=0, stop=1, n_done=1, n_slices=2)
+    started = PredictionStarted(
+        device="cpu", precision="float32", n_slices=2, n_done=0, n_tiles=1
+    )
+
+    follow([STARTED, STEP, EPOCH, started, slab], phases=ELECTRODE)
+
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "predicting" in printed.err
+    assert "50%" in printed.err
+    assert "left" in printed.err
+
+
+def test_events_are_drawn_one_by_one() -> None:
+    drawn: list[int] = []
+
+    def events() -> Iterator[TrainEvent]:
+        for i in range(3):
+            drawn.append(i)
+            yield STEP
+        raise ValueError("the third is the last")
+
+    with pytest.raises(ValueError, match="the third is the last"):
+        follow(events(), phases=ELECTRODE)
+    assert drawn == [0, 1, 2]
+
+
+# ---- tables ----
+
+
+def test_scores_are_a_table_with_a_dash_for_what_is_undefined(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_scores(scores_dict(CONFUSION, ELECTRODE), title="Test of the best model")
+
+    printed = capsys.readouterr()
+    rows = [
+        [cell.strip() for cell in line.split("│")[1:-1]]
+        for line in printed.out.splitlines()
+        if "│" in line
+    ]
+    assert rows == [
+        ["pore", "75.0 %", "85.7 %", "100.0 %", "75.0 %"],
+        ["CBD", "80.0 %", "88.9 %", "80.0 %", "100.0 %"],
+        ["NMC", "–", "–", "–", "–"],
+        ["mean", "77.5 %", "", "", ""],
+    ]
+    assert "Test of the best model" in printed.out
+    assert "accuracy 87.5 %" in printed.out
+    assert printed.err == ""
+
+
+def test_measures_are_tables_of_phases_and_interfaces(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    labels = np.array([[[1, 1, 1, 2]]], np.uint8)
+    phases = PhaseTable.named("pore", "solid")
+
+    print_measures(measure_dict(compose(labels, n_phases=2), phases))
+
+    printed = capsys.readouterr().out
+    rows = [
+        [cell.strip() for cell in line.split("│")[1:-1]]
+        for line in printed.splitlines()
+        if "│" in line
+    ]
+    assert rows == [
+        ["pore", "75.0 %", "25.0 %", "33.3 %"],
+        ["solid", "25.0 %", "25.0 %", "100.0 %"],
+        ["pore – solid", "50.0 %", "25.0 %", "25.0 %"],
+    ]
+    assert "26 neighbours" in printed
+
+
+def test_pairs_are_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    print_pairs({"torch": "2.6", "GPU": "none"}, title="napari-lrcs")
+
+    printed = capsys.readouterr().out
+    assert "napari-lrcs" in printed
+    assert all(word in printed for word in ("torch", "2.6", "GPU", "none"))
+
+
+def test_phases_that_are_never_predicted_are_named_below_the_scores(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    crack = np.array([[3, 0, 1], [1, 0, 0], [2, 0, 1]])
+
+    print_scores(scores_dict(CONFUSION, ELECTRODE), title="Good")
+    good = capsys.readouterr().out
+    print_scores(scores_dict(crack, ELECTRODE), title="Bad")
+    bad = capsys.readouterr().out
+
+    assert "never predicted" not in good
+    assert bad.splitlines()[-1] == "! painted but never predicted: CBD"
+
+
+# ---- names from outside ----
+
+ODD = "[/b] \x1b[31m:smile:\n\u202e"
+SHOWN = "[/b] \\x1b[31m:smile:\\n\\u202e"
+
+
+def test_names_are_shown_as_they_are_in_an_epochs_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    follow([EPOCH], phases=PhaseTable.named(ODD, "b", "c"))
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{SHOWN} 75.0 %" in line
+
+
+@pytest.mark.parametrize("notice", [True, False])
+def test_names_are_shown_as_they_are_in_lines(
+    notice: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    event: TrainEvent = Notice(kind="advice", text=ODD)
+    if not notice:
+        event = replace(ENDED, best=Path(ODD))
+
+    follow([event], phases=ELECTRODE)
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(SHOWN)
+
+
+def test_names_are_shown_as_they_are_in_tables(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    phases = PhaseTable.named(ODD, "b", "c")
+    measured = compose(np.array([[1, 1, 2, 3]], np.uint8), n_phases=3)
+
+    print_scores(scores_dict(CONFUSION, phases), title=ODD)
+    print_measures(measure_dict(measured, phases))
+    print_pairs({ODD: ODD}, title=ODD)
+
+    printed = capsys.readouterr().out
+    assert printed.count(SHOWN) == 8
+    assert not set(printed) & {"\x1b", "\u202e"}
+
+
+def test_work_on_a_phase_of_any_name_is_shown() -> None:
+    with busy(f"separating {ODD}"):
+        pass

@@ -1,0 +1,393 @@
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from napari import Viewer
+from napari.utils.notifications import notification_manager
+from qtpy.compat import isalive
+from qtpy.QtCore import QThread
+from qtpy.QtWidgets import QApplication, QWidget
+
+from napari_lrcs.plugin.parts.dock import Dock, button, clock
+from napari_lrcs.plugin.parts.settings import recall, remember
+from napari_lrcs.plugin.parts.workers import Events
+
+pytestmark = pytest.mark.gui
+
+
+class Endless:
+    """A job that never ends by itself, and what became of it."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.closed_in: threading.Thread | None = None
+
+    def __call__(self) -> Events:
+        self.begun.set()
+        try:
+            while True:
+                time.sleep(0.01)
+                yield "event"
+        finally:
+            self.closed_in = threading.current_thread()
+
+
+class PlainDock(Dock):
+    """A dock that notes what it is told."""
+
+    key = "plain"
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__(viewer)
+        self.events: list[object] = []
+        self.threads: set[bool] = set()
+        self.busy: list[bool] = []
+        self.word = "default"
+
+    def on_event(self, event: object) -> None:
+        self.events.append(event)
+        application = QApplication.instance()
+        assert application is not None
+        self.threads.add(QThread.currentThread() is application.thread())
+
+    def on_busy(self) -> None:
+        self.busy.append(self.is_busy)
+
+    def settings(self) -> dict[str, Any]:
+        return {"word": self.word}
+
+
+class Listener:
+    """What listens to a viewer, until it is told to stop."""
+
+    listens = True
+
+    def follow_no_more(self) -> None:
+        self.listens = False
+
+
+@pytest.fixture
+def viewer(make_napari_viewer: Callable[..., Viewer]) -> Viewer:
+    made: Viewer = make_napari_viewer(show=True)
+    return made
+
+
+def _open(viewer: Viewer) -> PlainDock:
+    dock = PlainDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Plain")
+    QApplication.processEvents()
+    return dock
+
+
+def _begin_endless(dock: PlainDock, qtbot: Any) -> Endless:
+    endless = Endless()
+    dock.begin("Endless", endless)
+    qtbot.waitUntil(lambda: len(dock.events) > 1, timeout=2000)
+    return endless
+
+
+# ---- jobs ----
+
+
+def test_events_of_a_job_come_in_order_on_the_thread_of_the_window(
+    viewer: Viewer, qtbot: Any
+) -> None:
+    dock = _open(viewer)
+
+    dock.begin("Count", lambda: (i for i in range(3)))
+
+    assert dock.is_busy
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=2000)
+    assert dock.events == [0, 1, 2]
+    assert dock.threads == {True}
+    assert dock.busy == [True, False]
+
+
+def test_job_runs_in_a_thread_of_its_own(viewer: Viewer, qtbot: Any) -> None:
+    dock = _open(viewer)
+
+    endless = _begin_endless(dock, qtbot)
+    dock.stop()
+
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
+    assert endless.closed_in not in (None, threading.main_thread())
+
+
+def test_second_job_waits_for_no_one_and_is_not_begun(
+    viewer: Viewer, qtbot: Any
+) -> None:
+    dock = _open(viewer)
+    _begin_endless(dock, qtbot)
+    second = Endless()
+
+    dock.begin("Second", second)
+    dock.stop()
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
+
+    assert not second.begun.is_set()
+
+
+def test_dock_can_begin_again_after_it_was_stopped(viewer: Viewer, qtbot: Any) -> None:
+    dock = _open(viewer)
+    _begin_endless(dock, qtbot)
+    dock.stop()
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
+
+    dock.begin("Count", lambda: (i for i in "ab"))
+
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
+    assert dock.events[-2:] == ["a", "b"]
+
+
+def test_paused_job_makes_no_event_and_still_stops(viewer: Viewer, qtbot: Any) -> None:
+    dock = _open(viewer)
+    endless = _begin_endless(dock, qtbot)
+    assert dock.job is not None
+    dock.job.pause()
+    qtbot.wait(200)
+    n_events = len(dock.events)
+    qtbot.wait(200)
+    assert len(dock.events) == n_events
+
+    dock.stop()
+
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
+    assert endless.closed_in is not None
+
+
+def test_what_the_user_did_wrong_is_told_in_a_sentence(
+    viewer: Viewer, qtbot: Any
+) -> None:
+    def refuse() -> Iterator[object]:
+        yield "event"
+        raise ValueError("nothing is painted; paint a slice")
+
+    dock = _open(viewer)
+    dock.begin("Refuse", lambda: (event for event in refuse()))
+
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
+    assert dock.said == "nothing is painted; paint a slice"
+
+
+def test_our_own_mistakes_are_told_by_napari_too(viewer: Viewer, qtbot: Any) -> None:
+    def fail() -> Iterator[object]:
+        yield "event"
+        raise RuntimeError("a bug")
+
+    dock = _open(viewer)
+    told: list[Any] = []
+    notification_manager.notification_ready.connect(told.append)
+
+    dock.begin("Fail", lambda: (event for event in fail()))
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
+    notification_manager.notification_ready.disconnect(told.append)
+
+    assert dock.said == "RuntimeError('a bug')"
+    assert ["a bug" in notification.message for notification in told] == [True]
+
+
+def test_next_job_takes_the_last_sentence_away(viewer: Viewer, qtbot: Any) -> None:
+    dock = _open(viewer)
+    dock.say("Something was wrong", "error")
+
+    dock.begin("Count", lambda: (i for i in range(3)))
+
+    assert dock.said == ""
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
+
+
+# ---- layout ----
+
+
+def test_dock_widens_with_its_content(viewer: Viewer, qtbot: Any) -> None:
+    dock, content = PlainDock(viewer), QWidget()
+    dock.body.addWidget(content)
+    viewer.window.add_dock_widget(dock)
+    qtbot.wait(100)
+
+    content.setFixedWidth(400)
+
+    qtbot.waitUntil(lambda: dock.width() > 400, timeout=1000)
+
+
+# ---- closing ----
+
+
+def test_closed_dock_stops_its_job_within_a_second(viewer: Viewer, qtbot: Any) -> None:
+    dock = _open(viewer)
+    listener = Listener()
+    dock.followers.append(listener)
+    endless = _begin_endless(dock, qtbot)
+
+    viewer.window.remove_dock_widget(dock)
+
+    qtbot.waitUntil(lambda: endless.closed_in is not None, timeout=1000)
+    assert endless.closed_in is not threading.main_thread()
+    assert not listener.listens
+
+
+def test_closed_dock_is_deleted(viewer: Viewer, qtbot: Any) -> None:
+    dock = _open(viewer)
+
+    viewer.window.remove_dock_widget(dock)
+
+    qtbot.waitUntil(lambda: not isalive(dock), timeout=1000)
+
+
+def test_closed_dock_is_deleted_only_after_the_end_of_its_job(
+    viewer: Viewer, qtbot: Any
+) -> None:
+    dock = _open(viewer)
+    endless = _begin_endless(dock, qtbot)
+    ended_first: list[bool] = []
+    dock.destroyed.connect(lambda: ended_first.append(endless.closed_in is not None))
+
+    viewer.window.remove_dock_widget(dock)
+
+    qtbot.waitUntil(lambda: ended_first == [True], timeout=1000)
+
+
+def test_dock_that_its_own_button_closes_stops_its_job(
+    viewer: Viewer, qtbot: Any
+) -> None:
+    dock = PlainDock(viewer)
+    wrapper = viewer.window.add_dock_widget(dock, name="Plain")
+    listener = Listener()
+    dock.followers.append(listener)
+    endless = _begin_endless(dock, qtbot)
+
+    wrapper.destroyOnClose()  # what the title bar's cross does
+
+    qtbot.waitUntil(lambda: endless.closed_in is not None, timeout=1000)
+    assert not listener.listens
+
+
+def test_closed_window_stops_the_job_within_a_second(
+    viewer: Viewer, qtbot: Any
+) -> None:
+    dock = _open(viewer)
+    listener = Listener()
+    dock.followers.append(listener)
+    endless = _begin_endless(dock, qtbot)
+
+    viewer.close()
+
+    qtbot.waitUntil(lambda: endless.closed_in is not None, timeout=1000)
+    qtbot.waitUntil(lambda: not listener.listens, timeout=1000)
+
+
+def test_docks_of_two_viewers_do_not_meet(
+    make_napari_viewer: Callable[..., Viewer], qtbot: Any
+) -> None:
+    # napari takes a job for one of the window that was made or clicked last.
+    first = _open(make_napari_viewer(show=True))
+    endless = _begin_endless(first, qtbot)
+    second = _open(make_napari_viewer(show=True))
+    _begin_endless(second, qtbot)
+
+    second.viewer.close()
+
+    qtbot.wait(300)
+    assert first.is_busy
+    assert endless.closed_in is None
+    first.stop()
+    qtbot.waitUntil(lambda: endless.closed_in is not None, timeout=1000)
+
+
+def test_dock_that_floats_and_comes_back_keeps_its_job(
+    viewer: Viewer, qtbot: Any
+) -> None:
+    dock = PlainDock(viewer)
+    wrapper = viewer.window.add_dock_widget(dock, name="Plain")
+    endless = _begin_endless(dock, qtbot)
+
+    wrapper.setFloating(True)
+    qtbot.wait(100)
+    wrapper.setFloating(False)
+    qtbot.wait(100)
+
+    assert endless.closed_in is None
+    viewer.close()
+    qtbot.waitUntil(lambda: endless.closed_in is not None, timeout=1000)
+
+
+def test_hidden_dock_keeps_its_job(viewer: Viewer, qtbot: Any) -> None:
+    dock = PlainDock(viewer)
+    wrapper = viewer.window.add_dock_widget(dock, name="Plain")
+    endless = _begin_endless(dock, qtbot)
+
+    wrapper.hide()
+    qtbot.wait(200)
+
+    assert endless.closed_in is None
+    wrapper.show()
+    viewer.window.remove_dock_widget(dock)
+    qtbot.waitUntil(lambda: endless.closed_in is not None, timeout=1000)
+
+
+# ---- settings ----
+
+
+def test_settings_are_remembered_when_the_dock_is_closed(viewer: Viewer) -> None:
+    dock = _open(viewer)
+    dock.word = "chosen"
+
+    viewer.window.remove_dock_widget(dock)
+
+    assert recall("plain") == {"word": "chosen"}
+
+
+def test_settings_are_remembered_when_the_window_is_closed(viewer: Viewer) -> None:
+    dock = _open(viewer)
+    dock.word = "chosen"
+
+    viewer.close()
+
+    assert PlainDock.recall(dock) == {"word": "chosen"}
+
+
+def test_settings_of_one_dock_are_not_those_of_another() -> None:
+    remember("one", {"n": 1, "name": "ä, =;\n"})
+    remember("two", {"n": 2.5})
+
+    assert recall("one") == {"n": 1, "name": "ä, =;\n"}
+    assert recall("two") == {"n": 2.5}
+    assert recall("three") == {}
+
+
+# ---- words ----
+
+
+def test_progress_tells_how_long_it_takes(
+    viewer: Viewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dock = _open(viewer)
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    dock.progress.begin("Slice 0 of 10", share=0.5)
+    now = 110.0
+
+    dock.progress.show_share(0.6, "Slice 6 of 10")
+
+    # A tenth took 10 s, and four are left.
+    assert dock.progress.text == "Slice 6 of 10 · 0:40 left"
+
+
+def test_button_calls_without_an_argument(qtbot: Any) -> None:
+    clicks: list[str] = []
+    made = button("Go", "Goes", lambda: clicks.append("went"))
+    qtbot.addWidget(made)
+
+    made.click()
+
+    assert clicks == ["went"]
+    assert made.toolTip() == "Goes"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0:00"), (59.6, "1:00"), (3599.7, "1:00:00")]
+)
+def test_clock_carries_what_it_rounds(seconds: float, text: str) -> None:
+    assert clock(seconds) == text

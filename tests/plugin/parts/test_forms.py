@@ -1,0 +1,236 @@
+from collections.abc import Callable
+from dataclasses import Field, fields
+from typing import Any, Literal, get_args, get_origin
+
+import numpy as np
+import pytest
+from magicgui.widgets.bases import ValueWidget
+from napari import Viewer
+from napari.layers import Image, Labels
+from pytestqt.qtbot import QtBot
+from qtpy.QtWidgets import QLabel, QPushButton
+
+from napari_lrcs.config import PRESETS, PredictConfig, TrainConfig
+from napari_lrcs.plugin.parts.forms import ConfigForm, Fold, LayerChoice, label_of
+
+pytestmark = pytest.mark.gui
+
+FIELDS = [(c, f.name) for c in (TrainConfig, PredictConfig) for f in fields(c)]
+CHOICES = {"device": ("auto", "cpu", "cuda"), "model": ("lrcsnet", "unet")}
+
+
+@pytest.mark.parametrize(("kind", "name"), FIELDS)
+def test_every_field_reaches_the_config(
+    qtbot: QtBot, kind: type[TrainConfig | PredictConfig], name: str
+) -> None:
+    form = _form(qtbot, kind())
+    setting = kind.__dataclass_fields__[name]
+    wanted = _another(setting, getattr(kind(), name))
+
+    _type_into(form[name], wanted)
+
+    assert form.config == kind().with_changes(**{name: wanted})
+
+
+@pytest.mark.parametrize(("kind", "name"), FIELDS)
+def test_every_field_tells_its_help_range_and_unit(
+    qtbot: QtBot, kind: type[TrainConfig | PredictConfig], name: str
+) -> None:
+    form = _form(qtbot, kind())
+    setting = kind.__dataclass_fields__[name]
+
+    tooltip = form[name].tooltip or ""
+    labels = [label.text() for label in form.findChildren(QLabel)]
+
+    assert setting.metadata["tooltip"] in tooltip
+    for bound in (setting.metadata["min"], setting.metadata["max"]):
+        assert bound is None or f"{bound:g}" in tooltip
+    assert labels.count(label_of(setting)) == 1  # no field twice
+    unit = setting.metadata["unit"]
+    assert unit.lower() in label_of(setting).lower()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_form_shows_a_config_and_gives_it_back(qtbot: QtBot, name: str) -> None:
+    form = _form(qtbot, TrainConfig(n_epochs=3, phase_weights=(1.0, 2.5)))
+    changes: list[None] = []
+    form.changed.connect(lambda: changes.append(None))
+
+    form.config = PRESETS[name]
+
+    assert form.config == PRESETS[name]
+    assert len(changes) == 1
+
+
+def test_main_fields_are_in_sight_and_the_rest_is_folded(qtbot: QtBot) -> None:
+    form = ConfigForm(TrainConfig(), main=("n_epochs",), choices=CHOICES)
+    qtbot.addWidget(form)
+    form.show()
+
+    assert form["n_epochs"].native.isVisible()
+    assert not form["kernel_size"].native.isVisible()
+
+    network = next(f for f in form.findChildren(Fold) if "Network" in _title(f))
+    network.unfold()
+
+    assert form["kernel_size"].native.isVisible()
+    assert not form["flip"].native.isVisible()
+
+
+def test_fields_left_out_keep_their_values(qtbot: QtBot) -> None:
+    config = PredictConfig(min_size=7)
+    form = ConfigForm(config, left_out=("min_size",), choices={"device": ("auto",)})
+    qtbot.addWidget(form)
+
+    form["tile_size"].value = 64
+
+    assert form.config == PredictConfig(min_size=7, tile_size=64)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("learning_rate", "fast", "Learning rate must be a number; got 'fast'"),
+        ("phase_weights", "1, x", "or several with commas; got '1, x'"),
+        ("learning_rate", "5", "learning_rate must be at most 1.0, got 5.0"),
+    ],
+)
+def test_a_text_that_is_no_value_is_told(
+    qtbot: QtBot, name: str, text: str, message: str
+) -> None:
+    form = _form(qtbot, TrainConfig())
+
+    form[name].value = text
+
+    with pytest.raises(ValueError, match=message):
+        _ = form.config
+
+
+def test_values_that_do_not_go_together_are_told(qtbot: QtBot) -> None:
+    form = _form(qtbot, TrainConfig())
+
+    form["kernel_size"].value = 4
+
+    with pytest.raises(ValueError, match="kernel_size must be odd, got 4"):
+        _ = form.config
+
+
+@pytest.mark.parametrize(
+    ("offered", "kept"), [(("auto", "cpu"), "cpu"), (("auto", "cuda"), "auto")]
+)
+def test_a_choice_stays_while_it_is_offered(
+    qtbot: QtBot, offered: tuple[str, ...], kept: str
+) -> None:
+    form = _form(qtbot, TrainConfig(device="cpu"))
+
+    form.offer("device", offered)
+
+    assert form.config.device == kept
+
+
+# Layers
+
+
+@pytest.fixture
+def viewer(make_napari_viewer: Callable[..., Viewer]) -> Viewer:
+    return make_napari_viewer()
+
+
+def test_layer_choice_offers_one_kind_and_takes_the_newest(viewer: Viewer) -> None:
+    image = viewer.add_image(np.zeros((2, 4, 4)), name="scan")
+    viewer.add_labels(np.zeros((2, 4, 4), np.uint8), name="painting")
+
+    choice = LayerChoice(viewer.layers, Image)
+
+    assert [choice.itemText(i) for i in range(choice.count())] == ["scan"]
+    assert choice.layer is image
+
+
+def test_layer_choice_follows_new_and_renamed_layers(viewer: Viewer) -> None:
+    choice = LayerChoice(viewer.layers, Labels)
+    # No slot that refers to the choice: PySide6 would keep the two for ever.
+    chosen: list[str] = []
+    choice.chosen.connect(lambda: chosen.append("another"))
+
+    first = viewer.add_labels(np.zeros((4, 4), np.uint8), name="first")
+    viewer.add_labels(np.zeros((4, 4), np.uint8), name="second")
+    first.name = "painting"
+
+    assert chosen == ["another"]
+    assert choice.layer is first  # what was chosen stays
+    assert choice.currentText() == "painting"
+
+
+def test_layer_choice_lets_go_of_a_removed_layer(viewer: Viewer) -> None:
+    first = viewer.add_image(np.zeros((4, 4)))
+    second = viewer.add_image(np.zeros((4, 4)))
+    choice = LayerChoice(viewer.layers, Image)
+
+    viewer.layers.remove(second)
+    after_one = choice.layer
+    viewer.layers.remove(first)
+
+    assert after_one is first
+    assert choice.layer is None
+
+
+def test_layer_choice_may_be_none(viewer: Viewer) -> None:
+    image = viewer.add_image(np.zeros((4, 4)))
+    choice = LayerChoice(viewer.layers, Image, none="whole image")
+
+    before = choice.layer
+    choice.layer = image
+
+    assert before is None
+    assert choice.layer is image
+
+
+def test_layer_choice_refuses_a_layer_of_another_viewer(viewer: Viewer) -> None:
+    choice = LayerChoice(viewer.layers, Image)
+
+    with pytest.raises(ValueError, match="it is not in the viewer"):
+        choice.layer = Image(np.zeros((4, 4)), name="elsewhere")
+
+
+def test_layer_choice_stops_listening_when_told(viewer: Viewer) -> None:
+    choice = LayerChoice(viewer.layers, Image)
+
+    choice.follow_no_more()
+    viewer.add_image(np.zeros((4, 4)))
+
+    assert choice.count() == 0
+
+
+def _form(qtbot: QtBot, config: Any) -> ConfigForm[Any]:
+    names = {f.name for f in fields(config)}
+    choices = {name: known for name, known in CHOICES.items() if name in names}
+    form = ConfigForm(config, choices=choices)
+    qtbot.addWidget(form)
+    return form
+
+
+def _type_into(widget: ValueWidget[Any], value: Any) -> None:
+    if isinstance(value, tuple):
+        value = ", ".join(map(str, value))
+    widget.value = value
+
+
+def _another(setting: "Field[Any]", value: Any) -> Any:
+    """Make a value of a field that is neither its default nor out of bounds."""
+    if get_origin(setting.type) is Literal:
+        return next(v for v in get_args(setting.type) if v != value)
+    if setting.name in CHOICES:
+        return next(v for v in CHOICES[setting.name] if v != value)
+    if setting.type is bool:
+        return not value
+    if isinstance(value, tuple):
+        return (1.0, 2.5)
+    if setting.type is int:
+        return max(5, setting.metadata["min"])  # odd, as sides of kernels are
+    return setting.metadata["min"] + 0.05
+
+
+def _title(fold: Fold) -> str:
+    button = fold.findChild(QPushButton)
+    assert button is not None
+    return str(button.text())

@@ -1,0 +1,136 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from napari import Viewer
+from napari.utils.theme import get_theme
+from qtpy.QtWidgets import QTabWidget, QWidget
+
+from napari_lrcs.plugin.parts.plots import Plot
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture
+def viewer(make_napari_viewer: Callable[..., Viewer]) -> Viewer:
+    made: Viewer = make_napari_viewer(show=True)
+    return made
+
+
+def _background(plot: Plot) -> str:
+    return str(to_hex(plot.figure.get_facecolor()))
+
+
+def _colour_of(name: str, theme: str) -> str:
+    return str(to_hex(getattr(get_theme(theme), name).as_hex()))
+
+
+def test_plot_follows_the_theme(viewer: Viewer) -> None:
+    viewer.theme = "dark"
+    plot = Plot(viewer)
+    viewer.window.add_dock_widget(plot)
+    assert _background(plot) == _colour_of("background", "dark")
+
+    viewer.theme = "light"
+
+    assert _background(plot) == _colour_of("background", "light")
+    (ax,) = plot.axes
+    assert to_hex(ax.xaxis.label.get_color()) == _colour_of("text", "light")
+    plot.follow_no_more()
+
+
+def test_plot_that_follows_no_more_keeps_its_colours(viewer: Viewer) -> None:
+    viewer.theme = "dark"
+    plot = Plot(viewer)
+    viewer.window.add_dock_widget(plot)
+
+    plot.follow_no_more()
+    viewer.theme = "light"
+
+    assert _background(plot) == _colour_of("background", "dark")
+
+
+def test_axes_that_are_drawn_anew_take_the_colours_of_the_theme(
+    viewer: Viewer,
+) -> None:
+    plot = Plot(viewer)
+    viewer.window.add_dock_widget(plot)
+    (ax,) = plot.axes
+    ax.plot([0, 1], [0, 1], label="iou")
+    ax.legend()
+    ax.set_xlabel("Slice")
+
+    plot.restyle()
+
+    ink = _colour_of("text", viewer.theme)
+    legend = ax.get_legend()
+    assert legend is not None
+    (text,) = legend.get_texts()
+    assert to_hex(text.get_color()) == to_hex(ax.xaxis.label.get_color()) == ink
+    plot.follow_no_more()
+
+
+def test_plot_is_drawn_at_most_twice_a_second(viewer: Viewer, qtbot: Any) -> None:
+    plot = Plot(viewer)
+    viewer.window.add_dock_widget(plot)
+    qtbot.wait(800)  # until the window has settled
+    n_drawn = _count_drawings(plot)
+
+    for _ in range(60):
+        plot.draw_soon()
+        qtbot.wait(20)
+
+    # 60 × 20 ms are 1.2 s or more: one after 0.5 s, one after 1 s, and so on.
+    assert 1 <= len(n_drawn) <= 4
+    plot.follow_no_more()
+
+
+def test_plot_that_was_hidden_is_drawn_when_it_is_shown(
+    viewer: Viewer, qtbot: Any
+) -> None:
+    plot, tabs = Plot(viewer), QTabWidget()
+    tabs.addTab(plot, "plot")
+    tabs.addTab(QWidget(), "other")
+    viewer.window.add_dock_widget(tabs)
+    qtbot.wait(800)
+    tabs.setCurrentIndex(1)
+    (ax,) = plot.axes
+    ax.axhspan(-1, 2, color="red")
+    plot.draw_soon()
+    qtbot.wait(700)
+    assert not _shows_red(plot)
+
+    tabs.setCurrentIndex(0)
+
+    qtbot.waitUntil(lambda: _shows_red(plot), timeout=2000)
+    plot.follow_no_more()
+
+
+def test_long_tick_labels_are_not_cut_off(viewer: Viewer) -> None:
+    plot = Plot(viewer)
+    viewer.window.add_dock_widget(plot)
+    (ax,) = plot.axes
+    ax.set_yticks([0, 1], ["carbon-binder domain", "NMC"])
+
+    plot.restyle()
+    plot.draw()
+
+    left = min(label.get_window_extent().x0 for label in ax.get_yticklabels())
+    assert left >= 0
+    plot.follow_no_more()
+
+
+def _count_drawings(plot: Plot) -> list[object]:
+    drawn: list[object] = []
+    plot.mpl_connect("draw_event", drawn.append)
+    return drawn
+
+
+def _shows_red(plot: Plot) -> bool:
+    if not hasattr(plot, "renderer"):
+        return False
+    pixels = np.asarray(plot.buffer_rgba())
+    red = (pixels[..., 0] > 200) & (pixels[..., 1] < 50) & (pixels[..., 2] < 50)
+    return bool(red.sum() > 100)

@@ -1,0 +1,839 @@
+"""The dock Predict volume, in a real window with a tiny network."""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+from napari.layers import Image, Labels
+from napari.viewer import Viewer
+from pytestqt.qtbot import QtBot
+from qtpy.QtWidgets import QComboBox
+
+from napari_lrcs.config import PredictConfig, TrainConfig
+from napari_lrcs.errors import CheckpointError
+from napari_lrcs.inference import estimate
+from napari_lrcs.inference.disk import DiskResult
+from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.io.opening import open_volume
+from napari_lrcs.io.pyramid import levels_of
+from napari_lrcs.io.volume import as_volume
+from napari_lrcs.plugin.parts.field_of_view import ABOUT_Z, LAYER
+from napari_lrcs.plugin.parts.layers import phases_shown, place_of, workspace_for
+from napari_lrcs.plugin.predict.dock import PredictDock, growing
+from napari_lrcs.plugin.predict.setup import (
+    MEMORY,
+    RANGE,
+    THIS,
+    TIFF,
+    ZARR,
+)
+
+pytestmark = pytest.mark.gui
+
+SHAPE = (8, 24, 32)
+
+
+@pytest.mark.parametrize("moved", [("confidence",), ("confidence", "labels")])
+def test_parts_that_were_moved_to_their_places_meanwhile_are_not_opened(
+    tmp_path: Path, moved: tuple[str, ...]
+) -> None:
+    disk = DiskResult(
+        labels=tmp_path / "labels.zarr", confidence=tmp_path / "confidence.zarr"
+    )
+    for name in disk.wanted:
+        zarr.create_array(disk.raw(name) / "0", shape=(1, 2, 2), dtype="u1")
+    assert len(growing(disk)) == 2
+
+    for name in moved:
+        disk.raw(name).rename(tmp_path / name)
+
+    assert growing(disk) == []
+
+
+@pytest.fixture(autouse=True)
+def _small_slabs(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
+    """Two slices a slab, so that there is something to interrupt."""
+    del one_thread
+    monkeypatch.setattr("napari_lrcs.inference.predict._SLAB_SLICES", 2)
+
+
+@pytest.fixture
+def grey() -> Any:
+    return np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+
+
+@pytest.fixture
+def checkpoint(make_checkpoint: Callable[..., Any]) -> Any:
+    return make_checkpoint()
+
+
+@pytest.fixture
+def model(checkpoint: Any, tmp_path: Path) -> Path:
+    from napari_lrcs.models.checkpoint import save_checkpoint
+
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, checkpoint)
+    return path
+
+
+@pytest.fixture
+def viewer(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Viewer:
+    viewer = make_napari_viewer(show=True)
+    qtbot.wait(50)
+    return viewer
+
+
+@pytest.fixture
+def make_dock(
+    viewer: Viewer, model: Path, qtbot: QtBot
+) -> Iterator[Callable[..., PredictDock]]:
+    def make(data: Any, **options: Any) -> PredictDock:
+        viewer.add_image(data, name="scan", **options)
+        dock = PredictDock(viewer)
+        viewer.window.add_dock_widget(dock, name="Predict volume")
+        dock.setup.model_choice.choose(model)
+        docks.append(dock)
+        return dock
+
+    docks: list[PredictDock] = []
+    yield make
+    for dock in docks:
+        dock.stop()
+        wait_for_thread(dock, qtbot)
+    docks.clear()
+
+
+def wait_for_thread(dock: PredictDock, qtbot: QtBot) -> None:
+    """Wait until the job has ended, also where its dock is gone."""
+    job = dock.job
+    qtbot.waitUntil(lambda: job is None or not job.is_running, timeout=2000)
+
+
+def finish(dock: PredictDock, qtbot: QtBot) -> None:
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=10_000)
+
+
+def predict(dock: PredictDock, qtbot: QtBot) -> Labels:
+    """Press the button, wait, and return the new layer."""
+    dock.predict()
+    finish(dock, qtbot)
+    assert dock.said.startswith("Done"), dock.said
+    return prediction(dock.viewer)
+
+
+def prediction(viewer: Viewer) -> Labels:
+    layer = viewer.layers["scan prediction"]
+    assert isinstance(layer, Labels)
+    return layer
+
+
+def expected(
+    data: Any, checkpoint: Any, *, config: PredictConfig | None = None, **options: Any
+) -> MemoryResult:
+    """Predict through the API."""
+    from napari_lrcs.inference.predict import predict_volume
+
+    volume = as_volume(data)
+    result = MemoryResult(
+        labels=np.zeros(volume.shape, np.uint8),
+        confidence=np.zeros(volume.shape, np.uint8),
+    )
+    for _ in predict_volume(
+        volume, checkpoint, result=result, config=config, **options
+    ):
+        pass
+    return result
+
+
+def cancel_midway(dock: PredictDock, qtbot: QtBot) -> None:
+    """Press Cancel once some slices are there."""
+    dock.predict()
+    until_slice(dock, qtbot, 4)
+    dock.cancel()
+    finish(dock, qtbot)
+
+
+def until_slice(dock: PredictDock, qtbot: QtBot, number: int) -> None:
+    """Wait until the progress has come to a slice."""
+
+    def is_there() -> bool:
+        found = re.search(r"slice (\d+) of", dock.progress.text, re.IGNORECASE)
+        return found is not None and int(found[1]) >= number
+
+    qtbot.waitUntil(is_there, timeout=10_000)
+
+
+@pytest.fixture
+def slowly(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let each slab take its time; collects their numbers of slices."""
+    from napari_lrcs.inference.predict import _Engine
+
+    fill = _Engine.fill
+    filled: list[int] = []
+
+    def slow_fill(self: Any, parts: Any, image: Any) -> Iterator[float]:
+        filled.append(len(parts["labels"]))
+        time.sleep(0.3)
+        yield from fill(self, parts, image)
+
+    monkeypatch.setattr(_Engine, "fill", slow_fill)
+    return filled
+
+
+# ---- results ----
+
+
+@pytest.mark.parametrize("where", [MEMORY, ZARR, TIFF])
+def test_result_is_that_of_the_api(
+    where: str,
+    grey: Any,
+    checkpoint: Any,
+    make_dock: Callable[..., PredictDock],
+    qtbot: QtBot,
+) -> None:
+    dock = make_dock(grey)
+    dock.setup.where.setCurrentText(where)
+    dock.setup.form["min_size"].value = 20
+
+    layer = predict(dock, qtbot)
+
+    whole = expected(grey, checkpoint, config=PredictConfig(min_size=20)).labels
+    np.testing.assert_array_equal(np.asarray(layer.data), whole)
+    assert phases_shown(layer) == checkpoint.phases
+
+
+PLACES: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
+    "scale and units": ({"scale": (2, 0.5, 0.5), "units": ("um",) * 3}, SHAPE),
+    "rotate": ({"rotate": 20, "scale": (2, 1, 1), "translate": (5, 6, 7)}, SHAPE),
+    "shear": ({"shear": (0.1, 0.2, 0.3), "axis_labels": ("z", "y", "x")}, SHAPE),
+    "affine": ({"affine": np.diag([1.0, 2, 3, 1])}, SHAPE),
+    "2D": ({"scale": (0.5, 0.5), "units": ("nm",) * 2, "rotate": 10}, SHAPE[1:]),
+    "leading axis": ({"scale": (3, 2, 1, 1)}, (1, *SHAPE)),
+}
+
+
+@pytest.mark.parametrize(
+    ("where", "place"),
+    [
+        *((MEMORY, place) for place in PLACES),
+        *((ZARR, place) for place in ("rotate", "2D", "leading axis")),
+        *((TIFF, place) for place in ("affine", "2D")),
+    ],
+)
+def test_layer_lies_where_the_image_lies(
+    where: str,
+    place: str,
+    checkpoint: Any,
+    make_dock: Callable[..., PredictDock],
+    qtbot: QtBot,
+) -> None:
+    options, shape = PLACES[place]
+    grey = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    dock = make_dock(grey, **options)
+    dock.setup.where.setCurrentText(where)
+
+    layer = predict(dock, qtbot)
+
+    own, image = place_of(layer), place_of(dock.viewer.layers["scan"])
+    assert own.keys() == image.keys()
+    for name, value in image.items():
+        np.testing.assert_array_equal(own[name], value, err_msg=name)
+    whole = expected(grey, checkpoint).labels.reshape(shape)
+    np.testing.assert_array_equal(np.asarray(layer.data), whole)
+
+
+def test_files_hold_confidence_and_probabilities(
+    grey: Any,
+    checkpoint: Any,
+    tmp_path: Path,
+    make_dock: Callable[..., PredictDock],
+    qtbot: QtBot,
+) -> None:
+    dock = make_dock(grey)
+    dock.setup.choose_file(tmp_path / "out.tif")
+    dock.setup.confidence.setChecked(True)
+    dock.setup.probabilities.setChecked(True)
+
+    predict(dock, qtbot)
+
+    whole = expected(grey, checkpoint)
+    confidence = dock.viewer.layers["scan prediction confidence"]
+    assert isinstance(confidence, Image)
+    assert confidence.contrast_limits == [0, 255]
+    np.testing.assert_array_equal(np.asarray(confidence.data), whole.confidence)
+    stored = open_volume(tmp_path / "out-confidence.tif")
+    np.testing.assert_array_equal(stored.slab(0, 8), whole.confidence)
+    shares = zarr.open_array(tmp_path / "out-probabilities.zarr" / "0", mode="r")
+    assert shares.shape == (3, *SHAPE)
+
+
+def test_confidence_is_shown_from_memory(
+    grey: Any, checkpoint: Any, make_dock: Callable[..., PredictDock], qtbot: QtBot
+) -> None:
+    dock = make_dock(grey)
+    dock.setup.confidence.setChecked(True)
+
+    predict(dock, qtbot)
+
+    shown = dock.viewer.layers["scan prediction confidence"].data
+    np.testing.assert_array_equal(shown, expected(grey, checkpoint).confidence)
+
+
+def test_a_wide_result_is_shown_as_a_pyramid_from_disk(
+    checkpoint: Any, make_dock: Callable[..., PredictDock], qtbot: QtBot
+) -> None:
+    grey = np.random.default_rng(2).normal(size=(2, 8, 600)).astype(np.float32)
+    dock = make_dock(grey, scale=(2, 1, 1))
+    dock.viewer.add_labels(np.zeros((2, 8, 600), np.uint8), name="painting")
+    dock.setup.where.setCurrentText(ZARR)
+
+    layer = predict(dock, qtbot)
+
+    assert layer.multiscale
+    assert [level.shape for level in layer.data] == [(2, 8, 600), (2, 8, 300)]
+    np.testing.assert_array_equal(layer.scale, (2, 1, 1))
+    assert phases_shown(layer) == checkpoint.phases
+    assert len(levels_of(Path(dock.setup.file.text()).with_name("segmentation-1.zarr")))
+    # What the user paints in stays chosen.
+    assert dock.viewer.layers.selection.active.name == "painting"
+
+
+def test_a_lazy_image_is_read_only_where_it_is_predicted(
+    grey: Any, checkpoint: Any, make_dock: Callable[..., PredictDock], qtbot: QtBot
+) -> None:
+    read: set[int] = set()
+
+    def plane(block_info: Any = None) -> Any:
+        z = block_info[None]["array-location"][0][0]
+        read.add(z)
+        return grey[z : z + 1]
+
+    lazy = da.map_blocks(
+        plane, chunks=((1,) * 8, (24,), (32,)), dtype=grey.dtype, meta=grey[:0]
+    )
+    dock = make_dock(lazy, contrast_limits=(-3, 3))
+    dock.setup.region.setCurrentText(RANGE)
+    dock.setup.range.setText("2")
+    read.clear()
+
+    layer = predict(dock, qtbot)
+
+    assert read - {dock.viewer.dims.current_step[0]} == {2}
+    np.testing.assert_array_equal(layer.data[2], expected(grey, checkpoint).labels[2])
+
+
+@pytest.mark.parametrize("axis", ["z", "x"])
+def test_this_slice_is_that_of_the_viewer(
+    axis: Any,
+    grey: Any,
+    tiny_config: TrainConfig,
+    make_checkpoint: Callable[..., Any],
+    model: Path,
+    make_dock: Callable[..., PredictDock],
+    qtbot: QtBot,
+) -> None:
+    from napari_lrcs.models.checkpoint import save_checkpoint
+
+    checkpoint = make_checkpoint(tiny_config.with_changes(axis=axis))
+    save_checkpoint(model, checkpoint)
+    dock = make_dock(grey, scale=(2, 1, 1), translate=(10, 0, 0))
+    dock.viewer.dims.point = (10 + 2 * 5, 3, 7)
+    dock.setup.region.setCurrentText(THIS)
+
+    layer = predict(dock, qtbot)
+
+    across = "zyx".index(axis)
+    place = (5, 3, 7)[across]
+    filled = np.asarray(layer.data).any(axis=tuple({0, 1, 2} - {across}))
+    assert np.flatnonzero(filled).tolist() == [place]
+
+
+def test_some_slices_of_a_large_volume_take_no_memory_for_the_rest(
+    grey: Any,
+    checkpoint: Any,
+    make_dock: Callable[..., PredictDock],
+    monkeypatch: pytest.MonkeyPatch,
+    qtbot: QtBot,
+) -> None:
+    monkeypatch.setattr("napari_lrcs.plugin.predict.attempt._SMALL", 0)
+    dock = make_dock(grey)
+    dock.setup.region.setCurrentText(RANGE)
+    dock.setup.range.setText("3:6")
+
+    layer = predict(dock, qtbot)
+
+    assert isinstance(layer.data, zarr.Array)
+    assert layer.data.nchunks_initialized == 3
+    whole = expected(grey, checkpoint, slices=[3, 4, 5]).labels
+    np.testing.assert_array_equal(np.asarray(layer.data), whole)
+    layer.data_setitem(
+        tuple(np.array([i]) for i in (0, 1, 2)), 2
+    )  # it can be corrected by hand
+    assert layer.data[0, 1, 2] == 2
+
+
+def test_nothing_is_predicted_outside_the_field_of_view(
+    grey: Any, checkpoint: Any, make_dock: Callable[..., PredictDock], qtbot: QtBot
+) -> None:
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[:, 5:9, 6:20] = 3
+    dock = make_dock(grey)
+    chosen = dock.viewer.add_labels(mask, name="mask")
+    dock.setup.field_of_view.kind.setCurrentText(LAYER)
+    dock.setup.field_of_view.layers.layer = chosen
+
+    layer = predict(dock, qtbot)
+
+    whole = expected(grey, checkpoint).labels
+    np.testing.assert_array_equal(layer.data, np.where(mask > 0, whole, 0))
+    np.testing.assert_array_equal(np.unique(chosen.data), [0, 3])
+
+
+# ---- cancelling ----
+
+
+@pytest.mark.parametrize("where", [MEMORY, ZARR, TIFF])
+def test_a_cancelled_prediction_is_continued(
+    where: str,
+    grey: Any,
+    checkpoint: Any,
+    slowly: list[int],
+    make_dock: Callable[..., PredictDock],
+    qtbot: QtBot,
+) -> None:
+    dock = make_dock(grey)
+    dock.setup.where.setCurrentText(where)
+
+    cancel_midway(dock, qtbot)
+
+    layer = prediction(dock.viewer)
+    kept = np.flatnonzero(np.asarray(layer.data).any(axis=(1, 2)))
+    assert 2 <= len(kept) < 8
+    assert "Kept" in dock.said
+    assert "Predict again continues" in dock.said
+    slowly.clear()
+    layer = predict(dock, qtbot)
+    assert sum(slowly) == 8 - len(kept)
+    whole = expected(grey, checkpoint).labels
+    np.testing.assert_array_equal(np.asarray(layer.data), whole)
+    names = [layer.name for layer in dock.viewer.layers]
+    assert names == ["scan", "scan prediction"]
+
+
+@pytest.mark.usefixtures("slowly")
+def test_other_settings_leave_a_cancelled_prediction_as_it_is(
+    grey: Any, make_dock: Callable[..., PredictDock], qtbot: QtBot
+) -> None:
+    dock = make_dock(grey)
+    dock.setup.where.setCurrentText(ZARR)
+    cancel_midway(dock, qtbot)
+    cancelled = Path(f"{dock.setup.file.text()}.partial")
+    dock.setup.field_of_view.kind.setCurrentText(ABOUT_Z)
+
+    predict(dock, qtbot)
+
+    assert cancelled.is_dir()
+
+
+@pytest.mark.parametrize("where", [MEMORY, ZARR])
+def test_layer_fills_up_while_it_runs(
+    where: str,
+    grey: Any,
+    slowly: list[int],
+    make_dock: Callable[..., PredictDock],
+    qtbot: QtBot,
+) -> None:
+    dock = make_dock(grey)
+    dock.setup.where.setCurrentText(where)
+    dock.viewer.dims.set_current_step(0, 0)
+
+    dock.predict()
+
+    # What the layer shows, not only what its array holds.
+    qtbot.waitUntil(
+        lambda: (
+            len(dock.viewer.layers) == 2
+            and prediction(dock.viewer).get_value((0, 1, 1)) not in (None, 0)
+        ),
+        timeout=10_000,
+    )
+    assert dock.is_busy
+    assert sum(slowly) < 8
+    finish(dock, qtbot)
+
+
+# ---- what changes meanwhile ----
+
+
+@pytest.mark.parametrize("where", [MEMORY, ZARR])
+@pytest.mark.usefixtures("slowly")
+def test_image_removed_meanwhile_harms_nothing(
+    where: str,
+    grey: Any,
+    checkpoint: Any,
+    make_dock: Callable[..., PredictDock],
+    qtbot: QtBot,
+) -> None:
+    dock = make_dock(grey)
+    dock.setup.where.setCurrentText(where)
+    # napari itself draws no labels any more, but crashes, once the lowest image is
+    # gone (0.9.2 with Mesa's software OpenGL): one stays.
+    dock.viewer.layers.insert(0, Image(grey, name="other"))
+    dock.setup.image_choice.setCurrentText("scan")
+    dock.predict()
+    until_slice(dock, qtbot, 2)
+
+    dock.viewer.layers.remove("scan")
+
+    finish(dock, qtbot)
+    whole = expected(grey, checkpoint).labels
+    np.testing.assert_array_equal(np.asarray(prediction(dock.viewer).data), whole)
+
+
+@pytest.mark.usefixtures("slowly")
+def test_renamed_layers_keep_their_names(
+    grey: Any, make_dock: Callable[..., PredictDock], qtbot: QtBot
+) -> None:
+    dock = make_dock(grey)
+    dock.setup.where.setCurrentText(ZARR)
+    dock.predict()
+    qtbot.waitUntil(lambda: len(dock.viewer.layers) == 2, timeout=10_000)
+
+    dock.viewer.layers["scan"].name = "other"
+    prediction(dock.viewer).name = "mine"
+
+    finish(dock, qtbot)
+    assert [layer.name for layer in dock.viewer.layers] == ["other", "mine"]
+    assert dock.said.startswith("Done")
+
+
+@pytest.mark.usefixtures("slowly")
+def test_removing_a_result_in_memory_ends_its_prediction(
+    grey: Any, make_dock: Callable[..., PredictDock], qtbot: QtBot
+) -> None:
+    dock = make_dock(grey)
+    dock.predict()
+    until_slice(dock, qtbot, 2)
+
+    dock.viewer.layers.remove("scan prediction")
+
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=2000)
+    assert [layer.name for layer in dock.viewer.layers] == ["scan"]
+
+
+@pytest.mark.usefixtures("slowly")
+def test_removing_a_result_on_disk_lets_it_be_finished(
+    grey: Any,
+    tmp_path: Path,
+    checkpoint: Any,
+    make_dock: Callable[..., PredictDock],
+    qtbot: QtBot,
+) -> None:
+    dock = make_dock(grey)
+    dock.setup.choose_file(tmp_path / "out.zarr")
+    dock.predict()
+    qtbot.waitUntil(lambda: len(dock.viewer.layers) == 2, timeout=10_000)
+
+    dock.viewer.layers.remove("scan prediction")
+
+    finish(dock, qtbot)
+    assert [layer.name for layer in dock.viewer.layers] == ["scan"]
+    whole = expected(grey, checkpoint).labels
+    stored = open_volume(tmp_path / "out.zarr").slab(0, 8)
+    np.testing.assert_array_equal(stored, whole)
+
+
+@pytest.mark.parametrize("what", ["dock", "viewer"])
+@pytest.mark.usefixtures("slowly")
+def test_closing_meanwhile_keeps_what_is_done(
+    what: str,
+    tmp_path: Path,
+    make_dock: Callable[..., PredictDock],
+    qtbot: QtBot,
+) -> None:
+    dock = make_dock(np.random.default_rng(0).normal(size=(60, 24, 32)))
+    dock.setup.choose_file(tmp_path / "out.zarr")
+    dock.predict()
+    until_slice(dock, qtbot, 6)
+
+    if what == "dock":
+        dock.viewer.window.remove_dock_widget(dock)
+    else:
+        dock.viewer.close()
+
+    wait_for_thread(dock, qtbot)
+    assert (tmp_path / "out.zarr.partial" / "done.txt").stat().st_size
+    assert not (tmp_path / "out.zarr").exists()
+
+
+# ---- refusals ----
+
+
+def test_memory_that_is_not_there_is_refused_with_the_estimate(
+    grey: Any,
+    make_dock: Callable[..., PredictDock],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dock = make_dock(grey)
+    monkeypatch.setattr(estimate, "free_memory", lambda: 8192)
+
+    dock.predict()
+
+    assert not dock.is_busy
+    assert "needs 6.0 KiB of memory" in dock.said
+    assert "8.0 KiB that are free" in dock.said
+    assert len(dock.viewer.layers) == 1
+
+
+def test_an_image_too_large_for_memory_goes_to_disk_by_default(
+    grey: Any,
+    make_dock: Callable[..., PredictDock],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(estimate, "free_memory", lambda: 8192)
+
+    dock = make_dock(grey)
+
+    assert dock.setup.where.currentText() == ZARR
+    assert Path(dock.setup.file.text()).name == "segmentation-1.zarr"
+
+
+def test_a_file_that_is_there_is_refused_unless_overwriting_is_asked_for(
+    grey: Any, tmp_path: Path, make_dock: Callable[..., PredictDock], qtbot: QtBot
+) -> None:
+    dock = make_dock(grey)
+    dock.setup.choose_file(tmp_path / "out.tif")
+    first = predict(dock, qtbot)
+
+    dock.predict()
+
+    assert "exists already" in dock.said
+    dock.setup.overwrite.setChecked(True)
+    predict(dock, qtbot)
+    assert first not in dock.viewer.layers
+    assert len(dock.viewer.layers) == 2
+
+
+def test_a_file_that_another_layer_shows_is_never_overwritten(
+    grey: Any, tmp_path: Path, make_dock: Callable[..., PredictDock]
+) -> None:
+    painting = zarr.create_array(
+        tmp_path / "painting.zarr", shape=SHAPE, chunks=(1, 24, 32), dtype=np.uint8
+    )
+    dock = make_dock(grey)
+    dock.viewer.add_labels(painting, name="painting")
+    dock.setup.choose_file(tmp_path / "painting.zarr")
+    dock.setup.overwrite.setChecked(True)
+
+    dock.predict()
+
+    assert "is what the layer painting shows" in dock.said
+    assert not dock.is_busy
+
+
+@pytest.mark.parametrize(
+    ("shape", "rgb", "word"),
+    [((24, 32, 3), True, "colour"), ((2, *SHAPE), False, "4 axes")],
+)
+def test_other_images_are_refused_in_words(
+    shape: tuple[int, ...],
+    rgb: bool,
+    word: str,
+    make_dock: Callable[..., PredictDock],
+) -> None:
+    dock = make_dock(np.zeros(shape, np.uint8), rgb=rgb)
+
+    dock.predict()
+
+    assert word in dock.said
+    assert not dock.is_busy
+
+
+def test_a_range_that_leaves_the_image_is_refused(
+    grey: Any, make_dock: Callable[..., PredictDock]
+) -> None:
+    dock = make_dock(grey)
+    dock.setup.region.setCurrentText(RANGE)
+    dock.setup.range.setText("3:20")
+
+    dock.predict()
+
+    assert "slice 19 of '3:20' does not exist" in dock.said
+
+
+# ---- models ----
+
+
+def test_runs_of_the_image_are_offered_the_best_first(
+    viewer: Viewer,
+    grey: Any,
+    checkpoint: Any,
+    qtbot: QtBot,
+) -> None:
+    image = viewer.add_image(grey, name="scan")
+    folder = workspace_for(image).path
+    for i, score in enumerate((0.5, 0.534, None, 0.194), start=1):
+        make_run(folder / f"run-{i}", checkpoint, mean_iou=score)
+    dock = PredictDock(viewer)
+    viewer.window.add_dock_widget(dock)
+
+    qtbot.waitUntil(lambda: dock.setup.model_choice.path is not None, timeout=5000)
+
+    assert dock.setup.model_choice.texts == (
+        "run-2 · mean IoU 53.4%",
+        "run-1 · mean IoU 50.0%",
+        "run-4 · mean IoU 19.4%",
+        "run-3",
+        "Choose a file…",
+    )
+    assert dock.setup.model_choice.path == folder / "run-2"
+    assert "phase 1, phase 2, phase 3" in dock.setup.model_choice.text
+
+
+def test_the_best_run_stays_proposed_until_its_user_chooses_one(
+    viewer: Viewer, grey: Any, checkpoint: Any, qtbot: QtBot
+) -> None:
+    image = viewer.add_image(grey, name="scan")
+    folder = workspace_for(image).path
+    make_run(folder / "run-1", checkpoint, mean_iou=0.5)
+    dock = PredictDock(viewer)
+    viewer.window.add_dock_widget(dock)
+    choice = dock.setup.model_choice
+    qtbot.waitUntil(lambda: choice.path == folder / "run-1")
+
+    # As at the end of a training; another dock runs it.
+    make_run(folder / "run-2", checkpoint, mean_iou=0.4)
+    image.events.metadata()
+    qtbot.waitUntil(lambda: len(choice.texts) == 3)
+    worse = choice.path
+    make_run(folder / "run-3", checkpoint, mean_iou=0.6)
+    image.events.metadata()
+    qtbot.waitUntil(lambda: choice.path == folder / "run-3")
+    box = choice.findChild(QComboBox)
+    assert box is not None
+    box.activated.emit(choice.texts.index("run-2 · mean IoU 40.0%"))
+    make_run(folder / "run-4", checkpoint, mean_iou=0.7)
+    image.events.metadata()
+    qtbot.waitUntil(lambda: len(choice.texts) == 5)
+
+    assert worse == folder / "run-1"
+    assert choice.path == folder / "run-2"
+
+
+def make_run(path: Path, checkpoint: Any, *, mean_iou: float | None) -> None:
+    from napari_lrcs.models.checkpoint import save_checkpoint
+
+    path.mkdir(parents=True)
+    (path / "config.json").write_text(json.dumps(checkpoint.config.to_dict()))
+    history = ({"epoch": 1, "validation_mean_iou": mean_iou},)
+    save_checkpoint(
+        path / "best.safetensors", checkpoint.with_state(checkpoint.state, history)
+    )
+
+
+@pytest.mark.parametrize(("size", "is_told"), [(1.05, False), (2.0, True)])
+def test_another_voxel_size_than_in_training_is_told(
+    size: float,
+    is_told: bool,
+    grey: Any,
+    checkpoint: Any,
+    model: Path,
+    make_dock: Callable[..., PredictDock],
+) -> None:
+    from napari_lrcs.models.checkpoint import save_checkpoint
+
+    trained = replace(checkpoint, voxel_size=(1000.0,) * 3, unit="nanometer")
+    save_checkpoint(model, trained)
+
+    dock = make_dock(grey, scale=(size,) * 3, units=("um",) * 3)
+
+    assert ("but this image has" in dock.setup.model_choice.text) == is_told
+
+
+def test_a_file_that_is_no_network_is_refused_in_words(
+    grey: Any, tmp_path: Path, make_dock: Callable[..., PredictDock]
+) -> None:
+    (tmp_path / "no.safetensors").write_text("no")
+    dock = make_dock(grey)
+
+    with pytest.raises(
+        CheckpointError, match=r"no\.safetensors is no safetensors file"
+    ):
+        dock.setup.model_choice.choose(tmp_path / "no.safetensors")
+
+
+# ---- several volumes, settings ----
+
+
+def test_more_volumes_follow_into_their_folder(
+    grey: Any,
+    checkpoint: Any,
+    tmp_path: Path,
+    make_dock: Callable[..., PredictDock],
+    qtbot: QtBot,
+) -> None:
+    for i in range(2):
+        np.save(tmp_path / f"t{i}.npy", grey + i)
+    dock = make_dock(grey)
+    dock.setup.more.add([str(tmp_path / f"t{i}.npy") for i in range(2)])
+    dock.setup.more.folder = tmp_path / "out"
+
+    layer = predict(dock, qtbot)
+
+    np.testing.assert_array_equal(layer.data, expected(grey, checkpoint).labels)
+    for i in range(2):
+        stored = open_volume(tmp_path / "out" / f"t{i}.zarr").slab(0, 8)
+        whole = expected(grey + i, checkpoint).labels
+        np.testing.assert_array_equal(stored, whole)
+
+
+def test_a_cancelled_series_is_continued_where_it_was(
+    grey: Any,
+    slowly: list[int],
+    tmp_path: Path,
+    make_dock: Callable[..., PredictDock],
+    qtbot: QtBot,
+) -> None:
+    np.save(tmp_path / "t.npy", grey)
+    dock = make_dock(grey)
+    dock.setup.more.add([str(tmp_path / "t.npy")])
+    dock.setup.more.folder = tmp_path / "out"
+    dock.predict()
+    text = "Volume 1 of 1, t.npy"
+    qtbot.waitUntil(lambda: text in dock.progress.text, timeout=10_000)
+    until_slice(dock, qtbot, 4)
+    dock.cancel()
+    finish(dock, qtbot)
+    slowly.clear()
+
+    predict(dock, qtbot)
+
+    assert 0 < sum(slowly) < 8
+    assert (tmp_path / "out" / "t.zarr").is_dir()
+    assert len(dock.viewer.layers) == 2
+
+
+def test_settings_are_remembered(
+    grey: Any, make_dock: Callable[..., PredictDock], qtbot: QtBot
+) -> None:
+    dock = make_dock(grey)
+    dock.setup.where.setCurrentText(TIFF)
+    dock.setup.confidence.setChecked(True)
+    dock.setup.form["min_size"].value = 7
+    qtbot.wait(100)
+    dock.viewer.window.remove_dock_widget(dock)
+
+    other = PredictDock(dock.viewer)
+    dock.viewer.window.add_dock_widget(other)
+
+    assert other.setup.where.currentText() == TIFF
+    assert other.setup.confidence.isChecked()
+    assert other.setup.form.config.min_size == 7

@@ -1,0 +1,804 @@
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from napari import Viewer
+from napari.layers import Image, Labels
+from numpy.typing import NDArray
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QThreadPool
+from qtpy.QtWidgets import QApplication
+
+from napari_lrcs.annotation.annotation import Role
+from napari_lrcs.config import PRESETS, TrainConfig
+from napari_lrcs.phases import PhaseTable
+from napari_lrcs.plugin.label.painted_layers import new_painting
+from napari_lrcs.plugin.painting.painting import Painting, painting_of
+from napari_lrcs.plugin.painting.role_fields import slices_text
+from napari_lrcs.plugin.parts.current_slice import SliceInView
+from napari_lrcs.plugin.parts.layers import RUN_KEY, appearance, place_of, workspace_for
+from napari_lrcs.plugin.parts.workers import Events
+from napari_lrcs.plugin.train.dock import TrainDock
+from napari_lrcs.plugin.train.job import read_roles
+from napari_lrcs.plugin.train.preview import PREVIEW_NAME
+
+pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("one_thread")]
+
+SHAPE = (6, 32, 40)
+PHASES = PhaseTable.named("pore", "NMC")
+PLACE = {"scale": (2.0, 0.5, 0.5), "translate": (5.0, 1.0, -3.0), "rotate": 20.0}
+SOON = 2000
+"""Milliseconds in which a button takes effect."""
+LONG = 30_000
+
+OpenDock = Callable[..., TrainDock]
+
+
+@pytest.fixture
+def viewer(make_napari_viewer: Callable[..., Viewer]) -> Viewer:
+    return make_napari_viewer(show=True)
+
+
+@pytest.fixture
+def image(viewer: Viewer) -> Image:
+    """Add a volume of stripes that lies askew in the world."""
+    noise = np.random.default_rng(0).standard_normal(SHAPE)
+    return viewer.add_image(
+        (_truth() + 0.1 * noise).astype(np.float32),
+        name="scan",
+        affine=np.diag([1.0, 2.0, 2.0, 1.0]),
+        units=("micrometer",) * 3,
+        **PLACE,
+    )
+
+
+@pytest.fixture
+def labels(viewer: Viewer, image: Image) -> Labels:
+    """Add a painting of two slices, one for training and one for validation."""
+    layer = new_painting(image, phases=PHASES)
+    viewer.add_layer(layer)
+    painting = _painting(layer)
+    roles: dict[int, Role] = {1: "train", 4: "validation"}
+    for z, role in roles.items():
+        layer.data[z] = _truth()[z]
+        painting.check([z])
+        painting.set_role(z, role)
+    painting.save()
+    return layer
+
+
+@pytest.fixture
+def dock(
+    viewer: Viewer, labels: Labels, tiny_config: TrainConfig, qtbot: QtBot
+) -> Iterator[TrainDock]:
+    """Open the dock on the painting, to train for a moment."""
+    assert labels in viewer.layers
+    yield _open(viewer, tiny_config)
+    viewer.close()
+    qtbot.wait(50)  # the dock lets go of the window
+
+
+@pytest.fixture
+def training(dock: TrainDock, qtbot: QtBot) -> TrainDock:
+    """Train without end; the first preview is there."""
+    _set(dock, n_epochs=1000)
+    dock.buttons.train.click()
+    _wait_for_preview(dock, qtbot)
+    return dock
+
+
+# The whole way
+
+
+@pytest.mark.slow
+def test_training_moves_curves_shows_a_preview_and_lists_its_run(
+    dock: TrainDock, viewer: Viewer, image: Image, labels: Labels, qtbot: QtBot
+) -> None:
+    painted = np.array(labels.data)
+    viewer.layers.selection.active = labels
+
+    dock.buttons.train.click()
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+
+    preview = viewer.layers[PREVIEW_NAME]
+    assert "Next: Predict volume" in dock.said
+    assert _n_points(dock) == dock.setup.form.config.n_epochs
+    assert preview.data.shape == SHAPE
+    assert viewer.layers.index(preview) < viewer.layers.index(labels)
+    assert viewer.layers.selection.active is labels
+    np.testing.assert_array_equal(labels.data, painted)
+    for name, value in place_of(image).items():
+        np.testing.assert_array_equal(place_of(preview)[name], value)
+    np.testing.assert_allclose(preview.get_color(2), labels.get_color(2))
+    qtbot.waitUntil(lambda: len(dock.runs.runs) == 1)
+    assert dock.runs.runs[0].is_finished
+    assert dock.runs.runs[0].phases == PHASES.names
+
+
+@pytest.mark.slow
+def test_preview_is_of_the_slice_in_view_alone(
+    dock: TrainDock, viewer: Viewer, image: Image, qtbot: QtBot
+) -> None:
+    viewer.dims.point = image.data_to_world((3, 16, 20))
+
+    dock.buttons.train.click()
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+
+    shown = np.asarray(viewer.layers[PREVIEW_NAME].data)
+    assert shown[3].all()
+    assert not shown[[0, 1, 2, 4, 5]].any()
+
+
+@pytest.mark.slow
+def test_preview_that_its_user_removed_comes_back(
+    training: TrainDock, viewer: Viewer, qtbot: QtBot
+) -> None:
+    viewer.layers.remove(PREVIEW_NAME)
+
+    qtbot.waitUntil(lambda: PREVIEW_NAME in viewer.layers, timeout=LONG)
+    _stop(training, qtbot)
+
+
+@pytest.mark.slow
+def test_a_second_training_shows_one_preview_layer(
+    dock: TrainDock, viewer: Viewer, qtbot: QtBot
+) -> None:
+    for _ in range(2):
+        dock.buttons.train.click()
+        qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+
+    assert [layer.name for layer in viewer.layers].count(PREVIEW_NAME) == 1
+
+
+@pytest.mark.slow
+def test_an_image_of_one_slice_trains(
+    viewer: Viewer, tiny_config: TrainConfig, qtbot: QtBot
+) -> None:
+    image = viewer.add_image(_truth()[0].astype(np.float32), scale=(0.5, 0.5))
+    viewer.add_labels(
+        _truth()[0], name="painting", **appearance(PHASES), **place_of(image)
+    )
+    dock = _open(viewer, tiny_config)
+
+    dock.buttons.train.click()
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+
+    preview = np.asarray(viewer.layers[PREVIEW_NAME].data)
+    assert "Done" in dock.said
+    assert preview.shape == SHAPE[1:]
+    assert preview.all()
+
+
+@pytest.mark.slow
+def test_all_painted_slices_train_where_none_is_named(
+    viewer: Viewer, image: Image, tiny_config: TrainConfig, qtbot: QtBot
+) -> None:
+    painted = np.zeros(SHAPE, np.uint8)
+    painted[[1, 4, 5]] = _truth()[[1, 4, 5]]
+    viewer.add_labels(painted, name="plain", **place_of(image))
+    dock = _open(viewer, tiny_config)
+    dock.setup.roles.fields["test"].setText("5")
+
+    dock.buttons.train.click()
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+
+    assert "test mean IoU" in dock.said
+    assert any("no slice is for validation" in text for text in dock.notices.told)
+    assert _slices_of(_runs(image)[0], "train") == {1, 4}
+
+
+# Stop, cancel, pause, continue
+
+
+@pytest.mark.slow
+def test_stop_keeps_the_best_and_the_run_continues(
+    training: TrainDock, image: Image, qtbot: QtBot
+) -> None:
+    training.buttons.stop.click()
+    qtbot.waitUntil(lambda: not training.is_busy, timeout=SOON)
+
+    (run,) = _runs(image)
+    n_done = len(_history(run))
+    assert (run / "best.safetensors").is_file()
+    assert "Best mean IoU" in training.said
+    qtbot.waitUntil(lambda: len(training.runs.runs) == 1)
+    assert training.runs.runs[0].can_resume
+    assert training.buttons.train.isVisible()
+    assert not training.buttons.stop.isVisible()
+
+    # Its own slices and settings count, whatever the setup says by now.
+    training.setup.roles.fields["train"].setText("2")
+    _set(training, n_filters=4)
+    training.runs.select(0)
+    _click(training, "resume")
+    qtbot.waitUntil(lambda: len(_history(run)) > n_done, timeout=LONG)
+    _stop(training, qtbot)
+
+    assert _runs(image) == [run]
+    assert _n_points(training) >= n_done + 1  # what was done before is drawn as well
+
+
+@pytest.mark.slow
+def test_cancel_removes_its_run_and_no_other(
+    dock: TrainDock, image: Image, qtbot: QtBot
+) -> None:
+    dock.buttons.train.click()
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+    (earlier,) = _runs(image)
+    before = _contents(earlier)
+    _set(dock, n_epochs=1000)
+    dock.buttons.train.click()
+    qtbot.waitUntil(lambda: len(_runs(image)) == 2, timeout=LONG)
+    qtbot.waitUntil(lambda: _n_points(dock) > 3, timeout=LONG)
+
+    dock.buttons.cancel.click()
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=SOON)
+
+    assert sorted(workspace_for(image).path.glob("run-*")) == [earlier]
+    assert _contents(earlier) == before
+    assert "Cancelled" in dock.said
+
+
+@pytest.mark.slow
+def test_cancel_keeps_a_run_that_was_continued(
+    training: TrainDock, image: Image, qtbot: QtBot
+) -> None:
+    _stop(training, qtbot)
+    (run,) = _runs(image)
+    qtbot.waitUntil(lambda: len(training.runs.runs) == 1)
+    training.runs.select(0)
+    n_done = len(_history(run))
+    _click(training, "resume")
+    qtbot.waitUntil(lambda: len(_history(run)) > n_done, timeout=LONG)
+
+    training.buttons.cancel.click()
+    qtbot.waitUntil(lambda: not training.is_busy, timeout=SOON)
+
+    assert _runs(image) == [run]
+    assert "kept" in training.said
+
+
+@pytest.mark.slow
+def test_pause_holds_the_training_until_resumed(
+    training: TrainDock, qtbot: QtBot
+) -> None:
+    training.buttons.pause.click()
+    qtbot.wait(500)
+    held = _n_points(training)
+    qtbot.wait(500)
+
+    assert _n_points(training) == held
+    assert training.buttons.pause.text() == "Resume"
+
+    training.buttons.pause.click()
+    qtbot.waitUntil(lambda: _n_points(training) > held, timeout=LONG)
+    assert training.buttons.pause.text() == "Pause"
+    _stop(training, qtbot)
+
+
+@pytest.mark.slow
+def test_a_training_starts_from_another_network(
+    dock: TrainDock, image: Image, qtbot: QtBot
+) -> None:
+    _set(dock, n_filters=4, n_epochs=1)
+    dock.buttons.train.click()
+    qtbot.waitUntil(lambda: not dock.is_busy and bool(dock.runs.runs), timeout=LONG)
+    _set(dock, n_filters=2, learning_rate=1e-8, seed=7)
+
+    dock.runs.select(0)
+    _click(dock, "transfer")
+    dock.buttons.train.click()
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+
+    first, second = sorted(_runs(image))
+    assert dock.setup.start.currentText() == first.name
+    assert _config(second)["n_filters"] == 4  # the network's shape came with it
+    np.testing.assert_allclose(_weights(first), _weights(second), atol=1e-5)
+
+
+def test_a_file_that_is_no_network_is_told(dock: TrainDock, tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    path.write_bytes(b"not a network")
+
+    with pytest.raises(ValueError, match=r"other\.safetensors"):
+        dock.setup.start_from(path)
+
+    assert dock.setup.initial_weights is None
+
+
+# What others do meanwhile
+
+
+def _remove_labels(viewer: Viewer) -> None:
+    viewer.layers.remove("scan labels")
+
+
+def _rename_labels(viewer: Viewer) -> None:
+    viewer.layers["scan labels"].name = "mine"
+
+
+def _rename_image(viewer: Viewer) -> None:
+    viewer.layers["scan"].name = "tomogram"
+
+
+def _remove_image(viewer: Viewer) -> None:
+    viewer.layers.remove("scan")
+
+
+def _remove_all(viewer: Viewer) -> None:
+    viewer.layers.clear()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "change",
+    [_remove_labels, _rename_labels, _rename_image, _remove_image, _remove_all],
+)
+def test_layers_may_change_while_a_training_runs(
+    training: TrainDock,
+    viewer: Viewer,
+    image: Image,
+    qtbot: QtBot,
+    change: Callable[[Viewer], None],
+) -> None:
+    workspace = workspace_for(image)
+
+    change(viewer)
+    n_layers = len(viewer.layers)
+    before = _n_points(training)
+    qtbot.waitUntil(lambda: _n_points(training) > before + 2, timeout=LONG)
+    _stop(training, qtbot)
+
+    (run,) = workspace.runs()
+    assert (run / "best.safetensors").is_file()
+    assert "Stopped" in training.said
+    assert len(viewer.layers) == n_layers  # no preview of an image that is gone
+
+
+@pytest.mark.slow
+def test_closing_the_dock_stops_the_training_and_it_can_be_continued(
+    viewer: Viewer,
+    image: Image,
+    labels: Labels,
+    tiny_config: TrainConfig,
+    qtbot: QtBot,
+) -> None:
+    del labels
+    dock = _open(viewer, tiny_config.with_changes(n_epochs=1000))
+    dock.buttons.train.click()
+    _wait_for_preview(dock, qtbot)
+    before = _history(_runs(image)[0])
+
+    viewer.window.remove_dock_widget(dock)
+    del dock
+    ended = _wait_for_threads()
+    qtbot.wait(100)
+
+    (run,) = _runs(image)
+    assert ended
+    assert (run / "resume.pt").is_file()
+    assert len(_history(run)) >= len(before)
+
+
+@pytest.mark.slow
+def test_closing_the_viewer_stops_the_training_and_it_can_be_continued(
+    training: TrainDock, viewer: Viewer, image: Image, qtbot: QtBot
+) -> None:
+    assert training.is_busy
+
+    viewer.close()
+    qtbot.wait(50)
+    ended = _wait_for_threads()
+    qtbot.wait(100)
+
+    (run,) = _runs(image)
+    assert ended
+    assert (run / "resume.pt").is_file()
+    assert (run / "best.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_two_docks_train_in_folders_of_their_own(
+    training: TrainDock,
+    viewer: Viewer,
+    image: Image,
+    tiny_config: TrainConfig,
+    qtbot: QtBot,
+) -> None:
+    other = _open(viewer, tiny_config)
+
+    other.buttons.train.click()
+    qtbot.waitUntil(lambda: not other.is_busy, timeout=LONG)
+    _stop(training, qtbot)
+
+    assert "Done" in other.said
+    assert len(_runs(image)) == 2
+
+
+# What is told
+
+
+@pytest.mark.parametrize(
+    ("role", "text", "message"),
+    [
+        ("train", "10-20", "Train slices: slices must read like 10, 10,30 or 50:60"),
+        ("test", "6", "Test slices: slice 6 of '6' does not exist"),
+    ],
+)
+def test_slices_that_cannot_be_read_are_told_before_starting(
+    dock: TrainDock, image: Image, role: Any, text: str, message: str
+) -> None:
+    dock.setup.roles.fields[role].setText(text)
+
+    dock.buttons.train.click()
+
+    assert not dock.is_busy
+    assert message in dock.said
+    assert not list(workspace_for(image).path.glob("run-*"))
+
+
+@pytest.mark.slow
+def test_a_slice_of_two_roles_is_told_and_leaves_no_run(
+    dock: TrainDock, image: Image, qtbot: QtBot
+) -> None:
+    dock.setup.roles.fields["test"].setText("1")
+
+    dock.buttons.train.click()
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+
+    assert "slice 1 has more than one role" in dock.said
+    assert dock.buttons.train.isVisible()
+    assert not list(workspace_for(image).path.glob("run-*"))
+
+
+def test_a_setting_that_is_no_value_is_told(dock: TrainDock) -> None:
+    dock.setup.form["learning_rate"].value = "fast"
+
+    dock.buttons.train.click()
+
+    assert "Learning rate must be a number" in dock.said
+    assert not dock.is_busy
+
+
+@pytest.mark.parametrize(
+    ("array", "options", "message"),
+    [
+        (np.zeros((6, 32, 40, 3), np.uint8), {"rgb": True}, "is a colour image"),
+        (np.zeros((2, 6, 32, 40), np.float32), {}, "expected z, y, x"),
+    ],
+)
+def test_images_in_colour_or_of_four_axes_are_told(
+    viewer: Viewer,
+    tiny_config: TrainConfig,
+    array: NDArray[Any],
+    options: dict[str, Any],
+    message: str,
+) -> None:
+    viewer.add_image(array, name="odd", **options)
+    viewer.add_labels(_truth())
+    dock = _open(viewer, tiny_config)
+
+    dock.buttons.train.click()
+
+    assert message in dock.said
+    assert not dock.is_busy
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.full(SHAPE, 3, np.float32), "constant"),
+        (np.zeros((6, 32, 41), np.float32), "labels need the image's shape"),
+    ],
+)
+def test_images_that_cannot_be_trained_on_are_told(
+    viewer: Viewer,
+    tiny_config: TrainConfig,
+    qtbot: QtBot,
+    array: NDArray[Any],
+    message: str,
+) -> None:
+    image = viewer.add_image(array, name="odd")
+    labels = viewer.add_labels(_truth())
+    dock = _open(viewer, tiny_config)
+    dock.setup.labels_choice.layer = labels
+
+    dock.buttons.train.click()
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+
+    assert message in dock.said
+    assert dock.buttons.train.isVisible()
+    assert not list(workspace_for(image).path.glob("run-*"))
+
+
+def test_a_missing_image_or_painting_is_told(
+    viewer: Viewer, tiny_config: TrainConfig
+) -> None:
+    dock = _open(viewer, tiny_config)
+
+    dock.buttons.train.click()
+    without_image = dock.said
+    viewer.add_image(np.zeros(SHAPE))
+    dock.buttons.train.click()
+
+    assert "choose an image" in without_image
+    assert "Label phases" in dock.said
+
+
+def test_an_unexpected_error_is_shown_and_the_buttons_come_back(
+    dock: TrainDock, qtbot: QtBot
+) -> None:
+    def failing() -> Events:
+        yield None
+        raise RuntimeError("CUDA error: an illegal memory access")
+
+    dock.begin("Training", failing)
+    while_busy = dock.buttons.train.isVisible()
+    qtbot.waitUntil(lambda: not dock.is_busy)
+
+    assert not while_busy
+    assert "CUDA error" in dock.said
+    assert dock.buttons.train.isVisible()
+
+
+@pytest.mark.slow
+def test_the_major_class_pitfall_is_told_and_stays_in_sight(
+    dock: TrainDock, labels: Labels, qtbot: QtBot
+) -> None:
+    # A learning rate of nearly nothing leaves the network with one phase or noise;
+    # weights leave it with one.
+    del labels
+    _set(dock, n_epochs=6, loss="cross_entropy", phase_weights=(1.0, 0.0))
+
+    dock.buttons.train.click()
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+
+    assert any("major-class pitfall" in text for text in dock.notices.told)
+    assert "pitfall" in dock.notices.text()
+    assert "Done" in dock.said
+
+
+# Roles, presets, settings
+
+
+def test_roles_follow_the_painting_and_keep_what_was_typed(
+    dock: TrainDock, labels: Labels
+) -> None:
+    fields, painting = dock.setup.roles.fields, _painting(labels)
+    filled = fields["train"].text(), fields["validation"].text()
+
+    fields["train"].setText("1,2")
+    painting.changed.emit()  # a stroke
+    after_a_stroke = fields["train"].text()
+    painting.set_role(5, "test")
+
+    assert filled == ("1", "4")
+    assert after_a_stroke == "1,2"
+    assert [field.text() for field in fields.values()] == ["1", "4", "5"]
+
+
+def test_roles_of_another_layer_are_empty(dock: TrainDock, viewer: Viewer) -> None:
+    plain = viewer.add_labels(_truth(), name="plain")
+
+    dock.setup.labels_choice.layer = plain
+
+    assert {field.text() for field in dock.setup.roles.fields.values()} == {""}
+
+
+def test_axis_comes_from_the_painting(
+    viewer: Viewer, image: Image, tiny_config: TrainConfig
+) -> None:
+    viewer.add_layer(new_painting(image, phases=PHASES, axis="y"))
+
+    dock = _open(viewer, tiny_config)
+    dock.setup.choose_preset("paper")
+
+    assert dock.setup.form.config.axis == "y"
+
+
+@pytest.mark.parametrize(
+    ("places", "text"),
+    [((), ""), ((3,), "3"), ((3, 4), "3,4"), ((3, 4, 5, 9), "3:6,9")],
+)
+def test_slices_are_written_as_they_are_read(
+    places: tuple[int, ...], text: str
+) -> None:
+    assert slices_text(places) == text
+
+
+def test_a_preset_fills_the_form_and_its_name_follows(dock: TrainDock) -> None:
+    dock.setup.choose_preset("paper")
+    filled = dock.setup.form.config
+    dock.setup.form["n_epochs"].value = 7
+
+    assert filled == PRESETS["paper"].with_changes(device="cpu")
+    assert dock.setup.preset.currentText() == "own settings"
+
+    dock.setup.form["n_epochs"].value = PRESETS["paper"].n_epochs
+    assert dock.setup.preset.currentText() == "paper"
+
+
+def test_settings_are_remembered_from_dock_to_dock(
+    viewer: Viewer, tiny_config: TrainConfig, qtbot: QtBot
+) -> None:
+    config = tiny_config.with_changes(n_epochs=9, phase_weights=(1.0, 2.0), noise=0.25)
+    dock = _open(viewer, config)
+    qtbot.wait(50)
+
+    viewer.window.remove_dock_widget(dock)
+    del dock
+    again = TrainDock(viewer)
+    viewer.window.add_dock_widget(again)
+
+    assert again.setup.form.config == config
+
+
+def test_settings_of_another_version_are_left_alone(
+    viewer: Viewer, tiny_config: TrainConfig
+) -> None:
+    dock = _open(viewer, tiny_config)
+
+    dock.setup.recall({"config": {"n_epochs": 3, "unheard_of": 1}})
+
+    assert dock.setup.form.config == tiny_config
+
+
+# Slices in view, devices, runs
+
+
+@pytest.mark.parametrize(("axis", "index"), [("z", 2), ("y", 30), ("x", 7)])
+def test_slice_in_view_respects_the_place_of_the_image(
+    viewer: Viewer, image: Image, axis: Any, index: int
+) -> None:
+    in_view = SliceInView(viewer, image)
+
+    viewer.dims.point = image.data_to_world((2, 30, 7))
+    inside = in_view(axis)
+    viewer.dims.point = image.data_to_world((99, 99, 99))
+    beyond = in_view(axis)
+    in_view.follow_no_more()
+
+    assert inside == index
+    assert beyond <= SHAPE["zyx".index(axis)] - 1
+
+
+@pytest.mark.slow
+def test_device_is_told_and_the_diagnostics_are_copied(
+    dock: TrainDock, qtbot: QtBot
+) -> None:
+    line = dock.setup.device_line
+    qtbot.waitUntil(lambda: "Looking" not in line.text, timeout=LONG)
+
+    line.copy.click()
+
+    clipboard = QApplication.clipboard()
+    assert clipboard is not None
+    assert line.text.startswith(("CPU", "CUDA"))
+    assert "torch: " in clipboard.text()
+    assert dock.setup.form.config.device == "cpu"
+
+
+@pytest.mark.slow
+def test_runs_are_compared_and_chosen_to_predict_with(
+    dock: TrainDock, image: Image, qtbot: QtBot
+) -> None:
+    chosen: list[Path] = []
+    dock.predict_asked.connect(chosen.append)
+    dock.buttons.train.click()
+    qtbot.waitUntil(lambda: not dock.is_busy and bool(dock.runs.runs), timeout=LONG)
+    n_lines = _n_lines(dock)
+
+    dock.runs.select(0, tick=True)
+    _click(dock, "compare")
+    qtbot.waitUntil(lambda: _n_lines(dock) > n_lines)
+    _click(dock, "predict")
+
+    (run,) = _runs(image)
+    assert _n_lines(dock) == n_lines + 1 + len(PHASES)  # loss, and IoU of each phase
+    assert chosen == [run]
+    assert image.metadata[RUN_KEY] == run
+
+
+@pytest.mark.slow
+def test_curves_are_moved_not_made_anew(training: TrainDock, qtbot: QtBot) -> None:
+    lines = [line for ax in training.curves.axes for line in ax.lines]
+    before = _n_points(training)
+
+    qtbot.waitUntil(lambda: _n_points(training) > before + 2, timeout=LONG)
+
+    assert [line for ax in training.curves.axes for line in ax.lines] == lines
+    _stop(training, qtbot)
+
+
+# Helpers
+
+
+def _truth() -> NDArray[np.uint8]:
+    return np.broadcast_to(np.arange(SHAPE[2]) // 5 % 2 + 1, SHAPE).astype(np.uint8)
+
+
+def _painting(layer: Labels) -> Painting:
+    painting = painting_of(layer)
+    assert painting is not None
+    return painting
+
+
+def _open(viewer: Viewer, config: TrainConfig) -> TrainDock:
+    dock = TrainDock(viewer)
+    viewer.window.add_dock_widget(dock)
+    dock.setup.form.config = config.with_changes(axis=dock.setup.form.config.axis)
+    return dock
+
+
+def _set(dock: TrainDock, **changes: object) -> None:
+    dock.setup.form.config = dock.setup.form.config.with_changes(**changes)
+
+
+def _click(dock: TrainDock, name: str) -> None:
+    button = dock.runs.buttons[name]
+    assert button.isEnabled()
+    button.click()
+
+
+def _stop(dock: TrainDock, qtbot: QtBot) -> None:
+    dock.buttons.stop.click()
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=SOON)
+
+
+def _wait_for_preview(dock: TrainDock, qtbot: QtBot) -> None:
+    qtbot.waitUntil(lambda: PREVIEW_NAME in dock.viewer.layers, timeout=LONG)
+
+
+def _wait_for_threads() -> bool:
+    pool = QThreadPool.globalInstance()
+    assert pool is not None
+    return bool(pool.waitForDone(SOON))
+
+
+def _n_points(dock: TrainDock) -> int:
+    return max(
+        (np.size(line.get_xdata()) for line in dock.curves.axes[0].lines), default=0
+    )
+
+
+def _n_lines(dock: TrainDock) -> int:
+    return sum(len(ax.lines) for ax in dock.curves.axes)
+
+
+def _runs(image: Image) -> list[Path]:
+    return workspace_for(image).runs()
+
+
+def _history(run: Path) -> list[str]:
+    place = run / "history.csv"
+    return place.read_text().splitlines()[1:] if place.is_file() else []
+
+
+def _config(run: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((run / "config.json").read_text())
+    return config
+
+
+def _contents(run: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in run.iterdir()}
+
+
+def _slices_of(run: Path, role: str) -> set[int]:
+    return {
+        index
+        for name, places in read_roles(run).items()
+        for index in places
+        if name == role
+    }
+
+
+def _weights(run: Path) -> NDArray[np.float32]:
+    from napari_lrcs.models.checkpoint import load_checkpoint  # loads torch
+
+    state = load_checkpoint(run).state
+    kernels = [state[name].numpy().ravel() for name in state if state[name].dim() == 4]
+    return np.concatenate(kernels)

@@ -1,0 +1,139 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_lrcs.arrays import Labels
+from napari_lrcs.config import Axis, PerturbConfig
+from napari_lrcs.io.opening import open_labels
+from napari_lrcs.io.volume import Volume, as_labels, as_volume
+from napari_lrcs.phases import PhaseTable
+from napari_lrcs.uncertainty.perturbation.perturb import perturb_labels
+from napari_lrcs.uncertainty.perturbation.perturbed_slices import (
+    PaintedSlices,
+    perturb_slice,
+    perturbed_members,
+    planes_in_memory,
+    read_painted,
+    write_members,
+)
+
+CONFIG = PerturbConfig(max_distance=4)
+
+
+def halves(*painted: int, n: int = 30, axis: int = 0) -> Labels:
+    """Two phases side by side, on some slices of 20 x 24 across an axis."""
+    labels = np.zeros((n, 20, 24), np.uint8)
+    for index in painted:
+        labels[index, :, :12], labels[index, :, 12:] = 1, 2
+    return np.ascontiguousarray(np.moveaxis(labels, 0, axis))
+
+
+def volume(labels: Labels) -> Volume:
+    return as_labels(as_volume(labels, name="painting"))
+
+
+def read(labels: Labels, *, axis: Axis = "z") -> PaintedSlices:
+    *_, painted = read_painted(volume(labels), config=CONFIG, axis=axis)
+    assert isinstance(painted, PaintedSlices)
+    return painted
+
+
+def test_packed_slices_are_perturbed_as_the_whole_volume_is() -> None:
+    labels = halves(2, 3, 4, 9, 28)
+    painted = read(labels)
+
+    (member,) = perturbed_members(painted, config=CONFIG, n_members=1, seed=7)
+
+    assert painted.indices == (2, 3, 4, 9, 28)
+    assert len(painted.labels) < 20
+    assert painted.dimensions == 3
+    whole = perturb_labels(labels, config=CONFIG, seed=(7, 0))
+    array = painted.in_volume(member.labels, shape=labels.shape, axis="z")
+    np.testing.assert_array_equal(array[:], whole)
+
+
+def test_slices_without_neighbours_are_perturbed_each_on_its_own() -> None:
+    painted = read(halves(2, 4))
+
+    assert painted.dimensions == 2
+
+
+@pytest.mark.parametrize("axis", ["z", "y", "x"])
+def test_members_are_written_in_the_place_of_their_slices(
+    tmp_path: Path, axis: Axis
+) -> None:
+    labels = halves(5, 6, n=9, axis="zyx".index(axis))
+    painted = read(labels, axis=axis)
+    members = perturbed_members(painted, config=CONFIG, n_members=2, seed=0)
+
+    written = [
+        *write_members(
+            volume(labels), painted, members, out=tmp_path / "set", axis=axis
+        )
+    ]
+
+    files = [file.path for file in written]
+    assert files == [tmp_path / "set" / f"member-{i:03d}.tif" for i in range(2)]
+    found = [open_labels(file).slab(0, len(labels)) for file in files]
+    for member in found:
+        np.testing.assert_array_equal(member == 0, labels == 0)
+        assert (member != labels).any()
+    assert (found[0] != found[1]).any()
+
+
+def test_planes_of_a_flat_array_fill_all_of_it() -> None:
+    plane = np.array([[1, 2], [2, 1]], np.uint8)
+
+    array = planes_in_memory({0: plane}, shape=(2, 2), axis="z")
+
+    np.testing.assert_array_equal(array[:], plane)
+
+
+def test_perturbed_slice_tells_what_moved() -> None:
+    labels = halves(2, 3, 4)
+    labels[3, :, 12:15] = 3
+    labels[3, :2] = 0
+    labels[3, 2:, 15:] = 1
+
+    found = perturb_slice(volume(labels), 3, config=CONFIG, seed=0)
+
+    np.testing.assert_array_equal(found.labels[:2], 0)
+    assert found.n_painted == 18 * 24
+    assert found.n_changed == np.count_nonzero(found.labels != labels[3])
+    assert found.before.tolist() == [18 * 21, 0, 18 * 3]
+    assert found.after.sum() == found.n_painted
+    np.testing.assert_allclose(found.fractions.sum(axis=1), 1)
+    assert np.isnan(found.moved[1])
+    assert any("moved by" in text for text in found.advice)
+    assert any("at least 10 adjacent" in text for text in found.advice)
+
+
+def test_only_the_chosen_slices_perturb_one_another() -> None:
+    labels = halves(2, 3, 4)
+    alone = perturb_labels(labels[3], config=CONFIG, seed=0)
+
+    found = perturb_slice(volume(labels), 3, slices=[3], config=CONFIG, seed=0)
+
+    np.testing.assert_array_equal(found.labels, alone)
+
+
+def test_phases_keep_their_names() -> None:
+    table = PhaseTable.named("pore", "solid")
+    named = Volume(array=halves(1), name="painting", phases=table)
+
+    found = perturb_slice(named, 1, config=CONFIG, seed=0)
+
+    assert found.phases is table
+
+
+def test_nothing_painted_is_refused() -> None:
+    with pytest.raises(ValueError, match="painted on none of the chosen slices"):
+        [*read_painted(volume(halves(3)), config=CONFIG, slices=[1, 2])]
+    with pytest.raises(ValueError, match="slice z=2 is not painted"):
+        perturb_slice(volume(halves(3)), 2, config=CONFIG, seed=0)
+
+
+def test_no_member_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        [*perturbed_members(read(halves(1)), config=CONFIG, n_members=0, seed=0)]

@@ -1,0 +1,330 @@
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.tables import as_text
+from napari_lrcs.metrics.composition import compose, measure_dict
+from napari_lrcs.phases import PhaseTable
+from napari_lrcs.uncertainty.study.figures import (
+    draw_interfaces,
+    draw_iou_distributions,
+    draw_surface_against_volume,
+)
+from napari_lrcs.uncertainty.study.summary import (
+    Group,
+    Kind,
+    Member,
+    Quantity,
+    in_percent,
+    member_rows,
+    read_settings,
+    read_study,
+    summarise,
+    summary_rows,
+    write_summary_csv,
+)
+
+PHASES = PhaseTable.named("pore", "solid")
+
+
+def member(
+    number: int,
+    *,
+    group: Group = "perturbed",
+    iou: tuple[float, float] = (0.5, 0.5),
+    n_pore: int = 2,
+) -> Member:
+    """Make a member whose segmentation is a row of pore, then solid, of 10 voxels."""
+    row = np.array([[1] * n_pore + [2] * (10 - n_pore)], np.uint8)
+    return Member(
+        name=f"{group}-{number}",
+        group=group,
+        number=number,
+        seed=number,
+        changed_share=0.1,
+        accuracy=0.8,
+        iou=iou,
+        measures=measure_dict(compose(row, n_phases=2), PHASES),
+        seconds=1.5,
+    )
+
+
+def failed(number: int) -> Member:
+    return Member(
+        name="bad", group="perturbed", number=number, seed=number, error="no disk"
+    )
+
+
+def quantity(members: list[Member], kind: Kind, place: int = 0) -> Quantity:
+    return summarise(members, PHASES).groups["perturbed"].of_kind(kind)[place]
+
+
+def test_mean_and_deviation_are_those_of_a_sample() -> None:
+    members = [member(0, n_pore=2), member(1, n_pore=4), member(2, n_pore=6)]
+
+    pore = quantity(members, "volume_fraction")
+
+    assert (pore.name, pore.values) == ("pore", (0.2, 0.4, 0.6))
+    assert pore.mean == pytest.approx(0.4)
+    assert pore.sd == pytest.approx(0.2)  # √((0.2² + 0 + 0.2²) / 2)
+    assert in_percent(pore) == "40.0 ± 20.0 %"
+
+
+def test_each_kind_is_there_for_each_phase_and_pair() -> None:
+    group = summarise([member(0), member(1)], PHASES).groups["perturbed"]
+
+    found = {(q.kind, q.name): q.mean for q in group.quantities}
+    assert found == {
+        ("accuracy", "all"): pytest.approx(0.8),
+        ("iou", "pore"): 0.5,
+        ("iou", "solid"): 0.5,
+        ("volume_fraction", "pore"): 0.2,
+        ("volume_fraction", "solid"): 0.8,
+        ("surface_fraction", "pore"): 0.1,
+        ("surface_fraction", "solid"): 0.1,
+        ("interface_fraction", "pore – solid"): 0.2,
+    }
+
+
+def test_undefined_scores_are_left_out_and_counted() -> None:
+    ious = [(0.4, 0.5), (math.nan, 0.5), (0.6, 0.5)]
+
+    pore = quantity([member(i, iou=iou) for i, iou in enumerate(ious)], "iou")
+
+    assert pore.mean == pytest.approx(0.5)
+    assert pore.sd == pytest.approx(math.sqrt(0.02))
+    assert pore.n_missing == 1
+
+
+def test_one_value_has_no_deviation_and_none_no_mean() -> None:
+    undefined = (math.nan, 0.5)
+
+    one = quantity([member(0, iou=(0.4, 0.5)), member(1, iou=undefined)], "iou")
+    none = quantity([member(0, iou=undefined), member(1, iou=undefined)], "iou")
+
+    assert math.isnan(one.sd)
+    assert in_percent(one) == "40.0 %"
+    assert math.isnan(none.mean)
+    assert in_percent(none) == "–"
+
+
+def test_failed_members_count_but_do_not_enter_and_groups_stay_apart() -> None:
+    members = [member(0), failed(1), member(0, group="same_labels", n_pore=6)]
+
+    groups = summarise(members, PHASES).groups
+
+    perturbed, same = groups["perturbed"], groups["same_labels"]
+    assert (perturbed.n, perturbed.n_failed, perturbed.names) == (
+        1,
+        1,
+        ("perturbed-0",),
+    )
+    assert (same.n, same.n_failed) == (1, 0)
+    assert same.of_kind("volume_fraction")[0].values == (0.6,)
+
+
+def test_rows_of_members_have_a_column_for_each_quantity() -> None:
+    good, bad = member_rows([member(0, iou=(math.nan, 0.5)), failed(1)], PHASES)
+
+    assert list(good) == list(bad)
+    assert good["interface_fraction_1_2"] == 0.2
+    assert good["error"] == ""
+    assert (bad["error"], bad["seed"]) == ("no disk", 1)
+    table = as_text([good, bad]).splitlines()
+    assert table[1].split("\t")[:8] == [
+        "perturbed-0",
+        "perturbed",
+        "0",
+        "0",
+        "0.1",
+        "0.8",
+        "",  # undefined
+        "0.5",
+    ]
+
+
+def test_summary_is_written_as_csv(tmp_path: Path) -> None:
+    summary = summarise([member(0, n_pore=2), member(1, n_pore=4)], PHASES)
+
+    write_summary_csv(tmp_path / "summary.csv", summary)
+
+    with (tmp_path / "summary.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(summary_rows(summary)) == 8
+    assert (rows[3]["kind"], rows[3]["name"]) == ("volume_fraction", "pore")
+    assert float(rows[3]["mean"]) == pytest.approx(0.3)
+
+
+def test_a_study_is_read_as_it_was_written(tmp_path: Path) -> None:
+    members = (member(0, iou=(math.nan, 0.5)), failed(1))
+    summary = summarise(members, PHASES)
+    record = {
+        "format_version": 1,
+        "state": "complete",
+        "task": {},
+        "study": {"n_members": 2, "n_repeats": 0},
+        "members": [m.to_dict() for m in members],
+        **summary.to_dict(),
+    }
+    text = json.dumps(record, allow_nan=False)
+    (tmp_path / "study.json").write_text(text, encoding="utf-8")
+
+    read, phases, again = read_study(tmp_path)
+
+    assert repr(read) == repr(members)  # NaN equals nothing, but reads the same
+    assert phases == PHASES
+    assert repr(again) == repr(summary)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "no study in"),
+        ("{", "is damaged"),
+        ('{"format_version": 1}', "is damaged"),
+        ('{"format_version": 9}', "has the format 9, this version reads 1"),
+    ],
+)
+def test_what_is_no_study_is_refused(
+    text: str | None, says: str, tmp_path: Path
+) -> None:
+    if text is not None:
+        (tmp_path / "study.json").write_text(text, encoding="utf-8")
+
+    with pytest.raises(VolumeError, match=says):
+        read_study(tmp_path)
+    with pytest.raises(VolumeError, match=says):
+        read_settings(tmp_path)
+
+
+STUDY: dict[str, Any] = {
+    "format_version": 1,
+    "state": "complete",
+    "task": {
+        "training slices": [1],
+        "test slices": [2],
+        "min_size": 0,
+        "config": {},
+        "perturb": {},
+    },
+    "study": {"n_members": 2},
+    "phases": PHASES.to_dicts(),
+    "members": [member(0).to_dict()],
+}
+MEMBER: dict[str, Any] = STUDY["members"][0]
+MEASURES = MEMBER["measures"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"phases": [{"label": 1, "name": 5, "colour": "#ffffff"}] * 2},
+        {"phases": 5},
+        {"study": []},
+        {"task": []},
+        {"members": {}},
+        {"members": [5]},
+        {"state": None},
+    ],
+)
+def test_a_damaged_study_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text(json.dumps(STUDY | change), encoding="utf-8")
+
+    for read in (read_study, read_settings):
+        with pytest.raises(VolumeError, match=r"study\.json in .* is damaged: "):
+            read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"config": []},
+        {"config": None},
+        {"config": {"n_filters": "many"}},
+        {"perturb": 5},
+        {"test slices": ["a"]},
+    ],
+)
+def test_damaged_settings_of_a_study_are_refused(
+    change: dict[str, Any], tmp_path: Path
+) -> None:
+    damaged = STUDY | {"task": STUDY["task"] | change}
+    (tmp_path / "study.json").write_text(json.dumps(damaged), encoding="utf-8")
+
+    with pytest.raises(VolumeError, match=r"study\.json in .* is damaged: "):
+        read_settings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"measures": {}},
+        {"measures": []},
+        {"measures": MEASURES | {"phases": []}},
+        {"measures": MEASURES | {"interfaces": []}},
+        {"measures": MEASURES | {"interfaces": [5]}},
+        {"iou": [0.5]},
+        {"iou": [0.5, "x"]},
+        {"iou": 5},
+        {"accuracy": "good"},
+        {"accuracy": 1e999},
+        {"seconds": 1e999},
+        {"group": "third"},
+        {"error": 5},
+        {"name": None},
+    ],
+)
+def test_a_damaged_member_of_a_study_is_refused(
+    change: dict[str, Any], tmp_path: Path
+) -> None:
+    damaged = STUDY | {"members": [MEMBER | change]}
+    (tmp_path / "study.json").write_text(json.dumps(damaged), encoding="utf-8")
+
+    with pytest.raises(VolumeError, match=r"study\.json in .* is damaged: "):
+        read_study(tmp_path)
+
+
+def test_a_study_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text("[" * 100_000, encoding="utf-8")
+
+    with pytest.raises(VolumeError, match="is damaged: it is nested too deeply"):
+        read_study(tmp_path)
+
+
+def test_figures_show_each_value_of_both_groups() -> None:
+    members = [member(i, iou=(0.1 * i, 0.5), n_pore=2 + i) for i in range(3)]
+    members += [member(0, group="same_labels", iou=(math.nan, 0.7))]
+    summary = summarise(members, PHASES)
+    ious, ratios, interfaces = Figure().subplots(3)
+
+    draw_iou_distributions(ious, summary)
+    draw_surface_against_volume(ratios, summary)
+    draw_interfaces(interfaces, summary)
+
+    heights = [np.asarray(c.get_offsets())[:, 1].tolist() for c in ious.collections]
+    np.testing.assert_allclose(np.concatenate(heights), [0, 10, 20, 50, 50, 50, 70])
+    across = [np.asarray(c.get_offsets())[:, 0] for c in ratios.collections]
+    np.testing.assert_allclose(across[0], [1 / 2, 1 / 3, 1 / 4])  # 1 surface voxel
+    assert [t.get_text() for t in interfaces.get_xticklabels()] == ["pore –\nsolid"]
+    assert [t.get_text() for t in ious.get_legend().get_texts()] == [
+        "perturbed labels (3)",
+        "same labels, other seeds (1)",
+    ]
+
+
+def test_figures_of_a_study_without_a_member_are_empty() -> None:
+    axes = Figure().subplots(3)
+    summary = summarise([], PHASES)
+
+    draw_iou_distributions(axes[0], summary)
+    draw_surface_against_volume(axes[1], summary)
+    draw_interfaces(axes[2], summary)
+
+    assert not any(ax.collections for ax in axes)
