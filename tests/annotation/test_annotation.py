@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,16 @@ def test_hash_is_of_painting_places_and_roles() -> None:
 
     assert len(hashes) == 4
     assert again in hashes
+
+
+def test_a_file_name_that_is_not_text_is_hashed_too() -> None:
+    annotation = annotate(painted(), train=[10])
+    named = replace(
+        annotation,
+        slices=tuple(replace(s, volume="\udcff.tif") for s in annotation.slices),
+    )
+
+    assert named.labels_hash != annotation.labels_hash
 
 
 # ---- phases ----
