@@ -236,7 +236,7 @@ def test_phase_beyond_those_of_training_counts() -> None:
     annotation = annotate(labels, train=[10], validation=[30])
 
     assert len(annotation.phases) == 4
-    assert "phase 4 is painted on no train slice" in annotation.advice
+    assert "phase 4 is painted on no training slice" in annotation.advice
 
 
 # ---- checks ----
@@ -341,7 +341,7 @@ def test_hardly_painted_phase_is_told() -> None:
 
     advice = annotate(labels, train=[10], validation=[30]).advice
 
-    assert advice == ("phase 3 has only 5 painted voxels for train",)
+    assert advice == ("phase 3 has only 5 painted voxels for training",)
 
 
 @pytest.mark.parametrize(

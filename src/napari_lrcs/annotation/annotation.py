@@ -334,12 +334,13 @@ def _advise_on_phases(
         if not chosen:
             continue
         counts = np.bincount(np.concatenate(chosen), minlength=len(phases) + 1)
+        use = "training" if role == "train" else role
         for phase in phases:
             n = int(counts[phase.label])
             if n == 0:
-                advice.append(f"{phase.name} is painted on no {role} slice")
+                advice.append(f"{phase.name} is painted on no {use} slice")
             elif n < _FEW_VOXELS:
-                advice.append(f"{phase.name} has only {n} painted voxels for {role}")
+                advice.append(f"{phase.name} has only {n} painted voxels for {use}")
     return advice
 
 
