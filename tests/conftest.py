@@ -28,6 +28,11 @@ settings.load_profile("unhurried")
 os.environ.setdefault("NAPARI_STRICT_QT", "raise")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with what takes long, so that no process waits for it at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True)
 def _no_window_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that leaves a window of its own open."""

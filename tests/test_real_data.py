@@ -27,8 +27,8 @@ pytestmark = [
     pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not here"),
 ]
 
-# Slices have no neighbours here; two fifths of the preset's steps are a test's worth.
-FLAGS = "--context-slices 0 --n-epochs 5"
+# Slices have no neighbours here; a quarter of the preset's steps is a test's worth.
+FLAGS = "--context-slices 0 --n-epochs 3"
 
 Scores = Callable[..., dict[str, Any]]
 
