@@ -21,8 +21,8 @@ from napari_lrcs.annotation.annotation import (
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.io.volume import Volume, as_labels, as_volume
-from napari_lrcs.io.writing import write_labels_tiff
 from napari_lrcs.phases import ELECTRODE, PhaseTable
 from napari_lrcs.preprocessing.mask import open_mask
 

@@ -31,7 +31,7 @@ from napari_lrcs.config import (
 )
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.io.opening import open_labels, open_volume
-from napari_lrcs.io.writing import write_labels_tiff
+from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.progress import EpochEnded, Publishing, SlabPredicted, TrainEvent

@@ -27,9 +27,9 @@ from napari_lrcs.inference import predict, results
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.predict import predict_volume
 from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.io.ome_zarr import create_ome_zarr
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.volume import Volume, as_volume
-from napari_lrcs.io.writing import create_ome_zarr
 from napari_lrcs.models.checkpoint import Checkpoint, save_checkpoint
 from napari_lrcs.models.lrcsnet import LRCSNet
 from napari_lrcs.preprocessing.mask import open_mask

@@ -14,8 +14,8 @@ from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.inference.segment import BaselineTask, segment_volume
 from napari_lrcs.io.opening import open_labels
+from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.io.volume import as_labels, as_volume
-from napari_lrcs.io.writing import write_labels_tiff
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.progress import Notice, PredictionEnded, PredictionStarted
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io import pyramid
+from napari_lrcs.io.ome_zarr import create_ome_zarr
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.pyramid import add_levels, has_levels, levels_of, written_chunks
-from napari_lrcs.io.writing import create_ome_zarr
 from napari_lrcs.phases import ELECTRODE
 
 

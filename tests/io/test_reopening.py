@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.io.reopening import open_to_share
+from napari_lrcs.io.opening import open_to_share
 from napari_lrcs.preprocessing.mask import as_mask
 
 GREY = np.arange(10_000, dtype=np.uint16).reshape(4, 50, 50)

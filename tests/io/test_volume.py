@@ -15,13 +15,8 @@ from numpy.typing import NDArray
 
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.opening import open_labels, open_volume
-from napari_lrcs.io.volume import (
-    PHASES_TAG,
-    Volume,
-    as_labels,
-    as_volume,
-    parse_slices,
-)
+from napari_lrcs.io.tiff import PHASES_TAG
+from napari_lrcs.io.volume import Volume, as_labels, as_volume, parse_slices
 from napari_lrcs.preprocessing.mask import as_mask
 
 GREY = np.arange(5 * 7 * 6, dtype=np.uint16).reshape(5, 7, 6) * 100

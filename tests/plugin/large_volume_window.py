@@ -18,7 +18,7 @@ from qtpy.QtCore import QEventLoop, QSettings, QTimer
 from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.io.writing import create_ome_zarr
+from napari_lrcs.io.ome_zarr import create_ome_zarr
 
 SHAPE = (2504, 2828, 2828)
 """20 GB of uint8."""

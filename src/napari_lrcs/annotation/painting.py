@@ -18,20 +18,13 @@ from napari_lrcs.annotation.annotation import ROLES, Role
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import Axis
 from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.lazy_arrays import READ_ERRORS, ArrayLike3D, damaged
 from napari_lrcs.io.locks import FileLock
+from napari_lrcs.io.ome_zarr import create_ome_zarr
 from napari_lrcs.io.records import convert, read_json
 from napari_lrcs.io.retrying_store import KeptStore
-from napari_lrcs.io.volume import (
-    PHASES_KEY,
-    READ_ERRORS,
-    ArrayLike3D,
-    Volume,
-    VoxelSize,
-    as_labels,
-    as_volume,
-    damaged,
-)
-from napari_lrcs.io.writing import check_new, create_ome_zarr, replacing
+from napari_lrcs.io.volume import PHASES_KEY, Volume, VoxelSize, as_labels, as_volume
+from napari_lrcs.io.writing import check_new, replacing
 from napari_lrcs.phases import MAX_PHASES, PhaseTable
 from napari_lrcs.preprocessing.slices import AXES
 

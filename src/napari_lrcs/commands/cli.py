@@ -511,8 +511,7 @@ def _perturb_task(arguments: argparse.Namespace) -> "PerturbTask":
 
 
 def _study_task(arguments: argparse.Namespace) -> "StudyTask":
-    from napari_lrcs.io.opening import open_labels
-    from napari_lrcs.io.reopening import open_to_share
+    from napari_lrcs.io.opening import open_labels, open_to_share
     from napari_lrcs.io.volume import parse_slices
     from napari_lrcs.preprocessing.mask import CYLINDER, as_mask, open_mask
     from napari_lrcs.uncertainty.study.task import StudyTask

@@ -13,10 +13,11 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Labels
+from napari_lrcs.io.ome_zarr import create_ome_zarr
 from napari_lrcs.io.opening import open_labels
 from napari_lrcs.io.pyramid import add_levels
 from napari_lrcs.io.volume import Volume
-from napari_lrcs.io.writing import create_ome_zarr, replacing
+from napari_lrcs.io.writing import replacing
 from napari_lrcs.phases import PhaseTable
 
 VOLUMES = ("majority", "agreement", "entropy")

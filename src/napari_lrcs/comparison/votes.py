@@ -13,16 +13,12 @@ from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Labels
 from napari_lrcs.errors import LrcsError, VolumeError
-from napari_lrcs.io.opening import is_zarr
+from napari_lrcs.io.ome_zarr import create_ome_zarr, is_zarr
 from napari_lrcs.io.paths import check_outputs
 from napari_lrcs.io.pyramid import add_levels
+from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.io.volume import Volume, sources_of
-from napari_lrcs.io.writing import (
-    check_new,
-    create_ome_zarr,
-    replacing,
-    write_labels_tiff,
-)
+from napari_lrcs.io.writing import check_new, replacing
 from napari_lrcs.phases import UNPAINTED, PhaseTable
 from napari_lrcs.progress import Publishing
 

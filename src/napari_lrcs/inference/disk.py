@@ -23,22 +23,23 @@ from napari_lrcs.inference.results import (
     Slab,
     cleaned_slabs,
 )
+from napari_lrcs.io.lazy_arrays import READ_ERRORS
 from napari_lrcs.io.locks import only_writer
-from napari_lrcs.io.opening import is_zarr, open_volume
+from napari_lrcs.io.ome_zarr import create_ome_zarr, is_zarr
+from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.paths import follow_link, former_of
 from napari_lrcs.io.pyramid import add_levels, has_levels, levels_of, written_chunks
 from napari_lrcs.io.records import read_json, read_text
-from napari_lrcs.io.volume import READ_ERRORS, Volume
+from napari_lrcs.io.tiff import write_labels_tiff
+from napari_lrcs.io.volume import Volume
 from napari_lrcs.io.writing import (
     check_free,
     check_new,
-    create_ome_zarr,
     move_aside,
     naming,
     remove,
     replacing,
     uninterrupted,
-    write_labels_tiff,
     written_beside,
 )
 from napari_lrcs.preprocessing.slices import AXES

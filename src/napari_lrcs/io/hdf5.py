@@ -10,6 +10,8 @@ import h5py
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.watching import Signature, signature
 
+HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".nxs")
+
 _DATA_EXCHANGE = "/exchange/data"  # De Carlo et al. 2014, 10.1107/S160057751401604X
 
 _MOST_LINKS = 16

@@ -1,14 +1,73 @@
-"""Voxels that lie in a file one after another, uncompressed."""
+"""Arrays whose voxels stay in a file until they are asked for."""
 
 import math
+import struct
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from lzma import LZMAError
 from pathlib import Path
-from typing import Any, BinaryIO
+from tokenize import TokenError
+from typing import Any, BinaryIO, Protocol
+from xml.etree.ElementTree import ParseError
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_lrcs.io.volume import ArrayLike3D, truncated
+from napari_lrcs.errors import VolumeError
+
+# What damaged files make tifffile, h5py, zarr, numpy and their codecs raise.
+READ_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    BufferError,
+    EOFError,
+    ImportError,  # of a codec
+    LZMAError,
+    LookupError,
+    OSError,
+    ParseError,
+    RuntimeError,
+    SystemError,  # of the Blosc codec
+    TypeError,
+    ValueError,
+    TokenError,  # numpy parses the header of a .npy as Python
+    struct.error,
+    zlib.error,
+)
+
+
+class ArrayLike3D(Protocol):
+    """What a volume's array must offer; slicing it may return anything array-like."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths along z, y and x."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the voxels."""
+        ...
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+
+def damaged(what: str, error: BaseException) -> VolumeError:
+    """Make the error for what a library failed to read."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return VolumeError(
+        f"{what} cannot be read; is it damaged, or of another kind? ({reason})"
+    )
+
+
+def truncated(name: str, n_bytes: int) -> VolumeError:
+    """Make the error for a file that ends before its voxels do."""
+    return VolumeError(
+        f"{name} is truncated: it promises more data than its {n_bytes} bytes; "
+        "copy or save it again"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,3 +145,42 @@ class Transposed:
 
     def __getitem__(self, key: tuple[slice, slice, slice]) -> NDArray[Any]:
         return np.asarray(self.array[key[::-1]]).transpose()
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Slices that are read one by one, when they are asked for."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    read: Callable[[int], NDArray[Any]]
+
+    def __getitem__(self, key: tuple[slice, slice, slice]) -> NDArray[Any]:
+        picked = [range(n)[s] for n, s in zip(self.shape, key, strict=True)]
+        part = np.empty([len(indices) for indices in picked], self.dtype)
+        for i, z in enumerate(picked[0]):
+            part[i] = self.read(z)[key[1:]]
+        return part
+
+
+@dataclass(frozen=True, slots=True)
+class Reshaped:
+    """An image as a volume of one slice, or a volume without its leading axes."""
+
+    array: ArrayLike3D
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths along z, y and x."""
+        return (1, *self.array.shape)[-3:]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the voxels."""
+        return self.array.dtype
+
+    def __getitem__(self, key: tuple[slice, slice, slice]) -> NDArray[Any]:
+        n_leading = len(self.array.shape) - 3
+        if n_leading < 0:
+            return np.asarray(self.array[key[1:]])[np.newaxis][key[0]]
+        return np.asarray(self.array[(0,) * n_leading + key])

@@ -1,21 +1,19 @@
 """Volumes that are read slab by slab, whatever array they lie in."""
 
+import math
 import re
-import struct
-import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from lzma import LZMAError
 from pathlib import Path
-from tokenize import TokenError
-from typing import TYPE_CHECKING, Any, Protocol
-from xml.etree.ElementTree import ParseError
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Labels
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.io.units import known_unit
+from napari_lrcs.io.lazy_arrays import READ_ERRORS, ArrayLike3D, Reshaped, damaged
+from napari_lrcs.io.units import METRES, known_unit
 from napari_lrcs.phases import PhaseTable
 
 if TYPE_CHECKING:
@@ -24,50 +22,10 @@ if TYPE_CHECKING:
 PHASES_KEY = "napari_lrcs"
 """Zarr attribute, and key of the TIFF tag's JSON, under which phases are stored."""
 
-PHASES_TAG = 65_311
-"""TIFF tag of the phases' JSON; 65000 to 65535 are free for private use."""
-
 VoxelSize = tuple[float, float, float]
 
 _MOST_SLICES = 10_000_000
 """Far beyond any detector; a slipped digit must not fill the memory."""
-
-# What damaged files make tifffile, h5py, zarr, numpy and their codecs raise.
-READ_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    BufferError,
-    EOFError,
-    ImportError,  # of a codec
-    LZMAError,
-    LookupError,
-    OSError,
-    ParseError,
-    RuntimeError,
-    SystemError,  # of the Blosc codec
-    TypeError,
-    ValueError,
-    TokenError,  # numpy parses the header of a .npy as Python
-    struct.error,
-    zlib.error,
-)
-
-
-class ArrayLike3D(Protocol):
-    """What a volume's array must offer; slicing it may return anything array-like."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Lengths along z, y and x."""
-        ...
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the voxels."""
-        ...
-
-    def __getitem__(self, key: Any, /) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -298,7 +256,7 @@ def checked_volume(
     check_shape(array.shape, axes, name)
     voxel_size, unit = physical
     return Volume(
-        array=array if len(array.shape) == 3 else _Reshaped(array),
+        array=array if len(array.shape) == 3 else Reshaped(array),
         name=name,
         voxel_size=voxel_size,
         unit=unit,
@@ -349,43 +307,6 @@ def _is_colour(shape: tuple[int, ...], axes: str) -> bool:
     return could_be and (len(shape) == 4 or min(shape[:2]) >= 32)
 
 
-def damaged(what: str, error: BaseException) -> VolumeError:
-    """Make the error for what a library failed to read."""
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return VolumeError(
-        f"{what} cannot be read; is it damaged, or of another kind? ({reason})"
-    )
-
-
-def truncated(name: str, n_bytes: int) -> VolumeError:
-    """Make the error for a file that ends before its voxels do."""
-    return VolumeError(
-        f"{name} is truncated: it promises more data than its {n_bytes} bytes; "
-        "copy or save it again"
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Reshaped:
-    """An image as a volume of one slice, or a volume without its leading axes."""
-
-    array: ArrayLike3D
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (1, *self.array.shape)[-3:]
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.array.dtype
-
-    def __getitem__(self, key: tuple[slice, slice, slice]) -> NDArray[Any]:
-        n_leading = len(self.array.shape) - 3
-        if n_leading < 0:
-            return np.asarray(self.array[key[1:]])[np.newaxis][key[0]]
-        return np.asarray(self.array[(0,) * n_leading + key])
-
-
 @dataclass(frozen=True, slots=True)
 class _CheckedLabels:
     array: ArrayLike3D
@@ -409,3 +330,27 @@ class _CheckedLabels:
                 "labels are whole numbers from 0 to 255"
             )
         return part.astype(np.uint8)
+
+
+def physical_size(
+    sizes: Sequence[float], units: Sequence[str | None]
+) -> tuple[VoxelSize | None, str | None]:
+    """Bring the voxel's sides along z, y and x to the unit of x, where it has one."""
+    if not all(math.isfinite(size) and size > 0 for size in sizes):
+        return None, None
+    known = [known_unit(unit) for unit in units]
+    unit = known[-1]
+    if unit is None:
+        z, y, x = sizes
+        return (None if z == y == x == 1 else (z, y, x)), None
+    z, y, x = (
+        size * (METRES[own or unit] / METRES[unit])
+        for size, own in zip(sizes, known, strict=True)
+    )
+    return (z, y, x), unit
+
+
+def stored_phases(holder: Mapping[str, Any]) -> PhaseTable | None:
+    """Read the phases that are stored under `PHASES_KEY`."""
+    rows = holder[PHASES_KEY].get("phases")
+    return None if rows is None else PhaseTable.from_dicts(rows)

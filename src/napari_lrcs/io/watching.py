@@ -5,7 +5,7 @@ import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from zarr.abc.store import ByteRequest
 from zarr.storage import LocalStore, WrapperStore
 
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.io.volume import ArrayLike3D
+from napari_lrcs.io.lazy_arrays import ArrayLike3D
+from napari_lrcs.io.volume import Volume
 
 Signature = tuple[int, int, int, int]
 """Device, inode, size and time of modification of a file."""
@@ -99,6 +100,12 @@ class Watched:
     def __getitem__(self, key: tuple[slice, slice, slice]) -> NDArray[Any]:
         with unchanged(self.signatures):
             return np.asarray(self.array[key])
+
+
+def watched(volume: Volume, signatures: Mapping[Path, Signature]) -> Volume:
+    """Return a volume that refuses to be read once its files have changed."""
+    array = Watched(volume.array, signatures)
+    return replace(volume, array=array, sources=tuple(signatures))
 
 
 class WatchedStore(WrapperStore[LocalStore]):

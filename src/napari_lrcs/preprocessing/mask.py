@@ -7,8 +7,9 @@ import numpy as np
 
 from napari_lrcs.arrays import Mask
 from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.lazy_arrays import ArrayLike3D
 from napari_lrcs.io.opening import open_volume
-from napari_lrcs.io.volume import ArrayLike3D, Volume
+from napari_lrcs.io.volume import Volume
 
 CYLINDER = "cylinder"
 """The mask that needs no file: the usual circular field of view of tomography."""

@@ -14,8 +14,9 @@ from napari.errors import MultipleReaderError, ReaderPluginError
 from napari.layers import Image, Labels, Layer
 
 from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.ome_zarr import create_ome_zarr
 from napari_lrcs.io.pyramid import add_levels
-from napari_lrcs.io.writing import create_ome_zarr, write_labels_tiff
+from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.phases import ELECTRODE
 from napari_lrcs.plugin.files import reader
 from napari_lrcs.plugin.files.reader import get_reader, read_layers

@@ -19,8 +19,7 @@ from napari_lrcs.comparison.agreement import find_agreement, write_agreement
 from napari_lrcs.comparison.evaluate import evaluate_volume
 from napari_lrcs.config import PerturbConfig, StudyConfig, TrainConfig
 from napari_lrcs.errors import InUseError, LrcsError, ResultExistsError, VolumeError
-from napari_lrcs.io.opening import open_labels
-from napari_lrcs.io.reopening import open_to_share
+from napari_lrcs.io.opening import open_labels, open_to_share
 from napari_lrcs.io.volume import as_labels, as_volume
 from napari_lrcs.metrics.overlap import accuracy, iou_per_phase
 from napari_lrcs.progress import Notice, StepEnded, TilePredicted

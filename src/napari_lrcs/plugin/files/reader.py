@@ -13,10 +13,12 @@ from napari.types import LayerData
 from numpy.typing import NDArray
 
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.io.opening import is_zarr, multiscales, open_volume
+from napari_lrcs.io.lazy_arrays import READ_ERRORS, damaged
+from napari_lrcs.io.ome_zarr import is_zarr, multiscales
+from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.pyramid import levels_of
 from napari_lrcs.io.units import known_unit
-from napari_lrcs.io.volume import READ_ERRORS, Volume, as_labels, damaged
+from napari_lrcs.io.volume import Volume, as_labels
 from napari_lrcs.plugin.parts.layers import appearance
 from napari_lrcs.preprocessing.slices import AXES
 

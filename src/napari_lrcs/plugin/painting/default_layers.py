@@ -6,7 +6,7 @@ import numpy as np
 from napari.components import LayerList
 from napari.layers import Image, Labels, Layer
 
-from napari_lrcs.io.volume import READ_ERRORS
+from napari_lrcs.io.lazy_arrays import READ_ERRORS
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.layer_kinds import kind_of
 from napari_lrcs.plugin.parts.layers import layer_shape

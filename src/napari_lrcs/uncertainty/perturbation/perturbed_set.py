@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from napari_lrcs.config import Axis, PerturbConfig
 from napari_lrcs.errors import ResultExistsError
 from napari_lrcs.io.paths import check_outputs, follow_link
+from napari_lrcs.io.tiff import is_ours, write_labels_tiff
 from napari_lrcs.io.volume import Volume, sources_of
-from napari_lrcs.io.writing import check_new, is_ours, replacing, write_labels_tiff
+from napari_lrcs.io.writing import check_new, replacing
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.uncertainty.perturbation.histogram import (
     InterfaceHistogram,

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from napari_lrcs.annotation.painting import count_phases
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import Axis, PerturbConfig
+from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.io.volume import Volume
-from napari_lrcs.io.writing import create_in_memory, write_labels_tiff
+from napari_lrcs.io.writing import create_in_memory
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.preprocessing.slices import AXES
 from napari_lrcs.uncertainty.perturbation.perturb import (

@@ -1,0 +1,185 @@
+"""Open Zarr arrays and OME-Zarr images lazily, and create OME-Zarr images."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import DTypeLike
+from zarr.storage import LocalStore
+
+from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.units import known_unit
+from napari_lrcs.io.volume import (
+    PHASES_KEY,
+    Volume,
+    VoxelSize,
+    as_volume,
+    checked_volume,
+    physical_size,
+    stored_phases,
+    wrong_axes,
+)
+from napari_lrcs.io.watching import Watched, WatchedStore, moment_of_opening, signature
+from napari_lrcs.io.writing import replacing
+from napari_lrcs.phases import PhaseTable
+
+_SPATIAL = ("z", "y", "x")
+
+
+def is_zarr(place: Path) -> bool:
+    """Tell whether a folder is a Zarr array or group, of format 2 or 3."""
+    return any((place / file).is_file() for file in ("zarr.json", ".zarray", ".zgroup"))
+
+
+def open_zarr(place: Path) -> Volume:
+    """Open a Zarr array, or the finest level of an OME-Zarr image."""
+    name, place = place.name, place.resolve()
+    store = WatchedStore(LocalStore(place, read_only=True), moment_of_opening(place))
+    node = zarr.open(store, mode="r")
+    if isinstance(node, zarr.Array):
+        return _watched_zarr(as_volume(node, name=name), place)
+    attributes: dict[str, Any] = node.attrs.asdict()
+    images = multiscales(attributes)
+    if not images:
+        listing = ", ".join(sorted(node.keys())) or "nothing"
+        raise VolumeError(
+            f"{name} is a Zarr group without an image; open an array in it, "
+            f"as in {name}/0 (it holds {listing})"
+        )
+    # The levels are ordered from the highest resolution down.
+    level = images[0]["datasets"][0]
+    array = node[level["path"]]
+    if not isinstance(array, zarr.Array):
+        raise VolumeError(f"{name}/{level['path']} is a Zarr group; expected an array")
+    axes = images[0]["axes"]
+    names = "".join(axis["name"][:1] for axis in axes)
+    spatial = (axis["name"] for axis in axes if axis["name"] in _SPATIAL)
+    if not names.endswith("".join(sorted(spatial, reverse=True))):
+        remedy = "save it transposed to this order, these axes last"
+        raise wrong_axes(array.shape, names, name, remedy=remedy)
+    is_stack_of_channels = names == "cyx" and array.shape[0] > 1
+    if is_stack_of_channels or len(axes) != array.ndim:
+        raise wrong_axes(array.shape, names, name)
+    volume = checked_volume(
+        array,
+        name=name,
+        axes=names,
+        physical=_ngff_physical(axes, (level, images[0])),
+        phases=stored_phases(attributes) if PHASES_KEY in attributes else None,
+    )
+    return _watched_zarr(volume, place, array.path)
+
+
+def _watched_zarr(volume: Volume, place: Path, path: str = "") -> Volume:
+    """Watch the array's metadata; its chunks are watched as they are read."""
+    folder = place / path
+    known = (folder / "zarr.json", folder / ".zarray", place / ".zmetadata")
+    metadata = [file for file in known if file.is_file()]
+    array = Watched(volume.array, {file: signature(file) for file in metadata})
+    level = folder.resolve()
+    sources = (place,) if level.is_relative_to(place) else (place, level)
+    return replace(volume, array=array, sources=sources)
+
+
+def multiscales(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Find the images in the attributes of an OME-Zarr group; none in another's."""
+    # Version 0.5 moved everything under "ome".
+    images: list[dict[str, Any]] = attributes.get("ome", attributes).get(
+        "multiscales", []
+    )
+    return images
+
+
+def _ngff_physical(
+    axes: Sequence[Mapping[str, str]], scaled: Iterable[Mapping[str, Any]]
+) -> tuple[VoxelSize | None, str | None]:
+    """Multiply the scales of a level and of its image."""
+    scales = [
+        transformation["scale"]
+        for holder in scaled
+        for transformation in holder.get("coordinateTransformations", ())
+        if transformation["type"] == "scale"
+    ]
+    sizes = [math.prod(column) for column in zip(*scales, strict=True)]
+    spatial = [i for i, axis in enumerate(axes) if axis["name"] in _SPATIAL]
+    if not sizes or not spatial:
+        return None, None
+    if len(spatial) == 2:  # a single slice is as thick as its pixels are high
+        spatial.insert(0, spatial[0])
+    return physical_size(
+        [sizes[i] for i in spatial], [axes[i].get("unit") for i in spatial]
+    )
+
+
+def create_ome_zarr(  # noqa: PLR0913 what the image carries comes along
+    path: Path,
+    *,
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    dtype: DTypeLike = np.uint8,
+    voxel_size: VoxelSize | None = None,
+    unit: str | None = None,
+    phases: PhaseTable | None = None,
+    name: str = "labels",
+) -> zarr.Array[Any]:
+    """Create an OME-Zarr 0.5 image of one level, for slabs to be written into.
+
+    Parameters
+    ----------
+    path : Path
+        Folder; a Zarr that is there is replaced.
+    shape, chunks : tuple of int
+        (z, y, x), or (channel, z, y, x).
+    dtype : dtype-like
+        Of the voxels.
+    voxel_size : tuple of float, optional
+        Along z, y and x, in `unit`.
+    unit : str, optional
+        Of any known spelling; None or another, such as "pixel", where unknown.
+    phases : PhaseTable, optional
+        `open_volume` gives them back.
+    name : str
+        Of the image, shown by viewers.
+
+    Returns
+    -------
+    zarr.Array
+        The full resolution, writable, 0 everywhere.
+
+    Raises
+    ------
+    VolumeError
+        If something is at `path` that is no Zarr.
+    """
+    if path.exists() and not is_zarr(path):
+        raise VolumeError(
+            f"{path} is there and is no Zarr; choose another name or remove it"
+        )
+    axes: list[dict[str, str]] = [{"name": axis, "type": "space"} for axis in "zyx"]
+    if (known := known_unit(unit)) is not None:
+        axes = [axis | {"unit": known} for axis in axes]
+    if len(shape) == 4:
+        axes.insert(0, {"name": "c", "type": "channel"})
+    scale = [1.0] * (len(shape) - 3) + list(voxel_size or (1.0, 1.0, 1.0))
+    level = {
+        "path": "0",
+        "coordinateTransformations": [{"type": "scale", "scale": scale}],
+    }
+    image = {"name": name, "axes": axes, "datasets": [level]}
+    attributes: dict[str, Any] = {"ome": {"version": "0.5", "multiscales": [image]}}
+    if phases is not None:
+        attributes[PHASES_KEY] = {"phases": phases.to_dicts()}
+    with replacing(path) as temporary:
+        group = zarr.create_group(temporary, attributes=attributes, zarr_format=3)
+        group.create_array(
+            "0",
+            shape=shape,
+            chunks=chunks,
+            dtype=dtype,
+            dimension_names=[axis["name"] for axis in axes],
+        )
+    return zarr.open_array(path / "0", mode="r+")
