@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tifffile import natural_sorted
 
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.io.hdf5 import HDF5_SUFFIXES, open_dataset
+from napari_lrcs.io.hdf5_sources import HDF5_SUFFIXES, open_dataset
 from napari_lrcs.io.lazy_arrays import (
     READ_ERRORS,
     ArrayLike3D,
