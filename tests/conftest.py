@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -150,3 +152,75 @@ def make_checkpoint(
         )
 
     return build
+
+
+Sides: TypeAlias = tuple[float, float, float]
+
+
+def data_exchange(file: Any, grey: Any, *, binning: bytes) -> None:
+    """Write a volume as tomocupy does."""
+    file["exchange/data"], file["exchange/data_white"] = grey, grey[:2]
+    size = "measurement/instrument/detection_system/objective/resolution"
+    file[size] = [1.3]
+    file[size].attrs["units"] = "um"
+    file["process/tomocupy-1.0/reconstruction/binning"] = np.array([binning])
+
+
+def nabu(file: Any, grey: Any, *, voxel: Sides | str, pixel: float | str) -> None:
+    """Write a volume as nabu and tomoscan do, sides in cm."""
+    file["entry/flatfield/results/data"] = grey[:2]
+    file["entry/reconstruction/results/data"] = grey
+    options = "entry/reconstruction/configuration/processing_options/reconstruction"
+    file[f"{options}/voxel_size_cm"] = voxel
+    file[f"{options}/pixel_size_cm"] = pixel
+
+
+def nexus(file: Any, grey: Any, *, sides: Sides, signal: str, unit: str) -> None:
+    """Write a volume as NXtomoproc, beside raw data as Mantid Imaging does."""
+    file["entry1/tomo_entry/instrument/detector/data"] = grey[:2]
+    file["recon/definition"] = np.bytes_("NXtomoproc")
+    file[f"recon/data/{signal or 'data'}"] = grey
+    if signal:
+        file["recon/data"].attrs["signal"] = signal
+    for axis, n, side in zip("xyz", grey.shape, sides, strict=True):
+        file[f"recon/data/{axis}"] = (np.arange(n) * side).astype(np.float16)
+        if unit:
+            file[f"recon/data/{axis}"].attrs["units"] = unit
+
+
+def httomo(file: Any, grey: Any) -> None:
+    """Write a volume as httomo does."""
+    file["data"], file["angles"] = grey, np.linspace(0, 180, 10)
+    file["data_dims/detector_x_y"] = [8, 6]
+
+
+LAYOUTS: dict[str, tuple[Callable[..., None], Sides | None]] = {
+    "tomocupy": (partial(data_exchange, binning=b"0"), (1.3, 1.3, 1.3)),
+    "binned": (partial(data_exchange, binning=b"1"), (2.6, 2.6, 2.6)),
+    "nabu": (partial(nabu, voxel=(7e-5, 6e-5, 6e-5), pixel="None"), (0.7, 0.6, 0.6)),
+    "old nabu": (partial(nabu, voxel="None", pixel=6.5e-5), (0.65, 0.65, 0.65)),
+    "NXtomoproc": (
+        partial(nexus, sides=(0.2, 0.3, 0.3), signal="volume", unit="um"),
+        (0.2, 0.3, 0.3),
+    ),
+    # Its pixel size is 0 until somebody enters it.
+    "Mantid Imaging": (partial(nexus, sides=(0, 0, 0), signal="", unit=""), None),
+    "httomo": (httomo, None),
+}
+"""Programs that write HDF5, and the sides of a voxel in µm, if they tell them."""
+
+
+@pytest.fixture(params=LAYOUTS)
+def beamline_file(
+    request: pytest.FixtureRequest,
+) -> tuple[Callable[[Path, Any], None], Sides | None]:
+    """Give what writes a volume as each program in turn, and the sides of a voxel."""
+    import h5py
+
+    lay_out, sides = LAYOUTS[request.param]
+
+    def write(path: Path, grey: Any) -> None:
+        with h5py.File(path, "w") as file:
+            lay_out(file, grey)
+
+    return write, sides

@@ -46,6 +46,8 @@ IMAGES = (
     "virtual.h5",
     "linked.h5",
     "outside.h5",
+    "nabu.h5",
+    "nexus.h5",
     "gzip-2.zarr",
     "blosc-2.zarr",
     "zstd-3.zarr",
@@ -86,6 +88,7 @@ def build() -> int:
     grey = 500 * labels.astype(np.uint16) + noise
     _write_tiffs(grey)
     _write_hdf5(grey)
+    _write_layouts(grey)
     _write_zarrs(grey)
     np.save("image.npy", grey)
     _write_labels(labels)
@@ -142,6 +145,24 @@ def _write_hdf5(grey: NDArray[np.uint16]) -> None:
         outside = [("outside.raw", 0, grey.nbytes)]
         data = file.create_dataset(place, grey.shape, grey.dtype, external=outside)
         data[...] = grey
+
+
+def _write_layouts(grey: NDArray[np.uint16]) -> None:
+    import h5py
+
+    with h5py.File("nabu.h5", "w") as file:
+        process = file.create_group("entry/reconstruction")
+        process["results/data"] = grey
+        sizes = "configuration/processing_options/reconstruction/voxel_size_cm"
+        process[sizes] = (5e-5, 5e-5, 5e-5)
+    with h5py.File("nexus.h5", "w") as file:
+        entry = file.create_group("recon")
+        entry["definition"] = "NXtomoproc"
+        entry["data/volume"] = grey
+        entry["data"].attrs["signal"] = "volume"
+        for axis, n in zip("xyz", grey.shape, strict=True):
+            entry[f"data/{axis}"] = np.arange(n) * 0.5
+            entry[f"data/{axis}"].attrs["units"] = "um"
 
 
 def _write_zarrs(grey: NDArray[np.uint16]) -> None:

@@ -320,20 +320,24 @@ def mutate_numpy_header(rng: Random, path: Path) -> None:
 
 
 def mutate_hdf5(rng: Random, path: Path) -> None:
-    """Put something else in the place of the dataset."""
+    """Put something else in the place of a dataset or group."""
     import h5py
 
+    places = ["exchange/data"]
     with h5py.File(path, "a") as file:
-        place = "exchange/data" if "exchange/data" in file else next(iter(file))
+        file.visit(places.append)
+        place = rng.choice([place for place in places if place in file])
         if rng.random() < 0.3:
             values = [v for v in VALUES if isinstance(v, str | int) and v != 10**400]
             value = rng.choice([*(v for v in values if v not in ("\ud800", "\x00"))])
             value = value % 2**63 if isinstance(value, int) else value
-            file[place].attrs[rng.choice(("element_size_um", "phases"))] = value
+            file[place].attrs[rng.choice(_ATTRIBUTES)] = value
             return
         del file[place]
         _PUT[rng.randrange(len(_PUT))](file, place)
 
+
+_ATTRIBUTES = ("element_size_um", "phases", "signal", "axes", "units")
 
 _PUT: tuple[Callable[[Any, str], Any], ...] = (
     lambda file, at: file.create_group(at),

@@ -1,18 +1,18 @@
-"""Open datasets of HDF5 files that are complete and lie in files of their own."""
+"""Look for all that a dataset of an HDF5 file is read from."""
 
+import importlib
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.watching import Signature, signature
-
-HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".nxs")
-
-_DATA_EXCHANGE = "/exchange/data"  # De Carlo et al. 2014, 10.1107/S160057751401604X
 
 _MOST_LINKS = 16
 """Links in a row that HDF5 itself follows."""
@@ -20,72 +20,84 @@ _MOST_LINKS = 16
 _MOST_FILES_DEEP = 8
 """Virtual datasets of virtual datasets that are followed."""
 
+_MOST_VALUES = 10_000_000
+"""Values of a dataset of metadata, far more than an axis has."""
 
-def open_dataset(
-    place: Path, dataset: str | None
-) -> tuple[h5py.Dataset, dict[Path, Signature]]:
-    """Open a dataset, and look for all that it is read from.
 
-    Parameters
-    ----------
-    place : Path
-        HDF5 file.
-    dataset : str or None
-        Path of the dataset; None is ``/exchange/data``, or the only 3D dataset.
-
-    Returns
-    -------
-    dataset : h5py.Dataset
-        Its file stays open for as long as it is in use.
-    signatures : dict of Path to Signature
-        The file, and the source files of a virtual dataset, links resolved.
+def find_dataset(file: h5py.File, path: str) -> h5py.Dataset | None:
+    """Open a dataset without reading it; None if there is none at `path`.
 
     Raises
     ------
     VolumeError
-        If there is no such dataset, or it is read from somewhere that is missing or
-        that is refused.
+        If the path leads to another file.
     """
-    signatures = {place.resolve(): signature(place)}
-    file = h5py.File(place, "r")
-    node = _find(file, dataset or _DATA_EXCHANGE)
-    if node is None and dataset is None:
-        node = _only_volume(file)
-    if node is None:
-        raise _no_dataset(file, dataset or _DATA_EXCHANGE)
-    _Sources(signatures).check(node)
-    return node, signatures
-
-
-def _find(file: h5py.File, path: str) -> h5py.Dataset | None:
     _check_links(file, path)
     node = file.get(path)
     return node if isinstance(node, h5py.Dataset) else None
 
 
-def _shapes(file: h5py.File) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def collect(path: str, node: object) -> None:
-        if isinstance(node, h5py.Dataset):
-            shapes[f"/{path}"] = node.shape or ()
-
-    file.visititems(collect)
-    return shapes
+def find_group(parent: h5py.Group, path: str) -> h5py.Group | None:
+    """Open a group; None if there is none at `path`, or it lies in another file."""
+    with suppress(VolumeError):
+        _check_links(parent, path)
+        node = parent.get(path)
+        return node if isinstance(node, h5py.Group) else None
+    return None
 
 
-def _only_volume(file: h5py.File) -> h5py.Dataset | None:
-    volumes = [path for path, shape in _shapes(file).items() if len(shape) == 3]
-    return file[volumes[0]] if len(volumes) == 1 else None
+def read_values(file: h5py.File, path: str) -> tuple[NDArray[Any], str]:
+    """Read a number, a text or a row of these, and its unit.
+
+    Parameters
+    ----------
+    file : h5py.File
+    path : str
+        Path of the dataset.
+
+    Returns
+    -------
+    values : ndarray, shape (n,)
+        Empty if there is nothing at `path`, or nothing that lies in this file.
+    unit : str
+        As the file spells it; empty if it gives none.
+    """
+    nothing = np.empty(0), ""
+    try:
+        node = find_dataset(file, path)
+    except VolumeError:
+        return nothing
+    if node is None or node.is_virtual or node.external:
+        return nothing
+    if len(node.shape or ()) > 1 or not 0 < (node.size or 0) <= _MOST_VALUES:
+        return nothing
+    return np.atleast_1d(node[()]), decoded(node.attrs.get("units"))
 
 
-def _no_dataset(file: h5py.File, wanted: str) -> VolumeError:
-    name = Path(file.filename).name
-    listing = ", ".join(f"{path} {shape}" for path, shape in _shapes(file).items())
-    return VolumeError(
-        f"{name} has no dataset {wanted} but {listing or 'none at all'}; "
-        f"name the one that is meant, as in {name}:/path/to/dataset"
-    )
+def decoded(value: object) -> str:
+    """Return a text, in whatever form HDF5 libraries store it; empty if it is none."""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.ravel()[0]
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return value if isinstance(value, str) else ""
+
+
+def check_sources(node: h5py.Dataset, signatures: dict[Path, Signature]) -> None:
+    """Check that all that a dataset is read from is there, and can be decompressed.
+
+    Parameters
+    ----------
+    node : h5py.Dataset
+    signatures : dict of Path to Signature
+        Gains the source files of a virtual dataset, links resolved.
+
+    Raises
+    ------
+    VolumeError
+        If a source is missing or refused, or a filter is not installed.
+    """
+    _Sources(signatures).check(node)
 
 
 def _check_links(group: h5py.Group, path: str, *, n_left: int = _MOST_LINKS) -> None:
@@ -143,6 +155,7 @@ class _Sources:
                 f"{node.external[0][0]}; external storage is not read: copy it into "
                 "an ordinary dataset"
             )
+        _check_filters(node)
         if not node.is_virtual or (place, node.name) in self.checked:
             return
         if n_left == 0:
@@ -169,7 +182,7 @@ class _Sources:
             raise _missing_source(node, source)
         self.signatures.setdefault(file.resolve(), signature(file))
         with h5py.File(file, "r") as opened:
-            found = _find(opened, source.dset_name)
+            found = find_dataset(opened, source.dset_name)
             if found is None or not _holds(found, source):
                 raise _missing_source(node, source)
             self.check(found, n_left=n_left)
@@ -194,3 +207,25 @@ def _holds(found: h5py.Dataset, source: Any) -> bool:
     return len(last) == len(found.shape) and all(
         place < length for place, length in zip(last, found.shape, strict=True)
     )
+
+
+def _check_filters(node: h5py.Dataset) -> None:
+    """Refuse what is compressed by a filter that is not installed."""
+    properties = node.id.get_create_plist()
+    for i in range(properties.get_nfilters()):
+        number, _, _, name = properties.get_filter(i)
+        if _has_filter(number):
+            continue
+        known_as = name.decode(errors="replace").split(";")[0] or "a filter"
+        raise VolumeError(
+            f"{node.name} of {Path(node.file.filename).name} is compressed by "
+            f"{known_as} (HDF5 filter {number}), which is not installed; install it, "
+            "most likely by: pip install hdf5plugin"
+        )
+
+
+def _has_filter(number: int) -> bool:
+    if not h5py.h5z.filter_avail(number):
+        with suppress(ImportError):
+            importlib.import_module("hdf5plugin")  # registers its filters
+    return bool(h5py.h5z.filter_avail(number))

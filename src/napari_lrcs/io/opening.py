@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tifffile import natural_sorted
 
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.io.hdf5_sources import HDF5_SUFFIXES, open_dataset
+from napari_lrcs.io.hdf5 import HDF5_SUFFIXES, open_hdf5
 from napari_lrcs.io.lazy_arrays import (
     READ_ERRORS,
     ArrayLike3D,
@@ -29,7 +29,6 @@ from napari_lrcs.io.tiff import TIFF_SUFFIXES, open_tiff
 from napari_lrcs.io.volume import (
     Volume,
     as_labels,
-    as_volume,
     check_shape,
     checked_volume,
 )
@@ -42,9 +41,10 @@ def open_volume(path: str | Path) -> Volume:
     Parameters
     ----------
     path : str or Path
-        A TIFF, a folder of TIFF slices (in natural order), an HDF5 file (with
-        ``file.h5:/path/to/dataset`` where `/exchange/data` is not meant), an OME-Zarr
-        or Zarr array, or a ``.npy``.
+        A TIFF, a folder of TIFF slices (in natural order), an HDF5 file, an OME-Zarr
+        or Zarr array, or a ``.npy``. Of an HDF5 file, the volume of Data Exchange,
+        nabu, NXtomoproc or httomo, or the only 3D dataset; another one as
+        ``file.h5:/path/to/dataset``.
 
     Returns
     -------
@@ -55,6 +55,8 @@ def open_volume(path: str | Path) -> Volume:
 
     Raises
     ------
+    SeveralVolumesError
+        If an HDF5 file holds several volumes, and `path` names none.
     VolumeError
         If there is nothing at `path`, or nothing that can serve as a grey volume.
     """
@@ -110,8 +112,7 @@ def _open(place: Path, dataset: str | None) -> Volume:
         return open_zarr(place) if is_zarr(place) else _open_folder(place)
     suffix = place.suffix.lower()
     if suffix in HDF5_SUFFIXES:
-        node, signatures = open_dataset(place, dataset)
-        return watched(as_volume(node, name=place.name), signatures)
+        return open_hdf5(place, dataset)
     signatures = {place.resolve(): signature(place)}
     if suffix in TIFF_SUFFIXES:
         return watched(open_tiff(place), signatures)

@@ -12,8 +12,10 @@ import zarr
 from napari import Viewer
 from napari.errors import MultipleReaderError, ReaderPluginError
 from napari.layers import Image, Labels, Layer
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication, QInputDialog
 
-from napari_lrcs.errors import VolumeError
+from napari_lrcs.errors import SeveralVolumesError, VolumeError
 from napari_lrcs.io.ome_zarr import create_ome_zarr
 from napari_lrcs.io.pyramid import add_levels
 from napari_lrcs.io.tiff import write_labels_tiff
@@ -297,6 +299,80 @@ def test_viewer_opens_a_plain_tiff_without_asking(
     (layer,) = viewer.open(tmp_path / "plain.tif", plugin=None)
 
     assert layer.source.reader_plugin == "napari"
+
+
+def test_a_volume_of_a_beamline_opens_with_its_voxel_size(
+    make_napari_viewer: Callable[..., Viewer],
+    beamline_file: tuple[Callable[[Path, Any], None], tuple[float, ...] | None],
+    tmp_path: Path,
+) -> None:
+    write, sides = beamline_file
+    write(tmp_path / "scan.h5", GREY)
+    viewer = make_napari_viewer()
+
+    (layer,) = viewer.open(tmp_path / "scan.h5", plugin="napari-lrcs")
+
+    np.testing.assert_array_equal(layer.data, GREY)
+    np.testing.assert_array_equal(layer.scale, sides or (1, 1, 1))
+    units = {"micrometer" if sides else "pixel"}
+    assert {str(unit) for unit in layer.units} == units
+
+
+def take_the_second(dialog: QInputDialog) -> None:
+    dialog.setTextValue(dialog.comboBoxItems()[1])
+    dialog.accept()
+
+
+@pytest.mark.parametrize(
+    ("answer", "opened"),
+    [
+        (lambda dialog: dialog.accept(), [GREY]),
+        (
+            lambda dialog: (
+                dialog.setTextValue(dialog.comboBoxItems()[1]),
+                dialog.accept(),
+            ),
+            [GREY[:3]],
+        ),
+        (lambda dialog: dialog.reject(), []),
+    ],
+)
+def test_viewer_asks_which_of_several_volumes_is_meant(
+    make_napari_viewer: Callable[..., Viewer],
+    tmp_path: Path,
+    answer: Callable[[QInputDialog], object],
+    opened: list[Any],
+) -> None:
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file["dark"], file["raw"], file["angles"] = GREY[:3], GREY, np.arange(5)
+    viewer = make_napari_viewer(show=True)
+    asked = []
+
+    def reply() -> None:
+        dialog = QApplication.activeModalWidget()
+        assert isinstance(dialog, QInputDialog)
+        asked.append((dialog.labelText(), dialog.comboBoxItems()))
+        answer(dialog)
+
+    QTimer.singleShot(200, reply)
+    layers = viewer.open(tmp_path / "scan.h5", plugin="napari-lrcs")
+
+    choices = ["/raw   5 × 6 × 8", "/dark   3 × 6 × 8"]
+    assert asked == [("scan.h5 holds 2 volumes. Open:", choices)]
+    assert len(layers) == len(opened)
+    for layer, values in zip(layers, opened, strict=True):
+        np.testing.assert_array_equal(layer.data, values)
+
+
+def test_without_a_window_several_volumes_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file["dark"], file["raw"] = GREY, GREY
+    monkeypatch.setattr(QApplication, "instance", lambda: None)
+
+    with pytest.raises(SeveralVolumesError, match="holds 2 volumes"):
+        read_layers(str(tmp_path / "scan.h5"))
 
 
 @pytest.mark.parametrize("name", ["scan.h5", "a.zarr", "seg.labels.tif"])

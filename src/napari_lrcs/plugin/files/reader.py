@@ -11,8 +11,11 @@ import numpy as np
 import zarr
 from napari.types import LayerData
 from numpy.typing import NDArray
+from qtpy.QtCore import QThread
+from qtpy.QtWidgets import QApplication, QInputDialog
 
-from napari_lrcs.errors import VolumeError
+from napari_lrcs.errors import SeveralVolumesError, VolumeError
+from napari_lrcs.io.hdf5 import HDF5_SUFFIXES
 from napari_lrcs.io.lazy_arrays import READ_ERRORS, damaged
 from napari_lrcs.io.ome_zarr import is_zarr, multiscales
 from napari_lrcs.io.opening import open_volume
@@ -23,7 +26,9 @@ from napari_lrcs.plugin.parts.layers import appearance
 from napari_lrcs.preprocessing.slices import AXES
 
 _TIFF = (".tif", ".tiff")
-_HDF5 = (".h5", ".hdf5", ".hdf", ".he5", ".nxs")
+
+_NOTHING: list[LayerData] = [(None,)]  # as napari has it
+"""What a reader gives that has read a file without making a layer."""
 
 _PAINTABLE = 2**28
 """Bytes of a labels file that are read into memory, where napari can paint: a second.
@@ -60,16 +65,20 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
     Parameters
     ----------
     path : str
-        As `get_reader` accepts.
+        As `get_reader` accepts. Where there is a window, it asks which one of several
+        volumes in an HDF5 file is meant.
 
     Returns
     -------
     list of LayerData
         A labels layer where the file names phases, else an image; a pyramid where
-        there are levels. Labels of an OME-Zarr of one level are painted in place.
+        there are levels. Labels of an OME-Zarr of one level are painted in place. No
+        layer if nothing was chosen.
 
     Raises
     ------
+    SeveralVolumesError
+        If there is no window to choose one of several volumes in.
     VolumeError
         If the file is damaged, or holds nothing that can serve as a volume.
     """
@@ -77,7 +86,13 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
     try:
         if place.is_dir() and is_zarr(place):
             return [_zarr_layer(place)]
-        volume = open_volume(place)
+        try:
+            volume = open_volume(place)
+        except SeveralVolumesError as error:
+            dataset = _choose(place, error)
+            if dataset is None:
+                return _NOTHING
+            volume = open_volume(f"{place}:{dataset}")
         array = _lazy(volume if volume.phases is None else as_labels(volume))
         return [_layer(volume, array)]
     except VolumeError:
@@ -86,13 +101,32 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
         raise damaged(place.name, error) from error
 
 
+def _choose(place: Path, error: SeveralVolumesError) -> str | None:
+    """Ask for one of a file's volumes; None if the question is cancelled."""
+    app = QApplication.instance()
+    if app is None or QThread.currentThread() != app.thread():
+        raise error
+    choices = {
+        f"{dataset}   {' × '.join(map(str, shape))}": dataset
+        for dataset, shape in error.shapes.items()
+    }
+    text, is_chosen = QInputDialog.getItem(
+        QApplication.activeWindow(),
+        "Choose a volume",
+        f"{place.name} holds {len(choices)} volumes. Open:",
+        list(choices),
+        editable=False,
+    )
+    return choices[text] if is_chosen else None
+
+
 def _is_ours(place: Path) -> bool:
     if place.is_dir():
         return is_zarr(place) or any(
             file.suffix.lower() in _TIFF for file in place.iterdir()
         )
     suffix = place.suffix.lower()
-    return suffix in _HDF5 or (suffix in _TIFF and _names_phases(place))
+    return suffix in HDF5_SUFFIXES or (suffix in _TIFF and _names_phases(place))
 
 
 def _names_phases(place: Path) -> bool:
