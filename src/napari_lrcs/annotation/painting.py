@@ -20,7 +20,7 @@ from napari_lrcs.config import Axis
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.lazy_arrays import READ_ERRORS, ArrayLike3D, damaged
 from napari_lrcs.io.locks import FileLock
-from napari_lrcs.io.ome_zarr import create_ome_zarr
+from napari_lrcs.io.ome_zarr import create_ome_zarr, name_phases
 from napari_lrcs.io.records import convert, read_json
 from napari_lrcs.io.retrying_store import KeptStore
 from napari_lrcs.io.volume import PHASES_KEY, Volume, VoxelSize, as_labels, as_volume
@@ -428,7 +428,7 @@ class PaintingFolder:
         content = self._read_metadata()
         attributes = content["attributes"]
         attributes["ome"]["multiscales"][0]["datasets"][0]["path"] = level
-        attributes[PHASES_KEY] = {"phases": phases.to_dicts()}
+        name_phases(attributes, phases)
         _write_json(self._metadata, content)
 
     def _parse(self) -> PaintingState:

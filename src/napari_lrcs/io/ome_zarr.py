@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import DTypeLike
 from zarr.storage import LocalStore
 
 from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.lazy_arrays import READ_ERRORS
 from napari_lrcs.io.units import known_unit
 from napari_lrcs.io.volume import (
     PHASES_KEY,
@@ -25,7 +27,7 @@ from napari_lrcs.io.volume import (
 )
 from napari_lrcs.io.watching import Watched, WatchedStore, moment_of_opening, signature
 from napari_lrcs.io.writing import replacing
-from napari_lrcs.phases import PhaseTable
+from napari_lrcs.phases import UNPAINTED, PhaseTable
 
 _SPATIAL = ("z", "y", "x")
 
@@ -69,7 +71,7 @@ def open_zarr(place: Path) -> Volume:
         name=name,
         axes=names,
         physical=_ngff_physical(axes, (level, images[0])),
-        phases=stored_phases(attributes) if PHASES_KEY in attributes else None,
+        phases=_phases_in(attributes),
     )
     return _watched_zarr(volume, place, array.path)
 
@@ -115,6 +117,45 @@ def _ngff_physical(
     )
 
 
+def _phases_in(attributes: Mapping[str, Any]) -> PhaseTable | None:
+    """Read the phases that we, or another program, have named."""
+    if PHASES_KEY in attributes:
+        return stored_phases(attributes)
+    content = attributes.get("ome", attributes).get("image-label")
+    try:
+        colours = {row["label-value"]: row["rgba"] for row in content["colors"]}
+        rows = [
+            {
+                "label": row["label-value"],
+                "name": row["name"],
+                "colour": f"#{bytes(colours[row['label-value']][:3]).hex()}",
+            }
+            for row in content["properties"]
+            if row["label-value"] != UNPAINTED
+        ]
+        return PhaseTable.from_dicts(sorted(rows, key=itemgetter("label")))
+    except READ_ERRORS:  # names no phases: none at all, or instances of something
+        return None
+
+
+def name_phases(attributes: dict[str, Any], phases: PhaseTable) -> None:
+    """Note phases in the attributes of an OME-Zarr 0.5: for us, and as OME-NGFF does.
+
+    Parameters
+    ----------
+    attributes : dict
+        Of the image's group; what it says of other phases is replaced.
+    phases : PhaseTable
+        Other viewers show their names and colours.
+    """
+    attributes[PHASES_KEY] = {"phases": phases.to_dicts()}
+    colours = {p.label: [*bytes.fromhex(p.colour[1:]), 255] for p in phases}
+    attributes["ome"]["image-label"] = {
+        "colors": [{"label-value": k, "rgba": rgba} for k, rgba in colours.items()],
+        "properties": [{"label-value": p.label, "name": p.name} for p in phases],
+    }
+
+
 def create_ome_zarr(  # noqa: PLR0913 what the image carries comes along
     path: Path,
     *,
@@ -141,7 +182,7 @@ def create_ome_zarr(  # noqa: PLR0913 what the image carries comes along
     unit : str, optional
         Of any known spelling; None or another, such as "pixel", where unknown.
     phases : PhaseTable, optional
-        `open_volume` gives them back.
+        `open_volume` gives them back, and other viewers show them.
     name : str
         Of the image, shown by viewers.
 
@@ -172,7 +213,7 @@ def create_ome_zarr(  # noqa: PLR0913 what the image carries comes along
     image = {"name": name, "axes": axes, "datasets": [level]}
     attributes: dict[str, Any] = {"ome": {"version": "0.5", "multiscales": [image]}}
     if phases is not None:
-        attributes[PHASES_KEY] = {"phases": phases.to_dicts()}
+        name_phases(attributes, phases)
     with replacing(path) as temporary:
         group = zarr.create_group(temporary, attributes=attributes, zarr_format=3)
         group.create_array(
