@@ -248,7 +248,7 @@ class TrainConfig(_Config):
         bounds=(0, 2**31),
     )
     device: str = setting(
-        "auto", "Where to compute: auto, cpu, cuda, cuda:1, …", group="training"
+        "auto", "Where to compute: auto, cpu, cuda, cuda:1, …, mps", group="training"
     )
     precision: Precision = setting(
         "auto",
@@ -381,7 +381,7 @@ class PredictConfig(_Config):
     """Where and in which portions a volume is predicted."""
 
     device: str = setting(
-        "auto", "Where to compute: auto, cpu, cuda, cuda:1, …", group="device"
+        "auto", "Where to compute: auto, cpu, cuda, cuda:1, …, mps", group="device"
     )
     precision: Precision = setting(
         "auto",

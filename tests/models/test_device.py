@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -5,39 +9,126 @@ from torch import nn
 from napari_lrcs.models import device as device_module
 from napari_lrcs.models.device import (
     arithmetic,
+    describe_gpus,
+    describe_installation,
+    device_notices,
+    free_memory,
     is_out_of_memory,
     on_device,
+    release_memory,
     resolve_device,
     resolve_precision,
-    why_cuda_or_not,
 )
 
-CPU = torch.device("cpu")
+CPU, MPS = torch.device("cpu"), torch.device("mps")
 
 
 @pytest.mark.parametrize("name", ["", "gpu", "cuda:x", "meta", "Auto", "cpu 0"])
 def test_unknown_device_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="device must be auto, cpu, cuda or cuda:N"):
+    with pytest.raises(ValueError, match=r"device must be auto, .* cuda:N, or mps;"):
         resolve_device(name)
 
 
-@pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:7"])
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:7", "mps", "mps:0"])
 def test_absent_device_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.mps, "device_count", lambda: 0)
 
     with pytest.raises(ValueError, match=rf"device {name} is not there \(.*\); use"):
         resolve_device(name)
 
 
-def test_auto_takes_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    for is_there, expected in ((True, "cuda"), (False, "cpu")):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda there=is_there: there)
+@pytest.mark.parametrize(
+    ("has_cuda", "has_mps", "expected"),
+    [
+        (True, True, "cuda"),
+        (True, False, "cuda"),
+        (False, True, "mps"),
+        (False, False, "cpu"),
+    ],
+)
+def test_auto_takes_cuda_before_mps_before_the_processor(
+    has_cuda: bool, has_mps: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: has_mps)
 
-        assert resolve_device("auto") == torch.device(expected)
+    assert resolve_device("auto") == torch.device(expected)
+
+
+@pytest.fixture
+def apple(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pretend to be on a Mac with an Apple GPU."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "device_count", lambda: 1)
+
+
+@pytest.mark.usefixtures("apple")
+def test_apple_gpu_is_taken_by_name() -> None:
+    assert resolve_device("mps") == torch.device("mps")
+    with pytest.raises(ValueError, match=r"device mps:1 is not there \(Apple GPU"):
+        resolve_device("mps:1")
+
+
+@pytest.mark.usefixtures("apple")
+def test_apple_gpu_is_described_and_computes_in_float32() -> None:
+    installation = describe_installation()
+
+    assert installation["GPU"] == "Apple GPU (mps)"
+    assert installation["automatic device"] == "mps"
+    assert installation["automatic precision"] == "float32"
+
+
+@pytest.mark.parametrize(
+    ("value", "says"), [("1", "run on the processor"), ("0", "stop with an error: set")]
+)
+def test_what_an_apple_gpu_lacks_is_told_once(
+    value: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTORCH_ENABLE_MPS_FALLBACK", value)
+
+    (notice,) = device_notices(MPS)
+
+    assert says in notice.text
+    assert "PYTORCH_ENABLE_MPS_FALLBACK" in notice.text
+    assert device_notices(CPU) == []
+
+
+@pytest.mark.parametrize(
+    ("system", "before", "after"),
+    [("darwin", None, "1"), ("darwin", "0", "0"), ("linux", None, None)],
+)
+def test_the_switch_is_set_on_macs_before_torch_is_loaded(
+    system: str, before: str | None, after: str | None
+) -> None:
+    code = (
+        f"import sys; sys.platform = {system!r}; import os, napari_lrcs; "
+        "assert 'torch' not in sys.modules; "
+        f"assert os.environ.get('PYTORCH_ENABLE_MPS_FALLBACK') == {after!r}"
+    )
+    env = {k: v for k, v in os.environ.items() if "MPS_FALLBACK" not in k}
+    if before is not None:
+        env["PYTORCH_ENABLE_MPS_FALLBACK"] = before
+
+    subprocess.run([sys.executable, "-c", code], env=env, check=True)
+
+
+def test_memory_of_an_apple_gpu_is_what_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 10)
+    monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 4)
+    released = []
+    monkeypatch.setattr(torch.mps, "empty_cache", lambda: released.append(True))
+
+    assert free_memory(MPS) == 6
+    release_memory(MPS)
+    assert released
 
 
 def test_reason_is_one_line() -> None:
-    assert len(why_cuda_or_not().splitlines()) == 1
+    assert len(describe_gpus().splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -92,6 +183,7 @@ def test_convolutions_run_in_the_precision() -> None:
         (torch.OutOfMemoryError("CUDA out of memory."), True),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True),
         (RuntimeError("DefaultCPUAllocator: not enough memory: you tried"), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"), True),
         (RuntimeError("Given groups=1, weight of size"), False),
     ],
 )

@@ -21,7 +21,9 @@ from napari_lrcs.io.paths import check_outputs
 from napari_lrcs.io.volume import Volume, sources_of
 from napari_lrcs.models.checkpoint import Checkpoint
 from napari_lrcs.models.device import (
+    device_notices,
     for_prediction,
+    free_memory,
     is_out_of_memory,
     release_memory,
     resolve_device,
@@ -267,8 +269,9 @@ class _Engine:
         self.shape = shape
         self._checkpoint = checkpoint
         self._config = config
-        self._notices: list[Notice] = []
-        self._load(resolve_device(config.device))
+        device = resolve_device(config.device)
+        self._notices = device_notices(device)
+        self._load(device)
 
     def _load(self, device: torch.device) -> None:
         self.device = device
@@ -399,5 +402,4 @@ def _free_memory(device: torch.device) -> int:
     """Take half of what a GPU has free, and little of a CPU's."""
     if device.type == "cpu":
         return _CPU_MEMORY
-    free, _ = torch.cuda.mem_get_info(device)
-    return math.floor(free / 2)
+    return free_memory(device) // 2

@@ -1,5 +1,6 @@
 """Where and in which arithmetic to compute."""
 
+import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from torch import nn
 
 from napari_lrcs.config import Precision
 from napari_lrcs.models.layers import SegmentationNetwork
+from napari_lrcs.progress import Notice
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -19,7 +21,12 @@ _BF16_COMPUTE_CAPABILITY = (8, 0)
 
 
 def resolve_device(name: str) -> torch.device:
-    """Turn "auto", "cpu", "cuda" or "cuda:1" into a device that is there.
+    """Turn "auto", "cpu", "cuda", "cuda:1" or "mps" into a device that is there.
+
+    Parameters
+    ----------
+    name : str
+        "auto" takes a GPU of NVIDIA before one of Apple before the processor.
 
     Raises
     ------
@@ -27,22 +34,41 @@ def resolve_device(name: str) -> torch.device:
         If the name is unknown or the device is absent.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        gpus = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+        there = (kind for kind, is_available in gpus.items() if is_available())
+        return torch.device(next(there, "cpu"))
     try:
         device = torch.device(name)
     except RuntimeError:
         device = torch.device("meta")
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"device must be auto, cpu, cuda or cuda:N; got {name!r}")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if device.type not in ("cpu", "cuda", "mps"):
         raise ValueError(
-            f"device {name} is not there ({why_cuda_or_not()}); use auto or cpu"
+            f"device must be auto, cpu, cuda or cuda:N, or mps; got {name!r}"
+        )
+    n_gpus = {"cuda": torch.cuda.device_count, "mps": torch.mps.device_count}
+    if device.type in n_gpus and (device.index or 0) >= n_gpus[device.type]():
+        raise ValueError(
+            f"device {name} is not there ({describe_gpus()}); use auto or cpu"
         )
     return device
 
 
-def why_cuda_or_not() -> str:
+def device_notices(device: torch.device) -> list[Notice]:
+    """Say what should be known before computing on a device."""
+    if device.type != "mps":
+        return []
+    if os.environ.get("PYTORCH_ENABLE_MPS_FALLBACK", "0") == "0":
+        how = "stop with an error: set PYTORCH_ENABLE_MPS_FALLBACK=1 before the start"
+    else:
+        how = "run on the processor (PYTORCH_ENABLE_MPS_FALLBACK is set)"
+    text = f"on the Apple GPU, operations that PyTorch does not have there {how}"
+    return [Notice(kind="advice", text=text)]
+
+
+def describe_gpus() -> str:
     """Say in one line which GPUs PyTorch can use, or why none."""
+    if torch.backends.mps.is_available():
+        return "Apple GPU (mps)"
     if torch.cuda.is_available():
         names = (
             torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())
@@ -66,7 +92,7 @@ def describe_installation() -> dict[str, str]:
         "Python": platform.python_version(),
         "system": platform.platform(),
         **{name: version(name) for name in packages},
-        "GPU": why_cuda_or_not(),
+        "GPU": describe_gpus(),
         "processor threads": str(torch.get_num_threads()),
         "automatic device": str(device),
         "automatic precision": resolve_precision("auto", device),
@@ -87,6 +113,8 @@ def _multiplies_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         capability = torch.cuda.get_device_capability(device)
         return capability >= _BF16_COMPUTE_CAPABILITY
+    if device.type == "mps":
+        return False
     # Not in the oldest supported PyTorch.
     ask: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
     capabilities = ask()
@@ -116,14 +144,29 @@ def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Tell whether PyTorch ran out of memory, on a GPU or on the CPU."""
     return isinstance(error, torch.OutOfMemoryError) or any(
-        sign in str(error) for sign in ("not enough memory", "can't allocate memory")
+        sign in str(error)
+        for sign in (
+            "not enough memory",
+            "can't allocate memory",
+            "MPS backend out of memory",
+        )
     )
+
+
+def free_memory(device: torch.device) -> int:
+    """Count the bytes that a GPU has free."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    taken = torch.mps.driver_allocated_memory()
+    return max(0, torch.mps.recommended_max_memory() - taken)
 
 
 def release_memory(device: torch.device) -> None:
     """Give cached memory back to the GPU."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
 
 
 def for_prediction(

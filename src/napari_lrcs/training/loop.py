@@ -21,6 +21,7 @@ from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint, load_weig
 from napari_lrcs.models.device import (
     arithmetic,
     deterministic_convolutions,
+    device_notices,
     is_out_of_memory,
     on_device,
     release_memory,
@@ -149,7 +150,8 @@ class _Training:
         self.state = TrainingState(seed=config.seed)
         self.n_threads = torch.get_num_threads()
         self.notices: list[Notice] = [
-            Notice(kind="advice", text=text) for text in annotation.advice
+            *device_notices(self.device),
+            *(Notice(kind="advice", text=text) for text in annotation.advice),
         ]
         self._new_model()
         self.sampler = self._new_sampler()

@@ -89,21 +89,28 @@ def find_devices() -> Events:
     load_torch()
     import torch
 
-    from napari_lrcs.models.device import describe_installation, why_cuda_or_not
+    from napari_lrcs.models.device import describe_gpus, describe_installation
 
     n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    summary = why_cuda_or_not()
+    has_apple_gpu = torch.backends.mps.is_available()
+    summary = describe_gpus()
     if n_gpus:
         free, _ = torch.cuda.mem_get_info()
         summary += f", {free / _GIB:.0f} GB free"
-    else:
+    elif not has_apple_gpu:
         summary = (
             f"CPU, {torch.get_num_threads()} threads: {summary}; for a GPU, see "
             "pytorch.org/get-started"
         )
     others = tuple(f"cuda:{i}" for i in range(n_gpus)) if n_gpus > 1 else ()
     yield Devices(
-        names=("auto", "cpu", *(("cuda",) if n_gpus else ()), *others),
+        names=(
+            "auto",
+            "cpu",
+            *(("cuda",) if n_gpus else ()),
+            *others,
+            *(("mps",) if has_apple_gpu else ()),
+        ),
         summary=summary,
         installation=describe_installation(),
     )
