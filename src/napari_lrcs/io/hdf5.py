@@ -248,10 +248,12 @@ def _beside(node: h5py.Dataset, path: str) -> str:
 
 
 def _numbers(file: h5py.File, path: str) -> tuple[list[float], str]:
-    """Read numbers, a float32 of 0.65 as 0.65 rather than 0.6499999761581421."""
+    """Read the first few numbers, and their unit."""
     values, unit = read_values(file, path)
-    is_numeric = values.dtype.kind in "iuf"
-    return [float(str(value)) for value in values] if is_numeric else [], unit
+    if values.dtype.kind not in "iuf":
+        return [], unit
+    # A float32 of 0.65 becomes 0.65, not 0.6499999761581421.
+    return [float(str(value)) for value in values[:4]], unit
 
 
 def _text(file: h5py.File, path: str) -> str:

@@ -34,9 +34,9 @@ def resolve_device(name: str) -> torch.device:
         If the name is unknown or the device is absent.
     """
     if name == "auto":
-        gpus = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-        there = (kind for kind, is_available in gpus.items() if is_available())
-        return torch.device(next(there, "cpu"))
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -45,8 +45,9 @@ def resolve_device(name: str) -> torch.device:
         raise ValueError(
             f"device must be auto, cpu, cuda or cuda:N, or mps; got {name!r}"
         )
-    n_gpus = {"cuda": torch.cuda.device_count, "mps": torch.mps.device_count}
-    if device.type in n_gpus and (device.index or 0) >= n_gpus[device.type]():
+    if device.type == "cpu":
+        return device
+    if (device.index or 0) >= getattr(torch, device.type).device_count():
         raise ValueError(
             f"device {name} is not there ({describe_gpus()}); use auto or cpu"
         )
