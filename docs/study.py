@@ -26,7 +26,7 @@ from napari_lrcs.metrics.composition import measure_dict
 from napari_lrcs.phases import ELECTRODE
 from napari_lrcs.progress import Notice
 from napari_lrcs.uncertainty.perturbation.perturb import suggest_perturbation
-from napari_lrcs.uncertainty.study.ensemble import StudyTask, run_study
+from napari_lrcs.uncertainty.study.ensemble import run_study
 from napari_lrcs.uncertainty.study.events import MemberFailed, MemberStarted, StudyEnded
 from napari_lrcs.uncertainty.study.figures import FIGURES, write_study_figures
 from napari_lrcs.uncertainty.study.summary import (
@@ -36,6 +36,7 @@ from napari_lrcs.uncertainty.study.summary import (
     read_record,
     read_study,
 )
+from napari_lrcs.uncertainty.study.task import StudyTask
 
 DOCS = Path(__file__).parent
 PAPER = {"NMC": "92.7 ± 0.2 %", "CBD": "37.6 ± 1.4 %", "pore": "65.9 ± 1.3 %"}

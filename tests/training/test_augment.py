@@ -1,13 +1,9 @@
-from collections.abc import Callable
-
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from napari_lrcs.annotation.annotation import Annotation
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.training.augment import augment, augmented_examples
+from napari_lrcs.training.augment import augment
 from napari_lrcs.training.schedule import generator_of
 
 CPU = torch.device("cpu")
@@ -217,30 +213,3 @@ def test_blur_leaves_a_constant_patch_to_its_borders(tiny_config: TrainConfig) -
     blurred = change(images, tiny_config.with_changes(blur=10.0))
 
     torch.testing.assert_close(blurred, images)
-
-
-def test_examples_are_what_training_would_see(
-    tiny_config: TrainConfig, striped_annotation: Callable[..., Annotation]
-) -> None:
-    annotation = striped_annotation(n_phases=2)
-    config = tiny_config.with_changes(noise=0.5, flip=True)
-
-    images, labels = augmented_examples(annotation, config=config, n=5)
-    again, _ = augmented_examples(annotation, config=config, n=5)
-
-    assert images.shape == labels.shape == (5, 16, 16)
-    assert set(labels.ravel().tolist()) == {1, 2}
-    np.testing.assert_array_equal(images, again)
-    # Normalised: phase 1 is a standard deviation below the mean, phase 2 above.
-    for label, level in ((1, -1), (2, 1)):
-        assert images[labels == label].mean() == pytest.approx(level, abs=0.2)
-
-
-def test_examples_may_be_larger_than_a_slice(
-    tiny_config: TrainConfig, striped_annotation: Callable[..., Annotation]
-) -> None:
-    config = tiny_config.with_changes(patch_size=100)
-
-    _, labels = augmented_examples(striped_annotation(), config=config, n=2)
-
-    assert labels.shape == (2, 100, 100)

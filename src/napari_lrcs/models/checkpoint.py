@@ -5,7 +5,7 @@ Opening one never runs code.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from napari_lrcs import __version__
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.io.writing import replacing
-from napari_lrcs.models.header import HEADER_KEY, Header, Row, parse_header
+from napari_lrcs.models.header import HEADER_KEY, Header, parse_header
 from napari_lrcs.models.layers import SegmentationNetwork
 from napari_lrcs.models.registry import create_model
 
@@ -50,12 +50,6 @@ class Checkpoint(Header):
             "numpy": np.__version__,
         }
     )
-
-    def with_state(
-        self, state: Mapping[str, Tensor], history: tuple[Row, ...]
-    ) -> "Checkpoint":
-        """Return the same checkpoint at another moment of its training."""
-        return replace(self, state=state, history=history)
 
     def build(self) -> SegmentationNetwork:
         """Make the network with the checkpoint's weights, in evaluation mode.

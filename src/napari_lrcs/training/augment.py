@@ -4,12 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_lrcs.annotation.annotation import Annotation
-from napari_lrcs.arrays import GreyImage, Labels
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.preprocessing.normalisation import fit_normalisation
-from napari_lrcs.training.sampling import PatchSampler
-from napari_lrcs.training.schedule import generator_of
 
 _COARSENESS = (2, 4, 8)
 """Correlation lengths of coloured noise in pixels."""
@@ -51,42 +46,6 @@ def augment(
     if config.rings:
         images = images + config.rings * draw.uniform() * _rings(draw)
     return images
-
-
-def augmented_examples(
-    annotation: Annotation, *, config: TrainConfig, n: int = 16
-) -> tuple[GreyImage, Labels]:
-    """Draw patches as training would see them, for a look at the augmentation.
-
-    Parameters
-    ----------
-    annotation : Annotation
-        Its training slices are drawn from.
-    config : TrainConfig
-    n : int
-        Number of patches.
-
-    Returns
-    -------
-    images : ndarray of float32, shape (n, patch_size, patch_size)
-        The painted slice itself, without its neighbours; in standard deviations around
-        the mean grey level.
-    labels : ndarray of uint8, shape (n, patch_size, patch_size)
-        A stack that fits on the images.
-    """
-    device = torch.device("cpu")
-    slices = annotation.having("train")
-    sampler = PatchSampler(
-        slices,
-        normalisation=fit_normalisation([s.grey_levels for s in slices]),
-        config=config,
-        patch_size=config.patch_size,
-        device=device,
-    )
-    generator = generator_of(config.seed, 0, device=device)
-    patches = sampler.sample(n, generator=generator)
-    images = augment(patches.images, config=config, generator=generator)
-    return images[:, config.context_slices].numpy(), patches.labels.numpy()
 
 
 class _Draw:

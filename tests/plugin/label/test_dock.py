@@ -2,6 +2,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -547,7 +548,7 @@ def test_slice_is_filled_by_the_best_network_with_the_labels_of_its_names(
     run.mkdir()
     (run / "config.json").write_text("{}")
     history = ({"epoch": 1, "validation_mean_iou": 0.5},)
-    with_score = checkpoint.with_state(checkpoint.state, history)
+    with_score = replace(checkpoint, history=history)
     save_checkpoint(run / "best.safetensors", with_score)
     dock.slices.go_to(2)
     dock.help.fill.choose("network")

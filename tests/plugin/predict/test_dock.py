@@ -734,9 +734,7 @@ def make_run(path: Path, checkpoint: Any, *, mean_iou: float | None) -> None:
     path.mkdir(parents=True)
     (path / "config.json").write_text(json.dumps(checkpoint.config.to_dict()))
     history = ({"epoch": 1, "validation_mean_iou": mean_iou},)
-    save_checkpoint(
-        path / "best.safetensors", checkpoint.with_state(checkpoint.state, history)
-    )
+    save_checkpoint(path / "best.safetensors", replace(checkpoint, history=history))
 
 
 @pytest.mark.parametrize(("size", "is_told"), [(1.05, False), (2.0, True)])

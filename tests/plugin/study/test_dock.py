@@ -395,7 +395,7 @@ def test_a_tenth_is_suggested(dock: StudyDock, qtbot: QtBot) -> None:
 def test_settings_are_kept_and_studies_go_where_they_are_told(
     dock: StudyDock, viewer: Viewer, tmp_path: Path, qtbot: QtBot
 ) -> None:
-    dock.setup.training.choose_preset("paper")
+    dock.setup.training.preset.choose("paper")
     dock.setup.study.config = StudyConfig(n_members=7, n_repeats=0)
     dock.setup.choose_folder(tmp_path / "elsewhere")
     assert dock.setup.out == tmp_path / "elsewhere" / "study-1"

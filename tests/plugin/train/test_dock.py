@@ -595,7 +595,7 @@ def test_axis_comes_from_the_painting(
     viewer.add_layer(new_painting(image, phases=PHASES, axis="y"))
 
     dock = _open(viewer, tiny_config)
-    dock.setup.choose_preset("paper")
+    dock.setup.preset.choose("paper")
 
     assert dock.setup.form.config.axis == "y"
 
@@ -611,7 +611,7 @@ def test_slices_are_written_as_they_are_read(
 
 
 def test_a_preset_fills_the_form_and_its_name_follows(dock: TrainDock) -> None:
-    dock.setup.choose_preset("paper")
+    dock.setup.preset.choose("paper")
     filled = dock.setup.form.config
     dock.setup.form["n_epochs"].value = 7
 

@@ -12,7 +12,6 @@ from napari_lrcs.uncertainty.perturbation.histogram import (
     fit_gaussian,
     interface_histogram,
     interface_widths,
-    profile_across,
     usual_simulations,
 )
 from napari_lrcs.uncertainty.perturbation.perturb import Dimensions, Perturbation
@@ -189,33 +188,7 @@ def test_unpainted_voxels_across_an_interface_rule_a_place_out() -> None:
     assert len(farther.fwhm) > 0
 
 
-# ---- profiles and fits ----
-
-
-def test_profiles_are_interpolated_between_voxels() -> None:
-    counts = np.arange(24, dtype=np.uint16).reshape(2, 3, 4)
-
-    profile = profile_across(counts, start=(0, 0, 0.5), stop=(0, 2, 0.5))
-    oblique = profile_across(counts[0], start=(0, 0), stop=(2, 2))
-
-    np.testing.assert_allclose(profile.distance, [0, 1, 2])
-    np.testing.assert_allclose(profile.values, [0.5, 4.5, 8.5])
-    np.testing.assert_allclose(oblique.distance[-1], np.sqrt(8))
-    assert np.diff(oblique.distance).max() <= 1
-
-
-@pytest.mark.parametrize(
-    ("start", "stop", "says"),
-    [
-        ((0, 0), (0, 0), "choose two places"),
-        ((0, 0, 0), (1, 1, 1), "of 2 coordinates"),
-    ],
-)
-def test_a_line_that_is_none_is_refused(
-    start: tuple[float, ...], stop: tuple[float, ...], says: str
-) -> None:
-    with pytest.raises(ValueError, match=says):
-        profile_across(np.zeros((4, 4)), start=start, stop=stop)
+# ---- fits ----
 
 
 def test_a_gaussian_is_found_under_noise() -> None:

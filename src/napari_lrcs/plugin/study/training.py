@@ -53,10 +53,6 @@ class StudyTraining(QWidget):
         self.form.offer("device", ("auto", "cpu", config.device))
         self.form.config = config
 
-    def choose_preset(self, name: str) -> None:
-        """Fill the form with a preset, as a choice in the list does."""
-        self.preset.choose(name)
-
     def _offer_devices(self, devices: Devices) -> None:
         self.form.offer("device", devices.names)
 

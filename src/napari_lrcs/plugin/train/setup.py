@@ -156,10 +156,6 @@ class TrainSetup(QWidget):
 
     # ---- presets and settings ----
 
-    def choose_preset(self, name: str) -> None:
-        """Fill the form with a preset, as a choice in the list does."""
-        self.preset.choose(name)
-
     def settings(self) -> dict[str, Any]:
         """Return what to remember; nothing while a field cannot be read."""
         try:

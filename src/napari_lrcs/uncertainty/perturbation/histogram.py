@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -187,49 +187,6 @@ class InterfaceWidths:
 
     def _fitted(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         return values[np.isfinite(values)]
-
-
-def profile_across(
-    counts: NDArray[np.number], *, start: Sequence[float], stop: Sequence[float]
-) -> Profile:
-    """Sample counts along a line, linearly interpolated.
-
-    Parameters
-    ----------
-    counts : ndarray, shape (y, x) or (z, y, x)
-    start, stop : sequence of float
-        Ends of the line, both included, in voxels; beyond the array its edge is
-        repeated.
-
-    Returns
-    -------
-    Profile
-        Of samples at most one voxel apart.
-
-    Raises
-    ------
-    ValueError
-        If both ends are one place or do not have as many coordinates as the array.
-
-    Examples
-    --------
-    >>> profile_across(np.eye(3), start=(0, 0), stop=(2, 0)).values.tolist()
-    [1.0, 0.0, 0.0]
-    """
-    first, last = np.asarray(start, np.float64), np.asarray(stop, np.float64)
-    if first.shape != (counts.ndim,) or last.shape != (counts.ndim,):
-        raise ValueError(
-            f"the line goes from {tuple(start)} to {tuple(stop)}; expected places of "
-            f"{counts.ndim} coordinates"
-        )
-    length = float(np.linalg.norm(last - first))
-    if length == 0:
-        raise ValueError(
-            f"the line starts and ends at {tuple(start)}; choose two places"
-        )
-    distance = np.linspace(0, length, math.ceil(length) + 1)
-    places = first[:, np.newaxis] + np.outer(last - first, distance / length)
-    return Profile(distance=distance, values=_interpolate(counts, places))
 
 
 def fit_gaussian(

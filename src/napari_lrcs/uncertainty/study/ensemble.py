@@ -43,8 +43,6 @@ from napari_lrcs.uncertainty.study.summary import (
 )
 from napari_lrcs.uncertainty.study.task import StudyTask, hash_of
 
-__all__ = ["StudyTask", "run_study"]
-
 _FAILURES = (LrcsError, OSError, ValueError, MemoryError, RuntimeError)
 """What sinks one member and not the others; torch raises RuntimeError."""
 
