@@ -6,7 +6,8 @@ xvfb-run -a -s "-screen 0 1600x1000x24" python docs/screenshots.py [FOLDER]
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,14 +25,7 @@ TRAIN, VALIDATION, SHOWN = 8, 24, 40
 
 
 def main(folder: Path) -> None:
-    with TemporaryDirectory() as home:
-        ini, user = QSettings.Format.IniFormat, QSettings.Scope.UserScope
-        QSettings.setPath(ini, user, home)
-        os.environ["XDG_DATA_HOME"] = home
-        viewer = napari.Viewer()
-        viewer.open_sample("napari-lrcs", "nmc_electrode")
-        truth = viewer.layers[1]
-        truth.visible = False
+    with sample_in_napari() as viewer:
         for name, show in (
             ("label", show_labelling),
             ("train", show_training),
@@ -42,9 +36,20 @@ def main(folder: Path) -> None:
         ):
             dock, widget = show(viewer)
             photograph(viewer, folder / name)
-            widget.stop()
-            wait_until(lambda widget=widget: not widget.is_busy)
-            viewer.window.remove_dock_widget(dock)
+            close_dock(viewer, dock, widget)
+
+
+@contextmanager
+def sample_in_napari() -> Iterator[Viewer]:
+    """Open the sample in a viewer with nobody's settings, its truth hidden."""
+    with TemporaryDirectory() as home:
+        ini, user = QSettings.Format.IniFormat, QSettings.Scope.UserScope
+        QSettings.setPath(ini, user, home)
+        os.environ["XDG_DATA_HOME"] = home
+        viewer = napari.Viewer()
+        viewer.open_sample("napari-lrcs", "nmc_electrode")
+        viewer.layers[1].visible = False
+        yield viewer
         viewer.close()
 
 
@@ -127,11 +132,14 @@ def show_study(viewer: Viewer) -> tuple[Any, Any]:
     return dock, widget
 
 
-def scribble(painting: Labels, target: Any, index: int) -> None:
+def scribble(
+    painting: Labels, target: Any, index: int, *, strokes: slice = slice(None)
+) -> None:
     """Paint strips across all phases, as a person with a steady hand would."""
     rng = np.random.default_rng(index)
     inside = np.zeros(target.shape, bool)
-    for row, column in rng.integers(0, np.subtract(target.shape, 24), (24, 2)):
+    places = rng.integers(0, np.subtract(target.shape, 24), (24, 2))
+    for row, column in places[strokes]:
         inside[row : row + 6, column : column + 24] = True
     rows, columns = np.nonzero(inside)
     slices = np.full(len(rows), index)
@@ -159,6 +167,12 @@ def photograph(viewer: Viewer, place: Path) -> None:
 
 def open_dock(viewer: Viewer, name: str) -> tuple[Any, Any]:
     return viewer.window.add_plugin_dock_widget("napari-lrcs", name)
+
+
+def close_dock(viewer: Viewer, dock: Any, widget: Any) -> None:
+    widget.stop()
+    wait_until(lambda: not widget.is_busy)
+    viewer.window.remove_dock_widget(dock)
 
 
 def button(widget: Any, text: str) -> Any:
