@@ -109,7 +109,7 @@ def paint(film: Film) -> None:
 
 
 def train(film: Film) -> None:
-    film.caption = "2  Train LRCS-Net: a minute or two without a graphics card"
+    film.caption = "2  Train LRCS-Net, with or without a graphics card"
     dock, widget = open_dock(film.viewer, "Train LRCS-Net")
     widget.setup.form["n_epochs"].value = N_EPOCHS
     widget.setup.form["patches_per_epoch"].value = PATCHES_PER_EPOCH
