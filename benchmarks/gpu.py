@@ -12,6 +12,7 @@ import tomllib
 import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
+from runpy import run_module
 
 ROOT = Path(__file__).parents[1]
 TRIAL = bool(os.environ.get("LRCS_GPU_TRIAL"))
@@ -198,12 +199,13 @@ def predict() -> None:
 
 def command(*arguments: str | Path) -> None:
     """Run a subcommand in this process."""
-    from napari_lrcs.commands.cli import main as run
-
+    sys.argv = ["napari-lrcs", *(str(argument) for argument in arguments)]
     with redirect_stdout(sys.stderr):
-        code = run([str(argument) for argument in arguments])
-    if code:
-        raise SystemExit(f"error: napari-lrcs {arguments[0]} ended with {code}")
+        try:
+            run_module("napari_lrcs", run_name="__main__")
+        except SystemExit as ended:
+            if ended.code:
+                raise
 
 
 def row(what: str, goal: str, measured: str) -> None:
