@@ -22,7 +22,7 @@ from napari_lrcs.annotation.annotation import AnnotatedVolume, read_annotation
 from napari_lrcs.annotation.painting import count_phases
 from napari_lrcs.arrays import Confusion
 from napari_lrcs.classical.baselines import Method
-from napari_lrcs.commands.arguments import add_config_flags
+from napari_lrcs.commands.parts.flags import add_config_flags
 from napari_lrcs.comparison.evaluate import evaluate_volume
 from napari_lrcs.config import PRESETS, TrainConfig
 from napari_lrcs.inference.predict import predict_volume

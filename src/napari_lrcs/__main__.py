@@ -2,6 +2,6 @@
 
 import sys
 
-from napari_lrcs.commands.cli import main
+from napari_lrcs.commands.main import main
 
 sys.exit(main())

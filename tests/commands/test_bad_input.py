@@ -21,8 +21,8 @@ import zarr
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from napari_lrcs.commands import cli
-from napari_lrcs.commands.terminal import BAD_INPUT
+from napari_lrcs.commands import main as cli
+from napari_lrcs.commands.parts.terminal import BAD_INPUT
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.models import header
 from napari_lrcs.models.checkpoint import load_checkpoint, save_checkpoint

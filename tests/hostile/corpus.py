@@ -257,7 +257,7 @@ def _write_states() -> int:
 
 
 def _call(text: str, *more: str) -> int:
-    from napari_lrcs.commands.cli import main
+    from napari_lrcs.commands.main import main
 
     return main([*text.split(), *more])
 
@@ -266,7 +266,7 @@ def _interrupted_after(event: str) -> Any:
     """Interrupt commands as Ctrl-C would, after the first event of a kind."""
     from unittest import mock
 
-    from napari_lrcs.commands import report
+    from napari_lrcs.commands.parts import progress as report
 
     follow = report.follow
 

@@ -7,7 +7,7 @@ import tifffile
 
 from napari_lrcs.classical import baselines
 from napari_lrcs.classical.baselines import Method, Sample, fit_baseline
-from napari_lrcs.commands import cli
+from napari_lrcs.commands import main as cli
 from napari_lrcs.config import Axis
 from napari_lrcs.inference import segment
 from napari_lrcs.inference.disk import DiskResult

@@ -16,7 +16,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QApplication
 
 from napari_lrcs.annotation.annotation import Role, open_annotated, read_annotation
-from napari_lrcs.commands.cli import main
+from napari_lrcs.commands.main import main
 from napari_lrcs.config import PRESETS, PredictConfig, TrainConfig
 from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.io.opening import open_labels, open_volume

@@ -20,8 +20,8 @@ import torch
 import zarr
 
 from napari_lrcs.classical.specks import remove_specks
-from napari_lrcs.commands import cli
-from napari_lrcs.commands.report import _Display, _StudyDisplay
+from napari_lrcs.commands import main as cli
+from napari_lrcs.commands.parts.progress import _Display, _StudyDisplay
 from napari_lrcs.config import (
     PRESETS,
     PerturbConfig,
@@ -739,7 +739,7 @@ def test_an_interrupted_overwriting_replaces_all(
         def interrupt(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        patch.setattr("napari_lrcs.commands.report.follow", interrupt)
+        patch.setattr("napari_lrcs.commands.parts.progress.follow", interrupt)
         assert call(f"{command} --z 1 --overwrite") == 130
 
     run(f"{command} --z 1 --overwrite")
@@ -990,7 +990,7 @@ def test_ctrl_c_keeps_the_best_model(place: Path) -> None:
     )
     program = (
         f"{listening}; import sys; "
-        "from napari_lrcs.commands.cli import main; sys.exit(main())"
+        "from napari_lrcs.commands.main import main; sys.exit(main())"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program, *command.split()],
@@ -1071,7 +1071,7 @@ def test_commands_that_only_read_labels_load_no_torch(tmp_path: Path) -> None:
         "baseline image.tif --method otsu --n-phases 2 --out seg.tif",
     ]
     script = (
-        "import sys; from napari_lrcs.commands.cli import main; "
+        "import sys; from napari_lrcs.commands.main import main; "
         f"codes = [main(command.split()) for command in {commands}]; "
         "sys.exit(str(codes) if any(codes) or 'torch' in sys.modules else 0)"
     )

@@ -18,7 +18,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from napari_lrcs.commands.terminal import printable
+from napari_lrcs.commands.parts.terminal import printable
 from napari_lrcs.metrics.composition import MeasuresDict
 from napari_lrcs.metrics.overlap import (
     ScoresDict,

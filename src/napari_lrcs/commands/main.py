@@ -18,8 +18,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_lrcs.commands.arguments import build_parser
-from napari_lrcs.commands.terminal import (
+from napari_lrcs.commands.parts.flags import build_parser
+from napari_lrcs.commands.parts.terminal import (
     BAD_INPUT,
     READER_LEFT,
     print_error,
@@ -112,7 +112,7 @@ def _run(arguments: Sequence[str] | None, *, is_closed: bool) -> int:
 
 def demo(arguments: argparse.Namespace) -> None:
     """Run `napari_lrcs.demo.run_demo`."""
-    from napari_lrcs.commands.report import follow, print_scores
+    from napari_lrcs.commands.parts.progress import follow, print_scores
     from napari_lrcs.demo import DemoEnded, run_demo
     from napari_lrcs.phases import ELECTRODE
 
@@ -127,7 +127,7 @@ def demo(arguments: argparse.Namespace) -> None:
 def train(arguments: argparse.Namespace) -> None:
     """Run `napari_lrcs.training.loop.train`."""
     from napari_lrcs.annotation.annotation import read_annotation
-    from napari_lrcs.commands.report import follow
+    from napari_lrcs.commands.parts.progress import follow
     from napari_lrcs.io.paths import check_outputs
     from napari_lrcs.io.volume import sources_of
     from napari_lrcs.models.device import resolve_device
@@ -165,7 +165,7 @@ def train(arguments: argparse.Namespace) -> None:
 
 def predict(arguments: argparse.Namespace) -> None:
     """Run `napari_lrcs.inference.predict.predict_volume`."""
-    from napari_lrcs.commands.report import follow
+    from napari_lrcs.commands.parts.progress import follow
     from napari_lrcs.io.volume import parse_slices
     from napari_lrcs.models.checkpoint import load_checkpoint
 
@@ -192,7 +192,7 @@ def predict(arguments: argparse.Namespace) -> None:
 
 def evaluate(arguments: argparse.Namespace) -> None:
     """Run `napari_lrcs.comparison.evaluate.evaluate_volume`."""
-    from napari_lrcs.commands.report import print_scores
+    from napari_lrcs.commands.parts.progress import print_scores
     from napari_lrcs.comparison.evaluate import (
         check_comparable,
         evaluate_volume,
@@ -221,7 +221,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 def measure(arguments: argparse.Namespace) -> None:
     """Run `measure_volume`, and what else is asked for."""
-    from napari_lrcs.commands.report import (
+    from napari_lrcs.commands.parts.progress import (
         print_measures,
         print_particles,
         print_tortuosity,
@@ -258,7 +258,7 @@ def measure(arguments: argparse.Namespace) -> None:
 
 def compare(arguments: argparse.Namespace) -> None:
     """Run `napari_lrcs.comparison.experimenters.compare_experimenters`."""
-    from napari_lrcs.commands.report import follow_share, print_experimenters
+    from napari_lrcs.commands.parts.progress import follow_share, print_experimenters
     from napari_lrcs.comparison.experimenter_tables import (
         experimenters_dict,
         write_experimenters_csv,
@@ -309,7 +309,7 @@ def compare(arguments: argparse.Namespace) -> None:
 
 def perturb(arguments: argparse.Namespace) -> None:
     """Run `napari_lrcs.uncertainty.perturbation.perturbed_set.write_perturbed_set`."""
-    from napari_lrcs.commands.report import follow_share, print_perturbed
+    from napari_lrcs.commands.parts.progress import follow_share, print_perturbed
     from napari_lrcs.uncertainty.perturbation.perturbed_set import (
         PerturbedSet,
         write_perturbed_set,
@@ -329,7 +329,7 @@ def perturb(arguments: argparse.Namespace) -> None:
 
 def uncertainty(arguments: argparse.Namespace) -> None:
     """Run `napari_lrcs.uncertainty.study.ensemble.run_study`."""
-    from napari_lrcs.commands.report import follow_study, print_study
+    from napari_lrcs.commands.parts.progress import follow_study, print_study
     from napari_lrcs.models.device import resolve_device
     from napari_lrcs.uncertainty.study.ensemble import run_study
 
@@ -363,7 +363,7 @@ def uncertainty(arguments: argparse.Namespace) -> None:
 
 def baseline(arguments: argparse.Namespace) -> None:
     """Run `napari_lrcs.inference.segment.segment_volume`."""
-    from napari_lrcs.commands.report import follow
+    from napari_lrcs.commands.parts.progress import follow
     from napari_lrcs.inference.disk import DiskResult
     from napari_lrcs.inference.segment import segment_volume
 
@@ -379,7 +379,7 @@ def baseline(arguments: argparse.Namespace) -> None:
 
 def info(arguments: argparse.Namespace) -> None:
     """Run `napari_lrcs.models.device.describe_installation`."""
-    from napari_lrcs.commands.report import print_pairs
+    from napari_lrcs.commands.parts.progress import print_pairs
     from napari_lrcs.models.device import describe_installation
 
     pairs = describe_installation()
@@ -776,7 +776,7 @@ def _particles(
     labels: "Volume", mask: "Volume | None", phase: "Phase", arguments: Any
 ) -> "ParticlesDict":
     """Separate particles, write what is asked for, and gather their sizes."""
-    from napari_lrcs.commands.report import busy
+    from napari_lrcs.commands.parts.progress import busy
     from napari_lrcs.comparison.particles import (
         particles_of_volume,
         write_particles_csv,
@@ -802,7 +802,7 @@ def _particles(
 def _tortuosity(
     labels: "Volume", mask: "Volume | None", phase: "Phase"
 ) -> "TortuosityDict":
-    from napari_lrcs.commands.report import busy
+    from napari_lrcs.commands.parts.progress import busy
     from napari_lrcs.comparison.particles import read_whole
     from napari_lrcs.metrics.transport import tortuosity, tortuosity_dict
     from napari_lrcs.preprocessing.slices import AXES
@@ -824,7 +824,7 @@ def _tortuosity(
 def _show_training(
     ended: "TrainingEnded", annotation: "Annotation", *, as_json: bool
 ) -> None:
-    from napari_lrcs.commands.report import print_scores
+    from napari_lrcs.commands.parts.progress import print_scores
     from napari_lrcs.metrics.overlap import scores_dict
 
     def scores(confusion: "Confusion | None") -> Any:

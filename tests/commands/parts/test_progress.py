@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_lrcs.commands.report import (
+from napari_lrcs.commands.parts.progress import (
     busy,
     follow,
     print_measures,

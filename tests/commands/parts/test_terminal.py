@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_lrcs.commands.terminal import printable
+from napari_lrcs.commands.parts.terminal import printable
 
 COMMAND = f"{shlex.quote(sys.executable)} -m napari_lrcs"
 

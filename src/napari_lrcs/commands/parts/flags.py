@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from napari_lrcs import __version__
-from napari_lrcs.commands.terminal import BAD_INPUT, print_error, printable
+from napari_lrcs.commands.parts.terminal import BAD_INPUT, print_error, printable
 from napari_lrcs.config import (
     PRESETS,
     Axis,
