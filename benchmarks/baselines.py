@@ -13,7 +13,7 @@ import csv
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from napari_lrcs.annotation.annotation import AnnotatedVolume, read_annotation
 from napari_lrcs.annotation.painting import count_phases
 from napari_lrcs.arrays import Confusion
 from napari_lrcs.classical.baselines import Method
-from napari_lrcs.commands.parts.flags import add_config_flags
+from napari_lrcs.commands.parts import flags
 from napari_lrcs.comparison.evaluate import evaluate_volume
 from napari_lrcs.config import PRESETS, TrainConfig
 from napari_lrcs.inference.predict import predict_volume
@@ -133,12 +133,9 @@ def main() -> None:
     parser.add_argument(
         "--only", metavar="TEXT", default="", help="data whose title holds this text"
     )
-    add_config_flags(parser, TrainConfig)
+    flags.add_config(parser, TrainConfig)
     arguments = parser.parse_args()
-    given = vars(arguments)
-    config = PRESETS["quick"].with_changes(
-        **{f.name: given[f.name] for f in fields(TrainConfig) if f.name in given}
-    )
+    config = PRESETS["quick"].with_changes(**flags.given(arguments, TrainConfig))
     print("| data | method | accuracy | mean IoU | IoU of the phases |||")
     print("|---|---|---|---|---|---|---|", flush=True)
     rows = []

@@ -332,9 +332,9 @@ def damage_argument(rng: Random, plan: Plan) -> tuple[Plan, str]:
 @cache
 def _flags(command: str) -> list[str]:
     """List the flags of a command that take a value which names no file."""
-    from napari_lrcs.commands.parts.flags import build_parser
+    from napari_lrcs.commands.main import build_parser
 
-    parser = build_parser(**{command: print})
+    parser = build_parser()
     (choices,) = [a.choices for a in parser._actions if a.dest == "command"]
     assert isinstance(choices, dict)
     return [

@@ -21,7 +21,7 @@ import zarr
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from napari_lrcs.commands import main as cli
+from napari_lrcs.commands.main import main
 from napari_lrcs.commands.parts.terminal import BAD_INPUT
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.models import header
@@ -41,7 +41,7 @@ TINY = (
 def call(arguments: str) -> int:
     """Run the command line as a shell would, without what a shell needs."""
     try:
-        return cli.main(arguments.split())
+        return main(arguments.split())
     except SystemExit as end:
         return int(end.code or 0)
 

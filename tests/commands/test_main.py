@@ -20,8 +20,9 @@ import torch
 import zarr
 
 from napari_lrcs.classical.specks import remove_specks
-from napari_lrcs.commands import main as cli
-from napari_lrcs.commands.parts.progress import _Display, _StudyDisplay
+from napari_lrcs.commands.main import INTERRUPTED, main
+from napari_lrcs.commands.parts.progress import RunDisplay
+from napari_lrcs.commands.uncertainty import StudyDisplay
 from napari_lrcs.config import (
     PRESETS,
     PerturbConfig,
@@ -65,7 +66,7 @@ def write_sample(folder: Path) -> None:
 def call(arguments: str) -> int:
     """Run the command line as a shell would, without what a shell needs."""
     try:
-        return cli.main(arguments.split())
+        return main(arguments.split())
     except SystemExit as end:
         return int(end.code or 0)
 
@@ -750,7 +751,7 @@ def test_an_interrupted_overwriting_replaces_all(
 
 
 def test_publishing_has_a_bar_of_its_own() -> None:
-    display = _Display(PhaseTable.numbered(2))
+    display = RunDisplay(PhaseTable.numbered(2))
     slab = SlabPredicted(start=0, stop=6, n_done=6, n_slices=6)
 
     for event in (slab, Publishing(share=0.25), Publishing(share=0.5)):
@@ -832,13 +833,13 @@ def test_an_interrupted_run_is_resumed(
 ) -> None:
     command = f"train image.tif labels.tif {SLICES} --out new {TINY} --n-epochs 3"
 
-    def interrupt(_: _Display, event: TrainEvent) -> None:
+    def interrupt(_: RunDisplay, event: TrainEvent) -> None:
         if isinstance(event, EpochEnded) and event.epoch == 2:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(_Display, "show", interrupt)
-        assert call(command) == cli.INTERRUPTED
+        patch.setattr(RunDisplay, "show", interrupt)
+        assert call(command) == INTERRUPTED
     assert "kept" in capsys.readouterr().err
     assert (place / "new" / "best.safetensors").is_file()
 
@@ -935,13 +936,13 @@ def test_study_takes_the_perturbation_that_changes_a_wanted_share(
 def test_a_study_that_was_interrupted_goes_on_with_its_settings(
     place: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(_: _StudyDisplay, event: StudyEvent) -> None:
+    def interrupt(_: StudyDisplay, event: StudyEvent) -> None:
         if isinstance(event, MemberEnded):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(_StudyDisplay, "show_study", interrupt)
-        assert call(f"{STUDY} {TINY} --seed 7") == cli.INTERRUPTED
+        patch.setattr(StudyDisplay, "show", interrupt)
+        assert call(f"{STUDY} {TINY} --seed 7") == INTERRUPTED
     assert json.loads((place / "study/study.json").read_text())["state"] == "stopped"
 
     table = run(

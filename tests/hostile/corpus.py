@@ -266,9 +266,9 @@ def _interrupted_after(event: str) -> Any:
     """Interrupt commands as Ctrl-C would, after the first event of a kind."""
     from unittest import mock
 
-    from napari_lrcs.commands.parts import progress as report
+    from napari_lrcs.commands.parts import progress
 
-    follow = report.follow
+    follow = progress.follow
 
     def interrupted(events: Any, **flags: Any) -> Any:
         def until_interrupted() -> Any:
@@ -280,7 +280,7 @@ def _interrupted_after(event: str) -> Any:
 
         return follow(until_interrupted(), **flags)
 
-    return mock.patch.object(report, "follow", interrupted)
+    return mock.patch.object(progress, "follow", interrupted)
 
 
 def _interrupted_before_rename_to(name: str) -> Any:

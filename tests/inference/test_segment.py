@@ -7,7 +7,7 @@ import tifffile
 
 from napari_lrcs.classical import baselines
 from napari_lrcs.classical.baselines import Method, Sample, fit_baseline
-from napari_lrcs.commands import main as cli
+from napari_lrcs.commands.main import main
 from napari_lrcs.config import Axis
 from napari_lrcs.inference import segment
 from napari_lrcs.inference.disk import DiskResult
@@ -144,7 +144,7 @@ def test_segmentation_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
 
 
 def call(arguments: str) -> int:
-    return cli.main(arguments.split())
+    return main(arguments.split())
 
 
 @pytest.fixture

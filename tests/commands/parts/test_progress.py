@@ -6,13 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_lrcs.commands.parts.progress import (
-    busy,
-    follow,
-    print_measures,
-    print_pairs,
-    print_scores,
-)
+from napari_lrcs.commands.measure import print_measures
+from napari_lrcs.commands.parts.output import print_scores, print_table
+from napari_lrcs.commands.parts.progress import busy, follow
 from napari_lrcs.metrics.composition import compose, measure_dict
 from napari_lrcs.metrics.overlap import scores_dict
 from napari_lrcs.phases import ELECTRODE, PhaseTable
@@ -236,7 +232,7 @@ def test_measures_are_tables_of_phases_and_interfaces(
 
 
 def test_pairs_are_a_table(capsys: pytest.CaptureFixture[str]) -> None:
-    print_pairs({"torch": "2.6", "GPU": "none"}, title="napari-lrcs")
+    print_table("napari-lrcs", [], {"torch": "2.6", "GPU": "none"}.items())
 
     printed = capsys.readouterr().out
     assert "napari-lrcs" in printed
@@ -295,7 +291,7 @@ def test_names_are_shown_as_they_are_in_tables(
 
     print_scores(scores_dict(CONFUSION, phases), title=ODD)
     print_measures(measure_dict(measured, phases))
-    print_pairs({ODD: ODD}, title=ODD)
+    print_table(ODD, [], [(ODD, ODD)])
 
     printed = capsys.readouterr().out
     assert printed.count(SHOWN) == 8

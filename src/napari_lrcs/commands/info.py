@@ -1,0 +1,28 @@
+"""The command ``info``: runs `napari_lrcs.models.device.describe_installation`."""
+
+import argparse
+
+from napari_lrcs.commands.parts import flags
+from napari_lrcs.commands.parts.output import print_json, print_table
+from napari_lrcs.commands.parts.places import Places
+
+HELP = "versions, devices, and why CUDA is or is not used"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    flags.add(parser, "--json")
+
+
+def places(_: argparse.Namespace) -> Places:
+    """Name what is read and written: nothing."""
+    return Places()
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from napari_lrcs.models.device import describe_installation
+
+    pairs = describe_installation()
+    if arguments.json:
+        print_json(pairs)
+    else:
+        print_table("napari-lrcs", [], pairs.items())

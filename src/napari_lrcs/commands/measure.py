@@ -1,0 +1,236 @@
+"""The command ``measure``: runs `napari_lrcs.comparison.evaluate.measure_volume`.
+
+On request it also separates particles and solves for tortuosity.
+"""
+
+import argparse
+import math
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_lrcs.commands.parts import flags
+from napari_lrcs.commands.parts.output import percent, print_json, print_table
+from napari_lrcs.commands.parts.places import Places, check_new_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_lrcs.io.volume import Volume
+    from napari_lrcs.metrics.composition import MeasuresDict
+    from napari_lrcs.metrics.structure import ParticlesDict
+    from napari_lrcs.metrics.transport import TortuosityDict
+    from napari_lrcs.phases import Phase
+
+HELP = "measure volumes, surfaces and interfaces of phases"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("labels", help="labels to measure")
+    flags.add(parser, "--mask")
+    parser.add_argument(
+        "--neighbourhood",
+        type=int,
+        choices=(4, 6, 8, 18, 26),
+        default=26,
+        help="neighbours of a voxel; 4 and 8 within slices (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--particles",
+        metavar="PHASE",
+        help="separate the particles of this phase (name or number): count and sizes",
+    )
+    parser.add_argument(
+        "--csv", type=Path, metavar="FILE", help="table of the particles"
+    )
+    parser.add_argument(
+        "--particles-out", type=Path, metavar="FILE.tif", help="their numbers as labels"
+    )
+    parser.add_argument(
+        "--tortuosity",
+        metavar="PHASE",
+        help="tortuosity of this phase along z, y and x (needs the extra transport)",
+    )
+    flags.add(parser, "--overwrite", "--json")
+
+
+def places(arguments: argparse.Namespace) -> Places:
+    return Places(
+        read=[arguments.labels, arguments.mask],
+        written=[arguments.csv, arguments.particles_out],
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from napari_lrcs.comparison.evaluate import measure_volume, phases_in
+    from napari_lrcs.io.opening import open_labels
+    from napari_lrcs.metrics.composition import measure_dict
+    from napari_lrcs.preprocessing.mask import open_mask
+
+    _check_particle_files(arguments)
+    labels = open_labels(arguments.labels)
+    mask = open_mask(arguments.mask, shape=labels.shape)
+    phases = phases_in(labels)
+    grains, paths = (
+        text and _phase_called(text, phases)
+        for text in (arguments.particles, arguments.tortuosity)
+    )
+    composition = measure_volume(
+        labels, phases=phases, mask=mask, neighbourhood=arguments.neighbourhood
+    )
+    measures = measure_dict(composition, phases)
+    tortuosity = paths and _tortuosity(labels, mask, paths)
+    particles = grains and _particles(labels, mask, grains, arguments)
+    if arguments.json:
+        extras = {"particles": particles, "tortuosity": tortuosity}
+        print_json({**measures, **{name: v for name, v in extras.items() if v}})
+        return
+    print_measures(measures)
+    if particles:
+        _print_particles(particles)
+    if tortuosity:
+        _print_tortuosity(tortuosity)
+
+
+def _check_particle_files(arguments: argparse.Namespace) -> None:
+    csv, tif = arguments.csv, arguments.particles_out
+    if (csv or tif) and arguments.particles is None:
+        raise ValueError(
+            "--csv and --particles-out are for particles; name the phase that they are "
+            "of: --particles PHASE"
+        )
+    for path in (csv, tif):
+        check_new_file(path, overwrite=arguments.overwrite)
+    if tif is not None and tif.suffix.lower() not in (".tif", ".tiff"):
+        raise ValueError(f"particles are written as TIFF; name {tif} FILE.tif")
+
+
+def _phase_called(text: str, phases: "Sequence[Phase]") -> "Phase":
+    for phase in phases:
+        if text in (phase.name, str(phase.label)):
+            return phase
+    known = ", ".join(f"{phase.label} ({phase.name})" for phase in phases)
+    raise ValueError(f"there is no phase {text}; the labels have {known}")
+
+
+def _particles(
+    labels: "Volume",
+    mask: "Volume | None",
+    phase: "Phase",
+    arguments: argparse.Namespace,
+) -> "ParticlesDict":
+    """Separate particles, write the requested files, and summarise the sizes."""
+    from napari_lrcs.commands.parts.progress import busy
+    from napari_lrcs.comparison.particles import (
+        particles_of_volume,
+        write_particles_csv,
+        write_particles_tiff,
+    )
+    from napari_lrcs.io.writing import replacing
+    from napari_lrcs.metrics.structure import particles_dict
+
+    with busy(f"separating {phase.name}"):
+        particles = particles_of_volume(labels, phase=phase.label, mask=mask)
+    with ExitStack() as stack:  # both files, or none
+        for path, write in (
+            (arguments.csv, write_particles_csv),
+            (arguments.particles_out, partial(write_particles_tiff, like=labels)),
+        ):
+            if path is not None:
+                place = replacing(path, overwrite=arguments.overwrite)
+                write(stack.enter_context(place), particles)
+    unit = labels.unit if labels.voxel_size is not None else "voxel"
+    return particles_dict(particles, phase, unit=unit)
+
+
+def _tortuosity(
+    labels: "Volume", mask: "Volume | None", phase: "Phase"
+) -> "TortuosityDict":
+    from napari_lrcs.commands.parts.progress import busy
+    from napari_lrcs.comparison.particles import read_whole
+    from napari_lrcs.metrics.transport import tortuosity, tortuosity_dict
+    from napari_lrcs.preprocessing.slices import AXES
+
+    axes = [axis for axis, n in zip(AXES, labels.shape, strict=True) if n > 1]
+    with busy(f"solving for diffusion through {phase.name}"):
+        directions = tortuosity(
+            read_whole(labels, mask=mask),
+            phase=phase.label,
+            axes=axes,
+            voxel_size=labels.voxel_size,
+        )
+        return tortuosity_dict(list(directions), phase)
+
+
+# ---- what it shows ----
+
+
+def print_measures(measures: "MeasuresDict") -> None:
+    """Print tables of the fractions of phases and interfaces."""
+    names = {row["label"]: row["name"] for row in measures["phases"]}
+    print_table(
+        "Phases",
+        ["Phase", "Volume", "Surface", "Surface / volume"],
+        [
+            [
+                row["name"],
+                percent(row["volume_fraction"]),
+                percent(row["surface_fraction"]),
+                percent(row["surface_to_volume"]),
+            ]
+            for row in measures["phases"]
+        ],
+    )
+    interfaces = [
+        [
+            " – ".join(names[label] for label in row["phases"]),
+            *map(percent, [row["fraction"], *row["sides"]]),
+        ]
+        for row in measures["interfaces"]
+    ]
+    if interfaces:
+        print_table(
+            "Interfaces",
+            ["Interface", "Both sides", "First side", "Second side"],
+            interfaces,
+            caption="shares of the labelled voxels, "
+            f"{measures['neighbourhood']} neighbours",
+        )
+
+
+def _print_particles(particles: "ParticlesDict") -> None:
+    unit = particles["unit"] or "unknown unit"
+    volume = f"Area ({unit}²)" if particles["n_axes"] == 2 else f"Volume ({unit}³)"
+    rows = []
+    for name, sizes in (
+        (f"Equivalent diameter ({unit})", particles["equivalent_diameter"]),
+        (volume, particles["volume"]),
+    ):
+        cells = (sizes["mean"], sizes["median"], sizes["min"], sizes["max"])
+        rows.append([name, *("–" if math.isnan(v) else f"{v:.4g}" for v in cells)])
+    print_table(
+        f"{particles['count']:,} particles of {particles['name']}",
+        ["Size", "Mean", "Median", "Smallest", "Largest"],
+        rows,
+        caption=f"{particles['at_border']:,} touch the border and may be cut off",
+    )
+
+
+def _print_tortuosity(tortuosity: "TortuosityDict") -> None:
+    rows = []
+    for row in tortuosity["directions"]:
+        tau, diffusivity = row["tortuosity"], row["effective_diffusivity"]
+        missing = "did not settle" if row["percolates"] else "does not percolate"
+        rows.append(
+            [
+                row["axis"],
+                missing if tau is None else f"{tau:.3f}",
+                "–" if diffusivity is None else f"{diffusivity:.4f}",
+            ]
+        )
+    print_table(
+        f"Transport through {tortuosity['name']}",
+        ["Along", "Tortuosity", "Effective diffusivity"],
+        rows,
+    )

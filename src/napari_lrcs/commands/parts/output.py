@@ -1,0 +1,101 @@
+"""Results on standard output: one JSON object, or tables and lines to read."""
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from napari_lrcs.commands.parts.terminal import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from napari_lrcs.metrics.overlap import ScoresDict
+
+
+def print_json(values: Any) -> None:
+    """Print a value as JSON on one line; NaN, which JSON lacks, becomes null."""
+    json.dump(_without_nan(values), sys.stdout, allow_nan=False)
+    print()
+
+
+def _without_nan(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {name: _without_nan(value) for name, value in values.items()}
+    if isinstance(values, list):
+        return [_without_nan(value) for value in values]
+    return None if isinstance(values, float) and math.isnan(values) else values
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """Make a console that shows text as it is; what it prints must be `printable`."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def print_line(text: str) -> None:
+    """Print a line, however long it is."""
+    console().print(printable(text), soft_wrap=True)
+
+
+def print_table(
+    title: str,
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    caption: str = "",
+) -> None:
+    """Print a table whose first column is text and whose other columns are numbers.
+
+    An empty header is none, and all columns are text then. An empty row is a line
+    across the table.
+    """
+    from rich.table import Table
+
+    table = Table(
+        title=printable(title),
+        title_justify="left",
+        caption=printable(caption) or None,
+        caption_justify="left",
+        show_header=bool(header),
+    )
+    for i, name in enumerate(header):
+        table.add_column(printable(name), justify="right" if i else "left")
+    for row in rows:
+        if row:
+            table.add_row(*map(printable, row))
+        else:
+            table.add_section()
+    console().print(table)
+
+
+def percent(share: float | None) -> str:
+    """Show a share of 0 to 1 in percent; a dash if it is undefined.
+
+    Examples
+    --------
+    >>> percent(0.1234), percent(None)
+    ('12.3 %', '–')
+    """
+    return "–" if share is None or math.isnan(share) else f"{100 * share:.1f} %"
+
+
+def print_scores(scores: "ScoresDict", *, title: str) -> None:
+    """Print a table of the scores of each phase."""
+    columns = ("iou", "dice", "precision", "recall")
+    rows = [
+        [row["name"], *(percent(row[name]) for name in columns)]  # type: ignore[literal-required]
+        for row in scores["phases"]
+    ]
+    mean = ["mean", percent(scores["mean_iou"]), "", "", ""]
+    print_table(
+        title,
+        ["Phase", "IoU", "Dice", "Precision", "Recall"],
+        [*rows, [], mean],
+        caption=f"accuracy {percent(scores['accuracy'])}",
+    )
+    if scores["never_predicted"]:
+        names = ", ".join(scores["never_predicted"])
+        print_line(f"! painted but never predicted: {names}")

@@ -1,0 +1,44 @@
+"""What a command reads and writes, checked before it starts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Files and folders that are given on the command line; None where one is not."""
+
+    read: Sequence[str | Path | None] = ()
+    written: Sequence[Path | None] = ()
+
+    def check(self) -> None:
+        """Refuse outputs that would replace an input or one another."""
+        written = [path for path in self.written if path]
+        if not written:
+            return
+        from napari_lrcs.io.opening import split_dataset
+        from napari_lrcs.io.paths import check_outputs
+        from napari_lrcs.preprocessing.mask import CYLINDER
+
+        read = [Path(path) for path in self.read if path and str(path) != CYLINDER]
+        check_outputs(written, inputs=[split_dataset(path)[0] for path in read])
+
+
+def network_file(model: Path | None) -> Path | None:
+    """Locate what is read of a run folder, beside which there may be results."""
+    if model is None:
+        return None
+    best = model / "best.safetensors"
+    return best if best.is_file() else model
+
+
+def check_new_file(path: Path | None, *, overwrite: bool) -> None:
+    """Refuse to write a file where a folder is, or a file that is to be kept."""
+    if path is None:
+        return
+    from napari_lrcs.io.writing import check_new
+
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; choose the name of a file")
+    check_new(path, overwrite=overwrite)

@@ -1,0 +1,153 @@
+"""The command ``predict``: runs `predict_volume`, or `predict_series` for a glob."""
+
+import argparse
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from glob import glob
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_lrcs.commands.parts import flags
+from napari_lrcs.commands.parts.places import Places, network_file
+from napari_lrcs.config import PredictConfig
+
+if TYPE_CHECKING:
+    from napari_lrcs.inference.disk import DiskResult
+    from napari_lrcs.models.checkpoint import Checkpoint
+    from napari_lrcs.progress import PredictEvent
+
+HELP = "segment a volume with a trained network"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", help="volume, or a quoted glob of a time series")
+    parser.add_argument("model", type=Path, help="checkpoint or run folder")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="SEG.tif, SEG.zarr, or a folder"
+    )
+    parser.add_argument(
+        "--z", metavar="SLICES", help="slices to predict; others stay 0"
+    )
+    flags.add(parser, "--mask")
+    parser.add_argument(
+        "--confidence", type=Path, help="file for the certainty of each voxel, 0 to 255"
+    )
+    parser.add_argument(
+        "--probabilities", type=Path, help="OME-Zarr for the probability of each phase"
+    )
+    flags.add(parser, "--overwrite")
+    flags.add_config(parser, PredictConfig)
+
+
+def places(arguments: argparse.Namespace) -> Places:
+    """Name what is read and written: of a series, all images and results."""
+    images = _images(arguments.image)
+    return Places(
+        read=[*images, network_file(arguments.model), arguments.mask],
+        written=[
+            *_outs(images, arguments),
+            *(arguments.confidence, arguments.probabilities),
+        ],
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from napari_lrcs.commands.parts.progress import follow
+    from napari_lrcs.models.checkpoint import load_checkpoint
+
+    config = PredictConfig().with_changes(**flags.given(arguments, PredictConfig))
+    slices = flags.chosen_slices(arguments)
+    results = _results(arguments)
+    checkpoint = load_checkpoint(arguments.model)
+    predictions = _predictions(arguments, results, checkpoint, config, slices)
+    with closing(predictions):
+        for image, events in predictions:
+            try:
+                follow(events, phases=checkpoint.phases)
+            except KeyboardInterrupt:
+                if not all(result.is_complete for result in results.values()):
+                    raise  # else it came too late
+            except OSError as error:
+                if results[image].partial.exists():
+                    error.add_note(
+                        f"what is finished is kept in {results[image].partial}: the "
+                        "same command goes on from there"
+                    )
+                raise
+
+
+def _images(text: str) -> list[str]:
+    """List the images that a glob fits; a name is itself."""
+    if not any(sign in text for sign in "*?[") or Path(text).exists():
+        return [text]
+    images = sorted(glob(text))  # noqa: PTH207 absolute patterns too
+    if not images:
+        raise ValueError(f"no file fits {text}; check the pattern and its quotes")
+    return images
+
+
+def _outs(images: Sequence[str], arguments: argparse.Namespace) -> list[Path]:
+    """List where the result of each image goes."""
+    if images == [arguments.image]:
+        return [arguments.out]
+    from napari_lrcs.inference.series import places_of_series
+
+    if arguments.confidence or arguments.probabilities:
+        raise ValueError(
+            "--confidence and --probabilities go with a single image, not a series"
+        )
+    return list(places_of_series(images, arguments.out).values())
+
+
+def _results(arguments: argparse.Namespace) -> "dict[str, DiskResult]":
+    """Make the result of each image, and refuse a place that is taken."""
+    from napari_lrcs.inference.disk import DiskResult
+
+    images = _images(arguments.image)
+    results = {
+        image: DiskResult(
+            labels=out,
+            confidence=arguments.confidence,
+            probabilities=arguments.probabilities,
+            overwrite=arguments.overwrite,
+        )
+        for image, out in zip(images, _outs(images, arguments), strict=True)
+    }
+    if images == [arguments.image]:  # `predict_series` looks at the places of a series
+        results[arguments.image].check_new()
+    return results
+
+
+def _predictions(
+    arguments: argparse.Namespace,
+    results: "dict[str, DiskResult]",
+    checkpoint: "Checkpoint",
+    config: PredictConfig,
+    slices: Sequence[int] | None,
+) -> "Generator[tuple[str, Iterator[PredictEvent]]]":
+    """Yield the events of the image, or of each image of a series."""
+    from napari_lrcs.inference.predict import predict_volume
+    from napari_lrcs.inference.series import predict_series
+    from napari_lrcs.io.opening import open_volume
+    from napari_lrcs.preprocessing.mask import open_mask
+
+    if list(results) != [arguments.image]:
+        yield from predict_series(
+            results,
+            checkpoint,
+            folder=arguments.out,
+            config=config,
+            slices=slices,
+            mask=arguments.mask,
+        )
+        return
+    volume = open_volume(arguments.image)
+    events = predict_volume(
+        volume,
+        checkpoint,
+        result=results[arguments.image],
+        config=config,
+        slices=slices,
+        mask=open_mask(arguments.mask, shape=volume.shape),
+    )
+    yield arguments.image, events

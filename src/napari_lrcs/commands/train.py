@@ -1,0 +1,163 @@
+"""The command ``train``: runs `napari_lrcs.training.loop.train`."""
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_lrcs.commands.parts import flags
+from napari_lrcs.commands.parts.output import print_json, print_scores
+from napari_lrcs.commands.parts.places import Places, network_file
+from napari_lrcs.config import PRESETS, TrainConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_lrcs.annotation.annotation import AnnotatedVolume
+    from napari_lrcs.phases import PhaseTable
+    from napari_lrcs.progress import TrainingEnded
+
+HELP = "train a network on painted slices"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", type=Path, help="volume, or a TOML file of several")
+    parser.add_argument("labels", type=Path, nargs="?", help="painted labels")
+    for role in ("train", "validation", "test"):
+        parser.add_argument(
+            f"--{role}-z",
+            metavar="SLICES",
+            help=f"painted slices for {role}: 10, or 10,30, or 50:60 (60 excluded)",
+        )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the run")
+    flags.add(parser, "--preset", "--phases", "--mask")
+    parser.add_argument(
+        "--initial-weights",
+        type=Path,
+        metavar="MODEL",
+        help="checkpoint or run folder to start from (transfer learning)",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with a run")
+    flags.add(parser, "--overwrite", "--json")
+    flags.add_config(parser, TrainConfig)
+
+
+def places(arguments: argparse.Namespace) -> Places:
+    """Name what is read and written; `run` checks what a TOML file names."""
+    weights = network_file(arguments.initial_weights)
+    return Places(
+        read=[arguments.image, arguments.labels, arguments.mask, weights],
+        written=[arguments.out],
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from napari_lrcs.annotation.annotation import read_annotation
+    from napari_lrcs.commands.parts.progress import follow
+    from napari_lrcs.io.paths import check_outputs
+    from napari_lrcs.io.volume import sources_of
+    from napari_lrcs.models.device import resolve_device
+    from napari_lrcs.progress import TrainingEnded
+    from napari_lrcs.training.loop import train
+    from napari_lrcs.training.run import RunFolder
+
+    config = _config(arguments)
+    resolve_device(config.device)
+    volumes = _annotated_volumes(arguments)
+    read = sources_of(*(v for a in volumes for v in (a.image, a.labels, a.mask)))
+    check_outputs([arguments.out], inputs=read)
+    annotation = read_annotation(
+        volumes, config=config, phases=flags.named_phases(arguments)
+    )
+    events = train(
+        annotation,
+        config=config,
+        run=arguments.out,
+        resume=arguments.resume,
+        overwrite=arguments.overwrite,
+        initial_weights=arguments.initial_weights,
+    )
+    try:
+        ended = follow(events, phases=annotation.phases)
+    except OSError as error:
+        if RunFolder(arguments.out).is_run:
+            error.add_note(f"the run in {arguments.out} is kept: go on with --resume")
+        raise
+    assert isinstance(ended, TrainingEnded)
+    _print_end(ended, annotation.phases, as_json=arguments.json)
+
+
+def _config(arguments: argparse.Namespace) -> TrainConfig:
+    """Decide on the config, and refuse a place that the run may not take."""
+    from napari_lrcs.io.writing import check_new
+    from napari_lrcs.models.checkpoint import load_checkpoint
+    from napari_lrcs.training.run import RunFolder
+
+    run = RunFolder(arguments.out)
+    given = flags.given(arguments, TrainConfig)
+    if arguments.resume:
+        if arguments.overwrite or arguments.initial_weights:
+            raise ValueError(
+                "--resume goes with neither --overwrite nor "
+                "--initial-weights; leave one of them out"
+            )
+        return run.read_config().with_changes(**given)
+    check_new(arguments.out, overwrite=True)
+    run.check_place(overwrite=arguments.overwrite)
+    start = PRESETS[arguments.preset]
+    if arguments.initial_weights is not None:
+        # The network is the other one's; the rest is the preset's.
+        other = load_checkpoint(arguments.initial_weights).config.to_dict()
+        groups = {f.name: f.metadata["group"] for f in fields(TrainConfig)}
+        network = {n: v for n, v in other.items() if groups[n] == "network"}
+        start = start.with_changes(**network)
+    return start.with_changes(**given)
+
+
+def _annotated_volumes(arguments: argparse.Namespace) -> "Sequence[AnnotatedVolume]":
+    from napari_lrcs.annotation.annotation import ROLES, open_annotated, read_project
+
+    slices = {role: getattr(arguments, f"{role}_z") for role in ROLES}
+    named = {role: text for role, text in slices.items() if text is not None}
+    if arguments.labels is None:
+        if arguments.image.suffix.lower() != ".toml":
+            raise ValueError(
+                "LABELS is missing; give IMAGE LABELS, or one TOML file that names "
+                f"the volumes in place of {arguments.image}"
+            )
+        if named or arguments.mask:
+            raise ValueError(
+                "slices and masks of several volumes stand in the TOML file, not on "
+                "the command line"
+            )
+        return read_project(arguments.image)
+    if "train" not in named:
+        raise ValueError("--train-z is missing; name the painted slices to train on")
+    return [
+        open_annotated(
+            arguments.image, arguments.labels, slices=named, mask=arguments.mask
+        )
+    ]
+
+
+def _print_end(ended: "TrainingEnded", phases: "PhaseTable", *, as_json: bool) -> None:
+    from napari_lrcs.metrics.overlap import scores_dict
+
+    scores = {
+        role: None if confusion is None else scores_dict(confusion, phases)
+        for role, confusion in (("validation", ended.validation), ("test", ended.test))
+    }
+    if as_json:
+        print_json(
+            {
+                "best": str(ended.best),
+                "epochs": ended.epochs,
+                "seconds": ended.seconds,
+                "device": ended.device,
+                **scores,
+            }
+        )
+        return
+    for role, table in scores.items():
+        if table is not None:
+            print_scores(table, title=f"{role.capitalize()} of the best model")

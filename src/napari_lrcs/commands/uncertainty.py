@@ -1,0 +1,278 @@
+"""The command ``uncertainty``: runs `run_study`."""
+
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_lrcs.commands.parts import flags
+from napari_lrcs.commands.parts.output import percent, print_json, print_table
+from napari_lrcs.commands.parts.places import Places
+from napari_lrcs.config import (
+    PRESETS,
+    PerturbConfig,
+    PredictConfig,
+    StudyConfig,
+    TrainConfig,
+)
+from napari_lrcs.errors import LrcsError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from napari_lrcs.commands.parts.progress import Display
+    from napari_lrcs.phases import PhaseTable
+    from napari_lrcs.uncertainty.study.events import (
+        MemberProgress,
+        StudyEnded,
+        StudyEvent,
+    )
+    from napari_lrcs.uncertainty.study.summary import (
+        Member,
+        StudySettings,
+        StudySummary,
+    )
+    from napari_lrcs.uncertainty.study.task import StudyTask
+
+HELP = "train on perturbed labels, and see how far the results differ"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", type=Path, help="volume")
+    parser.add_argument("labels", type=Path, help="painted labels")
+    parser.add_argument(
+        "--train-z",
+        metavar="SLICES",
+        required=True,
+        help="painted slices to perturb and train on, ten neighbours or more as 10:20; "
+        "the last fifth of several is for validation",
+    )
+    parser.add_argument(
+        "--test-z",
+        metavar="SLICES",
+        required=True,
+        help="painted slices that all networks are scored on; never perturbed",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the study")
+    flags.add(parser, "--preset", "--phases", "--mask")
+    parser.add_argument(
+        "--devices",
+        nargs="+",
+        metavar="DEVICE",
+        default=(),
+        help="train on several devices at once, as cuda:0 cuda:1, a process each; one "
+        "after another by default",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with a study")
+    flags.add(parser, "--overwrite", "--json", "--wanted-share")
+    for config in (StudyConfig, PerturbConfig, TrainConfig):
+        flags.add_config(parser, config)
+
+
+def places(arguments: argparse.Namespace) -> Places:
+    return Places(
+        read=[arguments.image, arguments.labels, arguments.mask],
+        written=[arguments.out],
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from napari_lrcs.models.device import resolve_device
+    from napari_lrcs.uncertainty.study.ensemble import run_study
+
+    for device in arguments.devices:
+        resolve_device(device)
+    task = _task(arguments)
+    with _a_process_each(arguments.devices) as executor:
+        events = run_study(
+            task,
+            out=arguments.out,
+            resume=arguments.resume,
+            overwrite=arguments.overwrite,
+            executor=executor,
+            devices=arguments.devices,
+        )
+        try:
+            with closing(events):
+                ended = _follow(events)
+        except OSError as error:
+            is_begun = (arguments.out / "members.csv").exists()
+            if is_begun and not isinstance(error, LrcsError):
+                error.add_note(
+                    f"what is finished is kept in {arguments.out}: go on with --resume"
+                )
+            raise
+    if arguments.json:
+        print_json({**ended.summary.to_dict(), "seconds": ended.seconds})
+    else:
+        _print_summary(ended.summary)
+
+
+def _task(arguments: argparse.Namespace) -> "StudyTask":
+    from napari_lrcs.io.opening import open_labels, open_to_share
+    from napari_lrcs.io.volume import parse_slices
+    from napari_lrcs.preprocessing.mask import CYLINDER, as_mask, open_mask
+    from napari_lrcs.uncertainty.study.task import StudyTask
+
+    start = _initial_settings(arguments)
+    config = start.config.with_changes(**flags.given(arguments, TrainConfig))
+    image = open_to_share(arguments.image)
+    if arguments.mask in (None, CYLINDER):
+        mask = open_mask(arguments.mask, shape=image.shape)
+    else:
+        mask = as_mask(open_to_share(arguments.mask), shape=image.shape)
+    task = StudyTask(
+        image=image,
+        labels=open_labels(arguments.labels),
+        train=parse_slices(arguments.train_z),
+        test=parse_slices(arguments.test_z),
+        config=config,
+        perturb=start.perturb.with_changes(**flags.given_perturbation(arguments)),
+        study=start.study.with_changes(**flags.given(arguments, StudyConfig)),
+        predict=PredictConfig(device=config.device, precision=config.precision),
+        phases=flags.named_phases(arguments) or start.phases,
+        mask=mask,
+    )
+    if arguments.wanted_share is None:
+        return task
+    suggestion = task.suggest(wanted_share=arguments.wanted_share)
+    return replace(task, perturb=suggestion.config)
+
+
+def _initial_settings(arguments: argparse.Namespace) -> "StudySettings":
+    """Return what the flags change: the preset, or what a study was begun with."""
+    from napari_lrcs.uncertainty.study.summary import StudySettings, read_settings
+
+    if not arguments.resume:
+        return StudySettings(config=PRESETS[arguments.preset])
+    if arguments.overwrite:
+        raise ValueError("--resume does not go with --overwrite; leave one of them out")
+    return read_settings(arguments.out)
+
+
+@contextmanager
+def _a_process_each(devices: Sequence[str]) -> "Iterator[Executor | None]":
+    """Start a process for each device; none where there is no device."""
+    import signal
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    if not devices:
+        yield None
+        return
+    executor = ProcessPoolExecutor(
+        len(devices),
+        mp_context=get_context("spawn"),  # CUDA does not survive a fork
+        initializer=signal.signal,  # on Ctrl-C they end at once and say nothing
+        initargs=(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        yield executor
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+# ---- what it shows ----
+
+
+def _follow(events: "Iterable[StudyEvent]") -> "StudyEnded":
+    """Draw the progress of a study on standard error and return its last event."""
+    from napari_lrcs.commands.parts.progress import Display
+    from napari_lrcs.uncertainty.study.events import StudyEnded
+
+    with Display() as display:
+        study = StudyDisplay(display)
+        for event in events:
+            study.show(event)
+            if isinstance(event, StudyEnded):
+                return event
+    raise AssertionError("a study ends with StudyEnded")
+
+
+class StudyDisplay:
+    """Draws one bar over all members, and above it a line for each that ended."""
+
+    def __init__(self, display: "Display") -> None:
+        self._display = display
+        self._phases: PhaseTable | tuple[()] = ()  # until the study names them
+        self._n_ended = 0
+        self._is_combining = False
+
+    def show(self, event: "StudyEvent") -> None:
+        """Draw one event."""
+        from napari_lrcs.progress import Notice
+        from napari_lrcs.uncertainty.study import events as kinds
+
+        match event:
+            case kinds.StudyStarted():
+                self._phases = event.phases
+                kept = f"; {event.n_done} were finished before" if event.n_done else ""
+                self._display.print(f"{len(event.names)} networks to train{kept}")
+                self._display.begin("training", total=len(event.names))
+            case kinds.MemberProgress():
+                self._show_progress(event)
+            case kinds.MemberEnded():
+                self._end_member(self._member_line(event.member))
+            case kinds.MemberFailed():
+                self._end_member(f"{event.name} failed: {event.error}", style="red")
+            case kinds.Combining():
+                self._show_combining(event.share)
+            case Notice():
+                self._display.warn(event.text)
+
+    def _end_member(self, line: str, *, style: str | None = None) -> None:
+        self._n_ended += 1
+        self._display.print(line, style=style)
+        self._display.advance(self._n_ended)
+
+    def _show_combining(self, share: float) -> None:
+        if not self._is_combining:
+            self._display.begin("combining", total=1)
+        self._is_combining = True
+        self._display.advance(share)
+
+    def _show_progress(self, event: "MemberProgress") -> None:
+        from napari_lrcs.progress import Notice
+
+        notice = event.event
+        if isinstance(notice, Notice) and notice.kind != "advice":  # the study gave it
+            self._display.warn(f"{event.name}: {notice.text}")
+        self._display.advance(self._n_ended + event.share)
+
+    def _member_line(self, member: "Member") -> str:
+        from napari_lrcs.commands.parts.progress import clock
+
+        scores = [
+            f"{phase.name} {percent(iou)}"
+            for phase, iou in zip(self._phases, member.iou, strict=True)
+        ]
+        return (
+            f"{member.name}  {clock(member.seconds)}  accuracy "
+            f"{percent(member.accuracy)}  IoU {'  '.join(scores)}"
+        )
+
+
+def _print_summary(summary: "StudySummary") -> None:
+    from napari_lrcs.uncertainty.study.summary import GROUPS, KINDS, in_percent
+
+    groups = list(summary.groups.values())
+    rows: list[list[str]] = []
+    for kind, title in KINDS.items():
+        columns = [group.of_kind(kind) for group in groups]
+        for row in zip(*columns, strict=True):
+            what = title if kind == "accuracy" else f"{title}, {row[0].name}"
+            rows.append([what, *map(in_percent, row)])
+        rows.append([])
+    caption = "scores of the test slices; shares of the voxels of the volume"
+    failed = sum(group.n_failed for group in groups)
+    if failed:
+        caption += f"; {failed} networks failed and are left out"
+    header = [f"{GROUPS[name]} ({group.n})" for name, group in summary.groups.items()]
+    print_table(
+        "Mean ± standard deviation over the networks",
+        ["Quantity", *header],
+        rows,
+        caption=caption,
+    )
