@@ -1041,7 +1041,9 @@ def test_ctrl_c_at_the_very_end_comes_too_late(
 # ---- help ----
 
 
-@pytest.mark.parametrize("command", ["", "train", "predict", "measure"])
+@pytest.mark.parametrize(
+    "command", ["", "train", "predict", "measure", "compare", "uncertainty"]
+)
 def test_help_loads_neither_torch_nor_napari(command: str) -> None:
     run = subprocess.run(
         [
@@ -1086,6 +1088,29 @@ def test_commands_that_only_read_labels_load_no_torch(tmp_path: Path) -> None:
     )
 
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["measure labels.tif", "evaluate labels.tif other.tif"]
+)
+def test_measuring_a_tiff_starts_at_once(command: str, tmp_path: Path) -> None:
+    write_sample(tmp_path)
+    shutil.copy(tmp_path / "labels.tif", tmp_path / "other.tif")
+    slow = {"torch", "zarr", "h5py", "scipy", "skimage", "sklearn", "matplotlib"}
+    script = (
+        "import sys; from napari_lrcs.commands.main import main; "
+        f"main({command.split()}); print(*{slow} & sys.modules.keys(), file=sys.stderr)"
+    )
+
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+
+    assert run.stderr.split() == []
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -128,7 +128,11 @@ class Annotation:
         """SHA-256 of the painting, its places and its roles."""
         digest = sha256()
         for s in self.slices:
-            digest.update(f"{s.volume} {s.index} {s.role} {s.labels.shape}".encode(errors="surrogateescape"))
+            digest.update(
+                f"{s.volume} {s.index} {s.role} {s.labels.shape}".encode(
+                    errors="surrogateescape"
+                )
+            )
             digest.update(s.labels.tobytes())
         return digest.hexdigest()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_lrcs.annotation.painting import PaintingFolder
-from napari_lrcs.io.ome_zarr import is_zarr
+from napari_lrcs.io.paths import is_zarr
 
 _SUFFIX = ".lrcs"
 _LONGEST_NAME = 60

@@ -25,9 +25,9 @@ from napari_lrcs.inference.results import (
 )
 from napari_lrcs.io.lazy_arrays import READ_ERRORS
 from napari_lrcs.io.locks import only_writer
-from napari_lrcs.io.ome_zarr import create_ome_zarr, is_zarr
+from napari_lrcs.io.ome_zarr import create_ome_zarr
 from napari_lrcs.io.opening import open_volume
-from napari_lrcs.io.paths import follow_link, former_of
+from napari_lrcs.io.paths import follow_link, former_of, is_zarr
 from napari_lrcs.io.pyramid import add_levels, has_levels, levels_of, written_chunks
 from napari_lrcs.io.records import read_json, read_text
 from napari_lrcs.io.tiff import write_labels_tiff

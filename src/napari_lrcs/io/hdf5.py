@@ -22,8 +22,6 @@ from napari_lrcs.io.units import METRES
 from napari_lrcs.io.volume import Volume, VoxelSize, as_volume, physical_size
 from napari_lrcs.io.watching import signature, watched
 
-HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".nxs")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Layout:

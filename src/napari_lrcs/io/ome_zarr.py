@@ -14,6 +14,7 @@ from zarr.storage import LocalStore
 
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.lazy_arrays import READ_ERRORS
+from napari_lrcs.io.paths import is_zarr
 from napari_lrcs.io.units import known_unit
 from napari_lrcs.io.volume import (
     PHASES_KEY,
@@ -25,16 +26,12 @@ from napari_lrcs.io.volume import (
     stored_phases,
     wrong_axes,
 )
-from napari_lrcs.io.watching import Watched, WatchedStore, moment_of_opening, signature
+from napari_lrcs.io.watched_store import WatchedStore
+from napari_lrcs.io.watching import Watched, moment_of_opening, signature
 from napari_lrcs.io.writing import replacing
 from napari_lrcs.phases import UNPAINTED, PhaseTable
 
 _SPATIAL = ("z", "y", "x")
-
-
-def is_zarr(place: Path) -> bool:
-    """Tell whether a folder is a Zarr array or group, of format 2 or 3."""
-    return any((place / file).is_file() for file in ("zarr.json", ".zarray", ".zgroup"))
 
 
 def open_zarr(place: Path) -> Volume:

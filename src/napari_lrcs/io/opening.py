@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from tifffile import natural_sorted
 
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.io.hdf5 import HDF5_SUFFIXES, open_hdf5
 from napari_lrcs.io.lazy_arrays import (
     READ_ERRORS,
     ArrayLike3D,
@@ -24,7 +23,7 @@ from napari_lrcs.io.lazy_arrays import (
     Transposed,
     damaged,
 )
-from napari_lrcs.io.ome_zarr import is_zarr, open_zarr
+from napari_lrcs.io.paths import HDF5_SUFFIXES, is_zarr
 from napari_lrcs.io.tiff import TIFF_SUFFIXES, open_tiff
 from napari_lrcs.io.volume import (
     Volume,
@@ -109,9 +108,15 @@ def split_dataset(path: str | Path) -> tuple[Path, str | None]:
 
 def _open(place: Path, dataset: str | None) -> Volume:
     if place.is_dir():
-        return open_zarr(place) if is_zarr(place) else _open_folder(place)
+        if not is_zarr(place):
+            return _open_folder(place)
+        from napari_lrcs.io.ome_zarr import open_zarr  # zarr is slow to import
+
+        return open_zarr(place)
     suffix = place.suffix.lower()
     if suffix in HDF5_SUFFIXES:
+        from napari_lrcs.io.hdf5 import open_hdf5  # so is h5py
+
         return open_hdf5(place, dataset)
     signatures = {place.resolve(): signature(place)}
     if suffix in TIFF_SUFFIXES:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
 
+HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".nxs")
+
 
 def check_outputs(outputs: Sequence[Path], *, inputs: Iterable[str | Path]) -> None:
     """Refuse outputs that would replace an input or one another.
@@ -88,3 +90,8 @@ def former_of(path: Path) -> Path:
 def lock_of(path: Path) -> Path:
     """Name the file that the writer of `path` has locked."""
     return path.with_name(f".{path.name}.lrcs-lock")
+
+
+def is_zarr(place: Path) -> bool:
+    """Tell whether a folder is a Zarr array or group, of format 2 or 3."""
+    return any((place / file).is_file() for file in ("zarr.json", ".zarray", ".zgroup"))

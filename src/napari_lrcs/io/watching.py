@@ -1,7 +1,6 @@
 """Notice that a file or a Zarr changes while a volume is read from it."""
 
 import os
-import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,9 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from zarr.abc.buffer import Buffer, BufferPrototype
-from zarr.abc.store import ByteRequest
-from zarr.storage import LocalStore, WrapperStore
 
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.lazy_arrays import ArrayLike3D
@@ -23,7 +19,8 @@ from napari_lrcs.io.volume import Volume
 Signature = tuple[int, int, int, int]
 """Device, inode, size and time of modification of a file."""
 
-_METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
+METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
+"""Files of a Zarr that are not chunks."""
 
 _MOST_ENTRIES = 1000
 """Entries of a folder that are looked at for the newest."""
@@ -33,7 +30,7 @@ _SECOND = 1_000_000_000
 
 def changed(file: Path) -> VolumeError:
     """Make the error for what is not as it was when it was opened."""
-    name = file.parent.name if file.name in _METADATA else file.name
+    name = file.parent.name if file.name in METADATA else file.name
     return VolumeError(
         f"{name} was changed or removed while it was read; start again when no other "
         "program writes to it"
@@ -108,76 +105,6 @@ def watched(volume: Volume, signatures: Mapping[Path, Signature]) -> Volume:
     return replace(volume, array=array, sources=tuple(signatures))
 
 
-class WatchedStore(WrapperStore[LocalStore]):
-    """A Zarr on disk, for reading only what was there when it was opened.
-
-    An absent chunk stands for the fill value, so that one that has been removed would
-    be read as zeros.
-
-    Parameters
-    ----------
-    store : LocalStore
-    opened : int
-        From `moment_of_opening`.
-    """
-
-    def __init__(self, store: LocalStore, opened: int) -> None:
-        super().__init__(store)
-        self._opened = opened
-
-    async def get(
-        self,
-        key: str,
-        prototype: BufferPrototype,
-        byte_range: ByteRequest | None = None,
-    ) -> Buffer | None:
-        """Read a chunk or metadata, None if absent.
-
-        Raises
-        ------
-        VolumeError
-            If it is not a regular file, or has been changed or removed.
-        """
-        path = self._store.root / key
-        self._check_regular(path)
-        value = await super().get(key, prototype, byte_range)
-        if path.name not in _METADATA:
-            self._check_as_opened(path, is_absent=value is None)
-        return value
-
-    def _with_store(self, store: LocalStore) -> "WatchedStore":
-        return type(self)(store, self._opened)
-
-    def _check_regular(self, path: Path) -> None:
-        try:
-            mode = path.stat().st_mode
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        if not stat.S_ISREG(mode):
-            raise VolumeError(
-                f"{path.relative_to(self._store.root.parent)} is not a regular file; "
-                "expected a chunk of a Zarr array: copy or write the Zarr again"
-            )
-
-    def _check_as_opened(self, path: Path, *, is_absent: bool) -> None:
-        try:
-            if not is_absent:
-                modified = path.stat().st_mtime_ns
-            else:
-                modified = _last_change(self._nearest_folder(path).stat())
-        except OSError as error:
-            raise changed(self._store.root) from error
-        # What lies in the future was written by a clock that is wrong, not just now.
-        if self._opened < modified <= time.time_ns():
-            raise changed(self._store.root)
-
-    def _nearest_folder(self, path: Path) -> Path:
-        """Find the folder that a chunk would be in, or what is left of its path."""
-        root = self._store.root
-        below = (folder for folder in path.parents if folder.is_relative_to(root))
-        return next((folder for folder in below if folder.is_dir()), root)
-
-
 def moment_of_opening(place: Path) -> int:
     """Return the time, in ns, after which a Zarr must not be modified.
 
@@ -197,7 +124,7 @@ def moment_of_opening(place: Path) -> int:
 
 def _newest(place: Path) -> int:
     """Find the last change of a folder, following the newest of its folders down."""
-    newest = _last_change(place.stat())
+    newest = last_change(place.stat())
     folder: Path | None = place
     while folder is not None:
         known = _changes_in(folder)
@@ -212,11 +139,12 @@ def _changes_in(folder: Path) -> dict[Path, int]:
     known: dict[Path, int] = {}
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in islice(entries, _MOST_ENTRIES):
-            known[Path(entry.path)] = _last_change(entry.stat(follow_symlinks=False))
+            known[Path(entry.path)] = last_change(entry.stat(follow_symlinks=False))
     return known
 
 
-def _last_change(status: os.stat_result) -> int:
+def last_change(status: os.stat_result) -> int:
+    """Return the time, in ns, of the last change of a file or of what it is called."""
     # On Windows "ctime" is the time of creation.
     changed = status.st_ctime_ns if os.name == "posix" else 0
     return max(status.st_mtime_ns, changed)

@@ -6,7 +6,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from napari_lrcs.arrays import GreyImage
 
@@ -78,6 +77,8 @@ class Filters:
         image = _median(slab, self.median_size).astype(np.float32)
         if self.unsharp_radius == 0 or self.unsharp_weight == 0:
             return image
+        from scipy import ndimage
+
         sigmas = (0, self.unsharp_radius, self.unsharp_radius)
         weight = np.float32(self.unsharp_weight)
         image -= weight * ndimage.gaussian_filter(image, sigmas, mode="mirror")
@@ -89,6 +90,8 @@ def _median(slab: _Real, size: int) -> _Real:
     if size <= 1:
         return slab
     if size != 3:
+        from scipy import ndimage  # slow to import, and measuring needs none of it
+
         margin = size // 2
         filtered = ndimage.median_filter(slab, size=size, mode="mirror")
         return filtered[margin : len(slab) - margin]

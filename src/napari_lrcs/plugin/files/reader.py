@@ -15,10 +15,10 @@ from qtpy.QtCore import QThread
 from qtpy.QtWidgets import QApplication, QInputDialog
 
 from napari_lrcs.errors import SeveralVolumesError, VolumeError
-from napari_lrcs.io.hdf5 import HDF5_SUFFIXES
 from napari_lrcs.io.lazy_arrays import READ_ERRORS, damaged
-from napari_lrcs.io.ome_zarr import is_zarr, multiscales
+from napari_lrcs.io.ome_zarr import multiscales
 from napari_lrcs.io.opening import open_volume
+from napari_lrcs.io.paths import HDF5_SUFFIXES, is_zarr
 from napari_lrcs.io.pyramid import levels_of
 from napari_lrcs.io.units import known_unit
 from napari_lrcs.io.volume import Volume, as_labels
