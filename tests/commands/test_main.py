@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from dataclasses import Field, fields
 from pathlib import Path
@@ -20,6 +21,7 @@ import torch
 import zarr
 
 from napari_lrcs.classical.specks import remove_specks
+from napari_lrcs.commands import main as program
 from napari_lrcs.commands.main import INTERRUPTED, main
 from napari_lrcs.commands.parts.progress import RunDisplay
 from napari_lrcs.commands.uncertainty import StudyDisplay
@@ -219,6 +221,24 @@ def test_initial_weights_bring_their_network_but_not_their_schedule(
 
     quick = PRESETS["quick"]
     assert asked == [quick.with_changes(n_filters=4, context_slices=1)]
+
+
+@pytest.mark.parametrize("command", program.COMMANDS.values(), ids=program.COMMANDS)
+def test_every_path_is_checked_as_an_input_or_an_output(
+    command: program.Command,
+) -> None:
+    parser = ArgumentParser()
+    command.add_arguments(parser)
+    given: dict[str, Any] = {}
+    for action in parser._actions:
+        value = Path(action.dest) if action.type is Path else action.default
+        is_text = not action.option_strings and action.type is None
+        given[action.dest] = action.dest if is_text else value
+
+    places = command.places(Namespace(**given))
+
+    paths = {value for value in given.values() if isinstance(value, Path)}
+    assert paths <= {*places.read, *places.written}
 
 
 # ---- the commands and their JSON ----

@@ -40,13 +40,13 @@ class Command(Protocol):
     HELP: str
     """What the command does, as the list of commands says it."""
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+    def add_arguments(self, parser: argparse.ArgumentParser, /) -> None:
         """Add its arguments and flags."""
 
-    def places(self, arguments: argparse.Namespace) -> Places:
+    def places(self, arguments: argparse.Namespace, /) -> Places:
         """Name the files and folders that it reads and writes."""
 
-    def run(self, arguments: argparse.Namespace) -> None:
+    def run(self, arguments: argparse.Namespace, /) -> None:
         """Do the work and show the result."""
 
 

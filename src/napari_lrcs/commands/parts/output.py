@@ -84,11 +84,10 @@ def percent(share: float | None) -> str:
 
 def print_scores(scores: "ScoresDict", *, title: str) -> None:
     """Print a table of the scores of each phase."""
-    columns = ("iou", "dice", "precision", "recall")
-    rows = [
-        [row["name"], *(percent(row[name]) for name in columns)]  # type: ignore[literal-required]
-        for row in scores["phases"]
-    ]
+    rows = []
+    for row in scores["phases"]:
+        cells = (row["iou"], row["dice"], row["precision"], row["recall"])
+        rows.append([row["name"], *map(percent, cells)])
     mean = ["mean", percent(scores["mean_iou"]), "", "", ""]
     print_table(
         title,
