@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from napari_lrcs.commands import cli
+from napari_lrcs.commands.main import main
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.models.checkpoint import Checkpoint, save_checkpoint
 
@@ -24,7 +24,7 @@ def network(tmp_path: Path, make_checkpoint: Callable[..., Checkpoint]) -> Path:
 def predict(image: object, network: Path, out: Path) -> int:
     options = ["--out", str(out), "--device", "cpu", "--precision", "float32"]
     try:
-        return cli.main(["predict", str(image), str(network), *options])
+        return main(["predict", str(image), str(network), *options])
     except SystemExit as end:
         return int(end.code or 0)
 

@@ -113,7 +113,8 @@ class Display:
         """Start the bar anew, for other work."""
         if self._task is not None:
             self._progress.remove_task(self._task)
-        self._task = self._progress.add_task(text, total=total, completed=done)
+        self._task = self._progress.add_task(text, total=total)
+        self.advance(done)
 
     def advance(self, done: float | None) -> None:
         """Move the bar to what is done by now; None leaves it where it is."""
