@@ -8,15 +8,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from numpy.typing import DTypeLike
 
 from napari_lrcs.errors import ResultExistsError, VolumeError
 from napari_lrcs.io.locks import check_not_in_use, only_writer
 from napari_lrcs.io.paths import follow_link, former_of, part_of
+
+if TYPE_CHECKING:
+    import zarr
 
 _REMOVALS, _PAUSE = 20, 0.05
 """Attempts to remove a folder that is still written to, and seconds between them."""
@@ -161,7 +163,7 @@ def uninterrupted() -> Iterator[None]:
 
 def create_in_memory(
     shape: tuple[int, ...], *, across: int, dtype: DTypeLike = np.uint8
-) -> zarr.Array[Any]:
+) -> "zarr.Array[Any]":
     """Create an array in memory, of which empty slices take none.
 
     Parameters
@@ -177,6 +179,8 @@ def create_in_memory(
     zarr.Array
         0 everywhere.
     """
+    import zarr  # slow, and needless where files are only put in place
+
     return zarr.create_array(
         zarr.storage.MemoryStore(),
         shape=shape,
