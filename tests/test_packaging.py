@@ -78,7 +78,7 @@ def test_pictures_in_the_readme_exist() -> None:
 
 def test_conda_recipe_needs_what_the_package_needs() -> None:
     recipe = re.findall(
-        r"^    - ([\w-]+) (>=[\d.]+)$", read("docs/publishing.md"), re.M
+        r"^    - ([\w-]+) (>=[\d.,<]+)$", read("docs/publishing.md"), re.M
     )
     needed = (re.split("(?=>=)", entry) for entry in PROJECT["dependencies"])
 
