@@ -406,8 +406,11 @@ def test_ctrl_c_waits_until_a_result_is_in_place(
         return rename(self, target)
 
     monkeypatch.setattr(Path, "replace", interrupt)
+    # A shell that started us in the background made us ignore the signal.
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "run") as temporary:
         write_folder(temporary)
+    signal.signal(signal.SIGINT, former)
 
     assert contents(tmp_path / "run") == ["inside"]
     assert contents(tmp_path) == ["run"]
