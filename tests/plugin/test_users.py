@@ -924,7 +924,7 @@ def test_fields_reach_the_config_of_the_prediction(
 # ---- no PyTorch ----
 
 
-@pytest.mark.parametrize("work", ["training", "predict"])
+@pytest.mark.parametrize("work", ["train", "predict"])
 def test_no_pytorch_is_told_by_the_dock(
     work: str,
     viewer: Viewer,
@@ -938,7 +938,7 @@ def test_no_pytorch_is_told_by_the_dock(
 
     monkeypatch.setattr(f"napari_lrcs.plugin.{work}.job.load_torch", refuse)
     image, _ = add_scan(viewer)
-    if work == "training":
+    if work == "train":
         dock: Any = train_dock(viewer, tiny_config)
         dock.buttons.train.click()
     else:
