@@ -12,7 +12,7 @@ import zarr
 from napari.types import LayerData
 from numpy.typing import NDArray
 from qtpy.QtCore import QThread
-from qtpy.QtWidgets import QApplication, QInputDialog
+from qtpy.QtWidgets import QApplication, QInputDialog, QMainWindow
 
 from napari_lrcs.errors import SeveralVolumesError, VolumeError
 from napari_lrcs.io.lazy_arrays import READ_ERRORS, damaged
@@ -110,8 +110,11 @@ def _choose(place: Path, error: SeveralVolumesError) -> str | None:
         f"{dataset}   {' × '.join(map(str, shape))}": dataset
         for dataset, shape in error.shapes.items()
     }
+    windows = (w for w in QApplication.topLevelWidgets() if isinstance(w, QMainWindow))
     text, is_chosen = QInputDialog.getItem(
-        QApplication.activeWindow(),
+        # Of a window, so that the dialog has napari's colours.
+        QApplication.activeWindow()
+        or next(filter(QMainWindow.isVisible, windows), None),
         "Choose a volume",
         f"{place.name} holds {len(choices)} volumes. Open:",
         list(choices),
