@@ -12,8 +12,8 @@ from napari_lrcs.config import StudyConfig
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.models.header import read_header
 from napari_lrcs.phases import ELECTRODE, PhaseTable
-from napari_lrcs.training.run import RunFolder
-from napari_lrcs.training.runs import summarise_run
+from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run_summary import summarise_run
 from napari_lrcs.uncertainty.study.summary import read_settings, read_study
 
 FILES = Path(__file__).parent / "fixtures" / "f39a554"

@@ -38,7 +38,7 @@ from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.progress import EpochEnded, Publishing, SlabPredicted, TrainEvent
-from napari_lrcs.training.run import RunFolder
+from napari_lrcs.training.run_folder import RunFolder
 from napari_lrcs.uncertainty.perturbation.perturb import changed_share, perturb_labels
 from napari_lrcs.uncertainty.study.events import MemberEnded, StudyEvent
 from napari_lrcs.uncertainty.study.summary import read_study

@@ -85,7 +85,7 @@ from napari_lrcs.plugin.predict.dock import PredictDock
 from napari_lrcs.plugin.predict.setup import ZARR
 from napari_lrcs.plugin.train.dock import TrainDock
 from napari_lrcs.plugin.train.preview import PREVIEW_NAME
-from napari_lrcs.training.runs import summarise_run
+from napari_lrcs.training.run_summary import summarise_run
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("one_thread")]
 

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     from napari_lrcs.models.device import resolve_device
     from napari_lrcs.progress import TrainingEnded
     from napari_lrcs.training.loop import train
-    from napari_lrcs.training.run import RunFolder
+    from napari_lrcs.training.run_folder import RunFolder
 
     config = _config(arguments)
     resolve_device(config.device)
@@ -91,7 +91,7 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
     """Decide on the config, and refuse a place that the run may not take."""
     from napari_lrcs.io.writing import check_new
     from napari_lrcs.models.checkpoint import load_checkpoint
-    from napari_lrcs.training.run import RunFolder
+    from napari_lrcs.training.run_folder import RunFolder
 
     run = RunFolder(arguments.out)
     given = flags.given(arguments, TrainConfig)

@@ -42,7 +42,7 @@ from napari_lrcs.progress import (
 from napari_lrcs.training.augment import augment
 from napari_lrcs.training.losses import LOSSES
 from napari_lrcs.training.resume import TrainingState
-from napari_lrcs.training.run import RunFolder, cpu_copy
+from napari_lrcs.training.run_folder import RunFolder, cpu_copy
 from napari_lrcs.training.sampling import Patches, PatchSampler
 from napari_lrcs.training.schedule import generator_of, learning_rate_at
 from napari_lrcs.training.scoring import (

@@ -26,7 +26,7 @@ from napari_lrcs.config import Axis
 from napari_lrcs.inference.segment import BaselineTask, label_slice
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.phases import UNPAINTED, PhaseTable
-from napari_lrcs.training.runs import list_runs, networks_of
+from napari_lrcs.training.run_summary import list_runs, networks_of
 
 _NETWORK = "network"
 _TITLES = {

@@ -18,7 +18,7 @@ from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.parts.dock import colour
 from napari_lrcs.plugin.parts.layers import RUN_KEY, volume_of, workspace_for
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Job, Work, start_job
-from napari_lrcs.training.runs import RunSummary, list_runs, networks_of
+from napari_lrcs.training.run_summary import RunSummary, list_runs, networks_of
 
 _FILE = "Choose a file…"
 _NONE = "No trained network yet"

@@ -26,7 +26,7 @@ from napari_lrcs.plugin.parts.workers import Events, load_torch
 from napari_lrcs.plugin.train.preview import PreviewSource, with_previews
 from napari_lrcs.preprocessing.slices import AXES
 from napari_lrcs.progress import EpochEnded
-from napari_lrcs.training.runs import read_history
+from napari_lrcs.training.run_summary import read_history
 
 _EVENT_SECONDS = 0.2
 
@@ -109,7 +109,7 @@ class TrainingJob:
     def _events(self) -> Events:
         load_torch()
         from napari_lrcs.training.loop import train
-        from napari_lrcs.training.run import RunFolder
+        from napari_lrcs.training.run_folder import RunFolder
 
         config, roles = self.config, self.roles
         if self.is_resumed:
@@ -214,6 +214,6 @@ def read_roles(run: Path) -> Roles:
 
 
 def _remove(run: Path) -> None:
-    from napari_lrcs.training.run import RunFolder
+    from napari_lrcs.training.run_folder import RunFolder
 
     RunFolder(run).remove()

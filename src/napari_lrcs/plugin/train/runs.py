@@ -21,7 +21,7 @@ from napari_lrcs.errors import CheckpointError
 from napari_lrcs.models.header import Row, read_header
 from napari_lrcs.plugin.parts.dock import button
 from napari_lrcs.plugin.parts.workers import Events, Job, Work, start_job
-from napari_lrcs.training.runs import RunSummary, list_runs, read_history
+from napari_lrcs.training.run_summary import RunSummary, list_runs, read_history
 
 _COLUMNS = ("Run", "Mean IoU", "Epochs", "When")
 

@@ -21,7 +21,7 @@ from napari_lrcs.io.writing import replacing
 from napari_lrcs.models.checkpoint import Checkpoint, save_checkpoint
 from napari_lrcs.models.header import Row, read_header
 from napari_lrcs.training.resume import ResumeState
-from napari_lrcs.training.runs import read_run_config
+from napari_lrcs.training.run_summary import read_run_config
 
 N_TRANSFER_CHECKPOINTS = 4
 """The paper saves a training at "four different advancements" for transfer learning."""

@@ -13,8 +13,8 @@ from napari_lrcs.errors import CheckpointError
 from napari_lrcs.models.checkpoint import Checkpoint
 from napari_lrcs.models.header import Row, read_header
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.training.run import RunFolder
-from napari_lrcs.training.runs import list_runs, read_history, summarise_run
+from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run_summary import list_runs, read_history, summarise_run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -194,7 +194,7 @@ def test_listing_runs_needs_no_torch(make_run: MakeRun, tmp_path: Path) -> None:
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from napari_lrcs.training.runs import list_runs\n"
+        "from napari_lrcs.training.run_summary import list_runs\n"
         "(run,) = list_runs(Path(sys.argv[1]))\n"
         "assert run.best_mean_iou == 0.5\n"
         "assert 'torch' not in sys.modules\n"

@@ -16,7 +16,7 @@ from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import CheckpointError, ResultExistsError
 from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint
 from napari_lrcs.training.resume import TrainingState
-from napari_lrcs.training.run import RunFolder, cpu_copy, transfer_epochs
+from napari_lrcs.training.run_folder import RunFolder, cpu_copy, transfer_epochs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
