@@ -13,14 +13,13 @@ from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.models.header import read_header
 from napari_lrcs.phases import ELECTRODE, PhaseTable
 from napari_lrcs.training.run_folder import RunFolder
-from napari_lrcs.training.run_summary import summarise_run
 from napari_lrcs.uncertainty.study.summary import read_settings, read_study
 
 FILES = Path(__file__).parent / "fixtures" / "f39a554"
 
 
 def test_a_run_opens() -> None:
-    summary = summarise_run(FILES / "run")
+    summary = RunFolder(FILES / "run").summarise()
     checkpoint = load_checkpoint(FILES / "run")
 
     assert (summary.n_done, summary.n_epochs, summary.best_epoch) == (1, 2, 1)

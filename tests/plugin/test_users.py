@@ -85,7 +85,7 @@ from napari_lrcs.plugin.predict.dock import PredictDock
 from napari_lrcs.plugin.predict.setup import ZARR
 from napari_lrcs.plugin.train.dock import TrainDock
 from napari_lrcs.plugin.train.preview import PREVIEW_NAME
-from napari_lrcs.training.run_summary import summarise_run
+from napari_lrcs.training.run_folder import RunFolder
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("one_thread")]
 
@@ -339,7 +339,7 @@ def test_closing_during_work_that_has_hardly_begun(
     # Nothing is left of it, unless it has learnt something by now.
     for run in workspace_for(image).path.glob("run-*"):
         assert (run / "best.safetensors").is_file()
-        assert summarise_run(run).can_resume
+        assert RunFolder(run).summarise().can_resume
 
 
 @pytest.mark.slow
@@ -365,7 +365,7 @@ def test_closing_during_work_of_a_training_a_second_viewer(
     assert dock.is_busy
     dock.buttons.stop.click()
     end(dock, qtbot, SOON)
-    assert summarise_run(run).can_resume
+    assert RunFolder(run).summarise().can_resume
 
 
 def test_closing_during_work_of_a_prediction_a_second_viewer(
@@ -510,7 +510,7 @@ def test_closing_during_work_lets_napari_quit_and_the_training_go_on_later(
 
     (run,) = (tmp_path / "scan.lrcs").glob("run-*")
     n_done = rows(run)
-    assert summarise_run(run).can_resume
+    assert RunFolder(run).summarise().can_resume
     assert (run / "best.safetensors").is_file()
     viewer.open(tmp_path / "scan.npy", plugin="napari")
     viewer.add_labels(np.load(tmp_path / "labels.npy"), name="painting")

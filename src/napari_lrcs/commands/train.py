@@ -1,7 +1,6 @@
 """The command ``train``: runs `napari_lrcs.training.loop.train`."""
 
 import argparse
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,11 +105,8 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
     run.check_place(overwrite=arguments.overwrite)
     start = PRESETS[arguments.preset]
     if arguments.initial_weights is not None:
-        # The network is the other one's; the rest is the preset's.
-        other = load_checkpoint(arguments.initial_weights).config.to_dict()
-        groups = {f.name: f.metadata["group"] for f in fields(TrainConfig)}
-        network = {n: v for n, v in other.items() if groups[n] == "network"}
-        start = start.with_changes(**network)
+        other = load_checkpoint(arguments.initial_weights)
+        start = start.with_network_of(other.config)
     return start.with_changes(**given)
 
 

@@ -17,7 +17,12 @@ from napari_lrcs.errors import CheckpointError
 from napari_lrcs.io.locks import check_not_in_use, only_writer
 from napari_lrcs.io.paths import follow_link
 from napari_lrcs.metrics.overlap import accuracy, mean_iou
-from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint, load_weights
+from napari_lrcs.models.checkpoint import (
+    Checkpoint,
+    cpu_copy,
+    load_checkpoint,
+    load_weights,
+)
 from napari_lrcs.models.device import (
     arithmetic,
     deterministic_convolutions,
@@ -42,7 +47,7 @@ from napari_lrcs.progress import (
 from napari_lrcs.training.augment import augment
 from napari_lrcs.training.losses import LOSSES
 from napari_lrcs.training.resume import TrainingState
-from napari_lrcs.training.run_folder import RunFolder, cpu_copy
+from napari_lrcs.training.run_folder import RunFolder
 from napari_lrcs.training.sampling import Patches, PatchSampler
 from napari_lrcs.training.schedule import generator_of, learning_rate_at
 from napari_lrcs.training.scoring import (

@@ -3,19 +3,38 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import Annotated, Any, Literal, Self, TypedDict
 
 import torch
 from msgspec import Meta
 from torch import Tensor, nn
 
+from napari_lrcs.errors import CheckpointError
 from napari_lrcs.io.records import convert
+from napari_lrcs.io.writing import replacing
 from napari_lrcs.models.checkpoint import check_shapes
 from napari_lrcs.models.header import Row
 
 MAX_THREADS = 1024
 """More than any machine has cores; PyTorch ends the process where it cannot start as
 many as it is told to."""
+
+# What PyTorch raises for files that are no state, or a damaged one.
+_UNREADABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    UnpicklingError,
+    ValueError,
+)
 
 _Count = Annotated[int, Meta(ge=0, le=2**53)]
 _Seconds = Annotated[float, Meta(ge=0, le=1e12)]
@@ -153,3 +172,35 @@ def _check_alike(name: str, found: Tensor, needed: Tensor) -> None:
     kinds = [(*t.shape, t.dtype, t.layout) for t in (found, needed)]
     if kinds[0] != kinds[1] or found.is_meta:
         raise ValueError(f"{name} is {kinds[0]}, expected {kinds[1]}")
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write what `ResumeState` holds, as plain types and tensors."""
+    # In memory first: on a full disk, torch.save raises no OSError.
+    buffer = BytesIO()
+    torch.save(dict(state), buffer)
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+
+
+def load_state(path: Path) -> ResumeState:
+    """Read what `save_state` wrote; runs no code.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, damaged or holds something else.
+    """
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path} is damaged: it is not a regular file")
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except _UNREADABLE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CheckpointError(f"{path} is damaged: {reason}") from error
+    try:
+        return ResumeState.from_saved(saved)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path.name} in {path.parent} is not of this run: {error}"
+        ) from error

@@ -22,8 +22,8 @@ from napari_lrcs.plugin.parts.current_slice import SliceInView
 from napari_lrcs.plugin.parts.layers import RUN_KEY, appearance, place_of, workspace_for
 from napari_lrcs.plugin.parts.workers import Events
 from napari_lrcs.plugin.train.dock import TrainDock
-from napari_lrcs.plugin.train.job import read_roles
 from napari_lrcs.plugin.train.preview import PREVIEW_NAME
+from napari_lrcs.training.run_folder import RunFolder
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("one_thread")]
 
@@ -790,7 +790,7 @@ def _contents(run: Path) -> dict[str, bytes]:
 def _slices_of(run: Path, role: str) -> set[int]:
     return {
         index
-        for name, places in read_roles(run).items()
+        for name, places in RunFolder(run).read_roles().items()
         for index in places
         if name == role
     }

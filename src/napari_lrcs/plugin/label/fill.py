@@ -26,7 +26,8 @@ from napari_lrcs.config import Axis
 from napari_lrcs.inference.segment import BaselineTask, label_slice
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.phases import UNPAINTED, PhaseTable
-from napari_lrcs.training.run_summary import list_runs, networks_of
+from napari_lrcs.training.run_folder import list_runs
+from napari_lrcs.training.run_summary import rank_runs
 
 _NETWORK = "network"
 _TITLES = {
@@ -268,8 +269,8 @@ class FillPanel(QWidget):
         """List the networks of the workspace, the best first."""
         self._network.clear()
         runs = [] if self.workspace is None else list_runs(self.workspace.path)
-        for run in networks_of(runs):
-            self._network.addItem(run.title, str(run.path / "best.safetensors"))
+        for run in rank_runs(runs):
+            self._network.addItem(run.title, str(run.path))
         if self._file is not None:
             self._network.addItem(self._file.name, str(self._file))
         self._network.addItem(_FILE)

@@ -4,60 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QVBoxLayout, QWidget
 
-from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import LrcsError
-from napari_lrcs.io.units import METRES, SYMBOLS
-from napari_lrcs.io.volume import VoxelSize
-from napari_lrcs.models.header import read_header
-from napari_lrcs.phases import PhaseTable
+from napari_lrcs.models.header import ModelSummary, read_summary
 from napari_lrcs.plugin.parts.dock import colour
 from napari_lrcs.plugin.parts.layers import RUN_KEY, volume_of, workspace_for
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Job, Work, start_job
-from napari_lrcs.training.run_summary import RunSummary, list_runs, networks_of
+from napari_lrcs.training.run_folder import list_runs
+from napari_lrcs.training.run_summary import RunSummary, rank_runs
 
 _FILE = "Choose a file…"
 _NONE = "No trained network yet"
-
-_TOLERANCE = 0.1
-"""Of the voxel size: a network knows structures by their size in voxels."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSummary:
-    """What a checkpoint says about itself.
-
-    Parameters
-    ----------
-    path : Path
-        The ``.safetensors`` file.
-    phases : PhaseTable
-    config : TrainConfig
-    voxel_size : tuple of three floats, optional
-        z, y, x of the training volume, in `unit`.
-    unit : str, optional
-    """
-
-    path: Path
-    phases: PhaseTable
-    config: TrainConfig
-    voxel_size: VoxelSize | None
-    unit: str | None
-
-    def __str__(self) -> str:
-        n = self.config.context_slices
-        parts = [
-            ", ".join(self.phases.names),
-            f"slices across {self.config.axis}"
-            + (f" with {n} neighbour{'s' * (n > 1)} on either side" if n else ""),
-        ]
-        if self.voxel_size is not None:
-            parts.append(f"trained at {_size_text(self.voxel_size, self.unit)}")
-        return "; ".join(parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +81,7 @@ class ModelChoice(QWidget):
         CheckpointError
             If it is no checkpoint, or a damaged one.
         """
-        self._set(path, read_model(path))
+        self._set(path, read_summary(path))
         self._file = path
         self._show_items()
 
@@ -167,7 +127,7 @@ class ModelChoice(QWidget):
     def _take_listed(self, listed: _Listed) -> None:
         if listed.folder != self._folder:
             return
-        runs = networks_of(listed.runs)
+        runs = rank_runs(listed.runs)
         paths = [run.path for run in runs]
         asked = None if self._image is None else self._image.metadata.get(RUN_KEY)
         if runs == self._runs and asked in (None, self._path):
@@ -207,7 +167,7 @@ class ModelChoice(QWidget):
 
     def _try(self, path: Path | None) -> None:
         try:
-            self._set(path, None if path is None else read_model(path))
+            self._set(path, None if path is None else read_summary(path))
         except EXPECTED as error:
             self._file = None if path == self._file else self._file
             self.failed.emit(str(error))
@@ -239,19 +199,7 @@ class ModelChoice(QWidget):
             volume = volume_of(self._image)
         except LrcsError:
             return ""
-        here, there = volume.voxel_size, model.voxel_size
-        if here is None or there is None:
-            return ""
-        if (volume.unit is None) != (model.unit is None):
-            return ""
-        ratio = np.array(here) / np.array(there)
-        ratio *= _metres(volume.unit) / _metres(model.unit)
-        if np.all(abs(ratio - 1) <= _TOLERANCE):
-            return ""
-        return (
-            f", but this image has {_size_text(here, volume.unit)}: resample it, or "
-            "train on it"
-        )
+        return model.warn_of_voxel_size(volume)
 
 
 class _Opening(QComboBox):
@@ -260,32 +208,3 @@ class _Opening(QComboBox):
     def showPopup(self) -> None:  # noqa: N802 Qt's name
         self.opened.emit()
         super().showPopup()
-
-
-def read_model(path: Path) -> ModelSummary:
-    """Read what the checkpoint of a run folder, or a file, says about itself.
-
-    Raises
-    ------
-    CheckpointError
-        If it is no checkpoint, or a damaged one.
-    """
-    file = path / "best.safetensors" if path.is_dir() else path
-    header = read_header(file)
-    return ModelSummary(
-        path=file,
-        phases=header.phases,
-        config=header.config,
-        voxel_size=header.voxel_size,
-        unit=header.unit,
-    )
-
-
-def _metres(unit: str | None) -> float:
-    return 1.0 if unit is None else METRES[unit]
-
-
-def _size_text(size: VoxelSize, unit: str | None) -> str:
-    lengths = size[:1] if len(set(size)) == 1 else size
-    symbol = "" if unit is None else f" {SYMBOLS[unit]}"
-    return f"{' × '.join(f'{length:.3g}' for length in lengths)}{symbol} voxels"

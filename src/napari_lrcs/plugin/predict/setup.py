@@ -23,6 +23,7 @@ from napari_lrcs.config import Axis, PredictConfig
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.inference.estimate import amount, fits_memory, memory_needed
 from napari_lrcs.io.volume import parse_slices
+from napari_lrcs.models.header import ModelSummary
 from napari_lrcs.plugin.painting.default_layers import image_to_segment
 from napari_lrcs.plugin.parts.current_slice import nearest_slice, place_in_view
 from napari_lrcs.plugin.parts.dock import button
@@ -33,7 +34,7 @@ from napari_lrcs.plugin.parts.layers import (
     volume_of,
     workspace_for,
 )
-from napari_lrcs.plugin.parts.model_choice import ModelChoice, ModelSummary
+from napari_lrcs.plugin.parts.model_choice import ModelChoice
 from napari_lrcs.plugin.predict.more_volumes import MoreVolumes
 
 THIS, RANGE, ALL = "This slice", "Some slices", "All slices"

@@ -11,6 +11,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_lrcs.annotation.annotation import Role
+from napari_lrcs.annotation.painted_slices import SlicesRead
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.overlap import mean_iou
@@ -34,7 +35,6 @@ from napari_lrcs.plugin.train.curves import Curves
 from napari_lrcs.plugin.train.job import (
     Prepared,
     Scored,
-    Searching,
     TrainingJob,
 )
 from napari_lrcs.plugin.train.preview import (
@@ -333,7 +333,7 @@ class TrainDock(Dock):
 
     def _show_progress(self, event: Any) -> None:
         match event:
-            case Searching():
+            case SlicesRead():
                 self.progress.show_share(event.share, "Looking for painted slices")
             case TrainingStarted():
                 share = (event.first_epoch - 1) / event.n_epochs

@@ -21,6 +21,7 @@ from napari_lrcs.plugin.parts.layers import appearance, place_of
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events
 from napari_lrcs.preprocessing.slices import AXES
 from napari_lrcs.progress import EpochEnded, Notice
+from napari_lrcs.training.run_folder import RunFolder
 
 PREVIEW_NAME = "LRCS preview"
 
@@ -98,7 +99,7 @@ def _preview(
 
     result = SliceResult()
     try:
-        checkpoint = load_checkpoint(run / "last.safetensors")
+        checkpoint = load_checkpoint(RunFolder(run).last)
         trained = checkpoint.config
         index = source.in_view(trained.axis)
         yield from predict_volume(

@@ -18,10 +18,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_lrcs.errors import CheckpointError
-from napari_lrcs.models.header import Row, read_header
+from napari_lrcs.models.header import Row
 from napari_lrcs.plugin.parts.dock import button
 from napari_lrcs.plugin.parts.workers import Events, Job, Work, start_job
-from napari_lrcs.training.run_summary import RunSummary, list_runs, read_history
+from napari_lrcs.training.run_folder import RunFolder, list_runs
+from napari_lrcs.training.run_summary import RunSummary
 
 _COLUMNS = ("Run", "Mean IoU", "Epochs", "When")
 
@@ -186,7 +187,7 @@ class RunsTable(QWidget):
         )
         for column, text in enumerate(texts):
             item = QTableWidgetItem(text)
-            item.setToolTip(_details(run))
+            item.setToolTip(str(run))
             if column == 0:
                 state = Qt.CheckState.Checked if is_ticked else Qt.CheckState.Unchecked
                 item.setCheckState(state)
@@ -240,25 +241,11 @@ class RunsTable(QWidget):
 
 def history_of(run: RunSummary) -> RunHistory:
     """Read the epochs of a run; none of a damaged one."""
-    try:
-        phases = read_header(run.path / "best.safetensors").phases
-        rows = read_history(run.path)
-    except CheckpointError:
+    if run.network is None:
         return RunHistory(name=run.name, colours=(), rows=())
-    colours = tuple(phase.colour for phase in phases)
+    try:
+        rows = RunFolder(run.path).read_history()
+    except CheckpointError:
+        rows = []
+    colours = tuple(phase.colour for phase in run.network.phases)
     return RunHistory(name=run.name, colours=colours, rows=rows)
-
-
-def _details(run: RunSummary) -> str:
-    if run.damaged:
-        return run.damaged
-    scores = zip(run.phases, run.best_ious, strict=False)
-    ious = (f"{name} {iou:.1%}" for name, iou in scores if iou is not None)
-    parts = [
-        str(run.path),
-        run.model,
-        f"best epoch: {'none yet' if run.best_epoch is None else run.best_epoch}",
-        ", ".join(ious),
-        "can be continued" if run.can_resume else "",
-    ]
-    return "\n".join(part for part in parts if part)

@@ -16,12 +16,12 @@ from qtpy.QtWidgets import (
 
 from napari_lrcs.config import PRESETS, TrainConfig
 from napari_lrcs.errors import CheckpointError
+from napari_lrcs.models.header import read_summary
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.painting.role_fields import RoleFields
 from napari_lrcs.plugin.painting.training_layers import TrainingLayers
 from napari_lrcs.plugin.parts.devices import DeviceLine, Devices
 from napari_lrcs.plugin.parts.forms import ConfigForm, add_row
-from napari_lrcs.plugin.parts.model_choice import read_model
 from napari_lrcs.plugin.parts.presets import PresetChoice
 
 _MAIN = (
@@ -113,15 +113,8 @@ class TrainSetup(QWidget):
         CheckpointError
             If it is no checkpoint, or a damaged one.
         """
-        config = read_model(path).config
-        own = self.form.config.to_dict()
-        fields = TrainConfig.__dataclass_fields__
-        network = {
-            name: value
-            for name, value in config.to_dict().items()
-            if fields[name].metadata["group"] == "network"
-        }
-        self.form.config = TrainConfig.from_dict(own | network)
+        other = read_summary(path).config
+        self.form.config = self.form.config.with_network_of(other)
         self.initial_weights = path
         self._show_start()
 

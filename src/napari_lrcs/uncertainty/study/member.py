@@ -85,6 +85,11 @@ class MemberTask:
         return self.folder / self.name
 
     @property
+    def run(self) -> RunFolder:
+        """Its training."""
+        return RunFolder(self.place / "run")
+
+    @property
     def segmentation(self) -> Path:
         """The whole volume as it predicts it."""
         return self.place / "segmentation.zarr"
@@ -207,19 +212,18 @@ def _labels_of(task: MemberTask) -> tuple[Volume, float]:
 
 
 def _train(task: MemberTask, labels: Volume) -> Iterator[TrainEvent]:
-    run = RunFolder(task.place / "run")
     return train(
         task.task.annotate(labels),
         config=task.config,
-        run=run.path,
-        resume=run.is_run,
+        run=task.run.path,
+        resume=task.run.is_run,
     )
 
 
 def _predict(task: MemberTask) -> Iterator[PredictEvent]:
     return predict_volume(
         task.task.image,
-        load_checkpoint(task.place / "run"),
+        load_checkpoint(task.run.best),
         result=DiskResult(labels=task.segmentation),
         config=task.task.predict,
         mask=task.task.mask,
