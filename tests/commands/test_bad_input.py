@@ -667,7 +667,7 @@ MISTAKES = {
         uncertainty(flags="--devices cpu cuda:99"), "use auto or cpu"
     ),
     "study in place of something else": Mistake(
-        uncertainty(out="run", flags="--overwrite"), "run exists and is no study"
+        uncertainty(out="run", flags="--overwrite"), "run exists and is not a study"
     ),
     "no study to resume": Mistake(
         uncertainty(out="run", flags="--resume"), "no study in run"

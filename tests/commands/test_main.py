@@ -41,7 +41,7 @@ from napari_lrcs.progress import EpochEnded, Publishing, SlabPredicted, TrainEve
 from napari_lrcs.training.run_folder import RunFolder
 from napari_lrcs.uncertainty.perturbation.perturb import changed_share, perturb_labels
 from napari_lrcs.uncertainty.study.events import MemberEnded, StudyEvent
-from napari_lrcs.uncertainty.study.summary import read_study
+from napari_lrcs.uncertainty.study.folder import StudyFolder
 from napari_lrcs.uncertainty.study.task import StudyTask
 
 SHAPE = (6, 24, 24)
@@ -886,7 +886,7 @@ STUDY = (
 
 def results_of(study: Path) -> list[tuple[Any, ...]]:
     """Read what the members found."""
-    members, _, _ = read_study(study)
+    members = StudyFolder(study).read_findings().members
     return [(m.name, m.accuracy, m.iou, m.measures) for m in members]
 
 
@@ -971,7 +971,7 @@ def test_a_study_that_was_interrupted_goes_on_with_its_settings(
 
     assert "IoU, bright" in table
     assert "perturbed labels (2)" in table
-    members, _, _ = read_study(place / "study")
+    members = StudyFolder(place / "study").read_findings().members
     assert [member.seed for member in members] == [7, 8, 7]
 
 

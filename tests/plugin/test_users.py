@@ -85,7 +85,7 @@ from napari_lrcs.plugin.predict.dock import PredictDock
 from napari_lrcs.plugin.predict.setup import ZARR
 from napari_lrcs.plugin.train.dock import TrainDock
 from napari_lrcs.plugin.train.preview import PREVIEW_NAME
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run_folder import RunFolder, list_runs
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("one_thread")]
 
@@ -227,7 +227,7 @@ def test_ui_freezes_neither_in_training_nor_in_prediction(
     in_training = gaps(qtbot, lambda: train.is_busy, seconds=6)
     train.buttons.stop.click()
     end(train, qtbot)
-    (run,) = workspace_for(image).runs()
+    (run,) = (run.path for run in list_runs(workspace_for(image).path))
     predict = predict_dock(viewer, run)
     predict.setup.form.config = PredictConfig(device="cpu")
     predict.predict()
@@ -271,7 +271,7 @@ def test_cannot_cancel_before_anything_is_learnt(
     getattr(dock.buttons, name).click()
 
     end(dock, qtbot)
-    assert not workspace_for(image).runs()
+    assert not list_runs(workspace_for(image).path)
     assert dock.said.startswith({"stop": "Stopped at once", "cancel": "Cancel"}[name])
     assert dock.buttons.train.isVisible()
 
@@ -291,7 +291,7 @@ def test_failed_fit_never_replaces_the_last_good_model(
     train = train_dock(viewer, tiny_config)
     train.buttons.train.click()
     end(train, qtbot)
-    (good,) = workspace_for(image).runs()
+    (good,) = (run.path for run in list_runs(workspace_for(image).path))
     predict = predict_dock(viewer, good)
     before = contents(good)
     step = _Training._step
@@ -304,11 +304,11 @@ def test_failed_fit_never_replaces_the_last_good_model(
     monkeypatch.setattr(_Training, "_step", failing)
     train.buttons.train.click()
     end(train, qtbot)
-    qtbot.waitUntil(lambda: len(train.runs.runs) == 2, timeout=LONG)
+    qtbot.waitUntil(lambda: len(train.runs.items) == 2, timeout=LONG)
 
     assert "CUDA error" in train.said
     assert contents(good) == before
-    predict.setup.model_choice.look()
+    predict.setup.model_choice.refresh()
     qtbot.wait(300)
     assert predict.setup.model_choice.path == good
     predict.predict()
@@ -352,7 +352,7 @@ def test_closing_during_work_of_a_training_a_second_viewer(
     image, _ = add_scan(viewer)
     dock = train_dock(viewer, tiny_config)
     begin_training(dock, qtbot)
-    (run,) = workspace_for(image).runs()
+    (run,) = (run.path for run in list_runs(workspace_for(image).path))
 
     second = make_napari_viewer(show=True)
     add_scan(second)
@@ -515,9 +515,9 @@ def test_closing_during_work_lets_napari_quit_and_the_training_go_on_later(
     viewer.open(tmp_path / "scan.npy", plugin="napari")
     viewer.add_labels(np.load(tmp_path / "labels.npy"), name="painting")
     dock = train_dock(viewer, config)
-    qtbot.waitUntil(lambda: len(dock.runs.runs) == 1, timeout=LONG)
+    qtbot.waitUntil(lambda: len(dock.runs.items) == 1, timeout=LONG)
     dock.runs.select(0)
-    dock.runs.buttons["resume"].click()
+    dock.runs.resume_button.click()
     qtbot.waitUntil(lambda: rows(run) > n_done, timeout=LONG)
     dock.buttons.stop.click()
     end(dock, qtbot, SOON)
@@ -706,7 +706,7 @@ def test_cuda_memory_is_released(
     begin_training(train, qtbot)
     train.buttons.stop.click()
     end(train, qtbot, SOON)
-    predict = predict_dock(viewer, workspace_for(image).runs()[0])
+    predict = predict_dock(viewer, list_runs(workspace_for(image).path)[0].path)
     predict.setup.form.config = PredictConfig(device="cuda")
     predict.predict()
     end(predict, qtbot)
@@ -887,7 +887,7 @@ def test_fields_reach_the_config_of_the_run(
     dock.buttons.train.click()
     end(dock, qtbot)
 
-    (run,) = workspace_for(image).runs()
+    (run,) = (run.path for run in list_runs(workspace_for(image).path))
     text = (run / "config.json").read_text()
     assert TrainConfig.from_dict(json.loads(text)) == TrainConfig.from_dict(wanted)
 
@@ -947,5 +947,5 @@ def test_no_pytorch_is_told_by_the_dock(
     end(dock, qtbot)
 
     assert "pip install torch" in dock.said
-    assert not workspace_for(image).runs()
+    assert not list_runs(workspace_for(image).path)
     assert [layer.name for layer in viewer.layers] == ["scan", "painting"]

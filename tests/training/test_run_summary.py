@@ -198,6 +198,19 @@ def test_runs_are_listed_with_the_newest_first(
     assert [run.modified.timestamp() for run in runs] == [3000, 2000, 1000]
 
 
+def test_run_begun_last_comes_first(tmp_path: Path) -> None:
+    for name, at in (("run-9", 1000), ("run-10", 3000), ("run-of-mine", 2000)):
+        config = tmp_path / name / "config.json"
+        config.parent.mkdir()
+        config.write_text("{}")
+        os.utime(config, (at, at))
+    (tmp_path / "run-11").mkdir()
+
+    runs = list_runs(tmp_path)
+
+    assert [run.name for run in runs] == ["run-10", "run-of-mine", "run-9"]
+
+
 @pytest.mark.parametrize("name", ["config.json", "history.csv", "best.safetensors"])
 def test_a_damaged_run_is_listed_with_the_reason(
     name: str, make_run: MakeRun, tmp_path: Path

@@ -556,3 +556,23 @@ def _rename(source: Path, path: Path) -> None:
     except OSError:
         former_of(path).replace(path)
         raise
+
+
+def last_unfinished(folder: Path, suffix: str) -> Path | None:
+    """Find the result in a folder whose prediction was interrupted last.
+
+    Parameters
+    ----------
+    folder : Path
+        Where results lie; it need not exist.
+    suffix : {".tif", ".zarr"}
+        Type of the result.
+
+    Returns
+    -------
+    Path or None
+        Where the labels were to go; None where everything is finished.
+    """
+    begun = folder.glob(f"*{suffix}.partial/identity.json")
+    last = max(begun, key=lambda file: file.stat().st_mtime, default=None)
+    return None if last is None else last.parent.with_suffix("")

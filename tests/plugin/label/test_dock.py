@@ -552,6 +552,7 @@ def test_slice_is_filled_by_the_best_network_with_the_labels_of_its_names(
     save_checkpoint(run / "best.safetensors", with_score)
     dock.slices.go_to(2)
     dock.help.fill.choose("network")
+    qtbot.waitUntil(lambda: dock.help.fill.networks.path == run)
 
     dock.help.fill_slice()
     wait_for_job(dock, qtbot)

@@ -98,9 +98,9 @@ class TrainDock(Dock):
         self.buttons.cancel_asked.connect(self.cancel)
         self.setup.image_choice.chosen.connect(self._list_runs)
         self.setup.failed.connect(lambda text: self.say(text, "error"))
-        self.runs.resume_asked.connect(self.continue_run)
-        self.runs.transfer_asked.connect(self._start_from)
-        self.runs.predict_asked.connect(self._use_to_predict)
+        self.runs.resume_requested.connect(self.continue_run)
+        self.runs.transfer_requested.connect(self._start_from)
+        self.runs.predict_requested.connect(self._use_to_predict)
         self.runs.compared.connect(self._compare)
 
     def _build(self) -> None:
@@ -348,7 +348,7 @@ class TrainDock(Dock):
 
     def _list_runs(self) -> None:
         image = self.setup.image_choice.layer
-        self.runs.look(None if image is None else workspace_for(image).path)
+        self.runs.refresh(None if image is None else workspace_for(image).path)
 
     def _start_from(self, run: Path) -> None:
         try:

@@ -45,17 +45,20 @@ class TrainingJob:
     Parameters
     ----------
     labels : Volume
+        The painting.
     source : PreviewSource
-        The image, too.
-    roles : mapping
-        Slices of each role; those for training are searched if there are none.
+        The image, and where it is looked at.
+    roles : mapping of str to tuple of int
+        Slices of each role; without one for training, all painted slices that are left
+        are for training.
     config : TrainConfig
-        That of the run itself counts where one is continued.
+        Where a run is continued, its own config counts instead.
     run : Path
         Run folder.
     is_resumed : bool
         Whether to continue the run that is there, with the roles that it began with.
     initial_weights : Path, optional
+        Checkpoint or run folder to start from (transfer learning).
     """
 
     labels: Volume
@@ -83,7 +86,8 @@ class TrainingJob:
         load_torch()
         from napari_lrcs.training.loop import train
 
-        config, roles, history = self.config, self.roles, ()
+        config, roles = self.config, self.roles
+        history: tuple[Row, ...] = ()
         if self.is_resumed:
             run = RunFolder(self.run)
             config, roles = run.read_config(), run.read_roles()
