@@ -166,7 +166,8 @@ def test_folder_that_cannot_be_read_is_told(
 
 
 def test_only_the_answer_to_the_last_request_counts(qtbot: QtBot) -> None:
-    parent, answers = QObject(), []
+    parent = QObject()
+    answers: list[str] = []
     reader = BackgroundReader("Reading", parent)
     reader.answered.connect(answers.append)
     may_go_on = threading.Event()
@@ -185,7 +186,8 @@ def test_only_the_answer_to_the_last_request_counts(qtbot: QtBot) -> None:
 
 
 def test_answer_to_a_request_that_was_cancelled_is_dropped(qtbot: QtBot) -> None:
-    parent, answers = QObject(), []
+    parent = QObject()
+    answers: list[str] = []
     reader = BackgroundReader("Reading", parent)
     reader.answered.connect(answers.append)
 
@@ -197,7 +199,8 @@ def test_answer_to_a_request_that_was_cancelled_is_dropped(qtbot: QtBot) -> None
 
 
 def test_error_is_told_in_words(qtbot: QtBot) -> None:
-    parent, reasons = QObject(), []
+    parent = QObject()
+    reasons: list[str] = []
     reader = BackgroundReader("Reading", parent)
     reader.failed.connect(reasons.append)
 

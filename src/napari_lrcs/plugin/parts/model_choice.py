@@ -198,12 +198,18 @@ class ModelChoice(QWidget):
                 self._box.addItem(self._none, None)
             for run in self._runs:
                 self._box.addItem(run.title, run.path)
-            if self._file is not None and self._box.findData(self._file) < 0:
+            if self._file is not None and self._index_of(self._file) < 0:
                 self._box.addItem(self._file.name, self._file)
             if not self._box.count():
                 self._box.addItem(_NONE, None)
             self._box.addItem(_FILE, _FILE)
-            self._box.setCurrentIndex(max(0, self._box.findData(self._path)))
+            self._box.setCurrentIndex(max(0, self._index_of(self._path)))
+
+    def _index_of(self, path: Path | None) -> int:
+        """Return the place of an entry; -1 if it is not there."""
+        # Not findData, which may tell equal paths apart.
+        entries = [self._box.itemData(i) for i in range(self._box.count())]
+        return entries.index(path) if path in entries else -1
 
     def _describe(self) -> None:
         """Describe the network, and warn where it does not fit the image."""

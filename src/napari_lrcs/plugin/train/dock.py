@@ -356,8 +356,9 @@ class TrainDock(Dock):
         except EXPECTED as error:
             self.on_error(error)
             return
-        self.say(f"The next training starts from {run.name}.")
-        self.tabs.setCurrentIndex(0)
+        if self.setup.initial_weights == run:
+            self.say(f"The next training starts from {run.name}.")
+            self.tabs.setCurrentIndex(0)
 
     def _compare(self, histories: Sequence[RunHistory]) -> None:
         self.curves.compare(histories)
