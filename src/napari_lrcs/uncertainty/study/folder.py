@@ -230,12 +230,7 @@ class StudyFolder:
             )
 
     def check_same(self, task: Mapping[str, Any]) -> None:
-        """Refuse to go on with another task than the one that was begun.
-
-        Parameters
-        ----------
-        task : mapping
-            From `StudyTask.to_dict`.
+        """Refuse another task (from `StudyTask.to_dict`) than the one that was begun.
 
         Raises
         ------
@@ -343,16 +338,8 @@ class StudyFolder:
     ) -> None:
         """Write what is known so far: ``members.csv`` and ``study.json``.
 
-        Parameters
-        ----------
-        findings : StudyFindings
-            The members that have ended.
-        state : {"begun", "running", "stopped", "complete"}
-            How far the study is.
-        task : mapping
-            From `StudyTask.to_dict`.
-        study : StudyConfig
-            How many members are planned.
+        The state is "begun", "running", "stopped" or "complete", and the task comes
+        from `StudyTask.to_dict`.
         """
         members, phases = findings.members, findings.phases
         if members:
