@@ -32,6 +32,7 @@ from napari_lrcs.io.volume import Volume, as_volume
 from napari_lrcs.io.writing import create_ome_zarr
 from napari_lrcs.models.checkpoint import Checkpoint, save_checkpoint
 from napari_lrcs.models.lrcsnet import LRCSNet
+from napari_lrcs.models.tiles import TiledNetwork
 from napari_lrcs.preprocessing.mask import open_mask
 from napari_lrcs.progress import (
     Notice,
@@ -830,15 +831,18 @@ def test_lack_of_memory_on_the_gpu_ends_on_the_cpu(
 ) -> None:
     grey = textured_volume((2, 150, 131))
     checkpoint = make_checkpoint()
-    on_cpu = predict._Engine._predict
+    fill = TiledNetwork._fill_batch
+    networks: list[TiledNetwork] = []
 
-    def fail_on_gpu(engine: Any, *arguments: Any) -> Iterator[float]:
-        if engine.device.type == "cuda":
-            raise torch.OutOfMemoryError("CUDA out of memory.")
-        return on_cpu(engine, *arguments)
+    def fail_on_gpu(network: TiledNetwork, *arguments: Any) -> Iterator[float]:
+        if network not in networks:
+            networks.append(network)
+        if network is networks[0]:
+            raise MemoryError
+        return fill(network, *arguments)
 
     # A GPU without a byte to spare, for a network that stays where it is.
-    monkeypatch.setattr(predict._Engine, "_predict", fail_on_gpu)
+    monkeypatch.setattr(TiledNetwork, "_fill_batch", fail_on_gpu)
     monkeypatch.setattr(predict, "resolve_device", lambda _: torch.device("cuda"))
     monkeypatch.setattr(predict, "for_prediction", lambda model, *_: model)
     monkeypatch.setattr(predict, "release_memory", lambda _: None)

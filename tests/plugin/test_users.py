@@ -192,9 +192,9 @@ def model(
 @pytest.fixture
 def slowly(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Predict two slices at a time, and take a while; collects how many."""
-    from napari_lrcs.inference.predict import _Engine
+    from napari_lrcs.inference.predict import _Predictor
 
-    fill = _Engine.fill
+    fill = _Predictor.fill
     filled: list[int] = []
 
     def slow_fill(self: Any, parts: Any, image: Any) -> Iterator[float]:
@@ -202,7 +202,7 @@ def slowly(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         time.sleep(0.2)
         yield from fill(self, parts, image)
 
-    monkeypatch.setattr(_Engine, "fill", slow_fill)
+    monkeypatch.setattr(_Predictor, "fill", slow_fill)
     monkeypatch.setattr("napari_lrcs.inference.predict._SLAB_SLICES", 2)
     return filled
 
@@ -591,7 +591,7 @@ def test_progress_bars_in_threads_notify_on_the_gui_thread(
     def fail(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("napari_lrcs.inference.predict._Engine.fill", fail)
+    monkeypatch.setattr("napari_lrcs.inference.predict._Predictor.fill", fail)
     application = QApplication.instance()
     assert application is not None
     told: list[bool] = []

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
 from itertools import pairwise
 from typing import Any
@@ -22,12 +23,11 @@ from napari_lrcs.io.volume import Volume, sources_of
 from napari_lrcs.models.checkpoint import Checkpoint
 from napari_lrcs.models.device import (
     for_prediction,
-    is_out_of_memory,
     release_memory,
     resolve_device,
     resolve_precision,
 )
-from napari_lrcs.models.tiles import Tile, apply_in_tiles, plan_tiles, tile_size_for
+from napari_lrcs.models.tiles import TiledNetwork
 from napari_lrcs.preprocessing.slices import SliceReader
 from napari_lrcs.progress import (
     Notice,
@@ -49,9 +49,6 @@ _CPU_MEMORY = 512 * _MEBI
 
 _N_SAMPLES = 5
 """Slices by which one volume is told from another."""
-
-_SMALLEST_TILE = 64
-"""Below this a tile is mostly halo, and memory is short for another reason."""
 
 
 def predict_volume(
@@ -108,32 +105,36 @@ def predict_volume(
     geometry = _geometry(reader, checkpoint)
     config = config or PredictConfig()
     check_outputs(result.places, inputs=sources_of(volume, mask))
-    engine = _Engine(checkpoint, config, reader.slice_shape)
+    predictor = _Predictor(checkpoint, config, reader.slice_shape)
     identity = _identity(reader, checkpoint, wanted)
     try:
         done = result.open(geometry, identity, min_size=config.min_size)
         left = [slab for slab in geometry.slabs(wanted) if slab.start not in done]
         n_left = sum(map(len, left))
         yield PredictionStarted(
-            device=str(engine.device),
-            precision=engine.precision,
+            device=str(predictor.device),
+            precision=predictor.network.precision,
             n_slices=len(wanted),
             n_done=len(wanted) - n_left,
-            n_tiles=len(engine.tiles),
+            n_tiles=len(predictor.network.tiles),
         )
         yield from _predict_slabs(
-            left, reader=reader, engine=engine, result=result, n_slices=len(wanted)
+            left,
+            reader=reader,
+            predictor=predictor,
+            result=result,
+            n_slices=len(wanted),
         )
         yield from (Publishing(share=share) for share in result.publish())
     finally:
-        engine.close()
+        predictor.close()
         result.leave()
     yield PredictionEnded(
         out=result.path,
         shape=volume.shape,
         n_voxels=n_left * math.prod(reader.slice_shape),
         seconds=time.monotonic() - started,
-        device=str(engine.device),
+        device=str(predictor.device),
     )
 
 
@@ -141,7 +142,7 @@ def _predict_slabs(
     slabs: Sequence[Slab],
     *,
     reader: SliceReader,
-    engine: "_Engine",
+    predictor: "_Predictor",
     result: Result,
     n_slices: int,
 ) -> Iterator[PredictEvent]:
@@ -157,9 +158,11 @@ def _predict_slabs(
             assert slab is not None
             image, inside = reading.result() if reading else _read(reader, slab)
             reading = ahead.submit(_read, reader, following) if following else None
-            parts = engine.empty_parts(result.wanted, len(slab))
-            for share in engine.fill(parts, image):
-                yield from engine.take_notices()
+            parts = predictor.empty_parts(result.wanted, len(slab))
+            for share in predictor.fill(parts, image):
+                if isinstance(share, Notice):
+                    yield share
+                    continue
                 yield TilePredicted(
                     n_done=n_done + share * len(slab), n_slices=n_slices
                 )
@@ -258,124 +261,74 @@ def _write(
     return event
 
 
-class _Engine:
-    """The network on its device, and how much of a slab it takes at once."""
+class _Predictor:
+    """A network on its device, which is the CPU once the GPU's memory is too small."""
+
+    network: TiledNetwork
 
     def __init__(
         self, checkpoint: Checkpoint, config: PredictConfig, shape: tuple[int, int]
     ) -> None:
-        self.shape = shape
         self._checkpoint = checkpoint
         self._config = config
-        self._notices: list[Notice] = []
+        self._shape = shape
         self._load(resolve_device(config.device))
 
     def _load(self, device: torch.device) -> None:
         self.device = device
-        self.precision = resolve_precision(self._config.precision, device)
-        self._model = for_prediction(self._checkpoint.build(), device, self.precision)
-        self._memory = self._config.memory * _MEBI or _free_memory(device)
-        self._plan()
-
-    def _plan(self) -> None:
-        fitting = tile_size_for(self._model, self.shape, memory=self._memory)
-        self._tile_size = min(fitting, self._config.tile_size or fitting)
-        self.tiles: list[Tile] = plan_tiles(
-            self.shape,
-            tile_size=self._tile_size,
-            halo=self._model.halo,
-            stride=self._model.stride,
+        precision = resolve_precision(self._config.precision, device)
+        self.network = TiledNetwork(
+            for_prediction(self._checkpoint.build(), device, precision),
+            self._shape,
+            precision=precision,
+            memory=self._config.memory * _MEBI or _free_memory(device),
+            tile_size=self._config.tile_size,
         )
-        pixels = max(_n_pixels(tile) for tile in self.tiles)
-        needed = pixels * self._model.bytes_per_pixel
-        self._batch_size = max(1, self._memory // needed)
 
     def empty_parts(self, wanted: Sequence[str], n: int) -> dict[str, NDArray[Any]]:
         """Make room for the parts of a slab of `n` slices."""
-        shape = (n, *self.shape)
+        shape = (n, *self._shape)
+        n_phases = len(self._checkpoint.phases)
         kinds: dict[str, tuple[tuple[int, ...], Any]] = {
             "labels": (shape, np.uint8),
             "confidence": (shape, np.uint8),
-            "probabilities": ((self._model.n_phases, *shape), np.float16),
+            "probabilities": ((n_phases, *shape), np.float16),
         }
         return {name: np.empty(*kinds[name]) for name in wanted}
 
-    def fill(self, parts: dict[str, NDArray[Any]], image: GreyImage) -> Iterator[float]:
+    def fill(
+        self, parts: dict[str, NDArray[Any]], image: GreyImage
+    ) -> Iterator[float | Notice]:
         """Predict a slab; yields the share that is done after every tile."""
-        n = parts["labels"].shape[0]
-        n_channels = len(image) - n + 1
+        n_channels = len(image) - parts["labels"].shape[0] + 1
         slab = torch.from_numpy(self._checkpoint.normalisation(image))
         windows = slab.unfold(0, n_channels, 1).movedim(-1, 1)  # (n, C, H, W)
-        start = 0
-        while start < n:
-            stop = min(start + self._batch_size, n)
-            try:
-                for share in self._predict(parts, windows[start:stop], start):
-                    yield (start + share * (stop - start)) / n
-                start = stop
-                continue
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                if not self._can_shrink:
-                    raise MemoryError(
-                        f"{self.device} has not enough memory for the smallest tile; "
-                        "free some, or use another device"
-                    ) from error
-            # After the exception, whose traceback holds on to the tensors.
-            self._shrink()
+        targets = [
+            (torch.from_numpy(part), partial(_reduce, name))
+            for name, part in parts.items()
+        ]
+        try:
+            yield from self.network.fill(targets, windows)
+            return
+        except MemoryError:
+            if self.device.type == "cpu":
+                raise
+        # After the exception, whose traceback holds on to the tensors.
+        yield self._leave_gpu()
+        yield from self.network.fill(targets, windows)
 
-    def _predict(
-        self, parts: dict[str, NDArray[Any]], windows: Tensor, start: int
-    ) -> Iterator[float]:
-        rows = slice(start, start + len(windows))
-        images = windows.to(self.device)
-        pairs = apply_in_tiles(
-            self._model, images, self.tiles, precision=self.precision
+    def _leave_gpu(self) -> Notice:
+        gpu = self.device
+        self._load(torch.device("cpu"))
+        release_memory(gpu)
+        return Notice(
+            kind="out_of_memory",
+            text=f"memory ran out on {gpu}; goes on, more slowly, on the CPU",
         )
-        for i, (tile, logits) in enumerate(pairs):
-            place = (rows, tile.rows, tile.columns)
-            for name, part in parts.items():
-                values = _reduce(name, logits).cpu().numpy()
-                if name == "probabilities":
-                    part[(slice(None), *place)] = values
-                else:
-                    part[place] = values
-            yield (i + 1) / len(self.tiles)
-
-    @property
-    def _has_smaller_tiles(self) -> bool:
-        return self._batch_size > 1 or self._tile_size > _SMALLEST_TILE
-
-    @property
-    def _can_shrink(self) -> bool:
-        return self._has_smaller_tiles or self.device.type != "cpu"
-
-    def _shrink(self) -> None:
-        """Ask for less memory at once, at last for none of the GPU's."""
-        short = self.device
-        if self._has_smaller_tiles:
-            before = self._batch_size, self._tile_size
-            while (self._batch_size, self._tile_size) == before:
-                self._memory //= 2
-                self._plan()
-            what = f"goes on with tiles of {self._tile_size} px"
-        else:
-            self._load(torch.device("cpu"))
-            what = "goes on, more slowly, on the CPU"
-        release_memory(short)
-        self._notices.append(
-            Notice(kind="out_of_memory", text=f"memory ran out on {short}; {what}")
-        )
-
-    def take_notices(self) -> list[Notice]:
-        """Return what the user should know, once."""
-        taken, self._notices = self._notices, []
-        return taken
 
     def close(self) -> None:
         """Release the device."""
-        del self._model
+        del self.network
         release_memory(self.device)
 
 
@@ -387,12 +340,6 @@ def _reduce(name: str, logits: Tensor) -> Tensor:
     if name == "probabilities":
         return probabilities.half().transpose(0, 1)
     return (probabilities.amax(dim=1) * 255).round().to(torch.uint8)
-
-
-def _n_pixels(tile: Tile) -> int:
-    height = tile.read_rows.stop - tile.read_rows.start
-    width = tile.read_columns.stop - tile.read_columns.start
-    return int(height * width)
 
 
 def _free_memory(device: torch.device) -> int:

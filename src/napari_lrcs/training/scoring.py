@@ -17,10 +17,9 @@ from napari_lrcs.metrics.overlap import (
     mean_iou,
     never_predicted,
 )
-from napari_lrcs.models.device import is_out_of_memory, release_memory
 from napari_lrcs.models.header import Row
 from napari_lrcs.models.layers import SegmentationNetwork
-from napari_lrcs.models.tiles import apply_in_tiles, plan_tiles, tile_size_for
+from napari_lrcs.models.tiles import TiledNetwork
 from napari_lrcs.phases import Phase, PhaseTable
 from napari_lrcs.preprocessing.normalisation import Normalisation
 from napari_lrcs.progress import EpochEnded, Notice
@@ -30,8 +29,6 @@ _PITFALL_SHARE = 0.999
 """One phase predicted in more than this share of the voxels is the pitfall."""
 
 _EVALUATION_MEMORY = 2**29
-_LEAST_MEMORY = 2**24
-"""Where not even that much is free, smaller tiles do not help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,25 +48,15 @@ def evaluate_slice(
     precision: Precision,
 ) -> Iterator[float | SliceScore]:
     """Score one slice as it is: yields the share that is done, at last the score."""
-    device = next(model.parameters()).device
-    image = torch.from_numpy(normalisation(annotated.image))[None].to(device)
     model.eval()
-    logits = torch.empty((1, model.n_phases, *annotated.labels.shape))
-    memory = _EVALUATION_MEMORY
-    while True:
-        try:
-            yield from _fill_logits(logits, model, image, memory, precision)
-            break
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            if memory < _LEAST_MEMORY:
-                raise MemoryError(
-                    f"{device} has not enough memory to score a slice; free some, or "
-                    "use another device"
-                ) from error
-        memory //= 2
-        release_memory(device)
+    shape = annotated.image.shape[-2:]
+    network = TiledNetwork(model, shape, precision=precision, memory=_EVALUATION_MEMORY)
+    logits = torch.empty((model.n_phases, 1, *shape))
+    image = torch.from_numpy(normalisation(annotated.image))[None]
+    for share in network.fill([(logits, _phases_first)], image):
+        if isinstance(share, float):
+            yield share
+    logits = logits.transpose(0, 1)
     target = torch.from_numpy(annotated.labels)[None]
     weights = phase_weights_of(config, model.n_phases, torch.device("cpu"))
     loss = float(LOSSES[config.loss](logits, target, weights))
@@ -77,24 +64,8 @@ def evaluate_slice(
     yield SliceScore(loss=loss, confusion=counts.numpy())
 
 
-def _fill_logits(
-    logits: Tensor,
-    model: SegmentationNetwork,
-    image: Tensor,
-    memory: int,
-    precision: Precision,
-) -> Iterator[float]:
-    shape = (image.shape[-2], image.shape[-1])
-    tiles = plan_tiles(
-        shape,
-        tile_size=tile_size_for(model, shape, memory=memory),
-        halo=model.halo,
-        stride=model.stride,
-    )
-    pairs = apply_in_tiles(model, image, tiles, precision=precision)
-    for i, (tile, part) in enumerate(pairs):
-        logits[..., tile.rows, tile.columns] = part.cpu()
-        yield (i + 1) / len(tiles)
+def _phases_first(logits: Tensor) -> Tensor:
+    return logits.transpose(0, 1)
 
 
 def is_major_class_pitfall(confusion: Confusion) -> bool:

@@ -174,9 +174,9 @@ def until_slice(dock: PredictDock, qtbot: QtBot, number: int) -> None:
 @pytest.fixture
 def slowly(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let each slab take its time; collects their numbers of slices."""
-    from napari_lrcs.inference.predict import _Engine
+    from napari_lrcs.inference.predict import _Predictor
 
-    fill = _Engine.fill
+    fill = _Predictor.fill
     filled: list[int] = []
 
     def slow_fill(self: Any, parts: Any, image: Any) -> Iterator[float]:
@@ -184,7 +184,7 @@ def slowly(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         time.sleep(0.3)
         yield from fill(self, parts, image)
 
-    monkeypatch.setattr(_Engine, "fill", slow_fill)
+    monkeypatch.setattr(_Predictor, "fill", slow_fill)
     return filled
 
 
