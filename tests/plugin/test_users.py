@@ -285,7 +285,7 @@ def test_failed_fit_never_replaces_the_last_good_model(
     monkeypatch: pytest.MonkeyPatch,
     qtbot: QtBot,
 ) -> None:
-    from napari_lrcs.training.loop import _Training
+    from napari_lrcs.training import loop
 
     image, _ = add_scan(viewer)
     train = train_dock(viewer, tiny_config)
@@ -294,14 +294,14 @@ def test_failed_fit_never_replaces_the_last_good_model(
     (good,) = workspace_for(image).runs()
     predict = predict_dock(viewer, good)
     before = contents(good)
-    step = _Training._step
+    step = loop._step
 
-    def failing(self: Any) -> float:
-        if self.state.step == n_steps:
+    def failing(session: Any) -> None:
+        if session.state.step == n_steps:
             raise RuntimeError("CUDA error: unspecified launch failure")
-        return step(self)
+        step(session)
 
-    monkeypatch.setattr(_Training, "_step", failing)
+    monkeypatch.setattr(loop, "_step", failing)
     train.buttons.train.click()
     end(train, qtbot)
     qtbot.waitUntil(lambda: len(train.runs.runs) == 2, timeout=LONG)

@@ -1,7 +1,7 @@
 """Score a network in training on annotated slices."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +22,9 @@ from napari_lrcs.models.layers import SegmentationNetwork
 from napari_lrcs.models.tiles import TiledNetwork
 from napari_lrcs.phases import Phase, PhaseTable
 from napari_lrcs.preprocessing.normalisation import Normalisation
-from napari_lrcs.progress import EpochEnded, Notice
+from napari_lrcs.progress import EpochEnded, Notice, Scoring
+from napari_lrcs.training.counts import count_confusion
 from napari_lrcs.training.losses import LOSSES
-
-_PITFALL_SHARE = 0.999
-"""One phase predicted in more than this share of the voxels is the pitfall."""
 
 _EVALUATION_MEMORY = 2**29
 
@@ -60,26 +58,45 @@ def evaluate_slice(
     target = torch.from_numpy(annotated.labels)[None]
     weights = phase_weights_of(config, model.n_phases, torch.device("cpu"))
     loss = float(LOSSES[config.loss](logits, target, weights))
-    counts = count_confusion(logits, target).view(model.n_phases, -1)
-    yield SliceScore(loss=loss, confusion=counts.numpy())
+    confusion = count_confusion(logits, target).numpy()
+    yield SliceScore(loss=loss, confusion=confusion)
 
 
 def _phases_first(logits: Tensor) -> Tensor:
     return logits.transpose(0, 1)
 
 
-def is_major_class_pitfall(confusion: Confusion) -> bool:
-    """Tell whether one phase is predicted everywhere although several are painted.
+def score_slices(
+    model: SegmentationNetwork,
+    slices: Sequence[AnnotatedSlice],
+    *,
+    normalisation: Normalisation,
+    config: TrainConfig,
+    precision: Precision,
+) -> Generator[Scoring, None, tuple[float, Confusion | None]]:
+    """Score all painted voxels of some slices, never augmented.
 
-    The paper: "the network can be easily trapped by a poor local minimum that predicts
-    only the majority class. We call it a major class pitfall as the accuracy is stuck
-    at the value of volume fraction of the major class."
+    Returns
+    -------
+    loss : float
+        Mean of the slices' losses, by their painted voxels; NaN without slices.
+    confusion : ndarray of int64 or None
+        Of all of them; None without slices.
     """
-    predicted = confusion.sum(axis=0)
-    n_painted_phases = int(np.count_nonzero(confusion.sum(axis=1)))
-    return n_painted_phases > 1 and bool(
-        predicted.max() > _PITFALL_SHARE * predicted.sum()
-    )
+    if not slices:
+        return math.nan, None
+    loss, counts = 0.0, np.zeros((model.n_phases,) * 2, np.int64)
+    for i, s in enumerate(slices):
+        scoring = evaluate_slice(
+            model, s, normalisation=normalisation, config=config, precision=precision
+        )
+        for result in scoring:
+            if isinstance(result, float):
+                yield Scoring(share=(i + result) / len(slices))
+            else:
+                loss += result.loss * s.n_painted
+                counts += result.confusion
+    return loss / sum(s.n_painted for s in slices), counts
 
 
 def never_predicted_notices(
@@ -134,14 +151,6 @@ def history_row(event: EpochEnded) -> Row:
 
 def _or_none(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
-
-
-def count_confusion(logits: Tensor, target: Tensor) -> Tensor:
-    """Count painted against predicted phases on the device, flat."""
-    n_phases = logits.shape[1]
-    painted = target > 0
-    code = (target.long() - 1) * n_phases + logits.argmax(dim=1)
-    return torch.bincount(code[painted], minlength=n_phases**2)
 
 
 def phase_weights_of(
