@@ -192,18 +192,20 @@ def model(
 @pytest.fixture
 def slowly(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Predict two slices at a time, and take a while; collects how many."""
-    from napari_lrcs.inference.predict import _Predictor
+    from napari_lrcs.inference.predictor import Predictor
 
-    fill = _Predictor.fill
+    predict = Predictor.predict
     filled: list[int] = []
 
-    def slow_fill(self: Any, parts: Any, image: Any) -> Iterator[float]:
-        filled.append(len(parts["labels"]))
+    def slowly_predict(
+        self: Any, arrays: Any, image: Any, n_slices: int
+    ) -> Iterator[Any]:
+        filled.append(n_slices)
         time.sleep(0.2)
-        yield from fill(self, parts, image)
+        yield from predict(self, arrays, image, n_slices)
 
-    monkeypatch.setattr(_Predictor, "fill", slow_fill)
-    monkeypatch.setattr("napari_lrcs.inference.predict._SLAB_SLICES", 2)
+    monkeypatch.setattr(Predictor, "predict", slowly_predict)
+    monkeypatch.setattr("napari_lrcs.inference.geometry._SLAB_SLICES", 2)
     return filled
 
 
@@ -591,7 +593,7 @@ def test_progress_bars_in_threads_notify_on_the_gui_thread(
     def fail(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("napari_lrcs.inference.predict._Predictor.fill", fail)
+    monkeypatch.setattr("napari_lrcs.inference.predictor.Predictor.predict", fail)
     application = QApplication.instance()
     assert application is not None
     told: list[bool] = []

@@ -564,11 +564,11 @@ _HOST_READS = {
 }
 
 
-class DynamicShapes(TorchDispatchMode):
+class DynamicShapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Collects operations whose results, or their sizes, a GPU must tell the host."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.found: list[str] = []
         self.is_paused = False
 
