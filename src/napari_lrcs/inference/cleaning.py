@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from napari_lrcs.arrays import Labels
 from napari_lrcs.classical.specks import remove_specks_slabwise
-from napari_lrcs.inference.geometry import Slab, runs_of
+from napari_lrcs.inference.geometry import Slab
+from napari_lrcs.preprocessing.slices import runs_of
 
 COPY_SLICES = 16
 """Slices that are cleaned and written at once."""
@@ -39,7 +40,7 @@ def cleaned_slabs(
 
 
 def _cleaned(
-    read: Callable[[Slab], Labels], run: Slab, min_size: int
+    read: Callable[[Slab], Labels], run: range, min_size: int
 ) -> Iterator[Labels]:
     def read_part(start: int, stop: int) -> Labels:
         return read(Slab(start=run.start + start, stop=run.start + stop))

@@ -1,6 +1,5 @@
 """Slabs: the runs of slices that a volume is computed and written in."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_lrcs.config import Axis
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.preprocessing.slices import AXES, SliceReader
+from napari_lrcs.preprocessing.slices import AXES, SliceReader, runs_of
 
 _SLAB_SLICES = 16
 _SLAB_BYTES = 2**25
@@ -74,7 +73,8 @@ class Geometry:
 
     def slabs(self, slices: Sequence[int]) -> Iterator[Slab]:
         """Group slices into runs that do not cross the edges of chunks."""
-        return runs_of(slices, depth=self.depth)
+        for run in runs_of(slices, depth=self.depth):
+            yield Slab(start=run.start, stop=run.stop)
 
     def region(self, slab: Slab) -> tuple[slice, slice, slice]:
         """Locate a slab in the volume."""
@@ -100,16 +100,3 @@ class Geometry:
         sides[AXES[self.axis]] = self.depth
         z, y, x = sides
         return z, y, x
-
-
-def runs_of(slices: Sequence[int], *, depth: float = math.inf) -> Iterator[Slab]:
-    """Group ascending slices into runs of neighbours, cut at multiples of `depth`."""
-    if not slices:
-        return
-    first = previous = slices[0]
-    for place in slices[1:]:
-        if place != previous + 1 or place % depth == 0:
-            yield Slab(start=first, stop=previous + 1)
-            first = place
-        previous = place
-    yield Slab(start=first, stop=previous + 1)

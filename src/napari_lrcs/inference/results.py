@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Labels
 from napari_lrcs.inference.cleaning import cleaned_slabs
-from napari_lrcs.inference.geometry import Geometry, Slab, runs_of
+from napari_lrcs.inference.geometry import Geometry, Slab
 from napari_lrcs.inference.parts import CONFIDENCE, LABELS, Arrays, Part
+from napari_lrcs.preprocessing.slices import runs_of
 
 
 class Sink(Protocol):
@@ -205,15 +206,14 @@ class MemorySink:
                 n_done += n
                 yield n_done / len(slices)
 
-    def _clean(self, run: Slab) -> Iterator[int]:
+    def _clean(self, run: range) -> Iterator[int]:
         target = self.arrays[LABELS]
         # All of the run first: cleaning a slab looks at the raw ones around it.
-        raw = self.geometry.take(target, run)
+        raw = self.geometry.take(target, Slab(start=run.start, stop=run.stop))
 
         def read(slab: Slab) -> Labels:
             return raw[slab.start - run.start : slab.stop - run.start]
 
-        slices = range(run.start, run.stop)
-        for slab, labels in cleaned_slabs(read, slices, min_size=self.min_size):
+        for slab, labels in cleaned_slabs(read, run, min_size=self.min_size):
             self.geometry.put(target, slab, labels)
             yield len(slab)

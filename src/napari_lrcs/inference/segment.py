@@ -234,7 +234,7 @@ def segment_volume(task: BaselineTask, *, result: Result) -> Iterator[PredictEve
         for sample in read_fitted_slices(task):
             samples.append(sample)
             yield TilePredicted(n_done=0, n_slices=n_slices)
-        yield from _told(task)
+        yield from _sampling_notice(task)
         baseline = task.fit(samples)
         del samples
         yield from _segment_slabs(task, baseline, sink)
@@ -248,7 +248,7 @@ def segment_volume(task: BaselineTask, *, result: Result) -> Iterator[PredictEve
     )
 
 
-def _told(task: BaselineTask) -> Iterator[Notice]:
+def _sampling_notice(task: BaselineTask) -> Iterator[Notice]:
     n_fitted, n_slices = len(task.fitted_slices), task.reader.n_slices
     if task.method != "forest" and n_fitted < n_slices:
         yield Notice(

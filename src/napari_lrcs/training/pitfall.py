@@ -48,7 +48,7 @@ def answer_pitfall(
         return
     state.n_pitfalls += 1
     is_last = session.n_epochs_done == config.n_epochs
-    # Told once: when it lasts, or when there is no epoch left for it to last.
+    # Reported once: when it lasts, or when there is no epoch left for it to last.
     lasts = state.n_pitfalls == _PITFALL_EPOCHS
     if not lasts and not (is_last and state.n_pitfalls < _PITFALL_EPOCHS):
         return
