@@ -9,14 +9,9 @@ from typing import Any
 
 from napari_lrcs.inference.geometry import Geometry, Slab
 from napari_lrcs.inference.partial import PartialFolder
-from napari_lrcs.inference.parts import (
-    CONFIDENCE,
-    LABELS,
-    PROBABILITIES,
-    Arrays,
-    Part,
-)
+from napari_lrcs.inference.parts import CONFIDENCE, LABELS, PROBABILITIES, Arrays, Part
 from napari_lrcs.inference.publishing import Publication
+from napari_lrcs.inference.results import Sink
 from napari_lrcs.io.destinations import check_destination
 from napari_lrcs.io.locks import only_writer
 from napari_lrcs.io.paths import check_outputs, follow_link, former_of
@@ -157,7 +152,7 @@ class DiskResult:
         identity: Mapping[str, Any] | None,
         *,
         min_size: int = 0,
-    ) -> Iterator["DiskSink"]:
+    ) -> Iterator[Sink]:
         """Continue the same prediction, or begin; another one's remains are removed.
 
         See `Result.open`.
@@ -181,7 +176,7 @@ class DiskResult:
             )
             self._begin(publication, identity)
             try:
-                yield DiskSink(publication)
+                yield _DiskSink(publication)
             finally:
                 self.is_complete = publication.is_complete
                 self._folder.clean_up(keep=identity is not None)
@@ -205,20 +200,7 @@ class DiskResult:
             folder.begin(text, self.wanted, publication.geometry)
 
 
-class DiskSink:
-    """A prediction's folder that is filled.
-
-    Parameters
-    ----------
-    publication : Publication
-        Of the folder, which exists.
-
-    Raises
-    ------
-    VolumeError
-        If the folder is damaged.
-    """
-
+class _DiskSink:
     def __init__(self, publication: Publication) -> None:
         self._publication = publication
         self._arrays = publication.folder.open_arrays(
@@ -228,11 +210,9 @@ class DiskSink:
 
     @property
     def done(self) -> set[int]:
-        """Starts of the slabs that are there."""
         return set(self._done)
 
     def write(self, slab: Slab, arrays: Arrays) -> None:
-        """Take a slab, and note that it is there."""
         folder, geometry = self._publication.folder, self._publication.geometry
         for part, array in self._arrays.items():
             with naming(folder.path):
@@ -241,6 +221,5 @@ class DiskSink:
         self._done.add(slab.start)
 
     def publish(self) -> Iterator[float]:
-        """Put the complete parts in their places; yields the share that is ready."""
         self._arrays = {}
         return self._publication.run()

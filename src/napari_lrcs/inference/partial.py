@@ -32,6 +32,10 @@ class PartialFolder:
     ----------
     path : Path
         The folder; it need not exist.
+
+    Notes
+    -----
+    What reads from the folder raises `VolumeError` if that is damaged.
     """
 
     path: Path
@@ -46,13 +50,7 @@ class PartialFolder:
         return self.path / f"{part.name}.zarr"
 
     def array(self, part: Part, *, mode: Literal["r", "r+"] = "r") -> zarr.Array[Any]:
-        """Open a part as it is computed.
-
-        Raises
-        ------
-        FileNotFoundError
-            If it is not begun, or not there any more.
-        """
+        """Open a part as it is computed; `FileNotFoundError` where it is not there."""
         return zarr.open_array(self.raw(part) / "0", mode=mode)
 
     # ---- whose it is ----
@@ -67,13 +65,7 @@ class PartialFolder:
         return "parts" in identity
 
     def check_ours(self) -> None:
-        """Refuse a folder of that name that is somebody else's.
-
-        Raises
-        ------
-        ResultExistsError
-            If no prediction has made it.
-        """
+        """Refuse a folder of that name that no prediction has made."""
         if self.path.exists() and not self.is_ours:
             raise ResultExistsError(
                 f"{self.path} is in the way: it is not of an interrupted "
@@ -131,13 +123,7 @@ class PartialFolder:
     def open_arrays(
         self, parts: Iterable[Part], geometry: Geometry
     ) -> dict[Part, zarr.Array[Any]]:
-        """Open those parts that are not moved yet, to be written to.
-
-        Raises
-        ------
-        VolumeError
-            If the folder is damaged.
-        """
+        """Open those parts that are not moved yet, to be written to."""
         try:
             self._check_files()
             arrays = {
@@ -163,13 +149,7 @@ class PartialFolder:
                 raise VolumeError(f"{path.name} is not a regular file")
 
     def read_done(self) -> set[int]:
-        """Read the starts of the slabs that are there.
-
-        Raises
-        ------
-        VolumeError
-            If the note is damaged.
-        """
+        """Read the starts of the slabs that are there."""
         note = self.path / "done.txt"
         try:
             *lines, torn = read_text(note).split("\n")
@@ -192,11 +172,6 @@ class PartialFolder:
         -------
         dict of str to (str, str)
             By the part's name; empty until all parts are ready.
-
-        Raises
-        ------
-        VolumeError
-            If the note is damaged.
         """
         note = self.path / "places.json"
         if not note.is_file():
@@ -220,21 +195,8 @@ class PartialFolder:
         )
 
 
-def last_unfinished(folder: Path, *, suffix: str) -> Path | None:
-    """Find where the prediction that was interrupted last was to go.
-
-    Parameters
-    ----------
-    folder : Path
-        Where results are.
-    suffix : str
-        Ending of the labels' name.
-
-    Returns
-    -------
-    Path or None
-        Of the labels; None if no prediction is unfinished.
-    """
+def last_unfinished(folder: Path, suffix: str) -> Path | None:
+    """Find where the labels of the prediction that was interrupted last were to go."""
     left = folder.glob(f"*{suffix}.partial/{_IDENTITY}")
     last = max(left, key=lambda file: file.stat().st_mtime, default=None)
     return None if last is None else last.parent.with_suffix("")

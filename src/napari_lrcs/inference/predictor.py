@@ -65,21 +65,16 @@ class Predictor:
     def predict(
         self, arrays: Mapping[Part, NDArray[Any]], image: GreyImage, n_slices: int
     ) -> Iterator[float | Notice]:
-        """Predict a slab.
+        """Fill arrays from `empty_arrays`; yields as `TiledNetwork.fill` does.
 
         Parameters
         ----------
         arrays : mapping of Part to ndarray
-            To be filled; from `empty_arrays`.
+            Those of a slab.
         image : ndarray of float32, shape (n_slices + context, rows, columns)
             Grey levels, filtered.
         n_slices : int
             Slices of the slab, without context.
-
-        Yields
-        ------
-        float or Notice
-            As `TiledNetwork.fill` does.
         """
         slab = torch.from_numpy(self._checkpoint.normalisation(image))
         n_channels = len(image) - n_slices + 1

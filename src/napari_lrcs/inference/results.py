@@ -141,7 +141,7 @@ class MemoryResult:
         identity: Mapping[str, Any] | None,
         *,
         min_size: int = 0,
-    ) -> Iterator["MemorySink"]:
+    ) -> Iterator[Sink]:
         """Check the arrays; see `Result.open`.
 
         Raises
@@ -157,27 +157,13 @@ class MemoryResult:
                 )
         if identity is None or identity != self._identity:
             self._identity, self._slabs = identity, {}
-        yield MemorySink(
+        yield _MemorySink(
             arrays=arrays, geometry=geometry, min_size=min_size, slabs=self._slabs
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MemorySink:
-    """Arrays that are filled.
-
-    Parameters
-    ----------
-    arrays : mapping of Part to array
-        Of the volume's shape.
-    geometry : Geometry
-        Of the volume.
-    min_size : int
-        Specks of fewer voxels are removed on publishing.
-    slabs : dict of int to Slab
-        Those that are there, by their start; kept up to date.
-    """
-
+class _MemorySink:
     arrays: Mapping[Part, Any]
     geometry: Geometry
     min_size: int
@@ -185,17 +171,14 @@ class MemorySink:
 
     @property
     def done(self) -> set[int]:
-        """Starts of the slabs that are there."""
         return set(self.slabs)
 
     def write(self, slab: Slab, arrays: Arrays) -> None:
-        """Take a slab."""
         for part, array in self.arrays.items():
             self.geometry.put(array, slab, arrays[part])
         self.slabs[slab.start] = slab
 
     def publish(self) -> Iterator[float]:
-        """Remove the specks; yields the share done, 0 to 1."""
         slices = sorted(
             z for slab in self.slabs.values() for z in range(slab.start, slab.stop)
         )

@@ -53,8 +53,8 @@ def count_confusion(logits: Tensor, target: Tensor) -> Tensor:
     """
     n_phases = logits.shape[1]
     code = (target.long() - 1) * n_phases + logits.argmax(dim=1)
-    counts = torch.zeros(n_phases**2, dtype=torch.int64, device=logits.device)
     # Not `bincount` of the painted ones: a GPU would have to tell how many they are.
-    is_painted = (target > 0).long()
+    is_painted = (target > 0).int()
+    counts = torch.zeros(n_phases**2, dtype=torch.int32, device=logits.device)
     counts.scatter_add_(0, code.clamp(min=0).flatten(), is_painted.flatten())
-    return counts.view(n_phases, n_phases)
+    return counts.view(n_phases, n_phases).long()

@@ -251,7 +251,7 @@ class PredictSetup(QWidget):
         image, suffix = self.image_choice.layer, _SUFFIXES.get(self.where.currentText())
         if image is None or suffix is None:
             return None
-        return last_unfinished(workspace_for(image).path, suffix=suffix)
+        return last_unfinished(workspace_for(image).path, suffix)
 
     def _take_own_file(self, text: str) -> None:
         self._own_file = bool(text.strip())
