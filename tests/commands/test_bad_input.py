@@ -865,7 +865,7 @@ def test_prediction_on_a_full_disk_is_continued_when_there_is_room(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("napari_lrcs.inference.predict._SLAB_SLICES", 1)
+    monkeypatch.setattr("napari_lrcs.inference.geometry._SLAB_SLICES", 1)
     before = contents(copy)
     command = predict(out=out, flags="--overwrite")
 

@@ -32,7 +32,7 @@ from napari_lrcs.config import (
     StudyConfig,
     TrainConfig,
 )
-from napari_lrcs.inference.disk import DiskResult
+from napari_lrcs.inference.publishing import Publication
 from napari_lrcs.io.opening import open_labels, open_volume
 from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.models.checkpoint import load_checkpoint
@@ -1044,13 +1044,13 @@ def test_ctrl_c_keeps_the_best_model(place: Path) -> None:
 def test_ctrl_c_at_the_very_end_comes_too_late(
     command: str, out: str, run: Run, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    end = DiskResult._end
+    end = Publication._end
 
-    def interrupt(self: DiskResult) -> None:
+    def interrupt(self: Publication) -> None:
         signal.raise_signal(signal.SIGINT)
         end(self)
 
-    monkeypatch.setattr(DiskResult, "_end", interrupt)
+    monkeypatch.setattr(Publication, "_end", interrupt)
     before = {path.name for path in place.iterdir()}
 
     run(f"{command} --out {out}")

@@ -12,7 +12,7 @@ from napari_lrcs.inference.fill import (
     fill_by_network,
 )
 from napari_lrcs.inference.predict import predict_volume
-from napari_lrcs.inference.results import SliceResult
+from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.io.volume import as_labels, as_volume
 from napari_lrcs.models.checkpoint import Checkpoint, save_checkpoint
 from napari_lrcs.phases import PhaseTable
@@ -52,9 +52,10 @@ def test_network_fills_with_the_labels_of_its_names(
 
     *_, filled = fill_by_network(target, model=model)
 
-    result = SliceResult()
+    found = np.zeros(target.image.shape, np.uint8)
+    result = MemoryResult(labels=found)
     list(predict_volume(target.image, make_checkpoint(), result=result, slices=[1]))
-    expected = np.array([0, 2, 1, 3], np.uint8)[result.slices[1]]
+    expected = np.array([0, 2, 1, 3], np.uint8)[found[1]]
     expected[0] = 3  # as painted
     assert isinstance(filled, Filled)
     np.testing.assert_array_equal(filled.labels, expected)

@@ -192,18 +192,20 @@ def model(
 @pytest.fixture
 def slowly(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Predict two slices at a time, and take a while; collects how many."""
-    from napari_lrcs.inference.predict import _Engine
+    from napari_lrcs.inference.predictor import Predictor
 
-    fill = _Engine.fill
+    predict = Predictor.predict
     filled: list[int] = []
 
-    def slow_fill(self: Any, parts: Any, image: Any) -> Iterator[float]:
-        filled.append(len(parts["labels"]))
+    def slowly_predict(
+        self: Any, arrays: Any, image: Any, n_slices: int
+    ) -> Iterator[Any]:
+        filled.append(n_slices)
         time.sleep(0.2)
-        yield from fill(self, parts, image)
+        yield from predict(self, arrays, image, n_slices)
 
-    monkeypatch.setattr(_Engine, "fill", slow_fill)
-    monkeypatch.setattr("napari_lrcs.inference.predict._SLAB_SLICES", 2)
+    monkeypatch.setattr(Predictor, "predict", slowly_predict)
+    monkeypatch.setattr("napari_lrcs.inference.geometry._SLAB_SLICES", 2)
     return filled
 
 
@@ -285,7 +287,7 @@ def test_failed_fit_never_replaces_the_last_good_model(
     monkeypatch: pytest.MonkeyPatch,
     qtbot: QtBot,
 ) -> None:
-    from napari_lrcs.training.loop import _Training
+    from napari_lrcs.training import loop
 
     image, _ = add_scan(viewer)
     train = train_dock(viewer, tiny_config)
@@ -294,14 +296,14 @@ def test_failed_fit_never_replaces_the_last_good_model(
     (good,) = (run.path for run in list_runs(workspace_for(image).path))
     predict = predict_dock(viewer, good)
     before = contents(good)
-    step = _Training._step
+    step = loop._step
 
-    def failing(self: Any) -> float:
-        if self.state.step == n_steps:
+    def failing(session: Any) -> None:
+        if session.state.step == n_steps:
             raise RuntimeError("CUDA error: unspecified launch failure")
-        return step(self)
+        step(session)
 
-    monkeypatch.setattr(_Training, "_step", failing)
+    monkeypatch.setattr(loop, "_step", failing)
     train.buttons.train.click()
     end(train, qtbot)
     qtbot.waitUntil(lambda: len(train.runs.items) == 2, timeout=LONG)
@@ -591,7 +593,7 @@ def test_progress_bars_in_threads_notify_on_the_gui_thread(
     def fail(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("napari_lrcs.inference.predict._Engine.fill", fail)
+    monkeypatch.setattr("napari_lrcs.inference.predictor.Predictor.predict", fail)
     application = QApplication.instance()
     assert application is not None
     told: list[bool] = []

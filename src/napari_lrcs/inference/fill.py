@@ -140,8 +140,7 @@ def fill_by_network(
     ValueError
         If the network was trained across another axis, or on phases of other names.
     """
-    from napari_lrcs.inference.predict import predict_volume
-    from napari_lrcs.inference.results import SliceResult
+    from napari_lrcs.inference.predict import predict_slice
     from napari_lrcs.models.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(model)
@@ -151,15 +150,10 @@ def fill_by_network(
             f"painting's lie across {target.axis}; choose another network"
         )
     mapping = _own_labels(checkpoint.phases, target.phases)
-    result = SliceResult()
-    yield from predict_volume(
-        target.image,
-        checkpoint,
-        result=result,
-        slices=[target.index],
-        mask=target.mask,
+    labels = yield from predict_slice(
+        target.image, checkpoint, target.index, mask=target.mask
     )
-    yield target.filled(relabelled(result.slices[target.index], mapping))
+    yield target.filled(relabelled(labels, mapping))
 
 
 def _own_labels(network: PhaseTable, own: PhaseTable) -> dict[int, int]:

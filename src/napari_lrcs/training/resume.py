@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
@@ -12,6 +12,7 @@ import torch
 from msgspec import Meta
 from torch import Tensor, nn
 
+from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.io.records import convert
 from napari_lrcs.io.writing import replacing
@@ -159,13 +160,25 @@ class ResumeState:
             if not moments["step"] >= 0:
                 raise ValueError(f"the optimiser is at step {moments['step']:g}")
 
-    def optimiser_state(self, group: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the optimiser takes, the options of its group its own."""
+    def restore(self, model: nn.Module, optimiser: torch.optim.Adam) -> None:
+        """Put the tensors into the network and its optimiser.
+
+        Raises
+        ------
+        ValueError
+            As `check_tensors` does.
+        """
+        self.check_tensors(model)
+        model.load_state_dict(self.model)
+        # The options are the optimiser's own, but for the learning rate.
+        (own,) = optimiser.state_dict()["param_groups"]
         (saved,) = self.optimiser["param_groups"]
-        return {
-            "state": self.optimiser["state"],
-            "param_groups": [{**group, "lr": saved["lr"]}],
-        }
+        optimiser.load_state_dict(
+            {
+                "state": self.optimiser["state"],
+                "param_groups": [{**own, "lr": saved["lr"]}],
+            }
+        )
 
 
 def _check_alike(name: str, found: Tensor, needed: Tensor) -> None:
@@ -204,3 +217,22 @@ def load_state(path: Path) -> ResumeState:
         raise CheckpointError(
             f"{path.name} in {path.parent} is not of this run: {error}"
         ) from error
+
+
+def check_same_config(begun: TrainConfig, wanted: TrainConfig) -> None:
+    """Refuse to resume with another config; the device alone may differ.
+
+    Raises
+    ------
+    CheckpointError
+        If they differ; names the first field that does.
+    """
+    same_device = replace(begun, device=wanted.device)
+    old, new = same_device.to_dict(), wanted.to_dict()
+    changed = [name for name in old if old[name] != new[name]]
+    if changed:
+        name = changed[0]
+        raise CheckpointError(
+            f"the run was begun with {name} = {old[name]}, now it is {new[name]}; "
+            "resume without changes, or start a new run"
+        )

@@ -48,12 +48,6 @@ class Attempt:
     """Which volume of the series is predicted."""
 
     @property
-    def disk(self) -> DiskResult | None:
-        """Where the result goes, if not into memory."""
-        result = self.job.result
-        return result if isinstance(result, DiskResult) else None
-
-    @property
     def path(self) -> Path | None:
         """Where the labels go; None in memory."""
         return self.job.result.path

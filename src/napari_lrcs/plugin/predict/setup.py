@@ -21,8 +21,8 @@ from qtpy.QtWidgets import (
 
 from napari_lrcs.config import Axis, PredictConfig
 from napari_lrcs.errors import LrcsError
-from napari_lrcs.inference.disk import last_unfinished
 from napari_lrcs.inference.estimate import amount, fits_memory, memory_needed
+from napari_lrcs.inference.partial import last_unfinished
 from napari_lrcs.io.volume import parse_slices
 from napari_lrcs.models.header import ModelSummary
 from napari_lrcs.plugin.painting.default_layers import image_to_segment
