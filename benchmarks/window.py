@@ -19,6 +19,7 @@ from qtpy.QtCore import QEventLoop, QSettings, Qt, QTimer
 from qtpy.QtWidgets import QPushButton
 
 from napari_lrcs.plugin.parts.layers import place_of, workspace_for
+from napari_lrcs.training.run_folder import list_runs
 
 SETTLING, WATCHED = 10, 60
 """Seconds."""
@@ -90,7 +91,7 @@ def watch_training(dock: Any) -> None:
 
 def watch_prediction(viewer: napari.Viewer) -> None:
     image = viewer.layers[0]
-    (run,) = workspace_for(image).runs()
+    (run,) = (run.path for run in list_runs(workspace_for(image).path))
     large = viewer.add_image(
         np.tile(image.data, (12, 2, 2)), name="large", **place_of(image)
     )

@@ -29,12 +29,11 @@ from napari_lrcs.uncertainty.perturbation.perturb import suggest_perturbation
 from napari_lrcs.uncertainty.study.ensemble import run_study
 from napari_lrcs.uncertainty.study.events import MemberFailed, MemberStarted, StudyEnded
 from napari_lrcs.uncertainty.study.figures import FIGURES, write_study_figures
+from napari_lrcs.uncertainty.study.folder import StudyFolder
 from napari_lrcs.uncertainty.study.summary import (
     KINDS,
     StudySummary,
     in_percent,
-    read_record,
-    read_study,
 )
 from napari_lrcs.uncertainty.study.task import StudyTask
 
@@ -74,7 +73,7 @@ def main() -> None:
             mark, rf"\g<1>\n{text}\n\n\g<2>", page.read_text(), flags=re.DOTALL
         )
         page.write_text(filled)
-        write_study_figures(out, read_study(out)[-1])
+        write_study_figures(out, StudyFolder(out).read_findings().summary)
         for figure in FIGURES:
             shutil.copy(out / figure, DOCS / "images" / f"study-{case.name}-{figure}")
 
@@ -101,8 +100,8 @@ def cases(data: Path) -> Iterator[Case]:
 
 
 def run(case: Case, out: Path) -> None:
-    is_begun = (out / "study.json").is_file()
-    if is_begun and read_record(out)["state"] == "complete":
+    folder = StudyFolder(out)
+    if folder.is_study and folder.read_state().is_complete:
         return
     painted = np.stack([case.labels.slab(z, z + 1)[0] for z in case.train])
     task = StudyTask(
@@ -115,14 +114,16 @@ def run(case: Case, out: Path) -> None:
         study=case.study,
         phases=ELECTRODE,
     )
-    for event in run_study(task, out=out, resume=is_begun):
+    for event in run_study(task, out=out, resume=folder.is_study):
         if isinstance(event, Notice | MemberStarted | MemberFailed | StudyEnded):
             print(datetime.now(UTC).isoformat(timespec="seconds"), event, flush=True)
 
 
 def report(case: Case, out: Path) -> Iterator[str]:
-    members, _, summary = read_study(out)
-    task = read_record(out)["task"]
+    folder = StudyFolder(out)
+    findings = folder.read_findings()
+    members, summary = findings.members, findings.summary
+    task = folder.read_record()["task"]
     changed = [m.changed_share for m in members if m.group == "perturbed"]
     perturb = task["perturb"]
     yield (

@@ -210,3 +210,9 @@ def test_phase_weights_without_a_sense_are_refused(weight: float) -> None:
 def test_a_config_is_only_read_from_a_dict(values: object) -> None:
     with pytest.raises(ValueError, match="must be read from a dict"):
         TrainConfig.from_dict(values)
+
+
+def test_network_of_another_config_comes_without_its_schedule() -> None:
+    own, other = TrainConfig(n_epochs=3), TrainConfig(n_filters=4, n_epochs=7)
+
+    assert own.with_network_of(other) == TrainConfig(n_filters=4, n_epochs=3)

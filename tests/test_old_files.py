@@ -12,15 +12,14 @@ from napari_lrcs.config import StudyConfig
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.models.header import read_header
 from napari_lrcs.phases import ELECTRODE, PhaseTable
-from napari_lrcs.training.run import RunFolder
-from napari_lrcs.training.runs import summarise_run
-from napari_lrcs.uncertainty.study.summary import read_settings, read_study
+from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.uncertainty.study.folder import StudyFolder
 
 FILES = Path(__file__).parent / "fixtures" / "f39a554"
 
 
 def test_a_run_opens() -> None:
-    summary = summarise_run(FILES / "run")
+    summary = RunFolder(FILES / "run").summarise()
     checkpoint = load_checkpoint(FILES / "run")
 
     assert (summary.n_done, summary.n_epochs, summary.best_epoch) == (1, 2, 1)
@@ -47,12 +46,12 @@ def test_a_state_to_resume_from_opens(tmp_path: Path) -> None:
 
 
 def test_a_study_opens() -> None:
-    members, phases, _ = read_study(FILES / "study")
-    settings = read_settings(FILES / "study")
+    folder = StudyFolder(FILES / "study")
+    found, settings = folder.read_findings(), folder.read_settings()
 
-    assert [member.name for member in members] == ["perturbed-000", "perturbed-001"]
-    assert members[0].accuracy == 0.5
-    assert settings.phases == phases == PhaseTable.numbered(2)
+    assert [m.name for m in found.members] == ["perturbed-000", "perturbed-001"]
+    assert found.members[0].accuracy == 0.5
+    assert settings.phases == found.phases == PhaseTable.numbered(2)
     assert settings.study == StudyConfig(n_members=2, n_repeats=0)
     assert settings.config.n_filters == 1
 

@@ -347,6 +347,11 @@ class TrainConfig(_Config):
         strengths = (self.rotation, self.scaling, self.elastic)
         return bool(any(strengths) and self.warp_share)
 
+    def with_network_of(self, other: "TrainConfig") -> Self:
+        """Return a copy with another config's network, as its weights need it."""
+        names = [f.name for f in fields(self) if f.metadata["group"] == "network"]
+        return self.with_changes(**{name: getattr(other, name) for name in names})
+
 
 PRESETS: Mapping[str, TrainConfig] = types.MappingProxyType(
     {

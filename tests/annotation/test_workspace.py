@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +17,10 @@ def begin_painting(path: Path) -> PaintingFolder:
     )
 
 
-def begin_run(path: Path, *, at: int) -> Path:
-    path.mkdir(parents=True)
-    config = path / "config.json"
-    config.write_text("{}")
-    os.utime(config, (at, at))
-    return path
-
-
 def test_asking_makes_nothing(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "scan.lrcs")
 
     assert workspace.paintings() == []
-    assert workspace.runs() == []
     assert workspace.new_painting() == tmp_path / "scan.lrcs" / "painting-1"
     assert workspace.new_run() == tmp_path / "scan.lrcs" / "run-1"
     assert workspace.new_result(".tif").name == "segmentation-1.tif"
@@ -67,14 +57,15 @@ def test_damaged_painting_hides_no_other(tmp_path: Path) -> None:
     assert Workspace(tmp_path).paintings() == [damaged, whole]
 
 
-def test_run_begun_last_comes_first(tmp_path: Path) -> None:
-    first = begin_run(tmp_path / "run-9", at=1000)
-    third = begin_run(tmp_path / "run-10", at=3000)
-    second = begin_run(tmp_path / "run-of-mine", at=2000)
-    (tmp_path / "run-11").mkdir()
+@pytest.mark.parametrize("kind", ["run", "study"])
+def test_next_run_or_study_has_a_number_of_its_own(kind: str, tmp_path: Path) -> None:
+    for name in (f"{kind}-9", f"{kind}-10", f"{kind}-of-mine", f"{kind}-11"):
+        (tmp_path / name).mkdir()
+    workspace = Workspace(tmp_path)
 
-    assert Workspace(tmp_path).runs() == [third, second, first]
-    assert Workspace(tmp_path).new_run().name == "run-12"
+    new = {"run": workspace.new_run, "study": workspace.new_study}[kind]()
+
+    assert new == tmp_path / f"{kind}-12"
 
 
 @pytest.mark.parametrize(
@@ -194,15 +185,3 @@ def test_name_without_a_file_becomes_a_safe_one(
 
     assert workspace.path == tmp_path / folder
     workspace.make()
-
-
-def test_study_that_went_on_last_comes_first(tmp_path: Path) -> None:
-    for number, at in ((1, 2000), (2, 1000)):
-        study = tmp_path / f"study-{number}" / "study.json"
-        study.parent.mkdir()
-        study.write_text("{}")
-        os.utime(study, (at, at))
-    (tmp_path / "study-3").mkdir()
-
-    assert [s.name for s in Workspace(tmp_path).studies()] == ["study-1", "study-2"]
-    assert Workspace(tmp_path).new_study().name == "study-4"

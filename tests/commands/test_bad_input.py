@@ -667,7 +667,7 @@ MISTAKES = {
         uncertainty(flags="--devices cpu cuda:99"), "use auto or cpu"
     ),
     "study in place of something else": Mistake(
-        uncertainty(out="run", flags="--overwrite"), "run exists and is no study"
+        uncertainty(out="run", flags="--overwrite"), "run exists and is not a study"
     ),
     "no study to resume": Mistake(
         uncertainty(out="run", flags="--resume"), "no study in run"
@@ -865,7 +865,7 @@ def test_prediction_on_a_full_disk_is_continued_when_there_is_room(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("napari_lrcs.inference.predict._SLAB_SLICES", 1)
+    monkeypatch.setattr("napari_lrcs.inference.geometry._SLAB_SLICES", 1)
     before = contents(copy)
     command = predict(out=out, flags="--overwrite")
 

@@ -32,16 +32,16 @@ from napari_lrcs.config import (
     StudyConfig,
     TrainConfig,
 )
-from napari_lrcs.inference.disk import DiskResult
+from napari_lrcs.inference.publishing import Publication
 from napari_lrcs.io.opening import open_labels, open_volume
 from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.progress import EpochEnded, Publishing, SlabPredicted, TrainEvent
-from napari_lrcs.training.run import RunFolder
+from napari_lrcs.training.run_folder import RunFolder
 from napari_lrcs.uncertainty.perturbation.perturb import changed_share, perturb_labels
 from napari_lrcs.uncertainty.study.events import MemberEnded, StudyEvent
-from napari_lrcs.uncertainty.study.summary import read_study
+from napari_lrcs.uncertainty.study.folder import StudyFolder
 from napari_lrcs.uncertainty.study.task import StudyTask
 
 SHAPE = (6, 24, 24)
@@ -886,7 +886,7 @@ STUDY = (
 
 def results_of(study: Path) -> list[tuple[Any, ...]]:
     """Read what the members found."""
-    members, _, _ = read_study(study)
+    members = StudyFolder(study).read_findings().members
     return [(m.name, m.accuracy, m.iou, m.measures) for m in members]
 
 
@@ -971,7 +971,7 @@ def test_a_study_that_was_interrupted_goes_on_with_its_settings(
 
     assert "IoU, bright" in table
     assert "perturbed labels (2)" in table
-    members, _, _ = read_study(place / "study")
+    members = StudyFolder(place / "study").read_findings().members
     assert [member.seed for member in members] == [7, 8, 7]
 
 
@@ -1044,13 +1044,13 @@ def test_ctrl_c_keeps_the_best_model(place: Path) -> None:
 def test_ctrl_c_at_the_very_end_comes_too_late(
     command: str, out: str, run: Run, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    end = DiskResult._end
+    end = Publication._end
 
-    def interrupt(self: DiskResult) -> None:
+    def interrupt(self: Publication) -> None:
         signal.raise_signal(signal.SIGINT)
         end(self)
 
-    monkeypatch.setattr(DiskResult, "_end", interrupt)
+    monkeypatch.setattr(Publication, "_end", interrupt)
     before = {path.name for path in place.iterdir()}
 
     run(f"{command} --out {out}")

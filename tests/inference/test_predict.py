@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -23,15 +23,16 @@ from napari_lrcs.arrays import Labels
 from napari_lrcs.classical.specks import remove_specks
 from napari_lrcs.config import Axis, PredictConfig, TrainConfig
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.inference import predict, results
+from napari_lrcs.inference import cleaning, geometry, predictor
 from napari_lrcs.inference.disk import DiskResult
-from napari_lrcs.inference.predict import predict_volume
+from napari_lrcs.inference.predict import predict_slice, predict_volume
 from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.io.ome_zarr import create_ome_zarr
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.volume import Volume, as_volume
 from napari_lrcs.models.checkpoint import Checkpoint, save_checkpoint
 from napari_lrcs.models.lrcsnet import LRCSNet
+from napari_lrcs.models.tiles import TiledNetwork
 from napari_lrcs.preprocessing.mask import open_mask
 from napari_lrcs.progress import (
     Notice,
@@ -55,7 +56,7 @@ SLAB = 4
 
 @pytest.fixture(autouse=True)
 def _short_slabs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predict, "_SLAB_SLICES", SLAB)
+    monkeypatch.setattr(geometry, "_SLAB_SLICES", SLAB)
 
 
 def textured_volume(shape: tuple[int, int, int] = SHAPE) -> NDArray[np.float32]:
@@ -124,6 +125,21 @@ def by_hand(grey: NDArray[np.float32], checkpoint: Checkpoint) -> Labels:
     assert len(np.unique(most_probable)) == 3  # else any mistake would pass
     labels: Labels = (most_probable + 1).astype(np.uint8)
     return labels
+
+
+def slice_of(
+    work: Generator[PredictEvent, None, Labels],
+    events: list[PredictEvent] | None = None,
+) -> Labels:
+    """Draw all events of a slice's prediction; return its labels."""
+    while True:
+        try:
+            event = next(work)
+        except StopIteration as ended:
+            labels: Labels = ended.value
+            return labels
+        if events is not None:
+            events.append(event)
 
 
 def of_kind(events: list[PredictEvent], kind: type[Event]) -> list[Event]:
@@ -227,7 +243,7 @@ def test_memory_changes_batches_and_no_label(
 def test_slabs_change_no_label(
     slab: int, make_checkpoint: MakeCheckpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predict, "_SLAB_SLICES", slab)
+    monkeypatch.setattr(geometry, "_SLAB_SLICES", slab)
     checkpoint = make_checkpoint()
 
     labels = labels_of(GREY, checkpoint)
@@ -357,6 +373,49 @@ def test_mask_of_true_changes_nothing(make_checkpoint: MakeCheckpoint) -> None:
     labels = labels_of(GREY, checkpoint, mask=mask)
 
     np.testing.assert_array_equal(labels, by_hand(GREY, checkpoint))
+
+
+@pytest.mark.parametrize("axis", ["z", "y", "x"])
+def test_one_slice_is_predicted_as_within_the_volume(
+    axis: Axis, make_checkpoint: MakeCheckpoint, tiny_config: TrainConfig
+) -> None:
+    config = tiny_config.with_changes(axis=axis, context_slices=1)
+    checkpoint = make_checkpoint(config)
+    mask = open_mask("cylinder", shape=SHAPE)
+    events: list[PredictEvent] = []
+
+    labels = slice_of(
+        predict_slice(as_volume(GREY), checkpoint, 5, config=FLOAT32, mask=mask),
+        events,
+    )
+
+    whole = labels_of(GREY, checkpoint, mask=mask)
+    expected = np.take(whole, 5, axis="zyx".index(axis))
+    np.testing.assert_array_equal(labels, expected)
+    assert isinstance(events[0], PredictionStarted)
+    assert of_kind(events, TilePredicted)[-1].n_done == 1
+
+
+def test_specks_go_from_one_slice_as_from_a_volume_of_it_alone(
+    make_checkpoint: MakeCheckpoint,
+) -> None:
+    checkpoint = make_checkpoint()
+
+    labels = slice_of(
+        predict_slice(
+            as_volume(GREY), checkpoint, 2, config=FLOAT32.with_changes(min_size=8)
+        )
+    )
+
+    raw = by_hand(GREY, checkpoint)[2:3]
+    expected = remove_specks(raw, min_size=8)
+    assert (expected != raw).any()
+    np.testing.assert_array_equal(labels, expected[0])
+
+
+def test_a_slice_that_is_not_there_is_refused(make_checkpoint: MakeCheckpoint) -> None:
+    with pytest.raises(ValueError, match="slices must lie between 0 and 10 along z"):
+        slice_of(predict_slice(as_volume(GREY), make_checkpoint(), 11))
 
 
 # ---- confidence, probabilities and files ----
@@ -708,7 +767,7 @@ def test_samples_lie_within_the_slices_that_are_asked_for(
 def test_publishing_is_told_of_and_can_be_stopped(
     make_checkpoint: MakeCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(results, "COPY_SLICES", 3)
+    monkeypatch.setattr(cleaning, "COPY_SLICES", 3)
     checkpoint = make_checkpoint()
 
     def events() -> Iterator[PredictEvent]:
@@ -738,14 +797,15 @@ import torch
 
 from napari_lrcs.config import PredictConfig
 from napari_lrcs.io.opening import open_volume
-from napari_lrcs.inference import predict, results
+from napari_lrcs.inference import cleaning, geometry, predictor
 from napari_lrcs.inference.disk import DiskResult
+from napari_lrcs.inference.predict import predict_volume
 from napari_lrcs.models.checkpoint import load_checkpoint
 
 torch.set_num_threads(1)
-predict._SLAB_SLICES = 4
+geometry._SLAB_SLICES = 4
 folder = Path(sys.argv[1])
-for event in predict.predict_volume(
+for event in predict_volume(
     open_volume(folder / "grey.npy"),
     load_checkpoint(folder / "model.safetensors"),
     result=DiskResult(labels=folder / "out.zarr"),
@@ -830,19 +890,22 @@ def test_lack_of_memory_on_the_gpu_ends_on_the_cpu(
 ) -> None:
     grey = textured_volume((2, 150, 131))
     checkpoint = make_checkpoint()
-    on_cpu = predict._Engine._predict
+    fill = TiledNetwork._fill_batch
+    networks: list[TiledNetwork] = []
 
-    def fail_on_gpu(engine: Any, *arguments: Any) -> Iterator[float]:
-        if engine.device.type == "cuda":
-            raise torch.OutOfMemoryError("CUDA out of memory.")
-        return on_cpu(engine, *arguments)
+    def fail_on_gpu(network: TiledNetwork, *arguments: Any) -> Iterator[float]:
+        if network not in networks:
+            networks.append(network)
+        if network is networks[0]:
+            raise MemoryError
+        return fill(network, *arguments)
 
     # A GPU without a byte to spare, for a network that stays where it is.
-    monkeypatch.setattr(predict._Engine, "_predict", fail_on_gpu)
-    monkeypatch.setattr(predict, "resolve_device", lambda _: torch.device("cuda"))
-    monkeypatch.setattr(predict, "for_prediction", lambda model, *_: model)
-    monkeypatch.setattr(predict, "release_memory", lambda _: None)
-    monkeypatch.setattr(predict, "_free_memory", lambda _: 2**29)
+    monkeypatch.setattr(TiledNetwork, "_fill_batch", fail_on_gpu)
+    monkeypatch.setattr(predictor, "resolve_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(predictor, "for_prediction", lambda model, *_: model)
+    monkeypatch.setattr(predictor, "release_memory", lambda _: None)
+    monkeypatch.setattr(predictor, "_free_memory", lambda _: 2**29)
     result = MemoryResult(labels=np.zeros(grey.shape, np.uint8))
 
     events = list(

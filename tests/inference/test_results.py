@@ -4,7 +4,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,15 +20,12 @@ from napari_lrcs.arrays import Labels
 from napari_lrcs.classical.specks import remove_specks
 from napari_lrcs.config import Axis
 from napari_lrcs.errors import InUseError, ResultExistsError, VolumeError
-from napari_lrcs.inference import disk, results
+from napari_lrcs.inference import cleaning, publishing
 from napari_lrcs.inference.disk import DiskResult
-from napari_lrcs.inference.results import (
-    Geometry,
-    MemoryResult,
-    Parts,
-    Slab,
-    SliceResult,
-)
+from napari_lrcs.inference.geometry import Geometry, Slab
+from napari_lrcs.inference.parts import CONFIDENCE, LABELS, PROBABILITIES, Arrays
+from napari_lrcs.inference.publishing import Publication
+from napari_lrcs.inference.results import MemoryResult, Result, Sink
 from napari_lrcs.io import pyramid
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.pyramid import levels_of
@@ -50,13 +48,13 @@ def geometry_of(
     )
 
 
-def parts_of(labels: Labels, slab: Slab) -> Parts:
+def parts_of(labels: Labels, slab: Slab) -> Arrays:
     part = labels[slab.start : slab.stop]
     probabilities = np.stack([part == phase.label for phase in ELECTRODE])
     return {
-        "labels": part,
-        "confidence": part * np.uint8(80),
-        "probabilities": probabilities.astype(np.float16),
+        LABELS: part,
+        CONFIDENCE: part * np.uint8(80),
+        PROBABILITIES: probabilities.astype(np.float16),
     }
 
 
@@ -66,25 +64,41 @@ def labels() -> Labels:
 
 
 def compute(
-    result: DiskResult | MemoryResult, labels: Labels, *, min_size: int = 0
+    sink: Sink, labels: Labels, *, geometry: Geometry | None = None
 ) -> set[int]:
-    """Open and write what is missing; return what was there."""
-    geometry = geometry_of()
-    done = result.open(geometry, {"checkpoint": "a"}, min_size=min_size)
+    """Write what is missing; return what was there."""
+    geometry = geometry or geometry_of()
+    done = sink.done
     for slab in geometry.slabs(range(len(labels))):
         if slab.start not in done:
-            result.write(slab, parts_of(labels, slab))
+            sink.write(slab, parts_of(labels, slab))
     return done
 
 
-def write(
-    result: DiskResult | MemoryResult, labels: Labels, *, min_size: int = 0
-) -> list[float]:
-    compute(result, labels, min_size=min_size)
-    try:
-        return list(result.publish())
-    finally:
-        result.leave()
+def open_result(
+    result: Result, *, identity: str = "a", min_size: int = 0
+) -> AbstractContextManager[Sink]:
+    return result.open(geometry_of(), {"checkpoint": identity}, min_size=min_size)
+
+
+def begin(result: Result, labels: Labels, *, min_size: int = 0) -> None:
+    """Compute all, and be interrupted before anything is published."""
+    with open_result(result, min_size=min_size) as sink:
+        compute(sink, labels)
+
+
+def write(result: Result, labels: Labels, *, min_size: int = 0) -> list[float]:
+    with open_result(result, min_size=min_size) as sink:
+        compute(sink, labels)
+        return list(sink.publish())
+
+
+def go_on(result: Result, labels: Labels, *, min_size: int = 0) -> set[int]:
+    """Continue to the end; return what was there."""
+    with open_result(result, min_size=min_size) as sink:
+        done = compute(sink, labels)
+        list(sink.publish())
+    return done
 
 
 @given(st.sets(st.integers(0, 40), min_size=1), st.integers(1, 9))
@@ -129,7 +143,7 @@ def test_memory_takes_labels_and_confidence(labels: Labels) -> None:
 
     write(result, labels)
 
-    assert result.wanted == ("labels", "confidence")
+    assert result.wanted == (LABELS, CONFIDENCE)
     np.testing.assert_array_equal(result.labels, labels)
     assert result.confidence is not None
     np.testing.assert_array_equal(result.confidence, labels * 80)
@@ -138,8 +152,11 @@ def test_memory_takes_labels_and_confidence(labels: Labels) -> None:
 def test_memory_of_another_shape_is_refused() -> None:
     result = MemoryResult(labels=np.zeros((6, 8, 9), np.uint8))
 
-    with pytest.raises(ValueError, match=r"the result is \(6, 8, 9\), the volume"):
-        result.open(geometry_of(), {})
+    with (
+        pytest.raises(ValueError, match=r"the result is \(6, 8, 9\), the volume"),
+        result.open(geometry_of(), {}),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".TIFF", ".zarr"])
@@ -174,8 +191,6 @@ def test_all_parts_reach_their_files(labels: Labels, tmp_path: Path) -> None:
     }
     confidence = open_volume(tmp_path / "confidence.zarr")
     np.testing.assert_array_equal(confidence.slab(0, 6), labels * 80)
-    import zarr
-
     probabilities = zarr.open_array(tmp_path / "probabilities.zarr" / "0", mode="r")
     assert probabilities.shape == (3, *SHAPE)
     assert probabilities.dtype == np.float16
@@ -207,9 +222,6 @@ def test_empty_slices_are_not_read_and_stay_empty(
     labels[filled] = np.random.default_rng(0).integers(1, 4, (10, 8, 10))
     result = DiskResult(labels=tmp_path / f"labels{suffix}")
     geometry = geometry_of(shape=shape, depth=1)
-    result.open(geometry, {}, min_size=min_size)
-    for slab in geometry.slabs(filled):
-        result.write(slab, parts_of(labels, slab))
     read: set[int] = set()
     slab_of = Volume.slab
 
@@ -217,9 +229,12 @@ def test_empty_slices_are_not_read_and_stay_empty(
         read.update(range(start, stop))
         return slab_of(self, start, stop)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Volume, "slab", watched)
-        list(result.publish())
+    with result.open(geometry, {}, min_size=min_size) as sink:
+        for slab in geometry.slabs(filled):
+            sink.write(slab, parts_of(labels, slab))
+        monkeypatch.setattr(Volume, "slab", watched)
+        list(sink.publish())
+    monkeypatch.undo()
 
     assert read <= set(filled)
     expected = remove_specks(labels, min_size=min_size)
@@ -229,7 +244,7 @@ def test_empty_slices_are_not_read_and_stay_empty(
 def test_specks_go_from_memory_as_from_the_whole_volume(
     labels: Labels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(results, "COPY_SLICES", 2)
+    monkeypatch.setattr(cleaning, "COPY_SLICES", 2)
     result = MemoryResult(labels=np.zeros_like(labels))
 
     shares = write(result, labels, min_size=20)
@@ -255,7 +270,7 @@ def test_other_endings_are_refused(names: dict[str, str], tmp_path: Path) -> Non
 
 
 def test_parts_need_a_file_each(tmp_path: Path) -> None:
-    with pytest.raises(VolumeError, match="labels and confidence need a file each"):
+    with pytest.raises(ValueError, match=r"a\.tif and .*a\.tif need a place each"):
         DiskResult(labels=tmp_path / "a.tif", confidence=tmp_path / "a.tif")
 
 
@@ -270,15 +285,14 @@ def test_folder_that_is_no_result_is_refused(tmp_path: Path) -> None:
 def test_same_prediction_is_continued(labels: Labels, tmp_path: Path) -> None:
     path = tmp_path / "labels.zarr"
     first, second = geometry_of().slabs(range(6))
-    begun = DiskResult(labels=path)
-    assert begun.open(geometry_of(), {"checkpoint": "a"}) == set()
-    begun.write(first, parts_of(labels, first))
-    begun.leave()
+    with open_result(DiskResult(labels=path)) as begun:
+        assert begun.done == set()
+        begun.write(first, parts_of(labels, first))
 
-    again = DiskResult(labels=path)
-    done = again.open(geometry_of(), {"checkpoint": "a"})
-    again.write(second, parts_of(labels, second))
-    list(again.publish())
+    with open_result(DiskResult(labels=path)) as again:
+        done = again.done
+        again.write(second, parts_of(labels, second))
+        list(again.publish())
 
     assert done == {first.start}
     np.testing.assert_array_equal(open_volume(path).slab(0, 6), labels)
@@ -316,8 +330,7 @@ def test_damaged_unfinished_prediction_is_refused_with_a_sentence(
     harm: Callable[[Path], object], labels: Labels, tmp_path: Path
 ) -> None:
     begun = DiskResult(labels=tmp_path / "labels.zarr")
-    compute(begun, labels)
-    begun.leave()
+    begin(begun, labels)
     harm(begun.partial)
 
     again = DiskResult(labels=tmp_path / "labels.zarr")
@@ -330,38 +343,35 @@ def test_another_prediction_is_begun_anew(
     has_confidence: bool, labels: Labels, tmp_path: Path
 ) -> None:
     slab = Slab(start=0, stop=4)
-    begun = DiskResult(labels=tmp_path / "labels.zarr")
-    begun.open(geometry_of(), {"checkpoint": "a"})
-    begun.write(slab, parts_of(labels, slab))
-    begun.leave()
+    with open_result(DiskResult(labels=tmp_path / "labels.zarr")) as begun:
+        begun.write(slab, parts_of(labels, slab))
     confidence = tmp_path / "confidence.zarr" if has_confidence else None
 
     other = DiskResult(labels=tmp_path / "labels.zarr", confidence=confidence)
-    done = other.open(geometry_of(), {"checkpoint": "a" if has_confidence else "b"})
-
-    assert done == set()
-    assert not open_volume(other.partial / "labels.zarr").slab(0, 6).any()
+    with open_result(other, identity="a" if has_confidence else "b") as sink:
+        assert sink.done == set()
+        assert not open_volume(other.partial / "labels.zarr").slab(0, 6).any()
 
 
 def test_note_that_a_crash_has_torn_does_not_count(
     labels: Labels, tmp_path: Path
 ) -> None:
     result = DiskResult(labels=tmp_path / "labels.zarr")
-    result.open(geometry_of(), {})
-    (result.partial / "done.txt").write_text("0\n1", encoding="ascii")
+    with open_result(result):
+        (result.partial / "done.txt").write_text("0\n1", encoding="ascii")
 
-    assert result.open(geometry_of(), {}) == {0}
     slab = Slab(start=4, stop=6)
-    result.write(slab, parts_of(labels, slab))
+    with open_result(result) as sink:
+        assert sink.done == {0}
+        sink.write(slab, parts_of(labels, slab))
 
-    assert result.open(geometry_of(), {}) == {0, 4}
+    with open_result(result) as sink:
+        assert sink.done == {0, 4}
 
 
 def test_nothing_written_leaves_nothing(tmp_path: Path) -> None:
-    result = DiskResult(labels=tmp_path / "labels.zarr")
-    result.open(geometry_of(), {})
-
-    result.leave()
+    with open_result(DiskResult(labels=tmp_path / "labels.zarr")):
+        assert list(tmp_path.iterdir())
 
     assert not list(tmp_path.iterdir())
 
@@ -374,12 +384,11 @@ def test_result_is_replaced_by_a_complete_one_alone(
     write(DiskResult(labels=path), labels)
     new = (labels % 3 + 1).astype(np.uint8)
 
-    result = DiskResult(labels=path)
-    result.open(geometry_of(), {"checkpoint": "new"})
-    for slab in geometry_of().slabs(range(6)):
-        result.write(slab, parts_of(new, slab))
-        np.testing.assert_array_equal(open_volume(path).slab(0, 6), labels)
-    list(result.publish())
+    with open_result(DiskResult(labels=path), identity="new") as sink:
+        for slab in geometry_of().slabs(range(6)):
+            sink.write(slab, parts_of(new, slab))
+            np.testing.assert_array_equal(open_volume(path).slab(0, 6), labels)
+        list(sink.publish())
 
     np.testing.assert_array_equal(open_volume(path).slab(0, 6), new)
 
@@ -442,30 +451,29 @@ def test_publishing_killed_at_any_rename_is_continued(
         if has_former:
             write(result_of_all(folder), np.ones_like(labels))
         result = result_of_all(folder)
-        compute(result, labels, min_size=min_size)
-        with monkeypatch.context() as patch:
+        begin(result, labels, min_size=min_size)
+        with (
+            open_result(result, min_size=min_size) as sink,
+            monkeypatch.context() as patch,
+        ):
             kill_at(patch, n_renames)
-            was_killed = was_killed_publishing(result)
+            was_killed = was_killed_publishing(sink)
         if was_killed:
             n_renames += 1
 
             again = result_of_all(folder, overwrite=has_former)
             again.check_new()
-            assert compute(again, labels, min_size=min_size) == ALL_DONE
-            list(again.publish())
-            again.leave()
+            assert go_on(again, labels, min_size=min_size) == ALL_DONE
 
         assert_published(folder, remove_specks(labels, min_size=min_size))
     assert n_renames >= 6  # TIFF ready, noted, three moved, ended
 
 
-def was_killed_publishing(result: DiskResult) -> bool:
+def was_killed_publishing(sink: Sink) -> bool:
     try:
-        list(result.publish())
+        list(sink.publish())
     except Killed:
         return True
-    finally:
-        result.leave()
     return False
 
 
@@ -473,7 +481,6 @@ def test_full_disk_at_the_second_part_is_continued(
     labels: Labels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = result_of_all(tmp_path, overwrite=False)
-    compute(result, labels)
     with monkeypatch.context() as patch:
 
         def no_space(*_: object, **__: object) -> None:
@@ -481,15 +488,12 @@ def test_full_disk_at_the_second_part_is_continued(
 
         patch.setattr(tifffile.TiffWriter, "write", no_space)
         with pytest.raises(OSError, match="No space left"):
-            list(result.publish())
-    result.leave()
+            write(result, labels)
     assert [p.name for p in tmp_path.iterdir()] == ["s.zarr.partial"]
 
     again = result_of_all(tmp_path, overwrite=False)
     again.check_new()
-    assert compute(again, labels) == ALL_DONE
-    list(again.publish())
-    again.leave()
+    assert go_on(again, labels) == ALL_DONE
 
     assert_published(tmp_path, labels)
 
@@ -498,20 +502,20 @@ def test_full_disk_at_the_second_part_is_continued(
 def test_publishing_that_is_closed_is_continued(
     n: int, labels: Labels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(results, "COPY_SLICES", 2)
+    monkeypatch.setattr(cleaning, "COPY_SLICES", 2)
     n_threads = threading.active_count()
     result = DiskResult(labels=tmp_path / "s.tif")
-    compute(result, labels, min_size=20)
-    with closing(result.publish()) as shares:  # type: ignore[type-var]
-        assert len(list(islice(shares, n + 1))) == n + 1
-    result.leave()
+    with open_result(result, min_size=20) as sink:
+        compute(sink, labels)
+        with closing(sink.publish()) as shares:  # type: ignore[type-var]
+            assert len(list(islice(shares, n + 1))) == n + 1
     assert threading.active_count() == n_threads
     assert not result.labels.exists()
+    assert not result.is_complete
 
     again = DiskResult(labels=tmp_path / "s.tif")
-    assert compute(again, labels, min_size=20) == ALL_DONE
-    list(again.publish())
-    again.leave()
+    assert go_on(again, labels, min_size=20) == ALL_DONE
+    assert again.is_complete
 
     assert_holds(again.labels, remove_specks(labels, min_size=20))
     assert [p.name for p in tmp_path.iterdir()] == ["s.tif"]
@@ -520,12 +524,12 @@ def test_publishing_that_is_closed_is_continued(
 def test_failing_read_ends_the_writing_thread(labels: Labels, tmp_path: Path) -> None:
     n_threads = threading.active_count()
     result = DiskResult(labels=tmp_path / "s.tif")
-    compute(result, labels)
+    begin(result, labels)
     chunk = next(p for p in result.partial.rglob("c/1/0/0"))
     chunk.write_bytes(b"torn")
 
     with pytest.raises(VolumeError, match="cannot be read"):
-        list(result.publish())
+        go_on(result, labels)
 
     assert threading.active_count() == n_threads
     assert not [p for p in result.partial.iterdir() if p.suffix == ".tif"]
@@ -537,16 +541,13 @@ def test_other_specks_need_no_computing_while_the_labels_are_not_in_place(
 ) -> None:
     path, confidence = tmp_path / f"s{suffix}", tmp_path / "c.tif"
     killed = DiskResult(labels=path, confidence=confidence)
-    compute(killed, labels, min_size=20)
     with monkeypatch.context() as patch:
-        patch.setattr(disk, "_move", lambda *_: kill())
+        patch.setattr(publishing, "_move", lambda *_: kill())
         with pytest.raises(Killed):
-            list(killed.publish())
-    killed.leave()
+            write(killed, labels, min_size=20)
 
     again = DiskResult(labels=path, confidence=confidence)
-    assert compute(again, labels, min_size=2) == ALL_DONE
-    list(again.publish())
+    assert go_on(again, labels, min_size=2) == ALL_DONE
 
     assert_holds(path, remove_specks(labels, min_size=2))
 
@@ -559,16 +560,17 @@ def test_another_prediction_does_not_replace_what_was_published(
     labels: Labels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed = result_of_all(tmp_path)
-    compute(killed, labels)
     with monkeypatch.context() as patch:
-        patch.setattr(DiskResult, "_end", lambda _: kill())
+        patch.setattr(Publication, "_end", lambda _: kill())
         with pytest.raises(Killed):
-            list(killed.publish())
-    killed.leave()
+            write(killed, labels)
 
     other = result_of_all(tmp_path, overwrite=False)
-    with pytest.raises(ResultExistsError, match="exists already"):
-        other.open(geometry_of(), {"checkpoint": "b"})
+    with (
+        pytest.raises(ResultExistsError, match="exists already"),
+        open_result(other, identity="b"),
+    ):
+        pass
 
     assert_holds(tmp_path / "s.zarr", labels)
 
@@ -577,15 +579,14 @@ def test_part_that_was_published_and_removed_is_computed_again(
     labels: Labels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed = result_of_all(tmp_path)
-    compute(killed, labels)
     with monkeypatch.context() as patch:
-        patch.setattr(DiskResult, "_end", lambda _: kill())
+        patch.setattr(Publication, "_end", lambda _: kill())
         with pytest.raises(Killed):
-            list(killed.publish())
-    killed.leave()
+            write(killed, labels)
     shutil.rmtree(tmp_path / "p.zarr")
 
-    assert compute(result_of_all(tmp_path), labels) == set()
+    with open_result(result_of_all(tmp_path)) as sink:
+        assert sink.done == set()
 
 
 @pytest.mark.parametrize("name", ["s.zarr", "s.tif"])
@@ -631,18 +632,20 @@ def test_a_link_is_followed_however_often(
 def test_a_second_writer_is_refused_and_takes_nothing(
     name: str, labels: Labels, tmp_path: Path
 ) -> None:
-    first = DiskResult(labels=tmp_path / name)
-    compute(first, labels)
+    with open_result(DiskResult(labels=tmp_path / name)) as first:
+        compute(first, labels)
 
-    for second in (
-        DiskResult(labels=tmp_path / name),
-        DiskResult(labels=tmp_path / "b.tif", confidence=tmp_path / name),
-    ):
-        with pytest.raises(InUseError, match=f"written by process {os.getpid()}"):
-            compute(second, labels)
-        second.leave(keep=False)
-    list(first.publish())
-    first.leave()
+        for second in (
+            DiskResult(labels=tmp_path / name),
+            DiskResult(labels=tmp_path / "b.tif", confidence=tmp_path / name),
+        ):
+            for identity in ({"checkpoint": "a"}, None):
+                with (
+                    pytest.raises(InUseError, match=f"by process {os.getpid()}"),
+                    second.open(geometry_of(), identity),
+                ):
+                    pass
+        list(first.publish())
 
     assert_holds(tmp_path / name, labels)
     assert [p.name for p in tmp_path.iterdir()] == [name]
@@ -655,9 +658,11 @@ def test_a_result_that_came_first_is_not_replaced_unasked(
     late.check_new()
     write(DiskResult(labels=tmp_path / "s.tif"), labels)
 
-    with pytest.raises(ResultExistsError, match="exists already"):
-        late.open(geometry_of(), {"checkpoint": "a"})
-    late.leave()
+    with (
+        pytest.raises(ResultExistsError, match="exists already"),
+        open_result(late),
+    ):
+        pass
 
     assert_holds(tmp_path / "s.tif", labels)
 
@@ -671,7 +676,7 @@ def test_a_result_that_came_first_is_not_replaced_unasked(
     ],
 )
 def test_a_folder_of_that_name_that_is_not_ours_is_left_alone(
-    name: str, content: bytes, labels: Labels, tmp_path: Path
+    name: str, content: bytes, tmp_path: Path
 ) -> None:
     mine = tmp_path / "s.tif.partial" / name
     mine.parent.mkdir()
@@ -680,9 +685,12 @@ def test_a_folder_of_that_name_that_is_not_ours_is_left_alone(
 
     with pytest.raises(ResultExistsError, match=r"s\.tif\.partial is in the way"):
         result.check_new()
-    with pytest.raises(ResultExistsError, match="is in the way"):
-        compute(result, labels)
-    result.leave(keep=False)
+    for identity in ({"checkpoint": "a"}, None):
+        with (
+            pytest.raises(ResultExistsError, match="is in the way"),
+            result.open(geometry_of(), identity),
+        ):
+            pass
 
     assert mine.read_bytes() == content
 
@@ -728,16 +736,14 @@ def test_levels_that_were_cut_off_are_made_again(
     n_shares = len(write(DiskResult(labels=tmp_path / "s.zarr"), labels))
     for n in range(1, n_shares):
         path = tmp_path / f"{n}.zarr"
-        result = DiskResult(labels=path)
-        compute(result, labels, min_size=min_size)
-        with closing(result.publish()) as shares:  # type: ignore[type-var]
-            assert len(list(islice(shares, n))) == n
-        result.leave()
+        with open_result(DiskResult(labels=path), min_size=min_size) as sink:
+            compute(sink, labels)
+            with closing(sink.publish()) as shares:  # type: ignore[type-var]
+                assert len(list(islice(shares, n))) == n
         assert not path.exists()
 
         again = DiskResult(labels=path)
-        assert compute(again, labels, min_size=min_size) == ALL_DONE
-        list(again.publish())
+        assert go_on(again, labels, min_size=min_size) == ALL_DONE
 
         cleaned = remove_specks(labels, min_size=min_size)
         _, half = levels_of(path)
@@ -763,45 +769,6 @@ def test_publishing_with_levels_killed_at_any_rename_is_continued(
 # ---- some slices, and what is interrupted, in memory ----
 
 
-def write_some(
-    result: MemoryResult | SliceResult,
-    labels: Labels,
-    slices: list[int],
-    *,
-    axis: Axis = "z",
-    min_size: int = 0,
-) -> None:
-    geometry = geometry_of(axis=axis)
-    moved = np.moveaxis(labels, "zyx".index(axis), 0)
-    result.open(geometry, {"slices": slices}, min_size=min_size)
-    for slab in geometry.slabs(slices):
-        result.write(slab, parts_of(moved, slab))
-    for _ in result.publish():
-        pass
-    result.leave()
-
-
-def test_slices_are_kept_by_their_places(labels: Labels) -> None:
-    result = SliceResult(confidence=True)
-
-    write_some(result, labels, [1, 4, 5])
-
-    assert result.wanted == ("labels", "confidence")
-    assert sorted(result.slices) == sorted(result.confidences) == [1, 4, 5]
-    for z in (1, 4, 5):
-        np.testing.assert_array_equal(result.slices[z], labels[z])
-        np.testing.assert_array_equal(result.confidences[z], labels[z] * 80)
-
-
-def test_confidence_of_slices_is_kept_only_if_asked_for(labels: Labels) -> None:
-    result = SliceResult()
-
-    write_some(result, labels, [2])
-
-    assert result.wanted == ("labels",)
-    assert result.confidences == {}
-
-
 @pytest.mark.parametrize("axis", ["z", "y", "x"])
 def test_specks_go_from_slices_as_from_a_volume_of_them_alone(
     axis: Axis, labels: Labels
@@ -812,32 +779,99 @@ def test_specks_go_from_slices_as_from_a_volume_of_them_alone(
     place: list[Any] = [slice(None)] * 3
     place[across] = slices
     alone[tuple(place)] = labels[tuple(place)]
-    some, whole = SliceResult(), MemoryResult(labels=np.zeros_like(labels))
+    result = MemoryResult(labels=np.zeros_like(labels))
+    geometry = geometry_of(axis=axis)
+    moved = np.moveaxis(labels, across, 0)
 
-    for result in (some, whole):
-        write_some(result, labels, slices, axis=axis, min_size=20)
+    with result.open(geometry, {"slices": slices}, min_size=20) as sink:
+        for slab in geometry.slabs(slices):
+            sink.write(slab, parts_of(moved, slab))
+        list(sink.publish())
 
     expected = remove_specks(alone, min_size=20)
     assert (expected != alone).any()
-    np.testing.assert_array_equal(whole.labels, expected)
-    for z, part in some.slices.items():
-        np.testing.assert_array_equal(part, np.take(expected, z, axis=across))
+    np.testing.assert_array_equal(result.labels, expected)
 
 
 def test_an_interrupted_result_in_memory_is_continued(labels: Labels) -> None:
     result = MemoryResult(labels=np.zeros_like(labels))
-    result.open(geometry_of(), {"checkpoint": "a"})
-    result.write(Slab(start=0, stop=4), parts_of(labels, Slab(start=0, stop=4)))
-    result.leave()
+    slab = Slab(start=0, stop=4)
+    with open_result(result) as sink:
+        sink.write(slab, parts_of(labels, slab))
 
-    assert result.open(geometry_of(), {"checkpoint": "b"}) == set()
-    assert compute(result, labels) == set()
-    assert compute(result, labels) == {0, 4}
+    with open_result(result) as sink:
+        assert sink.done == {0}
+    with open_result(result, identity="b") as sink:
+        assert sink.done == set()
+    with open_result(result) as sink:
+        assert compute(sink, labels) == set()
+    with open_result(result) as sink:
+        assert sink.done == {0, 4}
+
+
+def test_a_result_without_identity_is_never_continued(
+    labels: Labels, tmp_path: Path
+) -> None:
+    for result in (
+        MemoryResult(labels=np.zeros_like(labels)),
+        DiskResult(labels=tmp_path / "s.tif"),
+    ):
+        for _ in range(2):
+            with result.open(geometry_of(), None) as sink:
+                assert compute(sink, labels) == set()
+
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("is_on_disk", [False, True])
+def test_a_result_is_seen_while_it_fills_up(
+    is_on_disk: bool, labels: Labels, tmp_path: Path
+) -> None:
+    result: Result = (
+        DiskResult(
+            labels=tmp_path / "s.tif",
+            confidence=tmp_path / "c.tif",
+            probabilities=tmp_path / "p.zarr",
+        )
+        if is_on_disk
+        else MemoryResult(
+            labels=np.zeros_like(labels), confidence=np.zeros_like(labels)
+        )
+    )
+    slab = Slab(start=0, stop=4)
+    assert len(result.arrays()) == (0 if is_on_disk else 2)
+
+    with open_result(result) as sink:
+        seen = result.arrays()
+        sink.write(slab, parts_of(labels, slab))
+        for array, factor in zip(seen, (1, 80), strict=True):
+            np.testing.assert_array_equal(array[:4], labels[:4] * np.uint8(factor))
+            assert not array[4:].any()
+        compute(sink, labels)
+        list(sink.publish())
+
+    assert len(result.arrays()) == (0 if is_on_disk else 2)
+
+
+@pytest.mark.parametrize("moved", [("confidence",), ("confidence", "labels")])
+def test_parts_that_were_moved_to_their_places_meanwhile_are_not_opened(
+    tmp_path: Path, moved: tuple[str, ...]
+) -> None:
+    disk = DiskResult(
+        labels=tmp_path / "labels.zarr", confidence=tmp_path / "confidence.zarr"
+    )
+    for part in disk.wanted:
+        place = disk.partial / f"{part.name}.zarr" / "0"
+        zarr.create_array(place, shape=(1, 2, 2), dtype="u1")
+    assert len(disk.arrays()) == 2
+
+    for name in moved:
+        (disk.partial / f"{name}.zarr").rename(tmp_path / name)
+
+    assert disk.arrays() == []
 
 
 def test_labels_in_a_zarr_array_are_cleaned_in_place(labels: Labels) -> None:
-    import zarr
-
     array = zarr.create_array(
         zarr.storage.MemoryStore(), shape=SHAPE, chunks=(1, 8, 10), dtype=np.uint8
     )

@@ -9,7 +9,7 @@ from napari_lrcs.classical import baselines
 from napari_lrcs.classical.baselines import Method, Sample, fit_baseline
 from napari_lrcs.commands.main import main
 from napari_lrcs.config import Axis
-from napari_lrcs.inference import segment
+from napari_lrcs.inference import geometry
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.inference.segment import BaselineTask, segment_volume
@@ -29,7 +29,7 @@ PAINTING = as_labels(as_volume(LABELS))
 
 @pytest.fixture(autouse=True)
 def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segment, "_SLAB_SLICES", 6)
+    monkeypatch.setattr(geometry, "_SLAB_SLICES", 6)
     monkeypatch.setattr(baselines, "_N_TREES", 8)
 
 

@@ -13,10 +13,12 @@ from napari_lrcs.models.layers import SegmentationNetwork
 from napari_lrcs.models.lrcsnet import LRCSNet
 from napari_lrcs.models.tiles import (
     Tile,
+    TiledNetwork,
     apply_in_tiles,
     plan_tiles,
     tile_size_for,
 )
+from napari_lrcs.progress import Notice
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -192,3 +194,100 @@ def test_tiled_equals_untiled_on_a_large_slice(
     # million may fall to the other side, in float64 none.
     assert n_differing(model, image, 256, halo=model.halo) <= 10
     assert n_differing(model.double(), image.double(), 256, halo=model.halo) == 0
+
+
+# ---- a network that takes less when memory runs out ----
+
+
+def limit_pixels(monkeypatch: pytest.MonkeyPatch, largest: int) -> list[int]:
+    """Let memory run out beyond some pixels; returns those of each call."""
+    sizes: list[int] = []
+    logits = LRCSNet.logits
+
+    def limited(self: LRCSNet, x: Tensor) -> Tensor:
+        sizes.append(x.shape[0] * x.shape[2] * x.shape[3])
+        if sizes[-1] > largest:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return logits(self, x)
+
+    monkeypatch.setattr(LRCSNet, "logits", limited)
+    return sizes
+
+
+def labels_of(network: TiledNetwork, images: Tensor) -> tuple[Tensor, list[object]]:
+    labels = torch.zeros((len(images), *images.shape[2:]), dtype=torch.int64)
+    events: list[object] = list(
+        network.fill([(labels, lambda x: x.argmax(dim=1))], images)
+    )
+    return labels, events
+
+
+def test_lack_of_memory_halves_batches_then_tiles_and_changes_no_label(
+    tiny_config: TrainConfig,
+    settled_model: Settle,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = settled_model(tiny_config).double()
+    images = torch.cat([textured_image((150, 131), seed=s) for s in range(3)]).double()
+    memory = 3 * 152 * 136 * model.bytes_per_pixel
+
+    def network() -> TiledNetwork:
+        return TiledNetwork(model, (150, 131), precision="float32", memory=memory)
+
+    whole, shares = labels_of(network(), images)
+    sizes = limit_pixels(monkeypatch, 130 * 136)
+    small, events = labels_of(network(), images)
+
+    assert shares == [1.0]
+    assert torch.equal(small, whole)
+    notices = [event for event in events if isinstance(event, Notice)]
+    assert [notice.kind for notice in notices] == ["out_of_memory"] * len(notices)
+    assert sizes[:2] == [3 * 152 * 136, 152 * 136]  # fewer images, then smaller tiles
+    assert "goes on with tiles of" in notices[-1].text
+    assert events[-1] == 1.0
+    assert sum(size > 130 * 136 for size in sizes) == len(notices)
+
+
+def test_tensors_are_filled_with_what_is_made_of_the_logits(
+    tiny_config: TrainConfig, settled_model: Settle
+) -> None:
+    model = settled_model(tiny_config)
+    image = textured_image((40, 56))
+    network = TiledNetwork(
+        model, (40, 56), precision="float32", memory=2**29, tile_size=24
+    )
+    phases_first = torch.zeros((3, 1, 40, 56))
+    highest = torch.zeros((1, 40, 56))
+
+    shares = list(
+        network.fill(
+            [
+                (phases_first, lambda logits: logits.transpose(0, 1)),
+                (highest, lambda logits: logits.amax(dim=1)),
+            ],
+            image,
+        )
+    )
+
+    with torch.no_grad():
+        expected = model(image)
+    torch.testing.assert_close(phases_first[:, 0], expected[0])
+    torch.testing.assert_close(highest, expected.amax(dim=1))
+    assert shares == [(i + 1) / len(network.tiles) for i in range(len(network.tiles))]
+    assert len(network.tiles) > 1
+
+
+def test_no_memory_for_the_smallest_tile_says_what_to_do(
+    tiny_config: TrainConfig,
+    settled_model: Settle,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = TiledNetwork(
+        settled_model(tiny_config), (150, 131), precision="float32", memory=2**29
+    )
+    limit_pixels(monkeypatch, 0)
+
+    with pytest.raises(
+        MemoryError, match=r"cpu has not enough memory .* or use another device"
+    ):
+        labels_of(network, textured_image((150, 131)))

@@ -28,9 +28,10 @@ from napari_lrcs.plugin.perturb.dock import PerturbDock
 from napari_lrcs.plugin.predict.dock import PredictDock
 from napari_lrcs.plugin.study.dock import StudyDock
 from napari_lrcs.plugin.train.dock import TrainDock
-from napari_lrcs.plugin.train.job import TrainingJob, read_roles
+from napari_lrcs.plugin.train.job import TrainingJob
 from napari_lrcs.plugin.train.preview import PREVIEW_NAME
 from napari_lrcs.progress import Notice, TrainingEnded
+from napari_lrcs.training.run_folder import RunFolder, list_runs
 from napari_lrcs.uncertainty.study.events import (
     MemberProgress,
     StudyEnded,
@@ -164,8 +165,8 @@ def test_training_and_study_learn_from_the_painting_whatever_was_made_since(
     press(train, "Train")
     finish(train, qtbot)
 
-    (run,) = workspace_for(image).runs()
-    assert read_roles(run)["train"] == (PAINTED,)
+    (run,) = (run.path for run in list_runs(workspace_for(image).path))
+    assert RunFolder(run).read_roles()["train"] == (PAINTED,)
 
     perturb_once(viewer, painting, qtbot)
     paint(painting, TEST)
@@ -209,13 +210,13 @@ def test_a_prediction_is_learnt_from_only_when_its_user_agrees_once(
     train.setup.labels_choice.layer = prediction
 
     press(train, "Train")
-    refused = train.is_busy, workspace_for(image).runs()
+    refused = train.is_busy, list_runs(workspace_for(image).path)
     for _ in range(2):
         press(train, "Train")
         finish(train, qtbot)
 
     assert refused == (False, [])
-    assert len(workspace_for(image).runs()) == 2
+    assert len(list_runs(workspace_for(image).path)) == 2
     assert len(questions) == 2
     assert questions[0] == (
         "scan prediction is a prediction; a network that learns from it repeats its "

@@ -26,6 +26,7 @@ from napari_lrcs.plugin.parts.dock import Dock
 from napari_lrcs.plugin.parts.layers import appearance, phases_shown, workspace_for
 from napari_lrcs.plugin.predict.dock import PredictDock
 from napari_lrcs.plugin.train.dock import TrainDock
+from napari_lrcs.training.run_folder import list_runs
 
 AnyDock = TypeVar("AnyDock", bound=Dock)
 
@@ -109,7 +110,7 @@ def with_docks(
         train.setup.roles.fields[role].setText(text)
     train.buttons.train.click()
     end(train, qtbot)
-    (run,) = workspace_for(viewer.layers["scan"]).runs()
+    (run,) = (run.path for run in list_runs(workspace_for(viewer.layers["scan"]).path))
     predict = open_dock(viewer, PredictDock)
     predict.setup.model_choice.choose(run)
     predict.setup.form.config = PREDICT

@@ -85,7 +85,7 @@ from napari_lrcs.plugin.predict.dock import PredictDock
 from napari_lrcs.plugin.predict.setup import ZARR
 from napari_lrcs.plugin.train.dock import TrainDock
 from napari_lrcs.plugin.train.preview import PREVIEW_NAME
-from napari_lrcs.training.runs import summarise_run
+from napari_lrcs.training.run_folder import RunFolder, list_runs
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("one_thread")]
 
@@ -192,18 +192,20 @@ def model(
 @pytest.fixture
 def slowly(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Predict two slices at a time, and take a while; collects how many."""
-    from napari_lrcs.inference.predict import _Engine
+    from napari_lrcs.inference.predictor import Predictor
 
-    fill = _Engine.fill
+    predict = Predictor.predict
     filled: list[int] = []
 
-    def slow_fill(self: Any, parts: Any, image: Any) -> Iterator[float]:
-        filled.append(len(parts["labels"]))
+    def slowly_predict(
+        self: Any, arrays: Any, image: Any, n_slices: int
+    ) -> Iterator[Any]:
+        filled.append(n_slices)
         time.sleep(0.2)
-        yield from fill(self, parts, image)
+        yield from predict(self, arrays, image, n_slices)
 
-    monkeypatch.setattr(_Engine, "fill", slow_fill)
-    monkeypatch.setattr("napari_lrcs.inference.predict._SLAB_SLICES", 2)
+    monkeypatch.setattr(Predictor, "predict", slowly_predict)
+    monkeypatch.setattr("napari_lrcs.inference.geometry._SLAB_SLICES", 2)
     return filled
 
 
@@ -227,7 +229,7 @@ def test_ui_freezes_neither_in_training_nor_in_prediction(
     in_training = gaps(qtbot, lambda: train.is_busy, seconds=6)
     train.buttons.stop.click()
     end(train, qtbot)
-    (run,) = workspace_for(image).runs()
+    (run,) = (run.path for run in list_runs(workspace_for(image).path))
     predict = predict_dock(viewer, run)
     predict.setup.form.config = PredictConfig(device="cpu")
     predict.predict()
@@ -271,7 +273,7 @@ def test_cannot_cancel_before_anything_is_learnt(
     getattr(dock.buttons, name).click()
 
     end(dock, qtbot)
-    assert not workspace_for(image).runs()
+    assert not list_runs(workspace_for(image).path)
     assert dock.said.startswith({"stop": "Stopped at once", "cancel": "Cancel"}[name])
     assert dock.buttons.train.isVisible()
 
@@ -285,30 +287,30 @@ def test_failed_fit_never_replaces_the_last_good_model(
     monkeypatch: pytest.MonkeyPatch,
     qtbot: QtBot,
 ) -> None:
-    from napari_lrcs.training.loop import _Training
+    from napari_lrcs.training import loop
 
     image, _ = add_scan(viewer)
     train = train_dock(viewer, tiny_config)
     train.buttons.train.click()
     end(train, qtbot)
-    (good,) = workspace_for(image).runs()
+    (good,) = (run.path for run in list_runs(workspace_for(image).path))
     predict = predict_dock(viewer, good)
     before = contents(good)
-    step = _Training._step
+    step = loop._step
 
-    def failing(self: Any) -> float:
-        if self.state.step == n_steps:
+    def failing(session: Any) -> None:
+        if session.state.step == n_steps:
             raise RuntimeError("CUDA error: unspecified launch failure")
-        return step(self)
+        step(session)
 
-    monkeypatch.setattr(_Training, "_step", failing)
+    monkeypatch.setattr(loop, "_step", failing)
     train.buttons.train.click()
     end(train, qtbot)
-    qtbot.waitUntil(lambda: len(train.runs.runs) == 2, timeout=LONG)
+    qtbot.waitUntil(lambda: len(train.runs.items) == 2, timeout=LONG)
 
     assert "CUDA error" in train.said
     assert contents(good) == before
-    predict.setup.model_choice.look()
+    predict.setup.model_choice.refresh()
     qtbot.wait(300)
     assert predict.setup.model_choice.path == good
     predict.predict()
@@ -339,7 +341,7 @@ def test_closing_during_work_that_has_hardly_begun(
     # Nothing is left of it, unless it has learnt something by now.
     for run in workspace_for(image).path.glob("run-*"):
         assert (run / "best.safetensors").is_file()
-        assert summarise_run(run).can_resume
+        assert RunFolder(run).summarise().can_resume
 
 
 @pytest.mark.slow
@@ -352,7 +354,7 @@ def test_closing_during_work_of_a_training_a_second_viewer(
     image, _ = add_scan(viewer)
     dock = train_dock(viewer, tiny_config)
     begin_training(dock, qtbot)
-    (run,) = workspace_for(image).runs()
+    (run,) = (run.path for run in list_runs(workspace_for(image).path))
 
     second = make_napari_viewer(show=True)
     add_scan(second)
@@ -365,7 +367,7 @@ def test_closing_during_work_of_a_training_a_second_viewer(
     assert dock.is_busy
     dock.buttons.stop.click()
     end(dock, qtbot, SOON)
-    assert summarise_run(run).can_resume
+    assert RunFolder(run).summarise().can_resume
 
 
 def test_closing_during_work_of_a_prediction_a_second_viewer(
@@ -510,14 +512,14 @@ def test_closing_during_work_lets_napari_quit_and_the_training_go_on_later(
 
     (run,) = (tmp_path / "scan.lrcs").glob("run-*")
     n_done = rows(run)
-    assert summarise_run(run).can_resume
+    assert RunFolder(run).summarise().can_resume
     assert (run / "best.safetensors").is_file()
     viewer.open(tmp_path / "scan.npy", plugin="napari")
     viewer.add_labels(np.load(tmp_path / "labels.npy"), name="painting")
     dock = train_dock(viewer, config)
-    qtbot.waitUntil(lambda: len(dock.runs.runs) == 1, timeout=LONG)
+    qtbot.waitUntil(lambda: len(dock.runs.items) == 1, timeout=LONG)
     dock.runs.select(0)
-    dock.runs.buttons["resume"].click()
+    dock.runs.resume_button.click()
     qtbot.waitUntil(lambda: rows(run) > n_done, timeout=LONG)
     dock.buttons.stop.click()
     end(dock, qtbot, SOON)
@@ -591,7 +593,7 @@ def test_progress_bars_in_threads_notify_on_the_gui_thread(
     def fail(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("napari_lrcs.inference.predict._Engine.fill", fail)
+    monkeypatch.setattr("napari_lrcs.inference.predictor.Predictor.predict", fail)
     application = QApplication.instance()
     assert application is not None
     told: list[bool] = []
@@ -706,7 +708,7 @@ def test_cuda_memory_is_released(
     begin_training(train, qtbot)
     train.buttons.stop.click()
     end(train, qtbot, SOON)
-    predict = predict_dock(viewer, workspace_for(image).runs()[0])
+    predict = predict_dock(viewer, list_runs(workspace_for(image).path)[0].path)
     predict.setup.form.config = PredictConfig(device="cuda")
     predict.predict()
     end(predict, qtbot)
@@ -887,7 +889,7 @@ def test_fields_reach_the_config_of_the_run(
     dock.buttons.train.click()
     end(dock, qtbot)
 
-    (run,) = workspace_for(image).runs()
+    (run,) = (run.path for run in list_runs(workspace_for(image).path))
     text = (run / "config.json").read_text()
     assert TrainConfig.from_dict(json.loads(text)) == TrainConfig.from_dict(wanted)
 
@@ -947,5 +949,5 @@ def test_no_pytorch_is_told_by_the_dock(
     end(dock, qtbot)
 
     assert "pip install torch" in dock.said
-    assert not workspace_for(image).runs()
+    assert not list_runs(workspace_for(image).path)
     assert [layer.name for layer in viewer.layers] == ["scan", "painting"]

@@ -40,7 +40,7 @@ from napari_lrcs.progress import (
     TrainingEnded,
     TrainingStarted,
 )
-from napari_lrcs.training import loop
+from napari_lrcs.training import loop, scoring
 from napari_lrcs.training.loop import train
 from napari_lrcs.training.scoring import SliceScore
 
@@ -238,7 +238,7 @@ def test_best_is_the_epoch_with_the_highest_validation_score(
         counts = np.array([[right, 10 - right], [10 - right, right]])
         yield SliceScore(loss=0.0, confusion=counts)
 
-    monkeypatch.setattr(loop, "evaluate_slice", score)
+    monkeypatch.setattr(scoring, "evaluate_slice", score)
     config = tiny_config.with_changes(n_epochs=4)
 
     events = list(train(striped_annotation(), config=config, run=tmp_path))
@@ -265,7 +265,7 @@ def test_pitfall_after_better_epochs_costs_no_model(
     def score(*_: object, **__: object) -> Iterator[SliceScore]:
         yield SliceScore(loss=0.0, confusion=next(confusions))
 
-    monkeypatch.setattr(loop, "evaluate_slice", score)
+    monkeypatch.setattr(scoring, "evaluate_slice", score)
     config = tiny_config.with_changes(n_epochs=4, pitfall_restarts=1)
 
     events = list(train(striped_annotation(), config=config, run=tmp_path))
@@ -296,7 +296,7 @@ def test_of_equal_scores_the_one_with_the_lower_loss_is_the_best(
     def score(*_: object, **__: object) -> Iterator[SliceScore]:
         yield SliceScore(loss=next(losses), confusion=np.array([[8, 0], [0, 8]]))
 
-    monkeypatch.setattr(loop, "evaluate_slice", score)
+    monkeypatch.setattr(scoring, "evaluate_slice", score)
     config = tiny_config.with_changes(n_epochs=3)
 
     events = list(train(striped_annotation(), config=config, run=tmp_path))
@@ -312,7 +312,7 @@ def test_patience_ends_a_training_that_gets_no_better(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     same = SliceScore(loss=0.5, confusion=np.array([[6, 4], [4, 6]]))
-    monkeypatch.setattr(loop, "evaluate_slice", lambda *_, **__: iter([same]))
+    monkeypatch.setattr(scoring, "evaluate_slice", lambda *_, **__: iter([same]))
     config = tiny_config.with_changes(n_epochs=10, patience=2)
 
     *_, ended = train(striped_annotation(), config=config, run=tmp_path)
@@ -1056,7 +1056,7 @@ import torch
 
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.annotation.annotation import open_annotated, read_annotation
-from napari_lrcs.training import loop
+from napari_lrcs.training import loop, scoring
 
 torch.set_num_threads(1)
 loop._EVENT_SECONDS = loop._SAVE_SECONDS = 0.0  # tell and save at every step

@@ -16,10 +16,8 @@ from napari_lrcs.training import scoring
 from napari_lrcs.training.losses import cross_entropy
 from napari_lrcs.training.scoring import (
     SliceScore,
-    count_confusion,
     evaluate_slice,
     history_row,
-    is_major_class_pitfall,
     phase_weights_of,
 )
 
@@ -52,45 +50,6 @@ def evaluate(
     assert shares == [pytest.approx((i + 1) / len(shares)) for i in range(len(shares))]
     assert isinstance(score, SliceScore)
     return score.loss, score.confusion
-
-
-@pytest.mark.parametrize(
-    ("confusion", "expected"),
-    [
-        ([[80, 0], [20, 0]], True),  # only the first predicted: 80 % accuracy
-        ([[0, 80], [0, 20]], True),  # only the second
-        ([[80, 0, 0], [15, 0, 0], [5, 0, 0]], True),
-        ([[80, 0], [19, 1]], False),
-        ([[8000, 0], [1999, 1]], True),  # one voxel in 10,000 is no second phase
-        ([[100, 0], [0, 0]], False),  # nothing else is painted
-        ([[0, 0], [0, 0]], False),
-    ],
-)
-def test_pitfall_is_one_phase_predicted_where_several_are_painted(
-    confusion: list[list[int]], expected: bool
-) -> None:
-    assert is_major_class_pitfall(np.array(confusion)) is expected
-
-
-def test_counts_are_those_of_the_confusion_matrix() -> None:
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(2, 3, 7, 5, generator=generator)
-    target = torch.randint(0, 4, (2, 7, 5), generator=generator, dtype=torch.uint8)
-
-    counts = count_confusion(logits, target).view(3, 3).numpy()
-
-    predicted = (logits.argmax(dim=1) + 1).to(torch.uint8).numpy()
-    expected = confusion_matrix(target.numpy(), predicted, n_phases=3)
-    np.testing.assert_array_equal(counts, expected)
-
-
-def test_counts_of_255_phases_do_not_overflow() -> None:
-    logits = torch.zeros(1, 255, 1, 1)
-    logits[0, 254] = 1
-
-    counts = count_confusion(logits, torch.tensor([[[255]]], dtype=torch.uint8))
-
-    assert counts.nonzero().tolist() == [[255 * 255 - 1]]
 
 
 def test_phase_weights_are_one_a_phase(tiny_config: TrainConfig) -> None:

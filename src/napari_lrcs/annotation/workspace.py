@@ -44,17 +44,9 @@ class Workspace:
         """Return where the next painting goes."""
         return self._free("painting")
 
-    def runs(self) -> list[Path]:
-        """List the folders of trainings, the one begun last first."""
-        return self._with("run", "config.json")
-
     def new_run(self) -> Path:
         """Return where the next training goes."""
         return self._free("run")
-
-    def studies(self) -> list[Path]:
-        """List the folders of studies, the one that went on last first."""
-        return self._with("study", "study.json")
 
     def new_study(self) -> Path:
         """Return where the next study of uncertainty goes."""
@@ -67,14 +59,6 @@ class Workspace:
     def new_result(self, suffix: str) -> Path:
         """Return where the next segmentation goes, ``".tif"`` or ``".zarr"``."""
         return self._free("segmentation", suffix)
-
-    def _with(self, kind: str, name: str) -> list[Path]:
-        """List the folders that have a file, the one whose file is the latest first."""
-        return sorted(
-            (file.parent for file in self.path.glob(f"{kind}-*/{name}")),
-            key=lambda path: ((path / name).stat().st_mtime_ns, _number(path)),
-            reverse=True,
-        )
 
     def _free(self, kind: str, suffix: str = "") -> Path:
         # Whatever follows the number: segmentation-1-confidence.tif bears it, too.

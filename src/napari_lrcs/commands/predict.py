@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
                 if not all(result.is_complete for result in results.values()):
                     raise  # else it came too late
             except OSError as error:
-                if results[image].partial.exists():
+                if results[image].is_unfinished:
                     error.add_note(
                         f"what is finished is kept in {results[image].partial}: the "
                         "same command goes on from there"

@@ -1,7 +1,6 @@
 """The command ``train``: runs `napari_lrcs.training.loop.train`."""
 
 import argparse
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
     from napari_lrcs.models.device import resolve_device
     from napari_lrcs.progress import TrainingEnded
     from napari_lrcs.training.loop import train
-    from napari_lrcs.training.run import RunFolder
+    from napari_lrcs.training.run_folder import RunFolder
 
     config = _config(arguments)
     resolve_device(config.device)
@@ -91,7 +90,7 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
     """Decide on the config, and refuse a place that the run may not take."""
     from napari_lrcs.io.writing import check_new
     from napari_lrcs.models.checkpoint import load_checkpoint
-    from napari_lrcs.training.run import RunFolder
+    from napari_lrcs.training.run_folder import RunFolder
 
     run = RunFolder(arguments.out)
     given = flags.given(arguments, TrainConfig)
@@ -106,11 +105,8 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
     run.check_place(overwrite=arguments.overwrite)
     start = PRESETS[arguments.preset]
     if arguments.initial_weights is not None:
-        # The network is the other one's; the rest is the preset's.
-        other = load_checkpoint(arguments.initial_weights).config.to_dict()
-        groups = {f.name: f.metadata["group"] for f in fields(TrainConfig)}
-        network = {n: v for n, v in other.items() if groups[n] == "network"}
-        start = start.with_changes(**network)
+        other = load_checkpoint(arguments.initial_weights)
+        start = start.with_network_of(other.config)
     return start.with_changes(**given)
 
 

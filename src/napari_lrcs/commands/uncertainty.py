@@ -29,11 +29,8 @@ if TYPE_CHECKING:
         StudyEnded,
         StudyEvent,
     )
-    from napari_lrcs.uncertainty.study.summary import (
-        Member,
-        StudySettings,
-        StudySummary,
-    )
+    from napari_lrcs.uncertainty.study.folder import StudySettings
+    from napari_lrcs.uncertainty.study.summary import Member, StudySummary
     from napari_lrcs.uncertainty.study.task import StudyTask
 
 HELP = "train on perturbed labels, and see how far the results differ"
@@ -81,6 +78,7 @@ def places(arguments: argparse.Namespace) -> Places:
 def run(arguments: argparse.Namespace) -> None:
     from napari_lrcs.models.device import resolve_device
     from napari_lrcs.uncertainty.study.ensemble import run_study
+    from napari_lrcs.uncertainty.study.folder import StudyFolder
 
     for device in arguments.devices:
         resolve_device(device)
@@ -98,7 +96,7 @@ def run(arguments: argparse.Namespace) -> None:
             with closing(events):
                 ended = _follow(events)
         except OSError as error:
-            is_begun = (arguments.out / "members.csv").exists()
+            is_begun = StudyFolder(arguments.out).has_members
             if is_begun and not isinstance(error, LrcsError):
                 error.add_note(
                     f"what is finished is kept in {arguments.out}: go on with --resume"
@@ -143,13 +141,13 @@ def _task(arguments: argparse.Namespace) -> "StudyTask":
 
 def _initial_settings(arguments: argparse.Namespace) -> "StudySettings":
     """Return what the flags change: the preset, or what a study was begun with."""
-    from napari_lrcs.uncertainty.study.summary import StudySettings, read_settings
+    from napari_lrcs.uncertainty.study.folder import StudyFolder, StudySettings
 
     if not arguments.resume:
         return StudySettings(config=PRESETS[arguments.preset])
     if arguments.overwrite:
         raise ValueError("--resume does not go with --overwrite; leave one of them out")
-    return read_settings(arguments.out)
+    return StudyFolder(arguments.out).read_settings()
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from napari_lrcs.metrics.overlap import (
     mean_iou,
 )
 from napari_lrcs.phases import UNPAINTED, PhaseTable
-from napari_lrcs.preprocessing.slices import AXES
+from napari_lrcs.preprocessing.slices import AXES, runs_of
 
 _READ_VOXELS = 2**25
 """Read at once of each volume, as far as a slice is not larger; three are kept."""
@@ -167,7 +167,7 @@ def _compare_slabs(
             slab=depth,
         )
 
-    for run in _runs(wanted):
+    for run in runs_of(wanted):
         pairs = _Buffered(read, run, depth=max(1, _READ_VOXELS // slice_size))
         compositions = zip(
             compose(pairs.predicted, len(run)),
@@ -183,14 +183,6 @@ def _compare_slabs(
                 predicted=predicted,
                 target=target,
             )
-
-
-def _runs(wanted: Sequence[int]) -> Iterator[range]:
-    """Group ascending places into runs of neighbours."""
-    places = np.asarray(wanted, np.int64)
-    for run in np.split(places, np.flatnonzero(np.diff(places) > 1) + 1):
-        if run.size:
-            yield range(int(run[0]), int(run[-1]) + 1)
 
 
 class _Buffered:

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Labels
-from napari_lrcs.errors import LrcsError, VolumeError
+from napari_lrcs.errors import LrcsError
+from napari_lrcs.io.destinations import check_destination
 from napari_lrcs.io.ome_zarr import create_ome_zarr
-from napari_lrcs.io.paths import check_outputs, is_zarr
+from napari_lrcs.io.paths import check_outputs
 from napari_lrcs.io.pyramid import add_levels
 from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.io.volume import Volume, sources_of
@@ -22,7 +23,6 @@ from napari_lrcs.io.writing import check_new, replacing
 from napari_lrcs.phases import UNPAINTED, PhaseTable
 from napari_lrcs.progress import Publishing
 
-_SUFFIXES = (".tif", ".tiff", ".zarr")
 _SLAB, _CHUNK = 16, 512
 """Slices that are written at once, and the sides of a chunk in a Zarr."""
 
@@ -178,25 +178,10 @@ class VoteFiles:
             If a consensus is wanted without SimpleITK.
         """
         for name, path in self.wanted.items():
-            _check_kind(name, path)
+            check_destination(name, path)
             check_new(path, overwrite=overwrite)
         if self.consensus is not None:
             load_simpleitk()
-
-
-def _check_kind(name: str, path: Path) -> None:
-    suffix = path.suffix.lower()
-    if suffix not in _SUFFIXES:
-        raise VolumeError(
-            f"the {name} cannot go to {path.name}: its name must end in "
-            f"{' or '.join(_SUFFIXES)}"
-        )
-    fits = is_zarr(path) if suffix == ".zarr" else path.is_file()
-    if path.exists() and not fits:
-        raise VolumeError(
-            f"{path} is there and is no {suffix} that a result could replace; choose "
-            "another name"
-        )
 
 
 def write_votes(

@@ -1,35 +1,25 @@
-"""Predict a volume slab by slab: a generator of events; memory stays as it is."""
+"""Predict a volume slab by slab, or one slice: generators of events."""
 
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from hashlib import sha256
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
-from napari_lrcs.arrays import GreyImage, Mask
+from napari_lrcs.arrays import GreyImage, Labels, Mask
+from napari_lrcs.classical.specks import remove_specks
 from napari_lrcs.config import PredictConfig
-from napari_lrcs.inference.results import Geometry, Result, Slab
+from napari_lrcs.inference.geometry import Geometry, Slab
+from napari_lrcs.inference.parts import LABELS, Arrays, Part
+from napari_lrcs.inference.predictor import Predictor
+from napari_lrcs.inference.results import Result, Sink
 from napari_lrcs.io.paths import check_outputs
 from napari_lrcs.io.volume import Volume, sources_of
 from napari_lrcs.models.checkpoint import Checkpoint
-from napari_lrcs.models.device import (
-    device_notices,
-    for_prediction,
-    free_memory,
-    is_out_of_memory,
-    release_memory,
-    resolve_device,
-    resolve_precision,
-)
-from napari_lrcs.models.tiles import Tile, apply_in_tiles, plan_tiles, tile_size_for
 from napari_lrcs.preprocessing.slices import SliceReader
 from napari_lrcs.progress import (
     Notice,
@@ -41,19 +31,8 @@ from napari_lrcs.progress import (
     TilePredicted,
 )
 
-_MEBI = 2**20
-_SLAB_BYTES = 32 * _MEBI
-"""Grey levels of a slab in float32; a few slabs are under way at once."""
-
-_SLAB_SLICES = 16
-
-_CPU_MEMORY = 512 * _MEBI
-
 _N_SAMPLES = 5
 """Slices by which one volume is told from another."""
-
-_SMALLEST_TILE = 64
-"""Below this a tile is mostly halo, and memory is short for another reason."""
 
 
 def predict_volume(
@@ -77,8 +56,8 @@ def predict_volume(
         Any size; grey levels as in the training volume.
     checkpoint : Checkpoint
         Its filters, normalisation, axis and context are applied.
-    result : MemoryResult or DiskResult
-        Where labels, confidence and probabilities go.
+    result : Result
+        A `MemoryResult` or `DiskResult`, where labels and the like go.
     config : PredictConfig, optional
     slices : sequence of int, optional
         Slices to predict, along the checkpoint's axis; the others stay 0.
@@ -105,37 +84,92 @@ def predict_volume(
         If the disk is full, or the like; what is written can be continued from.
     """
     started = time.monotonic()
+    config = config or PredictConfig()
     reader = SliceReader.for_config(volume, checkpoint.config, mask=mask)
     wanted = _checked_slices(slices, reader)
-    geometry = _geometry(reader, checkpoint)
-    config = config or PredictConfig()
+    geometry = Geometry.of(reader, checkpoint.phases)
     check_outputs(result.places, inputs=sources_of(volume, mask))
-    engine = _Engine(checkpoint, config, reader.slice_shape)
     identity = _identity(reader, checkpoint, wanted)
-    try:
-        done = result.open(geometry, identity, min_size=config.min_size)
-        left = [slab for slab in geometry.slabs(wanted) if slab.start not in done]
+    with (
+        closing(Predictor(checkpoint, config, reader.slice_shape)) as predictor,
+        result.open(geometry, identity, min_size=config.min_size) as sink,
+    ):
+        left = [slab for slab in geometry.slabs(wanted) if slab.start not in sink.done]
         n_left = sum(map(len, left))
-        yield PredictionStarted(
-            device=str(engine.device),
-            precision=engine.precision,
-            n_slices=len(wanted),
-            n_done=len(wanted) - n_left,
-            n_tiles=len(engine.tiles),
-        )
+        yield _started(predictor, len(wanted), n_done=len(wanted) - n_left)
         yield from _predict_slabs(
-            left, reader=reader, engine=engine, result=result, n_slices=len(wanted)
+            left,
+            reader=reader,
+            predictor=predictor,
+            parts=result.wanted,
+            sink=sink,
+            n_slices=len(wanted),
         )
-        yield from (Publishing(share=share) for share in result.publish())
-    finally:
-        engine.close()
-        result.leave()
+        yield from (Publishing(share=share) for share in sink.publish())
     yield PredictionEnded(
         out=result.path,
         shape=volume.shape,
         n_voxels=n_left * math.prod(reader.slice_shape),
         seconds=time.monotonic() - started,
-        device=str(engine.device),
+        device=str(predictor.device),
+    )
+
+
+def predict_slice(
+    volume: Volume,
+    checkpoint: Checkpoint,
+    index: int,
+    *,
+    config: PredictConfig | None = None,
+    mask: Volume | None = None,
+) -> Generator[PredictEvent, None, Labels]:
+    """Predict one slice of a volume, whose size costs no memory.
+
+    Parameters
+    ----------
+    volume, checkpoint, config, mask
+        As of `predict_volume`.
+    index : int
+        Place of the slice along the checkpoint's axis.
+
+    Yields
+    ------
+    PredictEvent
+        `PredictionStarted`, `TilePredicted` after each tile, and `Notice`.
+
+    Returns
+    -------
+    ndarray of uint8, shape (rows, columns)
+        Its labels.
+
+    Raises
+    ------
+    ValueError, VolumeError
+        As `predict_volume` does.
+    """
+    config = config or PredictConfig()
+    reader = SliceReader.for_config(volume, checkpoint.config, mask=mask)
+    _checked_slices([index], reader)
+    with closing(Predictor(checkpoint, config, reader.slice_shape)) as predictor:
+        yield _started(predictor, 1)
+        image, inside = _read(reader, Slab(start=index, stop=index + 1))
+        arrays = predictor.empty_arrays([LABELS], 1)
+        for share in predictor.predict(arrays, image, 1):
+            yield _tile_event(share, Slab(start=0, stop=1), n_done=0, n_slices=1)
+    labels = arrays[LABELS] if inside is None else arrays[LABELS] * inside
+    cleaned: Labels = remove_specks(labels, min_size=config.min_size)[0]
+    return cleaned
+
+
+def _started(
+    predictor: Predictor, n_slices: int, *, n_done: int = 0
+) -> PredictionStarted:
+    return PredictionStarted(
+        device=str(predictor.device),
+        precision=predictor.network.precision,
+        n_slices=n_slices,
+        n_done=n_done,
+        n_tiles=len(predictor.network.tiles),
     )
 
 
@@ -143,8 +177,9 @@ def _predict_slabs(
     slabs: Sequence[Slab],
     *,
     reader: SliceReader,
-    engine: "_Engine",
-    result: Result,
+    predictor: Predictor,
+    parts: Sequence[Part],
+    sink: Sink,
     n_slices: int,
 ) -> Iterator[PredictEvent]:
     n_done = n_slices - sum(map(len, slabs))
@@ -159,21 +194,26 @@ def _predict_slabs(
             assert slab is not None
             image, inside = reading.result() if reading else _read(reader, slab)
             reading = ahead.submit(_read, reader, following) if following else None
-            parts = engine.empty_parts(result.wanted, len(slab))
-            for share in engine.fill(parts, image):
-                yield from engine.take_notices()
-                yield TilePredicted(
-                    n_done=n_done + share * len(slab), n_slices=n_slices
-                )
+            arrays = predictor.empty_arrays(parts, len(slab))
+            for share in predictor.predict(arrays, image, len(slab)):
+                yield _tile_event(share, slab, n_done=n_done, n_slices=n_slices)
             n_done += len(slab)
             if writing:
                 yield writing.result()
             event = SlabPredicted(
                 start=slab.start, stop=slab.stop, n_done=n_done, n_slices=n_slices
             )
-            writing = behind.submit(_write, result, slab, parts, inside, event)
+            writing = behind.submit(_write, sink, slab, arrays, inside, event)
         if writing:
             yield writing.result()
+
+
+def _tile_event(
+    share: float | Notice, slab: Slab, *, n_done: int, n_slices: int
+) -> Notice | TilePredicted:
+    if isinstance(share, Notice):
+        return share
+    return TilePredicted(n_done=n_done + share * len(slab), n_slices=n_slices)
 
 
 def _checked_slices(slices: Sequence[int] | None, reader: SliceReader) -> list[int]:
@@ -186,19 +226,6 @@ def _checked_slices(slices: Sequence[int] | None, reader: SliceReader) -> list[i
             f"got {wanted[:1] + wanted[-1:]}"
         )
     return wanted
-
-
-def _geometry(reader: SliceReader, checkpoint: Checkpoint) -> Geometry:
-    rows, columns = reader.slice_shape
-    depth = min(_SLAB_SLICES, reader.n_slices, _SLAB_BYTES // (4 * rows * columns))
-    return Geometry(
-        shape=reader.volume.shape,
-        axis=reader.axis,
-        depth=max(1, depth),
-        voxel_size=reader.volume.voxel_size,
-        unit=reader.volume.unit,
-        phases=checkpoint.phases,
-    )
 
 
 def fingerprint(checkpoint: Checkpoint) -> str:
@@ -248,158 +275,9 @@ def _read(reader: SliceReader, slab: Slab) -> _Read:
 
 
 def _write(
-    result: Result,
-    slab: Slab,
-    parts: dict[str, NDArray[Any]],
-    inside: Mask | None,
-    event: SlabPredicted,
+    sink: Sink, slab: Slab, arrays: Arrays, inside: Mask | None, event: SlabPredicted
 ) -> SlabPredicted:
     if inside is not None:
-        parts = {name: part * inside for name, part in parts.items()}
-    result.write(slab, parts)
+        arrays = {part: array * inside for part, array in arrays.items()}
+    sink.write(slab, arrays)
     return event
-
-
-class _Engine:
-    """The network on its device, and how much of a slab it takes at once."""
-
-    def __init__(
-        self, checkpoint: Checkpoint, config: PredictConfig, shape: tuple[int, int]
-    ) -> None:
-        self.shape = shape
-        self._checkpoint = checkpoint
-        self._config = config
-        device = resolve_device(config.device)
-        self._notices = device_notices(device)
-        self._load(device)
-
-    def _load(self, device: torch.device) -> None:
-        self.device = device
-        self.precision = resolve_precision(self._config.precision, device)
-        self._model = for_prediction(self._checkpoint.build(), device, self.precision)
-        self._memory = self._config.memory * _MEBI or _free_memory(device)
-        self._plan()
-
-    def _plan(self) -> None:
-        fitting = tile_size_for(self._model, self.shape, memory=self._memory)
-        self._tile_size = min(fitting, self._config.tile_size or fitting)
-        self.tiles: list[Tile] = plan_tiles(
-            self.shape,
-            tile_size=self._tile_size,
-            halo=self._model.halo,
-            stride=self._model.stride,
-        )
-        pixels = max(_n_pixels(tile) for tile in self.tiles)
-        needed = pixels * self._model.bytes_per_pixel
-        self._batch_size = max(1, self._memory // needed)
-
-    def empty_parts(self, wanted: Sequence[str], n: int) -> dict[str, NDArray[Any]]:
-        """Make room for the parts of a slab of `n` slices."""
-        shape = (n, *self.shape)
-        kinds: dict[str, tuple[tuple[int, ...], Any]] = {
-            "labels": (shape, np.uint8),
-            "confidence": (shape, np.uint8),
-            "probabilities": ((self._model.n_phases, *shape), np.float16),
-        }
-        return {name: np.empty(*kinds[name]) for name in wanted}
-
-    def fill(self, parts: dict[str, NDArray[Any]], image: GreyImage) -> Iterator[float]:
-        """Predict a slab; yields the share that is done after every tile."""
-        n = parts["labels"].shape[0]
-        n_channels = len(image) - n + 1
-        slab = torch.from_numpy(self._checkpoint.normalisation(image))
-        windows = slab.unfold(0, n_channels, 1).movedim(-1, 1)  # (n, C, H, W)
-        start = 0
-        while start < n:
-            stop = min(start + self._batch_size, n)
-            try:
-                for share in self._predict(parts, windows[start:stop], start):
-                    yield (start + share * (stop - start)) / n
-                start = stop
-                continue
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                if not self._can_shrink:
-                    raise MemoryError(
-                        f"{self.device} has not enough memory for the smallest tile; "
-                        "free some, or use another device"
-                    ) from error
-            # After the exception, whose traceback holds on to the tensors.
-            self._shrink()
-
-    def _predict(
-        self, parts: dict[str, NDArray[Any]], windows: Tensor, start: int
-    ) -> Iterator[float]:
-        rows = slice(start, start + len(windows))
-        images = windows.to(self.device)
-        pairs = apply_in_tiles(
-            self._model, images, self.tiles, precision=self.precision
-        )
-        for i, (tile, logits) in enumerate(pairs):
-            place = (rows, tile.rows, tile.columns)
-            for name, part in parts.items():
-                values = _reduce(name, logits).cpu().numpy()
-                if name == "probabilities":
-                    part[(slice(None), *place)] = values
-                else:
-                    part[place] = values
-            yield (i + 1) / len(self.tiles)
-
-    @property
-    def _has_smaller_tiles(self) -> bool:
-        return self._batch_size > 1 or self._tile_size > _SMALLEST_TILE
-
-    @property
-    def _can_shrink(self) -> bool:
-        return self._has_smaller_tiles or self.device.type != "cpu"
-
-    def _shrink(self) -> None:
-        """Ask for less memory at once, at last for none of the GPU's."""
-        short = self.device
-        if self._has_smaller_tiles:
-            before = self._batch_size, self._tile_size
-            while (self._batch_size, self._tile_size) == before:
-                self._memory //= 2
-                self._plan()
-            what = f"goes on with tiles of {self._tile_size} px"
-        else:
-            self._load(torch.device("cpu"))
-            what = "goes on, more slowly, on the CPU"
-        release_memory(short)
-        self._notices.append(
-            Notice(kind="out_of_memory", text=f"memory ran out on {short}; {what}")
-        )
-
-    def take_notices(self) -> list[Notice]:
-        """Return what the user should know, once."""
-        taken, self._notices = self._notices, []
-        return taken
-
-    def close(self) -> None:
-        """Release the device."""
-        del self._model
-        release_memory(self.device)
-
-
-def _reduce(name: str, logits: Tensor) -> Tensor:
-    """Make one part of a result from logits, shape (B, n_phases, H, W)."""
-    if name == "labels":
-        return logits.argmax(dim=1).to(torch.uint8) + 1
-    probabilities = logits.softmax(dim=1)
-    if name == "probabilities":
-        return probabilities.half().transpose(0, 1)
-    return (probabilities.amax(dim=1) * 255).round().to(torch.uint8)
-
-
-def _n_pixels(tile: Tile) -> int:
-    height = tile.read_rows.stop - tile.read_rows.start
-    width = tile.read_columns.stop - tile.read_columns.start
-    return int(height * width)
-
-
-def _free_memory(device: torch.device) -> int:
-    """Take half of what a GPU has free, and little of a CPU's."""
-    if device.type == "cpu":
-        return _CPU_MEMORY
-    return free_memory(device) // 2

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from uuid import uuid4
 
 import numpy as np
 
@@ -27,8 +26,9 @@ from napari_lrcs.classical.baselines import (
 from napari_lrcs.classical.thresholds import checked_fractions
 from napari_lrcs.config import Axis
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.inference.disk import DiskResult
-from napari_lrcs.inference.results import Geometry, Result
+from napari_lrcs.inference.geometry import Geometry
+from napari_lrcs.inference.parts import LABELS
+from napari_lrcs.inference.results import Result, Sink
 from napari_lrcs.io.paths import check_outputs
 from napari_lrcs.io.volume import Volume, sources_of
 from napari_lrcs.phases import PhaseTable
@@ -42,10 +42,6 @@ from napari_lrcs.progress import (
     SlabPredicted,
     TilePredicted,
 )
-
-_SLAB_SLICES = 16
-_SLAB_BYTES = 2**25
-"""Grey levels of a slab in float32."""
 
 _N_NEAR = 3
 """Painted slices that order the phases of another one."""
@@ -151,16 +147,7 @@ class BaselineTask:
     @property
     def geometry(self) -> Geometry:
         """What the result has in common with the image."""
-        rows, columns = self.reader.slice_shape
-        depth = min(_SLAB_SLICES, _SLAB_BYTES // (4 * rows * columns))
-        return Geometry(
-            shape=self.image.shape,
-            axis=self.axis,
-            depth=max(1, min(depth, self.reader.n_slices)),
-            voxel_size=self.image.voxel_size,
-            unit=self.image.unit,
-            phases=self.phases,
-        )
+        return Geometry.of(self.reader, self.phases)
 
 
 def read_fitted_slices(task: BaselineTask) -> Iterator[Sample]:
@@ -216,8 +203,9 @@ def segment_volume(task: BaselineTask, *, result: Result) -> Iterator[PredictEve
     Parameters
     ----------
     task : BaselineTask
-    result : MemoryResult or DiskResult
-        Where the labels go. On disk, nothing is left of what did not come to its end.
+    result : Result
+        A `MemoryResult` or `DiskResult`, where the labels go. On disk, nothing is left
+        of what did not come to its end.
 
     Yields
     ------
@@ -238,10 +226,7 @@ def segment_volume(task: BaselineTask, *, result: Result) -> Iterator[PredictEve
     n_slices = task.reader.n_slices
     read_from = sources_of(task.image, task.labels, task.mask)
     check_outputs(result.places, inputs=read_from)
-    if isinstance(result, DiskResult):
-        result.check_new()  # first: what is found there must stay
-    try:
-        result.open(task.geometry, {"baseline": uuid4().hex})  # never continued
+    with result.open(task.geometry, None) as sink:
         yield PredictionStarted(
             device="cpu", precision="float32", n_slices=n_slices, n_done=0, n_tiles=1
         )
@@ -249,16 +234,11 @@ def segment_volume(task: BaselineTask, *, result: Result) -> Iterator[PredictEve
         for sample in read_fitted_slices(task):
             samples.append(sample)
             yield TilePredicted(n_done=0, n_slices=n_slices)
-        yield from _told(task)
+        yield from _sampling_notice(task)
         baseline = task.fit(samples)
         del samples
-        yield from _segment_slabs(task, baseline, result)
-        yield from (Publishing(share=share) for share in result.publish())
-    finally:
-        if isinstance(result, DiskResult):
-            result.leave(keep=False)
-        else:
-            result.leave()
+        yield from _segment_slabs(task, baseline, sink)
+        yield from (Publishing(share=share) for share in sink.publish())
     yield PredictionEnded(
         out=result.path,
         shape=task.image.shape,
@@ -268,7 +248,7 @@ def segment_volume(task: BaselineTask, *, result: Result) -> Iterator[PredictEve
     )
 
 
-def _told(task: BaselineTask) -> Iterator[Notice]:
+def _sampling_notice(task: BaselineTask) -> Iterator[Notice]:
     n_fitted, n_slices = len(task.fitted_slices), task.reader.n_slices
     if task.method != "forest" and n_fitted < n_slices:
         yield Notice(
@@ -279,7 +259,7 @@ def _told(task: BaselineTask) -> Iterator[Notice]:
 
 
 def _segment_slabs(
-    task: BaselineTask, baseline: Baseline, result: Result
+    task: BaselineTask, baseline: Baseline, sink: Sink
 ) -> Iterator[PredictEvent]:
     reader = task.reader
     n_slices = reader.n_slices
@@ -292,7 +272,7 @@ def _segment_slabs(
             inside = reader.inside(slab.start, slab.stop)
             if inside is not None:
                 labels *= inside
-            result.write(slab, {"labels": labels})
+            sink.write(slab, {LABELS: labels})
             yield SlabPredicted(
                 start=slab.start, stop=slab.stop, n_done=slab.stop, n_slices=n_slices
             )

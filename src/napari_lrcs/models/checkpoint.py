@@ -18,7 +18,12 @@ from torch import Tensor
 from napari_lrcs import __version__
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.io.writing import replacing
-from napari_lrcs.models.header import HEADER_KEY, Header, parse_header
+from napari_lrcs.models.header import (
+    HEADER_KEY,
+    Header,
+    checkpoint_file,
+    parse_header,
+)
 from napari_lrcs.models.layers import SegmentationNetwork
 from napari_lrcs.models.registry import create_model
 
@@ -63,6 +68,11 @@ class Checkpoint(Header):
             model = create_model(self.config, n_phases=len(self.phases))
         load_weights(model, self.state)
         return model.eval()
+
+
+def cpu_copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copy a state dict, so that further steps do not change it."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
 
 
 def load_weights(model: SegmentationNetwork, state: Mapping[str, Tensor]) -> None:
@@ -127,8 +137,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         If the file is missing, a pickle, not a checkpoint of ours, of another format
         version, or damaged.
     """
-    if path.is_dir():
-        path = path / "best.safetensors"
+    path = checkpoint_file(path)
     if not path.is_file():
         raise CheckpointError(
             f"there is no checkpoint at {path}; name a .safetensors file or a run "

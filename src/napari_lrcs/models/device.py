@@ -154,6 +154,25 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     )
 
 
+@contextmanager
+def memory_error_for(device: torch.device, advice: str) -> Iterator[None]:
+    """Raise `MemoryError` for each of PyTorch's own errors about a lack of memory.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the block computes.
+    advice : str
+        What there is no memory for, and what to do about it.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryError(f"{device} has not enough memory {advice}") from error
+
+
 def free_memory(device: torch.device) -> int:
     """Count the bytes that a GPU has free."""
     if device.type == "cuda":

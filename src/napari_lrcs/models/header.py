@@ -5,18 +5,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
+import numpy as np
 import safetensors
 
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.io.records import convert, parse_json
-from napari_lrcs.io.units import known_unit
-from napari_lrcs.io.volume import VoxelSize
+from napari_lrcs.io.units import METRES, SYMBOLS, known_unit
+from napari_lrcs.io.volume import Volume, VoxelSize
 from napari_lrcs.phases import Phase, PhaseTable
 from napari_lrcs.preprocessing.normalisation import Normalisation
 
 FORMAT_VERSION = 1
 HEADER_KEY = "napari_lrcs"
+
+BEST_CHECKPOINT = "best.safetensors"
+"""The file of a run folder that stands for its network."""
+
+_TOLERANCE = 0.1
+"""Of the voxel size: a network knows structures by their size in voxels."""
 
 Row = Mapping[str, float | int | None]
 """An epoch in ``history.csv``."""
@@ -70,6 +77,84 @@ class Header:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSummary:
+    """What lists and forms show of a checkpoint.
+
+    Parameters
+    ----------
+    path : Path
+        The ``.safetensors`` file.
+    config : TrainConfig
+        What it was trained with.
+    phases : PhaseTable
+        What it predicts.
+    voxel_size : tuple of three floats, optional
+        z, y, x of the training volume, in `unit`.
+    unit : str, optional
+        None where the voxel size has no unit.
+    scores : mapping of str to number
+        The history's row of the epoch that the weights are of; empty for a training
+        that was stopped within its first epoch.
+    """
+
+    path: Path
+    config: TrainConfig
+    phases: PhaseTable
+    voxel_size: VoxelSize | None = None
+    unit: str | None = None
+    scores: Row = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        n = self.config.context_slices
+        parts = [
+            ", ".join(self.phases.names),
+            f"slices across {self.config.axis}"
+            + (f" with {n} neighbour{'s' * (n > 1)} on either side" if n else ""),
+        ]
+        if self.voxel_size is not None:
+            parts.append(f"trained at {_size_text(self.voxel_size, self.unit)}")
+        return "; ".join(parts)
+
+    @property
+    def epoch(self) -> int | None:
+        """Epoch that the weights are of, from 1; None within the first one."""
+        epoch = self.scores.get("epoch")
+        return epoch if isinstance(epoch, int) else None
+
+    @property
+    def mean_iou(self) -> float | None:
+        """Validation score, 0 to 1; None without a validation."""
+        return self.scores.get("validation_mean_iou")
+
+    @property
+    def ious(self) -> tuple[float | None, ...]:
+        """Validation score of each phase, 0 to 1; None where there is none."""
+        labels = (phase.label for phase in self.phases)
+        return tuple(self.scores.get(f"validation_iou_{label}") for label in labels)
+
+    def warn_of_voxel_size(self, image: Volume) -> str:
+        """Describe how an image's voxels differ from those of the training.
+
+        Returns
+        -------
+        str
+            Ends a sentence; empty if they agree, or if either size is unknown.
+        """
+        here, there = image.voxel_size, self.voxel_size
+        is_comparable = (image.unit is None) == (self.unit is None)
+        if here is None or there is None or not is_comparable:
+            return ""
+        ratio = np.array(here) / np.array(there)
+        ratio *= _metres(image.unit) / _metres(self.unit)
+        if np.all(abs(ratio - 1) <= _TOLERANCE):
+            return ""
+        return (
+            f", but this image has {_size_text(here, image.unit)}: resample it, or "
+            "train on it"
+        )
+
+
 class _HeaderDict(TypedDict):
     config: dict[str, Any]
     phases: tuple[Phase, ...]
@@ -79,6 +164,37 @@ class _HeaderDict(TypedDict):
     labels_hash: NotRequired[str]
     history: NotRequired[tuple[dict[str, float | int | None], ...]]
     versions: NotRequired[dict[str, str]]
+
+
+def checkpoint_file(path: Path) -> Path:
+    """Return the best checkpoint of a run folder, or the file itself."""
+    return path / BEST_CHECKPOINT if path.is_dir() else path
+
+
+def read_summary(path: Path) -> ModelSummary:
+    """Read what lists and forms show of a checkpoint.
+
+    Parameters
+    ----------
+    path : Path
+        A ``.safetensors`` file, or a run folder, whose best checkpoint is read.
+
+    Raises
+    ------
+    CheckpointError
+        As `read_header` does.
+    """
+    path = checkpoint_file(path)
+    header = read_header(path)
+    return ModelSummary(
+        path=path,
+        config=header.config,
+        phases=header.phases,
+        voxel_size=header.voxel_size,
+        unit=header.unit,
+        # A checkpoint carries the history up to its own epoch.
+        scores=header.history[-1] if header.history else {},
+    )
 
 
 def read_header(path: Path) -> Header:
@@ -139,3 +255,13 @@ def _from_dict(values: _HeaderDict) -> Header:
         "phases": PhaseTable(values["phases"]),
     }
     return Header(**own)
+
+
+def _metres(unit: str | None) -> float:
+    return 1.0 if unit is None else METRES[unit]
+
+
+def _size_text(size: VoxelSize, unit: str | None) -> str:
+    lengths = size[:1] if len(set(size)) == 1 else size
+    symbol = "" if unit is None else f" {SYMBOLS[unit]}"
+    return f"{' × '.join(f'{length:.3g}' for length in lengths)}{symbol} voxels"

@@ -181,6 +181,11 @@ class SegmentationNetwork(nn.Module, ABC):
         """Of the weights, and so of what the convolutions need."""
         return next(self.parameters()).dtype
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and so where images must be."""
+        return next(self.parameters()).device
+
     def _initialise(self) -> None:
         """Draw Glorot-uniform weights; the paper's Methods, after its reference 57."""
         for module in self.modules():

@@ -1,5 +1,7 @@
 """Read slices with their neighbours, filtered, for training and prediction alike."""
 
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -134,3 +136,24 @@ def reflected(places: NDArray[np.int64], length: int) -> NDArray[np.int64]:
     period = max(2 * (length - 1), 1)
     folded = places % period
     return np.minimum(folded, period - folded).clip(max=length - 1)
+
+
+def runs_of(slices: Sequence[int], *, depth: float = math.inf) -> Iterator[range]:
+    """Group ascending slices into runs of neighbours, cut at multiples of `depth`.
+
+    Examples
+    --------
+    >>> list(runs_of([1, 2, 3, 6]))
+    [range(1, 4), range(6, 7)]
+    >>> list(runs_of([1, 2, 3, 6], depth=2))
+    [range(1, 2), range(2, 4), range(6, 7)]
+    """
+    if not slices:
+        return
+    first = previous = slices[0]
+    for place in slices[1:]:
+        if place != previous + 1 or place % depth == 0:
+            yield range(first, previous + 1)
+            first = place
+        previous = place
+    yield range(first, previous + 1)

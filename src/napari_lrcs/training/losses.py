@@ -56,10 +56,11 @@ def cross_entropy(
     total = F.cross_entropy(
         logits, target, weight=weights, ignore_index=-1, reduction="none"
     ).sum()
-    painted = target >= 0
     if weights is None:
-        return total / painted.sum().clamp(min=1)
-    return total / weights[target[painted]].sum().clamp(min=1e-12)
+        return total / (target >= 0).sum().clamp(min=1)
+    # Not those of the painted alone: a GPU would have to tell how many they are.
+    of_labels = torch.cat([weights.new_zeros(1), weights])
+    return total / of_labels[labels.long()].sum().clamp(min=1e-12)
 
 
 def dice_cross_entropy(

@@ -2,20 +2,40 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import Annotated, Any, Literal, Self, TypedDict
 
 import torch
 from msgspec import Meta
 from torch import Tensor, nn
 
+from napari_lrcs.config import TrainConfig
+from napari_lrcs.errors import CheckpointError
 from napari_lrcs.io.records import convert
+from napari_lrcs.io.writing import replacing
 from napari_lrcs.models.checkpoint import check_shapes
 from napari_lrcs.models.header import Row
 
 MAX_THREADS = 1024
 """More than any machine has cores; PyTorch ends the process where it cannot start as
 many as it is told to."""
+
+# What PyTorch raises for files that are no state, or a damaged one.
+_UNREADABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    UnpicklingError,
+    ValueError,
+)
 
 _Count = Annotated[int, Meta(ge=0, le=2**53)]
 _Seconds = Annotated[float, Meta(ge=0, le=1e12)]
@@ -140,16 +160,79 @@ class ResumeState:
             if not moments["step"] >= 0:
                 raise ValueError(f"the optimiser is at step {moments['step']:g}")
 
-    def optimiser_state(self, group: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the optimiser takes, the options of its group its own."""
+    def restore(self, model: nn.Module, optimiser: torch.optim.Adam) -> None:
+        """Put the tensors into the network and its optimiser.
+
+        Raises
+        ------
+        ValueError
+            As `check_tensors` does.
+        """
+        self.check_tensors(model)
+        model.load_state_dict(self.model)
+        # The options are the optimiser's own, but for the learning rate.
+        (own,) = optimiser.state_dict()["param_groups"]
         (saved,) = self.optimiser["param_groups"]
-        return {
-            "state": self.optimiser["state"],
-            "param_groups": [{**group, "lr": saved["lr"]}],
-        }
+        optimiser.load_state_dict(
+            {
+                "state": self.optimiser["state"],
+                "param_groups": [{**own, "lr": saved["lr"]}],
+            }
+        )
 
 
 def _check_alike(name: str, found: Tensor, needed: Tensor) -> None:
     kinds = [(*t.shape, t.dtype, t.layout) for t in (found, needed)]
     if kinds[0] != kinds[1] or found.is_meta:
         raise ValueError(f"{name} is {kinds[0]}, expected {kinds[1]}")
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write what `ResumeState` holds, as plain types and tensors."""
+    # In memory first: on a full disk, torch.save raises no OSError.
+    buffer = BytesIO()
+    torch.save(dict(state), buffer)
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+
+
+def load_state(path: Path) -> ResumeState:
+    """Read what `save_state` wrote; runs no code.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, damaged or holds something else.
+    """
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path} is damaged: it is not a regular file")
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except _UNREADABLE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CheckpointError(f"{path} is damaged: {reason}") from error
+    try:
+        return ResumeState.from_saved(saved)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path.name} in {path.parent} is not of this run: {error}"
+        ) from error
+
+
+def check_same_config(begun: TrainConfig, wanted: TrainConfig) -> None:
+    """Refuse to resume with another config; the device alone may differ.
+
+    Raises
+    ------
+    CheckpointError
+        If they differ; names the first field that does.
+    """
+    same_device = replace(begun, device=wanted.device)
+    old, new = same_device.to_dict(), wanted.to_dict()
+    changed = [name for name in old if old[name] != new[name]]
+    if changed:
+        name = changed[0]
+        raise CheckpointError(
+            f"the run was begun with {name} = {old[name]}, now it is {new[name]}; "
+            "resume without changes, or start a new run"
+        )

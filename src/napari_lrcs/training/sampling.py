@@ -78,6 +78,9 @@ class PatchSampler:
         self._widths = torch.from_numpy(shapes[:, 1]).to(device)
         starts = np.concatenate([[0], np.cumsum(shapes.prod(axis=1))])
         self._starts = torch.from_numpy(starts).to(device)
+        # Here, since copying to a GPU makes each step wait for it.
+        self._symmetries = _SYMMETRIES.to(device)
+        self._corners = _CORNERS.to(device)
 
     def sample(self, n: int, *, generator: torch.Generator) -> Patches:
         """Draw `n` patches, image and labels cropped and distorted together."""
@@ -124,7 +127,7 @@ class PatchSampler:
         config = self._config
         maps = torch.eye(2, device=self._device).repeat(n, 1, 1)
         if config.flip:
-            maps = _SYMMETRIES.to(self._device)[self._integers(8, n, generator)]
+            maps = self._symmetries[self._integers(8, n, generator)]
         if not (config.rotation or config.scaling):
             return maps
         angle = self._uniform(n, generator) * np.deg2rad(config.rotation) * warped
@@ -146,13 +149,11 @@ class PatchSampler:
         corner = places.floor()
         fraction = places - corner
         total: Tensor | float = 0.0
-        for down in (0, 1):
-            for right in (0, 1):
-                shift = torch.tensor([down, right], device=self._device)
-                weight = (1 - shift[:, None, None] - fraction).abs().prod(dim=1)
-                at = corner.long() + shift[:, None, None]
-                pixels = self._images[self._look_up(at, slice_index)]
-                total = total + pixels * weight[..., None]
+        for shift in self._corners:
+            weight = (1 - shift[:, None, None] - fraction).abs().prod(dim=1)
+            at = corner.long() + shift[:, None, None]
+            pixels = self._images[self._look_up(at, slice_index)]
+            total = total + pixels * weight[..., None]
         assert isinstance(total, Tensor)
         return total.permute(0, 3, 1, 2)
 
@@ -179,6 +180,9 @@ _SYMMETRIES = torch.tensor(
     ]
 )
 """The eight symmetries of the square: mirrors and quarter turns."""
+
+_CORNERS = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]])
+"""The pixels around a fractional place, as steps down and to the right."""
 
 
 def _reflect_with_edge(places: Tensor, length: Tensor) -> Tensor:

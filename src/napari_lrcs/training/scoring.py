@@ -1,7 +1,7 @@
 """Score a network in training on annotated slices."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,21 +17,16 @@ from napari_lrcs.metrics.overlap import (
     mean_iou,
     never_predicted,
 )
-from napari_lrcs.models.device import is_out_of_memory, release_memory
 from napari_lrcs.models.header import Row
 from napari_lrcs.models.layers import SegmentationNetwork
-from napari_lrcs.models.tiles import apply_in_tiles, plan_tiles, tile_size_for
+from napari_lrcs.models.tiles import TiledNetwork
 from napari_lrcs.phases import Phase, PhaseTable
 from napari_lrcs.preprocessing.normalisation import Normalisation
-from napari_lrcs.progress import EpochEnded, Notice
+from napari_lrcs.progress import EpochEnded, Notice, Scoring
+from napari_lrcs.training.counts import count_confusion
 from napari_lrcs.training.losses import LOSSES
 
-_PITFALL_SHARE = 0.999
-"""One phase predicted in more than this share of the voxels is the pitfall."""
-
 _EVALUATION_MEMORY = 2**29
-_LEAST_MEMORY = 2**24
-"""Where not even that much is free, smaller tiles do not help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,64 +46,57 @@ def evaluate_slice(
     precision: Precision,
 ) -> Iterator[float | SliceScore]:
     """Score one slice as it is: yields the share that is done, at last the score."""
-    device = next(model.parameters()).device
-    image = torch.from_numpy(normalisation(annotated.image))[None].to(device)
     model.eval()
-    logits = torch.empty((1, model.n_phases, *annotated.labels.shape))
-    memory = _EVALUATION_MEMORY
-    while True:
-        try:
-            yield from _fill_logits(logits, model, image, memory, precision)
-            break
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            if memory < _LEAST_MEMORY:
-                raise MemoryError(
-                    f"{device} has not enough memory to score a slice; free some, or "
-                    "use another device"
-                ) from error
-        memory //= 2
-        release_memory(device)
+    shape = annotated.image.shape[-2:]
+    network = TiledNetwork(model, shape, precision=precision, memory=_EVALUATION_MEMORY)
+    logits = torch.empty((model.n_phases, 1, *shape))
+    image = torch.from_numpy(normalisation(annotated.image))[None]
+    for share in network.fill([(logits, _phases_first)], image):
+        if isinstance(share, float):
+            yield share
+    logits = logits.transpose(0, 1)
     target = torch.from_numpy(annotated.labels)[None]
     weights = phase_weights_of(config, model.n_phases, torch.device("cpu"))
     loss = float(LOSSES[config.loss](logits, target, weights))
-    counts = count_confusion(logits, target).view(model.n_phases, -1)
-    yield SliceScore(loss=loss, confusion=counts.numpy())
+    confusion = count_confusion(logits, target).numpy()
+    yield SliceScore(loss=loss, confusion=confusion)
 
 
-def _fill_logits(
-    logits: Tensor,
+def _phases_first(logits: Tensor) -> Tensor:
+    return logits.transpose(0, 1)
+
+
+def score_slices(
     model: SegmentationNetwork,
-    image: Tensor,
-    memory: int,
+    slices: Sequence[AnnotatedSlice],
+    *,
+    normalisation: Normalisation,
+    config: TrainConfig,
     precision: Precision,
-) -> Iterator[float]:
-    shape = (image.shape[-2], image.shape[-1])
-    tiles = plan_tiles(
-        shape,
-        tile_size=tile_size_for(model, shape, memory=memory),
-        halo=model.halo,
-        stride=model.stride,
-    )
-    pairs = apply_in_tiles(model, image, tiles, precision=precision)
-    for i, (tile, part) in enumerate(pairs):
-        logits[..., tile.rows, tile.columns] = part.cpu()
-        yield (i + 1) / len(tiles)
+) -> Generator[Scoring, None, tuple[float, Confusion | None]]:
+    """Score all painted voxels of some slices, never augmented.
 
-
-def is_major_class_pitfall(confusion: Confusion) -> bool:
-    """Tell whether one phase is predicted everywhere although several are painted.
-
-    The paper: "the network can be easily trapped by a poor local minimum that predicts
-    only the majority class. We call it a major class pitfall as the accuracy is stuck
-    at the value of volume fraction of the major class."
+    Returns
+    -------
+    loss : float
+        Mean of the slices' losses, by their painted voxels; NaN without slices.
+    confusion : ndarray of int64 or None
+        Of all of them; None without slices.
     """
-    predicted = confusion.sum(axis=0)
-    n_painted_phases = int(np.count_nonzero(confusion.sum(axis=1)))
-    return n_painted_phases > 1 and bool(
-        predicted.max() > _PITFALL_SHARE * predicted.sum()
-    )
+    if not slices:
+        return math.nan, None
+    loss, counts = 0.0, np.zeros((model.n_phases,) * 2, np.int64)
+    for i, s in enumerate(slices):
+        scoring = evaluate_slice(
+            model, s, normalisation=normalisation, config=config, precision=precision
+        )
+        for result in scoring:
+            if isinstance(result, float):
+                yield Scoring(share=(i + result) / len(slices))
+            else:
+                loss += result.loss * s.n_painted
+                counts += result.confusion
+    return loss / sum(s.n_painted for s in slices), counts
 
 
 def never_predicted_notices(
@@ -163,14 +151,6 @@ def history_row(event: EpochEnded) -> Row:
 
 def _or_none(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
-
-
-def count_confusion(logits: Tensor, target: Tensor) -> Tensor:
-    """Count painted against predicted phases on the device, flat."""
-    n_phases = logits.shape[1]
-    painted = target > 0
-    code = (target.long() - 1) * n_phases + logits.argmax(dim=1)
-    return torch.bincount(code[painted], minlength=n_phases**2)
 
 
 def phase_weights_of(

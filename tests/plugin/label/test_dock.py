@@ -534,7 +534,6 @@ def test_slice_is_filled_by_the_best_network_with_the_labels_of_its_names(
     qtbot: QtBot,
 ) -> None:
     from napari_lrcs.inference.predict import predict_volume
-    from napari_lrcs.inference.results import SliceResult
     from napari_lrcs.models.checkpoint import save_checkpoint
     from napari_lrcs.plugin.parts.layers import volume_of
 
@@ -552,6 +551,7 @@ def test_slice_is_filled_by_the_best_network_with_the_labels_of_its_names(
     save_checkpoint(run / "best.safetensors", with_score)
     dock.slices.go_to(2)
     dock.help.fill.choose("network")
+    qtbot.waitUntil(lambda: dock.help.fill.networks.path == run)
 
     dock.help.fill_slice()
     wait_for_job(dock, qtbot)
@@ -561,9 +561,9 @@ def test_slice_is_filled_by_the_best_network_with_the_labels_of_its_names(
     dock.help.fill_slice()
     wait_for_job(dock, qtbot)
 
-    result = SliceResult()
+    result = MemoryResult(labels=np.zeros(grey.shape, np.uint8))
     list(predict_volume(volume_of(image), checkpoint, result=result, slices=[2]))
-    swapped = np.array([0, 2, 1, 3], np.uint8)[result.slices[2]]
+    swapped = np.array([0, 2, 1, 3], np.uint8)[result.labels[2]]
     np.testing.assert_array_equal(painting.plane(2), swapped)
     assert len(np.unique(swapped)) > 1
 

@@ -20,14 +20,13 @@ from qtpy.QtWidgets import QComboBox
 from napari_lrcs.config import PredictConfig, TrainConfig
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.inference import estimate
-from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.pyramid import levels_of
 from napari_lrcs.io.volume import as_volume
 from napari_lrcs.plugin.parts.field_of_view import ABOUT_Z, LAYER
 from napari_lrcs.plugin.parts.layers import phases_shown, place_of, workspace_for
-from napari_lrcs.plugin.predict.dock import PredictDock, growing
+from napari_lrcs.plugin.predict.dock import PredictDock
 from napari_lrcs.plugin.predict.setup import (
     MEMORY,
     RANGE,
@@ -41,28 +40,11 @@ pytestmark = pytest.mark.gui
 SHAPE = (8, 24, 32)
 
 
-@pytest.mark.parametrize("moved", [("confidence",), ("confidence", "labels")])
-def test_parts_that_were_moved_to_their_places_meanwhile_are_not_opened(
-    tmp_path: Path, moved: tuple[str, ...]
-) -> None:
-    disk = DiskResult(
-        labels=tmp_path / "labels.zarr", confidence=tmp_path / "confidence.zarr"
-    )
-    for name in disk.wanted:
-        zarr.create_array(disk.raw(name) / "0", shape=(1, 2, 2), dtype="u1")
-    assert len(growing(disk)) == 2
-
-    for name in moved:
-        disk.raw(name).rename(tmp_path / name)
-
-    assert growing(disk) == []
-
-
 @pytest.fixture(autouse=True)
 def _small_slabs(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
     """Two slices a slab, so that there is something to interrupt."""
     del one_thread
-    monkeypatch.setattr("napari_lrcs.inference.predict._SLAB_SLICES", 2)
+    monkeypatch.setattr("napari_lrcs.inference.geometry._SLAB_SLICES", 2)
 
 
 @pytest.fixture
@@ -174,17 +156,19 @@ def until_slice(dock: PredictDock, qtbot: QtBot, number: int) -> None:
 @pytest.fixture
 def slowly(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let each slab take its time; collects their numbers of slices."""
-    from napari_lrcs.inference.predict import _Engine
+    from napari_lrcs.inference.predictor import Predictor
 
-    fill = _Engine.fill
+    predict = Predictor.predict
     filled: list[int] = []
 
-    def slow_fill(self: Any, parts: Any, image: Any) -> Iterator[float]:
-        filled.append(len(parts["labels"]))
+    def slowly_predict(
+        self: Any, arrays: Any, image: Any, n_slices: int
+    ) -> Iterator[Any]:
+        filled.append(n_slices)
         time.sleep(0.3)
-        yield from fill(self, parts, image)
+        yield from predict(self, arrays, image, n_slices)
 
-    monkeypatch.setattr(_Engine, "fill", slow_fill)
+    monkeypatch.setattr(Predictor, "predict", slowly_predict)
     return filled
 
 

@@ -101,7 +101,7 @@ def test_a_study_is_stopped_and_continued_in_another_window(
     for layer in (image, labels):
         second.add_layer(type(layer)(layer.data, name=layer.name, **_look(layer)))
     later = _open(second, TrainConfig(device="cpu"), qtbot, study=StudyConfig())
-    qtbot.waitUntil(lambda: len(later.studies.studies) == 1, timeout=SOON)
+    qtbot.waitUntil(lambda: len(later.studies.items) == 1, timeout=SOON)
     assert later.continue_button.text() == "Continue study-1"
     painting = second.layers.selection.active
     later.continue_button.click()
@@ -195,7 +195,7 @@ def test_a_failed_network_is_shown_and_the_rest_goes_on(
     # Mended, it is tried again; layers that are there are replaced.
     n_layers = len(viewer.layers)
     in_the_way.unlink()
-    qtbot.waitUntil(lambda: dock.studies.studies[0].n_done == 3, timeout=SOON)
+    qtbot.waitUntil(lambda: dock.studies.items[0].n_done == 3, timeout=SOON)
     dock.studies.select(0)
     dock.studies.continue_button.click()
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
@@ -217,7 +217,7 @@ def test_a_finished_study_is_opened(
     for layer in list(viewer.layers)[2:]:
         viewer.layers.remove(layer)
     dock.results.clear()
-    qtbot.waitUntil(lambda: len(dock.studies.studies) == 1, timeout=SOON)
+    qtbot.waitUntil(lambda: len(dock.studies.items) == 1, timeout=SOON)
     assert not dock.continue_button.isVisible()
     assert not dock.studies.continue_button.isEnabled()
 
@@ -344,9 +344,9 @@ def test_a_damaged_study_is_told_and_hides_no_other(
     (place / "study.json").write_text("{")
 
     dock.setup.new_folder()
-    qtbot.waitUntil(lambda: len(dock.studies.studies) == 1, timeout=SOON)
+    qtbot.waitUntil(lambda: len(dock.studies.items) == 1, timeout=SOON)
 
-    assert "damaged" in dock.studies.studies[0].damaged
+    assert "damaged" in dock.studies.items[0].damaged
     assert not dock.studies.open_button.isEnabled()
     assert not dock.continue_button.isVisible()
     assert dock.setup.out.name == "study-8"

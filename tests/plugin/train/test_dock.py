@@ -10,7 +10,7 @@ from napari.layers import Image, Labels
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QThreadPool
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QComboBox
 
 from napari_lrcs.annotation.annotation import Role
 from napari_lrcs.config import PRESETS, TrainConfig
@@ -22,8 +22,8 @@ from napari_lrcs.plugin.parts.current_slice import SliceInView
 from napari_lrcs.plugin.parts.layers import RUN_KEY, appearance, place_of, workspace_for
 from napari_lrcs.plugin.parts.workers import Events
 from napari_lrcs.plugin.train.dock import TrainDock
-from napari_lrcs.plugin.train.job import read_roles
 from napari_lrcs.plugin.train.preview import PREVIEW_NAME
+from napari_lrcs.training.run_folder import RunFolder, list_runs
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("one_thread")]
 
@@ -113,9 +113,9 @@ def test_training_moves_curves_shows_a_preview_and_lists_its_run(
     for name, value in place_of(image).items():
         np.testing.assert_array_equal(place_of(preview)[name], value)
     np.testing.assert_allclose(preview.get_color(2), labels.get_color(2))
-    qtbot.waitUntil(lambda: len(dock.runs.runs) == 1)
-    assert dock.runs.runs[0].is_finished
-    assert dock.runs.runs[0].phases == PHASES.names
+    qtbot.waitUntil(lambda: len(dock.runs.items) == 1)
+    assert dock.runs.items[0].is_finished
+    assert dock.runs.items[0].phases == PHASES.names
 
 
 @pytest.mark.slow
@@ -204,8 +204,8 @@ def test_stop_keeps_the_best_and_the_run_continues(
     n_done = len(_history(run))
     assert (run / "best.safetensors").is_file()
     assert "Best mean IoU" in training.said
-    qtbot.waitUntil(lambda: len(training.runs.runs) == 1)
-    assert training.runs.runs[0].can_resume
+    qtbot.waitUntil(lambda: len(training.runs.items) == 1)
+    assert training.runs.items[0].can_resume
     assert training.buttons.train.isVisible()
     assert not training.buttons.stop.isVisible()
 
@@ -248,7 +248,7 @@ def test_cancel_keeps_a_run_that_was_continued(
 ) -> None:
     _stop(training, qtbot)
     (run,) = _runs(image)
-    qtbot.waitUntil(lambda: len(training.runs.runs) == 1)
+    qtbot.waitUntil(lambda: len(training.runs.items) == 1)
     training.runs.select(0)
     n_done = len(_history(run))
     _click(training, "resume")
@@ -285,7 +285,7 @@ def test_a_training_starts_from_another_network(
 ) -> None:
     _set(dock, n_filters=4, n_epochs=1)
     dock.buttons.train.click()
-    qtbot.waitUntil(lambda: not dock.is_busy and bool(dock.runs.runs), timeout=LONG)
+    qtbot.waitUntil(lambda: not dock.is_busy and bool(dock.runs.items), timeout=LONG)
     _set(dock, n_filters=2, learning_rate=1e-8, seed=7)
 
     dock.runs.select(0)
@@ -294,7 +294,10 @@ def test_a_training_starts_from_another_network(
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
 
     first, second = sorted(_runs(image))
-    assert dock.setup.start.currentText() == first.name
+    assert dock.setup.initial_weights == first
+    box = dock.setup.start.findChild(QComboBox)
+    assert box is not None
+    assert box.currentText().startswith(f"{first.name} · mean IoU")
     assert _config(second)["n_filters"] == 4  # the network's shape came with it
     np.testing.assert_allclose(_weights(first), _weights(second), atol=1e-5)
 
@@ -352,7 +355,7 @@ def test_layers_may_change_while_a_training_runs(
     qtbot.waitUntil(lambda: _n_points(training) > before + 2, timeout=LONG)
     _stop(training, qtbot)
 
-    (run,) = workspace.runs()
+    (run,) = (run.path for run in list_runs(workspace.path))
     assert (run / "best.safetensors").is_file()
     assert "Stopped" in training.said
     assert len(viewer.layers) == n_layers  # no preview of an image that is gone
@@ -689,7 +692,7 @@ def test_runs_are_compared_and_chosen_to_predict_with(
     chosen: list[Path] = []
     dock.predict_asked.connect(chosen.append)
     dock.buttons.train.click()
-    qtbot.waitUntil(lambda: not dock.is_busy and bool(dock.runs.runs), timeout=LONG)
+    qtbot.waitUntil(lambda: not dock.is_busy and bool(dock.runs.items), timeout=LONG)
     n_lines = _n_lines(dock)
 
     dock.runs.select(0, tick=True)
@@ -739,7 +742,7 @@ def _set(dock: TrainDock, **changes: object) -> None:
 
 
 def _click(dock: TrainDock, name: str) -> None:
-    button = dock.runs.buttons[name]
+    button = getattr(dock.runs, f"{name}_button")
     assert button.isEnabled()
     button.click()
 
@@ -770,7 +773,7 @@ def _n_lines(dock: TrainDock) -> int:
 
 
 def _runs(image: Image) -> list[Path]:
-    return workspace_for(image).runs()
+    return [run.path for run in list_runs(workspace_for(image).path)]
 
 
 def _history(run: Path) -> list[str]:
@@ -790,7 +793,7 @@ def _contents(run: Path) -> dict[str, bytes]:
 def _slices_of(run: Path, role: str) -> set[int]:
     return {
         index
-        for name, places in read_roles(run).items()
+        for name, places in RunFolder(run).read_roles().items()
         for index in places
         if name == role
     }

@@ -35,7 +35,8 @@ from napari_lrcs.uncertainty.study.events import (
     StudyEvent,
     StudyStarted,
 )
-from napari_lrcs.uncertainty.study.summary import Member, read_study
+from napari_lrcs.uncertainty.study.folder import StudyFolder
+from napari_lrcs.uncertainty.study.summary import Member
 from napari_lrcs.uncertainty.study.task import StudyTask
 
 SHAPE = (8, 24, 24)
@@ -87,7 +88,7 @@ def study(
 
 def found(out: Path) -> dict[str, Any]:
     """Read what does not depend on how long it took."""
-    members, _, _ = read_study(out)
+    members = StudyFolder(out).read_findings().members
     results: dict[str, Any] = {m.name: replace(m, seconds=0.0) for m in members}
     for name in ("majority", "agreement", "entropy"):
         results[name] = open_labels(out / f"{name}.zarr").slab(0, SHAPE[0]).tolist()
@@ -266,7 +267,7 @@ def test_a_study_is_replaced_only_when_asked(
     (out / "members" / "perturbed-007").mkdir(parents=True)
     (out / "notes.txt").write_text("mine")
 
-    with pytest.raises(ResultExistsError, match="is no study"):
+    with pytest.raises(ResultExistsError, match="is not a study"):
         list(run_study(TASK, out=out, overwrite=True))
     (out / "study.json").write_text("{}")  # somebody else's
     with pytest.raises(VolumeError, match=r"study\.json in .* is damaged"):
@@ -277,7 +278,7 @@ def test_a_study_is_replaced_only_when_asked(
         list(run_study(TASK, out=out))
     list(run_study(TASK, out=out, overwrite=True))
 
-    assert len(read_study(out)[0]) == 3
+    assert len(StudyFolder(out).read_findings().members) == 3
     assert not (out / "members" / "perturbed-007").exists()
     assert (out / "notes.txt").read_text() == "mine"
 
@@ -362,7 +363,8 @@ def test_too_few_members_are_no_study(tmp_path: Path) -> None:
     with pytest.raises(LrcsError, match=r"1 of 2 networks .*perturbed-001: .*exists"):
         list(events)
 
-    assert [m.error is None for m in read_study(out)[0]] == [True, False, True]
+    members = StudyFolder(out).read_findings().members
+    assert [member.error is None for member in members] == [True, False, True]
     assert json.loads((out / "study.json").read_text())["state"] == "stopped"
 
 

@@ -1,14 +1,11 @@
 import csv
-import json
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.tables import as_text
 from napari_lrcs.metrics.composition import compose, measure_dict
 from napari_lrcs.phases import PhaseTable
@@ -24,8 +21,6 @@ from napari_lrcs.uncertainty.study.summary import (
     Quantity,
     in_percent,
     member_rows,
-    read_settings,
-    read_study,
     summarise,
     summary_rows,
     write_summary_csv,
@@ -160,142 +155,6 @@ def test_summary_is_written_as_csv(tmp_path: Path) -> None:
     assert len(rows) == len(summary_rows(summary)) == 8
     assert (rows[3]["kind"], rows[3]["name"]) == ("volume_fraction", "pore")
     assert float(rows[3]["mean"]) == pytest.approx(0.3)
-
-
-def test_a_study_is_read_as_it_was_written(tmp_path: Path) -> None:
-    members = (member(0, iou=(math.nan, 0.5)), failed(1))
-    summary = summarise(members, PHASES)
-    record = {
-        "format_version": 1,
-        "state": "complete",
-        "task": {},
-        "study": {"n_members": 2, "n_repeats": 0},
-        "members": [m.to_dict() for m in members],
-        **summary.to_dict(),
-    }
-    text = json.dumps(record, allow_nan=False)
-    (tmp_path / "study.json").write_text(text, encoding="utf-8")
-
-    read, phases, again = read_study(tmp_path)
-
-    assert repr(read) == repr(members)  # NaN equals nothing, but reads the same
-    assert phases == PHASES
-    assert repr(again) == repr(summary)
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        (None, "no study in"),
-        ("{", "is damaged"),
-        ('{"format_version": 1}', "is damaged"),
-        ('{"format_version": 9}', "has the format 9, this version reads 1"),
-    ],
-)
-def test_what_is_no_study_is_refused(
-    text: str | None, says: str, tmp_path: Path
-) -> None:
-    if text is not None:
-        (tmp_path / "study.json").write_text(text, encoding="utf-8")
-
-    with pytest.raises(VolumeError, match=says):
-        read_study(tmp_path)
-    with pytest.raises(VolumeError, match=says):
-        read_settings(tmp_path)
-
-
-STUDY: dict[str, Any] = {
-    "format_version": 1,
-    "state": "complete",
-    "task": {
-        "training slices": [1],
-        "test slices": [2],
-        "min_size": 0,
-        "config": {},
-        "perturb": {},
-    },
-    "study": {"n_members": 2},
-    "phases": PHASES.to_dicts(),
-    "members": [member(0).to_dict()],
-}
-MEMBER: dict[str, Any] = STUDY["members"][0]
-MEASURES = MEMBER["measures"]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"phases": [{"label": 1, "name": 5, "colour": "#ffffff"}] * 2},
-        {"phases": 5},
-        {"study": []},
-        {"task": []},
-        {"members": {}},
-        {"members": [5]},
-        {"state": None},
-    ],
-)
-def test_a_damaged_study_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "study.json").write_text(json.dumps(STUDY | change), encoding="utf-8")
-
-    for read in (read_study, read_settings):
-        with pytest.raises(VolumeError, match=r"study\.json in .* is damaged: "):
-            read(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"config": []},
-        {"config": None},
-        {"config": {"n_filters": "many"}},
-        {"perturb": 5},
-        {"test slices": ["a"]},
-    ],
-)
-def test_damaged_settings_of_a_study_are_refused(
-    change: dict[str, Any], tmp_path: Path
-) -> None:
-    damaged = STUDY | {"task": STUDY["task"] | change}
-    (tmp_path / "study.json").write_text(json.dumps(damaged), encoding="utf-8")
-
-    with pytest.raises(VolumeError, match=r"study\.json in .* is damaged: "):
-        read_settings(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"measures": {}},
-        {"measures": []},
-        {"measures": MEASURES | {"phases": []}},
-        {"measures": MEASURES | {"interfaces": []}},
-        {"measures": MEASURES | {"interfaces": [5]}},
-        {"iou": [0.5]},
-        {"iou": [0.5, "x"]},
-        {"iou": 5},
-        {"accuracy": "good"},
-        {"accuracy": 1e999},
-        {"seconds": 1e999},
-        {"group": "third"},
-        {"error": 5},
-        {"name": None},
-    ],
-)
-def test_a_damaged_member_of_a_study_is_refused(
-    change: dict[str, Any], tmp_path: Path
-) -> None:
-    damaged = STUDY | {"members": [MEMBER | change]}
-    (tmp_path / "study.json").write_text(json.dumps(damaged), encoding="utf-8")
-
-    with pytest.raises(VolumeError, match=r"study\.json in .* is damaged: "):
-        read_study(tmp_path)
-
-
-def test_a_study_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "study.json").write_text("[" * 100_000, encoding="utf-8")
-
-    with pytest.raises(VolumeError, match="is damaged: it is nested too deeply"):
-        read_study(tmp_path)
 
 
 def test_figures_show_each_value_of_both_groups() -> None:

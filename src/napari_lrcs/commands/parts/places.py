@@ -29,7 +29,9 @@ def network_file(model: Path | None) -> Path | None:
     """Locate what is read of a run folder, beside which there may be results."""
     if model is None:
         return None
-    best = model / "best.safetensors"
+    from napari_lrcs.models.header import checkpoint_file
+
+    best = checkpoint_file(model)
     return best if best.is_file() else model
 
 

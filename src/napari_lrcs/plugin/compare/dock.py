@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_lrcs.annotation.painted_slices import SlicesRead
 from napari_lrcs.arrays import Labels as LabelArray
 from napari_lrcs.comparison.compare import (
     SliceCompared,
@@ -35,7 +36,7 @@ from napari_lrcs.metrics.comparison import Comparison
 from napari_lrcs.metrics.overlap import mean_iou
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.compare.experimenters import ExperimentersPart
-from napari_lrcs.plugin.compare.form import Asked, ComparisonForm, Looked
+from napari_lrcs.plugin.compare.form import Asked, ComparisonForm
 from napari_lrcs.plugin.compare.results import ComparisonResults, percent
 from napari_lrcs.plugin.parts.dock import Dock, button
 from napari_lrcs.plugin.parts.layer_kinds import marked
@@ -172,7 +173,7 @@ class CompareDock(Dock):
         match event:
             case PhaseTable():
                 self.results.phases = event
-            case Looked():
+            case SlicesRead():
                 self.progress.show_share(event.share, "Looking for predicted slices")
             case SliceCompared():
                 share = event.n_done / event.n_slices

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_lrcs.annotation.painted_slices import SliceFound, find_painted
 from napari_lrcs.comparison.compare import compare_volumes
 from napari_lrcs.comparison.evaluate import check_comparable, nothing_painted, phases_of
 from napari_lrcs.io.volume import Volume, parse_slices
@@ -71,23 +72,17 @@ class Request:
         if not self.candidates:
             raise nothing_painted(self.target)
         found = []
-        for n_done, z in enumerate(self.candidates, start=1):
-            if self.predicted.slab(z, z + 1).any():
-                found.append(z)
-            yield Looked(share=n_done / len(self.candidates))
+        for event in find_painted(self.predicted, self.candidates):
+            if isinstance(event, SliceFound):
+                found.append(event.index)
+            else:
+                yield event
         if not found:
             raise ValueError(
                 f"{self.predicted.name} has no label on the slices where "
                 f"{self.target.name} is painted; predict one of these first"
             )
         return tuple(found)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Looked:
-    """A slice was looked at for a prediction."""
-
-    share: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -18,8 +18,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_lrcs.annotation.painting import PaintingFolder
+from napari_lrcs.inference.fill import Filled
 from napari_lrcs.phases import ELECTRODE, PhaseTable
-from napari_lrcs.plugin.label.fill import Filled
 from napari_lrcs.plugin.label.keys import (
     NEXT_KEY,
     PHASE_KEYS,
@@ -144,6 +144,7 @@ class LabelDock(Dock):
             self.image,
             self.labels,
             self.help.field_of_view.layers,
+            self.help.fill.networks,
             self.restore_line,
             Keys(viewer, actions),
             LargeIn3D(viewer, self._warn),
@@ -235,7 +236,7 @@ class LabelDock(Dock):
     def _on_image(self) -> None:
         image = self.image.layer
         self.axis.setEnabled(image is not None and image.ndim == 3)
-        self.help.fill.workspace = None if image is None else workspace_for(image)
+        self.help.fill.networks.follow(image)
         self._look_for_paintings()
         self._show_hint()
 

@@ -10,8 +10,9 @@ from napari.viewer import Viewer
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_lrcs.inference.fill import Filled, SliceToFill
 from napari_lrcs.phases import UNPAINTED
-from napari_lrcs.plugin.label.fill import Filled, FillPanel, Target
+from napari_lrcs.plugin.label.fill import FillPanel
 from napari_lrcs.plugin.label.pairs import (
     Imported,
     PairsPanel,
@@ -82,6 +83,7 @@ class HelpPart(QWidget):
         layout.addWidget(Fold("Help to paint", self.fill))
         layout.addWidget(Fold("Field of view", self.field_of_view))
         layout.addWidget(Fold("Import and export", self.pairs))
+        self.fill.networks.failed.connect(self._show_error)
         self.field_of_view.wanted.connect(self.set_mask)
         self.pairs.export_wanted.connect(self.export_pairs)
         self.pairs.import_wanted.connect(self.import_pairs)
@@ -132,6 +134,9 @@ class HelpPart(QWidget):
         self._is_segmenting = True
         self.work.emit("Segmenting the volume", whole.events())
 
+    def _show_error(self, text: str) -> None:
+        self.said.emit(text, "error")
+
     def _name_segment_button(self) -> None:
         is_running = self._is_segmenting
         self._segment_button.setText("Stop" if is_running else "Segment whole volume")
@@ -141,7 +146,7 @@ class HelpPart(QWidget):
             else "Label all slices this way in a new layer; your painting stays"
         )
 
-    def _target(self, painting: Painting, image: Image, index: int) -> Target:
+    def _target(self, painting: Painting, image: Image, index: int) -> SliceToFill:
         painting.save()  # and count the last strokes
         volume = volume_of(image)
         if volume.shape != (expected := painting.state.image.shape):
@@ -149,7 +154,7 @@ class HelpPart(QWidget):
                 f"{image.name} is {volume.shape} (z, y, x), the painting is of an "
                 f"image of {expected}; choose that image"
             )
-        return Target(
+        return SliceToFill(
             image=volume,
             axis=painting.axis,
             index=index,

@@ -10,7 +10,7 @@ from napari.viewer import Viewer
 
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.estimate import fits_memory, memory_needed
-from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.results import MemoryResult, Result
 from napari_lrcs.inference.segment import BaselineTask, segment_volume
 from napari_lrcs.plugin.files.reader import read_layers
 from napari_lrcs.plugin.parts.layers import workspace_for
@@ -73,7 +73,7 @@ class WholeVolume:
             workspace = workspace_for(image)
             workspace.make()
             path = workspace.new_result(".zarr")
-        self._result = (
+        self._result: Result = (
             MemoryResult(labels=np.zeros(shape, np.uint8))
             if path is None
             else DiskResult(labels=path)
@@ -85,9 +85,9 @@ class WholeVolume:
     def events(self) -> Events:
         """Segment, in a thread; yields `Segmented` last."""
         yield from segment_volume(self._task, result=self._result)
-        result = self._result
-        if isinstance(result, MemoryResult):
-            labels: Any = result.labels
+        path = self._result.path
+        if path is None:
+            (labels,) = self._result.arrays()
         else:
-            ((labels, *_),) = read_layers(str(result.labels))
+            ((labels, *_),) = read_layers(str(path))
         yield Segmented(labels=labels, layers=self._layers, name=self._name)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
@@ -12,6 +13,7 @@ from napari.qt.threading import (
     create_worker,
 )
 from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QObject, Signal
 
 from napari_lrcs.errors import LrcsError
 
@@ -111,6 +113,66 @@ def start_job(work: Work, *, connect: Mapping[str, Callable[..., None]]) -> Job:
 def _tell_if_unexpected(error: Exception) -> None:
     if not isinstance(error, EXPECTED):
         notification_manager.receive_error(type(error), error, error.__traceback__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Answer:
+    request: object
+    value: object = None
+    error: str = ""
+
+
+class BackgroundReader(QObject):
+    """Reads something in a thread; only the answer to the last request counts.
+
+    Parameters
+    ----------
+    name : str
+        Shown by napari if its window is closed meanwhile.
+    parent : QObject
+        With which the reader goes.
+    """
+
+    answered = Signal(object)
+    """What was read."""
+    failed = Signal(str)
+    """Why it cannot be read."""
+
+    def __init__(self, name: str, parent: QObject) -> None:
+        super().__init__(parent)
+        self._name = name
+        self._request: object = None
+        self._job: Job | None = None
+
+    def read(self, read: Callable[[], object]) -> None:
+        """Call a function in a thread, in place of an earlier one."""
+        self.cancel()
+        self._request = request = object()
+
+        def events() -> Events:
+            try:
+                yield _Answer(request=request, value=read())
+            except EXPECTED as error:
+                yield _Answer(request=request, error=str(error))
+
+        self._job = start_job(
+            Work(self._name, events), connect={"yielded": self._handle}
+        )
+
+    def cancel(self) -> None:
+        """Ignore what is still read."""
+        self._request = None
+        if self._job is not None:
+            self._job.quit()
+            self._job = None
+
+    def _handle(self, answer: _Answer) -> None:
+        if answer.request is not self._request:
+            return
+        if answer.error:
+            self.failed.emit(answer.error)
+        else:
+            self.answered.emit(answer.value)
 
 
 def load_torch() -> None:

@@ -6,6 +6,7 @@ from napari.viewer import Viewer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QSpinBox
 
+from napari_lrcs.annotation.painted_slices import SlicesRead
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.current_slice import go_to, slice_in_view
 from napari_lrcs.plugin.parts.dock import Dock, Listening, button
@@ -19,7 +20,6 @@ from napari_lrcs.plugin.perturb.setup import Asked, MembersPart, PerturbSetup
 from napari_lrcs.uncertainty.perturbation.histogram import SimulationEnded
 from napari_lrcs.uncertainty.perturbation.perturb import Suggestion
 from napari_lrcs.uncertainty.perturbation.perturbed_set import PerturbedSet, Perturbing
-from napari_lrcs.uncertainty.perturbation.perturbed_slices import SlicesRead
 
 
 class PerturbDock(Dock):
@@ -180,9 +180,8 @@ class PerturbDock(Dock):
             return  # the viewer may be closed by now
         match event:
             case SlicesRead():
-                share = event.n_done / event.n_slices
                 text = f"Reading slice {event.n_done} of {event.n_slices}"
-                self.progress.show_share(share, text)
+                self.progress.show_share(event.share, text)
             case jobs.MemberMade():
                 self._add_member(event)
             case Perturbing():

@@ -18,8 +18,8 @@ from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.inference.series import places_of_series
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.io.writing import create_in_memory
+from napari_lrcs.models.header import ModelSummary
 from napari_lrcs.plugin.parts.layers import volume_of, workspace_for
-from napari_lrcs.plugin.parts.model_choice import ModelSummary
 from napari_lrcs.plugin.parts.predicted import PredictedLayers, is_result_at
 from napari_lrcs.plugin.predict.job import PredictionJob, Series
 from napari_lrcs.plugin.predict.setup import PredictSetup
@@ -46,12 +46,6 @@ class Attempt:
     """Whether all is done."""
     volume_text: str = ""
     """Which volume of the series is predicted."""
-
-    @property
-    def disk(self) -> DiskResult | None:
-        """Where the result goes, if not into memory."""
-        result = self.job.result
-        return result if isinstance(result, DiskResult) else None
 
     @property
     def path(self) -> Path | None:

@@ -3,12 +3,9 @@
 from math import ceil
 from typing import Any, ClassVar
 
-import zarr
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QHBoxLayout
 
-from napari_lrcs.inference.disk import DiskResult
-from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.plugin.parts.dock import Dock, button, clock
 from napari_lrcs.plugin.parts.notices import Notices
 from napari_lrcs.plugin.parts.workers import EXPECTED
@@ -82,9 +79,8 @@ class PredictDock(Dock):
         self.followers[1:] = [attempt.layers]
         self.notices.clear()
         self.remember()
-        result = attempt.job.result
-        if isinstance(result, MemoryResult):
-            attempt.layers.show(result.labels, result.confidence)
+        if attempt.path is None:
+            attempt.layers.show(*attempt.job.result.arrays())
         self.begin(f"Predicting {attempt.job.volume.name}", attempt.job.events)
         self.progress.begin("Loading the network…")
 
@@ -140,8 +136,8 @@ class PredictDock(Dock):
         if attempt.is_complete:
             return
         attempt.n_done, attempt.n_slices = event.n_done, event.n_slices
-        if attempt.disk is not None and (parts := growing(attempt.disk)):
-            attempt.layers.show(*parts)
+        if attempt.path is not None and (arrays := attempt.job.result.arrays()):
+            attempt.layers.show(*arrays)
 
     def _advance(self, attempt: Attempt, event: TilePredicted | SlabPredicted) -> None:
         share = event.n_done / event.n_slices
@@ -152,7 +148,7 @@ class PredictDock(Dock):
             return
         attempt.n_done = event.n_done
         attempt.layers.refresh(event.start, event.stop)
-        if attempt.disk is None and attempt.layers.is_removed:
+        if attempt.path is None and attempt.layers.is_removed:
             self.stop()  # nobody could see the rest
 
     def _text(self, attempt: Attempt, n_done: float, n_slices: int) -> str:
@@ -170,7 +166,7 @@ class PredictDock(Dock):
             attempt.is_complete = True
         elif not attempt.is_complete:  # else it is another volume's
             attempt.seconds = event.seconds
-            attempt.is_complete = attempt.disk is None
+            attempt.is_complete = attempt.path is None
 
     # ---- ending ----
 
@@ -193,13 +189,12 @@ class PredictDock(Dock):
             self.say(f"Stopped. {kept}")
 
     def _kept(self, attempt: Attempt) -> str:
-        disk = attempt.disk
         if attempt.is_complete:
             return f"The volumes that are done are kept. {_CONTINUES}"
         if attempt.n_done:
             done = f"{attempt.n_done} of {attempt.n_slices} slices"
             return f"Kept {done}. {_CONTINUES}"
-        if disk is not None and disk.partial.exists():
+        if attempt.path is not None and attempt.job.result.is_unfinished:
             return f"Kept what was done. {_CONTINUES}"
         attempt.layers.remove()
         return ""
@@ -207,28 +202,9 @@ class PredictDock(Dock):
 
 def _end_text(attempt: Attempt) -> str:
     text = f"Done in {clock(attempt.seconds)}"
-    disk = attempt.disk
-    if disk is not None:
-        text += f": {disk.path.name} in {disk.path.parent}"
+    if attempt.path is not None:
+        text += f": {attempt.path.name} in {attempt.path.parent}"
     series = attempt.job.series
     if series is not None:
         text += f"; {len(series.results)} more in {series.folder}"
     return f"{text}. Next: Compare segmentations."
-
-
-def growing(disk: DiskResult) -> list[Any]:
-    """Open the labels, and the confidence if wanted, that are being computed.
-
-    Returns
-    -------
-    list of array
-        Empty once they are moved to their places, where `Opened` shows them.
-    """
-    try:
-        return [
-            zarr.open_array(disk.raw(name) / "0", mode="r")
-            for name in ("labels", "confidence")
-            if name in disk.wanted
-        ]
-    except FileNotFoundError:  # the worker is ahead of what the window was told
-        return []

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from napari_lrcs.config import PredictConfig
 from napari_lrcs.inference.disk import DiskResult
-from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.parts import CONFIDENCE, LABELS
+from napari_lrcs.inference.results import Result
 from napari_lrcs.inference.series import predict_series
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.plugin.files.reader import read_layers
@@ -68,7 +69,7 @@ class PredictionJob:
     volume : Volume
     model : Path
         A checkpoint.
-    result : MemoryResult or DiskResult
+    result : Result
     config : PredictConfig
     slices : tuple of int, optional
     mask : Volume, optional
@@ -79,7 +80,7 @@ class PredictionJob:
 
     volume: Volume
     model: Path
-    result: MemoryResult | DiskResult
+    result: Result
     config: PredictConfig
     slices: tuple[int, ...] | None
     mask: Volume | None
@@ -109,10 +110,11 @@ class PredictionJob:
             slices=self.slices,
             mask=self.mask,
         )
-        if isinstance(self.result, DiskResult):
-            confidence = self.result.confidence
+        paths = self.result.paths
+        if paths:
+            confidence = paths.get(CONFIDENCE)
             yield Opened(
-                labels=_opened(self.result.labels),
+                labels=_opened(paths[LABELS]),
                 confidence=None if confidence is None else _opened(confidence),
             )
 

@@ -22,7 +22,9 @@ from qtpy.QtWidgets import (
 from napari_lrcs.config import Axis, PredictConfig
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.inference.estimate import amount, fits_memory, memory_needed
+from napari_lrcs.inference.partial import last_unfinished
 from napari_lrcs.io.volume import parse_slices
+from napari_lrcs.models.header import ModelSummary
 from napari_lrcs.plugin.painting.default_layers import image_to_segment
 from napari_lrcs.plugin.parts.current_slice import nearest_slice, place_in_view
 from napari_lrcs.plugin.parts.dock import button
@@ -33,7 +35,7 @@ from napari_lrcs.plugin.parts.layers import (
     volume_of,
     workspace_for,
 )
-from napari_lrcs.plugin.parts.model_choice import ModelChoice, ModelSummary
+from napari_lrcs.plugin.parts.model_choice import ModelChoice
 from napari_lrcs.plugin.predict.more_volumes import MoreVolumes
 
 THIS, RANGE, ALL = "This slice", "Some slices", "All slices"
@@ -250,9 +252,7 @@ class PredictSetup(QWidget):
         image, suffix = self.image_choice.layer, _SUFFIXES.get(self.where.currentText())
         if image is None or suffix is None:
             return None
-        left = workspace_for(image).path.glob(f"*{suffix}.partial/identity.json")
-        last = max(left, key=lambda file: file.stat().st_mtime, default=None)
-        return None if last is None else last.parent.with_suffix("")
+        return last_unfinished(workspace_for(image).path, suffix)
 
     def _take_own_file(self, text: str) -> None:
         self._own_file = bool(text.strip())

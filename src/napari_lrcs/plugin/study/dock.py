@@ -17,8 +17,7 @@ from napari_lrcs.plugin.study.job import (
     Mapped,
     Saved,
     StudyJob,
-    look_at,
-    resumed,
+    read_study,
     save_figure,
     save_tables,
     suggest,
@@ -27,9 +26,10 @@ from napari_lrcs.plugin.study.layers import StudyLayers
 from napari_lrcs.plugin.study.progress import StudyProgress
 from napari_lrcs.plugin.study.results import StudyResults
 from napari_lrcs.plugin.study.setup import StudySetup
-from napari_lrcs.plugin.study.studies import StudyList
+from napari_lrcs.plugin.study.studies import StudiesTable
 from napari_lrcs.uncertainty.perturbation.perturb import Suggestion
 from napari_lrcs.uncertainty.study.events import StudyEnded
+from napari_lrcs.uncertainty.study.folder import StudyFolder
 from napari_lrcs.uncertainty.study.summary import summary_rows
 
 _RESULTS = 1
@@ -52,7 +52,7 @@ class StudyDock(Dock):
         super().__init__(viewer)
         self.setup = StudySetup(viewer)
         self.results = StudyResults(viewer)
-        self.studies = StudyList()
+        self.studies = StudiesTable()
         self.steps = StudyProgress(self.progress)
         self._out: Path | None = None
         self._layers: StudyLayers | None = None
@@ -113,8 +113,8 @@ class StudyDock(Dock):
         self.setup.folder_changed.connect(self._list_studies)
         self.setup.suggest_asked.connect(self.suggest)
         self.studies.listed.connect(self._offer_to_continue)
-        self.studies.open_asked.connect(self.open_study)
-        self.studies.continue_asked.connect(self.continue_study)
+        self.studies.open_requested.connect(self.open_study)
+        self.studies.resume_requested.connect(self.continue_study)
 
     # ---- what the buttons do ----
 
@@ -139,7 +139,7 @@ class StudyDock(Dock):
         self._look_for_place()
         self._out, self._end_text = None, ""
         self.results.clear()
-        self.begin(f"Opening {out.name}", lambda: look_at(out))
+        self.begin(f"Opening {out.name}", lambda: read_study(out))
         self.tabs.setCurrentIndex(_RESULTS)
 
     def suggest(self) -> None:
@@ -200,7 +200,11 @@ class StudyDock(Dock):
 
     def _resumed_job(self, out: Path) -> StudyJob:
         task = self.setup.task_of(self.setup.training.config, train=(), test=())
-        return StudyJob(make_task=lambda: resumed(task, out), out=out, is_resumed=True)
+        return StudyJob(
+            make_task=lambda: StudyFolder(out).read_settings().for_task(task),
+            out=out,
+            is_resumed=True,
+        )
 
     def _look_for_place(self) -> None:
         """Keep where layers are to go: the image may be removed meanwhile."""
@@ -277,7 +281,7 @@ class StudyDock(Dock):
 
     def _list_studies(self) -> None:
         text = self.setup.folder.text().strip()
-        self.studies.look(Path(text).parent if text else None)
+        self.studies.refresh(Path(text).parent if text else None)
 
     def _offer_to_continue(self) -> None:
         study = self.studies.unfinished

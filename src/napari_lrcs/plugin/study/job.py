@@ -2,29 +2,22 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from napari_lrcs.config import PerturbConfig, StudyConfig, TrainConfig
-from napari_lrcs.errors import VolumeError
-from napari_lrcs.io.records import convert
 from napari_lrcs.io.writing import replacing
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.files.reader import read_layers
 from napari_lrcs.plugin.parts.workers import Events, load_torch
-from napari_lrcs.plugin.study.layers import NAMES
 from napari_lrcs.uncertainty.study.events import MemberEnded, StudyEnded, StudyStarted
+from napari_lrcs.uncertainty.study.folder import StudyFindings, StudyFolder
 from napari_lrcs.uncertainty.study.summary import (
     Member,
     StudySummary,
-    TaskDict,
-    read_record,
-    read_study,
-    summarise,
     write_members_csv,
     write_summary_csv,
 )
@@ -32,25 +25,6 @@ from napari_lrcs.uncertainty.study.task import StudyTask
 
 Draw = Callable[[Axes, StudySummary], None]
 """Draws a figure of a study."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What a study has found so far.
-
-    Parameters
-    ----------
-    out : Path
-    members : tuple of Member
-        Those that ended, failed ones too.
-    phases : PhaseTable
-    summary : StudySummary
-    """
-
-    out: Path
-    members: tuple[Member, ...]
-    phases: PhaseTable
-    summary: StudySummary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,23 +87,19 @@ def _with_findings(events: Events) -> Events:
                 case MemberEnded():
                     assert phases is not None
                     members.append(event.member)
-                    yield Found(
-                        out=out,
-                        members=tuple(members),
-                        phases=phases,
-                        summary=summarise(members, phases),
-                    )
+                    yield StudyFindings(out=out, members=tuple(members), phases=phases)
                 case StudyEnded():
-                    yield from look_at(event.out)
+                    yield from read_study(event.out)
 
 
-def look_at(out: Path) -> Events:
+def read_study(out: Path) -> Events:
     """Read what a study has found, and open its volumes if it is complete."""
-    members, phases, summary = read_study(out)
-    yield Found(out=out, members=members, phases=phases, summary=summary)
-    if read_record(out)["state"] == "complete":
-        volumes = {name: _opened(out / f"{name}.zarr") for name in NAMES}
-        yield Mapped(out=out, volumes=volumes, phases=phases)
+    folder = StudyFolder(out)
+    findings = folder.read_findings()
+    yield findings
+    if folder.read_state().is_complete:
+        volumes = {name: _opened(path) for name, path in folder.volumes.items()}
+        yield Mapped(out=out, volumes=volumes, phases=findings.phases)
 
 
 def _opened(path: Path) -> Any:
@@ -137,39 +107,12 @@ def _opened(path: Path) -> Any:
     return data
 
 
-def resumed(task: StudyTask, out: Path) -> StudyTask:
-    """Give a task the slices and settings that a study was begun with.
-
-    The device stays the task's own.
-
-    Raises
-    ------
-    VolumeError
-        If the folder holds no study, or a damaged one.
-    """
-    record = read_record(out)
-    try:
-        begun = convert(record["task"], TaskDict)
-        config = begun["config"] | {"device": task.config.device}
-        return replace(
-            task,
-            train=tuple(begun["training slices"]),
-            test=tuple(begun["test slices"]),
-            config=TrainConfig.from_dict(config),
-            perturb=PerturbConfig.from_dict(begun["perturb"]),
-            study=StudyConfig.from_dict(record["study"]),
-            predict=task.predict.with_changes(min_size=begun["min_size"]),
-        )
-    except ValueError as error:
-        raise VolumeError(f"study.json in {out} is damaged: {error}") from error
-
-
 def suggest(task: StudyTask) -> Events:
     """Look for a perturbation that changes a tenth of the painted voxels."""
     yield task.suggest()
 
 
-def save_tables(path: Path, found: Found) -> Events:
+def save_tables(path: Path, found: StudyFindings) -> Events:
     """Write means and deviations to a CSV file, and the networks beside it."""
     networks = path.with_name(f"{path.stem}-networks{path.suffix}")
     write_summary_csv(path, found.summary)
@@ -177,7 +120,7 @@ def save_tables(path: Path, found: Found) -> Events:
     yield Saved(paths=(path, networks))
 
 
-def save_figure(path: Path, draw: Draw, found: Found) -> Events:
+def save_figure(path: Path, draw: Draw, found: StudyFindings) -> Events:
     """Draw a figure into a file: ``.png``, ``.svg`` or ``.pdf``."""
     figure = Figure(figsize=(7.5, 5), dpi=150, layout="constrained")
     draw(figure.add_subplot(), found.summary)

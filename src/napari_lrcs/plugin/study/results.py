@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 
 from napari_lrcs.plugin.parts.notices import Notices, shortcoming
 from napari_lrcs.plugin.parts.plots import Plot
-from napari_lrcs.plugin.study.job import Draw, Found
+from napari_lrcs.plugin.study.job import Draw
 from napari_lrcs.plugin.study.table import StudyTable
 from napari_lrcs.progress import Notice
 from napari_lrcs.uncertainty.study.events import (
@@ -31,6 +31,7 @@ from napari_lrcs.uncertainty.study.figures import (
     draw_iou_distributions,
     draw_surface_against_volume,
 )
+from napari_lrcs.uncertainty.study.folder import StudyFindings
 
 _PAUSE_MS = 500
 """Between two drawings: a study that goes on brings many networks at once."""
@@ -89,7 +90,7 @@ class StudyResults(QWidget):
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
-        self.found: Found | None = None
+        self.found: StudyFindings | None = None
         """What is shown."""
         self._failures: dict[str, str] = {}
         self._shortcomings: dict[str, set[str]] = {}  # names of the networks
@@ -185,10 +186,10 @@ class StudyResults(QWidget):
                 self.title.setText(f"{event.out.name}: no network is done yet.")
             case MemberFailed():
                 self._add_failure(event.name, event.error)
-            case Found():
+            case StudyFindings():
                 self._take_found(event)
 
-    def _take_found(self, found: Found) -> None:
+    def _take_found(self, found: StudyFindings) -> None:
         self.found = found
         for member in found.members:
             if member.error is not None:
@@ -222,7 +223,7 @@ class StudyResults(QWidget):
         self._show_parts()
         self._draw_plot()
 
-    def _show_title(self, found: Found) -> None:
+    def _show_title(self, found: StudyFindings) -> None:
         n_good = sum(member.error is None for member in found.members)
         n_failed = len(self._failures)
         of = f" of {self._n_members}" if self._n_members else ""

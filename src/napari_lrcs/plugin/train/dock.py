@@ -11,6 +11,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_lrcs.annotation.annotation import Role
+from napari_lrcs.annotation.painted_slices import SlicesRead
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.overlap import mean_iou
@@ -34,7 +35,6 @@ from napari_lrcs.plugin.train.curves import Curves
 from napari_lrcs.plugin.train.job import (
     Prepared,
     Scored,
-    Searching,
     TrainingJob,
 )
 from napari_lrcs.plugin.train.preview import (
@@ -98,9 +98,9 @@ class TrainDock(Dock):
         self.buttons.cancel_asked.connect(self.cancel)
         self.setup.image_choice.chosen.connect(self._list_runs)
         self.setup.failed.connect(lambda text: self.say(text, "error"))
-        self.runs.resume_asked.connect(self.continue_run)
-        self.runs.transfer_asked.connect(self._start_from)
-        self.runs.predict_asked.connect(self._use_to_predict)
+        self.runs.resume_requested.connect(self.continue_run)
+        self.runs.transfer_requested.connect(self._start_from)
+        self.runs.predict_requested.connect(self._use_to_predict)
         self.runs.compared.connect(self._compare)
 
     def _build(self) -> None:
@@ -333,7 +333,7 @@ class TrainDock(Dock):
 
     def _show_progress(self, event: Any) -> None:
         match event:
-            case Searching():
+            case SlicesRead():
                 self.progress.show_share(event.share, "Looking for painted slices")
             case TrainingStarted():
                 share = (event.first_epoch - 1) / event.n_epochs
@@ -348,7 +348,7 @@ class TrainDock(Dock):
 
     def _list_runs(self) -> None:
         image = self.setup.image_choice.layer
-        self.runs.look(None if image is None else workspace_for(image).path)
+        self.runs.refresh(None if image is None else workspace_for(image).path)
 
     def _start_from(self, run: Path) -> None:
         try:
@@ -356,8 +356,9 @@ class TrainDock(Dock):
         except EXPECTED as error:
             self.on_error(error)
             return
-        self.say(f"The next training starts from {run.name}.")
-        self.tabs.setCurrentIndex(0)
+        if self.setup.initial_weights == run:
+            self.say(f"The next training starts from {run.name}.")
+            self.tabs.setCurrentIndex(0)
 
     def _compare(self, histories: Sequence[RunHistory]) -> None:
         self.curves.compare(histories)

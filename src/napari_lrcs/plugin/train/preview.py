@@ -12,7 +12,6 @@ from napari.viewer import Viewer
 
 from napari_lrcs.arrays import Labels as LabelsArray
 from napari_lrcs.config import Axis, PredictConfig
-from napari_lrcs.inference.results import SliceResult
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.io.writing import create_in_memory
 from napari_lrcs.phases import PhaseTable
@@ -21,6 +20,7 @@ from napari_lrcs.plugin.parts.layers import appearance, place_of
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events
 from napari_lrcs.preprocessing.slices import AXES
 from napari_lrcs.progress import EpochEnded, Notice
+from napari_lrcs.training.run_folder import RunFolder
 
 PREVIEW_NAME = "LRCS preview"
 
@@ -93,22 +93,20 @@ def with_previews(events: Events, *, run: Path, source: PreviewSource) -> Events
 def _preview(
     run: Path, source: PreviewSource, array: zarr.Array[Any] | None
 ) -> Generator[Any, None, zarr.Array[Any] | None]:
-    from napari_lrcs.inference.predict import predict_volume
+    from napari_lrcs.inference.predict import predict_slice
     from napari_lrcs.models.checkpoint import load_checkpoint
 
-    result = SliceResult()
     try:
-        checkpoint = load_checkpoint(run / "last.safetensors")
+        checkpoint = load_checkpoint(RunFolder(run).last)
         trained = checkpoint.config
         index = source.in_view(trained.axis)
-        yield from predict_volume(
+        labels = yield from predict_slice(
             source.volume,
             checkpoint,
-            result=result,
+            index,
             config=PredictConfig(
                 device=trained.device, precision=trained.precision, memory=_MEMORY
             ),
-            slices=[index],
             mask=source.mask,
         )
     except EXPECTED as error:
@@ -118,7 +116,7 @@ def _preview(
     if array is None:
         array = create_in_memory(source.shape, across=across)
     # Here rather than on the GUI thread: a large slice takes tens of milliseconds.
-    _write_slice(array, across, index, result.slices[index])
+    _write_slice(array, across, index, labels)
     yield SlicePreview(index=index, axis=trained.axis, array=array)
     return array
 

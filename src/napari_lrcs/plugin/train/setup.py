@@ -5,23 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from napari.viewer import Viewer
-from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import (
-    QComboBox,
-    QFileDialog,
-    QFormLayout,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFormLayout, QVBoxLayout, QWidget
 
 from napari_lrcs.config import PRESETS, TrainConfig
-from napari_lrcs.errors import CheckpointError
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.painting.role_fields import RoleFields
 from napari_lrcs.plugin.painting.training_layers import TrainingLayers
 from napari_lrcs.plugin.parts.devices import DeviceLine, Devices
 from napari_lrcs.plugin.parts.forms import ConfigForm, add_row
-from napari_lrcs.plugin.parts.model_choice import read_model
+from napari_lrcs.plugin.parts.model_choice import ModelChoice
 from napari_lrcs.plugin.parts.presets import PresetChoice
 
 _MAIN = (
@@ -34,7 +27,6 @@ _MAIN = (
     "device",
 )
 _NETWORKS = ("lrcsnet", "unet")
-_RANDOM, _FILE = "random weights", "choose a file…"
 
 
 class TrainSetup(QWidget):
@@ -53,7 +45,7 @@ class TrainSetup(QWidget):
         self.layers = TrainingLayers(viewer.layers)
         self.image_choice, self.labels_choice = self.layers.image, self.layers.labels
         self.roles = RoleFields()
-        self.start = QComboBox()
+        self.start = ModelChoice("Start from a network", none="random weights")
         self.form = ConfigForm(
             PRESETS["quick"],
             main=_MAIN,
@@ -61,17 +53,17 @@ class TrainSetup(QWidget):
         )
         self.preset = PresetChoice(self.form)
         self.device_line = DeviceLine()
-        self.initial_weights: Path | None = None
-        """Where the next training starts from; None for random weights."""
         self._build()
         self.labels_choice.chosen.connect(self._follow_painting)
-        self.start.activated.connect(self._take_start)
+        self.image_choice.chosen.connect(self._follow_image)
+        self.start.changed.connect(self._take_network)
+        self.start.failed.connect(self.failed.emit)
         self.device_line.found.connect(self._offer_devices)
         self._follow_painting()
+        self._follow_image()
         self.device_line.look()
 
     def _build(self) -> None:
-        self.start.addItems([_RANDOM, _FILE])
         rows = QFormLayout()
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         add_row(rows, "Image", self.image_choice, "Grey volume or image to learn from")
@@ -100,6 +92,11 @@ class TrainSetup(QWidget):
 
     # ---- transfer ----
 
+    @property
+    def initial_weights(self) -> Path | None:
+        """Where the next training starts from; None for random weights."""
+        return self.start.path
+
     def start_from(self, path: Path) -> None:
         """Begin the next training with a network's weights, and with its shape.
 
@@ -111,48 +108,21 @@ class TrainSetup(QWidget):
         Raises
         ------
         CheckpointError
-            If it is no checkpoint, or a damaged one.
+            If it is not a checkpoint, or a damaged one.
         """
-        config = read_model(path).config
-        own = self.form.config.to_dict()
-        fields = TrainConfig.__dataclass_fields__
-        network = {
-            name: value
-            for name, value in config.to_dict().items()
-            if fields[name].metadata["group"] == "network"
-        }
-        self.form.config = TrainConfig.from_dict(own | network)
-        self.initial_weights = path
-        self._show_start()
+        self.start.choose(path)
 
-    def _take_start(self, index: int) -> None:
-        chosen = self.start.itemText(index)
-        if chosen == _RANDOM:
-            self.initial_weights = None
-        self._show_start()
-        if chosen == _FILE:
-            self._choose_start()
-
-    def _choose_start(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(
-            self, "Start from a network", "", "Networks (*.safetensors)"
-        )
-        if not path:
+    def _take_network(self) -> None:
+        """Give the form the shape of the network that the weights are of."""
+        if self.start.model is None:
             return
         try:
-            self.start_from(Path(path))
-        except CheckpointError as error:
-            self.failed.emit(str(error))
-
-    def _show_start(self) -> None:
-        path = self.initial_weights
-        with QSignalBlocker(self.start):
+            own = self.form.config
+        except ValueError as error:
             self.start.clear()
-            self.start.addItem(_RANDOM)
-            if path is not None:
-                self.start.addItem(path.name)
-                self.start.setCurrentIndex(1)
-            self.start.addItem(_FILE)
+            self.failed.emit(str(error))
+        else:
+            self.form.config = own.with_network_of(self.start.model.config)
 
     # ---- presets and settings ----
 
@@ -178,10 +148,17 @@ class TrainSetup(QWidget):
 
     def follow_no_more(self) -> None:
         """Stop listening to the viewer."""
-        self.image_choice.follow_no_more()
-        self.labels_choice.follow_no_more()
-        self.roles.follow_no_more()
-        self.device_line.follow_no_more()
+        for part in (
+            self.image_choice,
+            self.labels_choice,
+            self.roles,
+            self.start,
+            self.device_line,
+        ):
+            part.follow_no_more()
+
+    def _follow_image(self) -> None:
+        self.start.follow(self.image_choice.layer)
 
     def _follow_painting(self) -> None:
         painting = painting_of(self.labels_choice.layer)

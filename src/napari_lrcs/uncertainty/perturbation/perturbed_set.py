@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_lrcs.annotation.painted_slices import SlicesRead
 from napari_lrcs.config import Axis, PerturbConfig
 from napari_lrcs.errors import ResultExistsError
 from napari_lrcs.io.paths import check_outputs, follow_link
@@ -34,7 +35,6 @@ from napari_lrcs.uncertainty.perturbation.perturb import (
 from napari_lrcs.uncertainty.perturbation.perturbed_slices import (
     MemberPerturbed,
     PaintedSlices,
-    SlicesRead,
     member_path,
     perturbed_members,
     phases_up_to,

@@ -1,7 +1,6 @@
 """Sets of perturbed labels, from the painted slices of volumes of any size."""
 
 import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,11 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from napari_lrcs.annotation.painted_slices import (
+    SliceFound,
+    SlicesRead,
+    find_painted,
+)
 from napari_lrcs.annotation.painting import count_phases
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import Axis, PerturbConfig
@@ -29,9 +33,6 @@ from napari_lrcs.uncertainty.perturbation.perturb import (
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-_PAUSE = 0.1
-"""Seconds between two events."""
-
 _LARGEST_REACH = 3
 """Slices that the largest kernel reaches across."""
 
@@ -41,14 +42,6 @@ _AROUND = 5
 _PREVIEW_VOXELS = 2**23
 """That are perturbed for a preview at most, which takes about a second; a slice of more
 than a tenth of them is perturbed alone."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlicesRead:
-    """Some slices are read; yielded several times a second."""
-
-    n_done: int
-    n_slices: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -192,16 +185,13 @@ def read_painted(
     VolumeError
         If the labels are damaged, or no labels.
     """
-    wanted = sorted(set(range(labels.shape[AXES[axis]]) if slices is None else slices))
+    wanted = None if slices is None else sorted(set(slices))
     painted: dict[int, Labels] = {}
-    told = time.monotonic()
-    for n_done, index in enumerate(wanted, start=1):
-        plane = labels.slab(index, index + 1, axis=axis)[0]
-        if plane.any():
-            painted[index] = plane
-        if time.monotonic() - told > _PAUSE:
-            told = time.monotonic()
-            yield SlicesRead(n_done=n_done, n_slices=len(wanted))
+    for event in find_painted(labels, wanted, axis=axis):
+        if isinstance(event, SliceFound):
+            painted[event.index] = event.labels
+        else:
+            yield event
     if not painted:
         raise ValueError(
             f"{labels.name} is painted on none of the chosen slices; paint one, or "

@@ -1,23 +1,19 @@
 """Train many networks on perturbed labels, and see how far their results differ."""
 
-import json
-import re
-import shutil
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from napari_lrcs.comparison.agreement import VOLUMES, write_agreement
-from napari_lrcs.errors import LrcsError, ResultExistsError, VolumeError
+from napari_lrcs.comparison.agreement import write_agreement
+from napari_lrcs.errors import LrcsError
 from napari_lrcs.io.locks import only_writer
 from napari_lrcs.io.paths import check_outputs, follow_link
 from napari_lrcs.io.volume import sources_of
-from napari_lrcs.io.writing import check_new, replacing
+from napari_lrcs.io.writing import check_new
 from napari_lrcs.models.device import resolve_device
 from napari_lrcs.progress import Notice
 from napari_lrcs.uncertainty.perturbation.perturb import advice
@@ -31,16 +27,10 @@ from napari_lrcs.uncertainty.study.events import (
     StudyEvent,
     StudyStarted,
 )
-from napari_lrcs.uncertainty.study.figures import FIGURES, write_study_figures
+from napari_lrcs.uncertainty.study.figures import write_study_figures
+from napari_lrcs.uncertainty.study.folder import StudyFindings, StudyFolder
 from napari_lrcs.uncertainty.study.member import MemberTask, member_events, run_member
-from napari_lrcs.uncertainty.study.summary import (
-    FORMAT_VERSION,
-    GROUPS,
-    Member,
-    read_record,
-    summarise,
-    write_members_csv,
-)
+from napari_lrcs.uncertainty.study.summary import GROUPS, Member
 from napari_lrcs.uncertainty.study.task import StudyTask, hash_of
 
 _FAILURES = (LrcsError, OSError, ValueError, MemoryError, RuntimeError)
@@ -48,9 +38,6 @@ _FAILURES = (LrcsError, OSError, ValueError, MemoryError, RuntimeError)
 
 _TICK = 0.5
 """Seconds between looks at other processes: closing the generator waits no longer."""
-
-_MEMBER = re.compile(r"(perturbed|repeat)-[0-9]{3,}")
-"""Names of `MemberTask.place`."""
 
 _FEWEST = 2
 """Members on perturbed labels without which there is no deviation to give."""
@@ -116,59 +103,26 @@ def run_study(
     out = follow_link(out)
     check_outputs([out], inputs=sources_of(task.image, task.labels, task.mask))
     check_new(out, overwrite=True)
-    _check_place(out, resume=resume, overwrite=overwrite)
+    folder = StudyFolder(out)
+    folder.check_place(resume=resume, overwrite=overwrite)
     if executor is None:
         resolve_device(task.config.device)
     task, notices = _checked(task)
-    study = _Study(task, out)
+    study = _Study(task, folder)
     with only_writer(out):
         # Again, now that nobody else writes: another one may have begun or ended.
-        _check_place(out, resume=resume, overwrite=overwrite)
+        folder.check_place(resume=resume, overwrite=overwrite)
         if resume:
-            study.check_same()
+            folder.check_same(study.description)
         out.mkdir(exist_ok=True)
         if overwrite:
-            _remove_study(out)
+            folder.remove()
         try:
             yield from notices
             yield from study.events(executor, devices)
             yield study.end(time.monotonic() - started)
         finally:
-            study.leave()
-
-
-def _check_place(out: Path, *, resume: bool, overwrite: bool) -> None:
-    is_study = (out / "study.json").is_file()
-    if is_study and overwrite:
-        read_record(out)  # somebody else's file of that name is not removed
-    if resume:
-        if not is_study:
-            raise VolumeError(
-                f"there is no study in {out} to resume; start one without resuming"
-            )
-    elif is_study and not overwrite:
-        raise ResultExistsError(
-            f"{out} holds a study already; resume it, overwrite it or choose another "
-            "folder"
-        )
-    elif out.exists() and not is_study and not _is_vacant(out):
-        raise ResultExistsError(f"{out} exists and is no study; choose another place")
-
-
-def _is_vacant(out: Path) -> bool:
-    return out.is_dir() and all(file.name.startswith(".") for file in out.iterdir())
-
-
-def _remove_study(out: Path) -> None:
-    """Remove the files of an earlier study, and nothing else."""
-    members = [path for path in out.glob("members/*") if _MEMBER.fullmatch(path.name)]
-    for folder in (*members, *(out / f"{name}.zarr" for name in VOLUMES)):
-        shutil.rmtree(folder, ignore_errors=True)
-    with suppress(OSError):  # it may hold something else, or be missing
-        (out / "members").rmdir()
-    # Last the file by which the folder is known as a study.
-    for name in ("members.csv", *FIGURES, "study.json"):
-        (out / name).unlink(missing_ok=True)
+            study.stop()
 
 
 def _checked(task: StudyTask) -> tuple[StudyTask, list[Notice]]:
@@ -203,13 +157,13 @@ def _said_of_validation(task: StudyTask) -> Iterator[str]:
 class _Study:
     """A study's members, and what they have found so far."""
 
-    def __init__(self, task: StudyTask, out: Path) -> None:
+    def __init__(self, task: StudyTask, folder: StudyFolder) -> None:
         assert task.phases is not None
-        self.out = out
+        self.folder = folder
         self.phases = task.phases
         self.study = task.study
         self.description = task.to_dict()
-        self.hash = hash_of(self.description)
+        task_hash = hash_of(self.description)
         self.state = "begun"
         sizes = {
             "perturbed": task.study.n_members,
@@ -218,26 +172,15 @@ class _Study:
         self.members = [
             MemberTask(
                 task=task,
-                task_hash=self.hash,
+                task_hash=task_hash,
                 group=group,
                 number=number,
-                folder=out / "members",
+                folder=folder.members,
             )
             for group in GROUPS
             for number in range(sizes[group])
         ]
         self.ended: dict[str, Member] = {}
-
-    def check_same(self) -> None:
-        """Refuse to go on with another task than the folder's."""
-        begun = _flat(read_record(self.out)["task"])
-        for name, now in _flat(self.description).items():
-            if begun.get(name) != now:
-                raise VolumeError(
-                    f"the study in {self.out} was begun with other {name} "
-                    f"({begun.get(name)}, now {now}); resume without changes, or "
-                    "choose another folder"
-                )
 
     # ---- the members ----
 
@@ -251,7 +194,7 @@ class _Study:
         self.state = "running"
         self.write()
         yield StudyStarted(
-            out=self.out,
+            out=self.folder.path,
             names=tuple(member.name for member in self.members),
             n_done=len(self.ended),
             phases=self.phases,
@@ -334,23 +277,23 @@ class _Study:
             reasons = "; ".join(f"{name}: {error}" for error, name in errors.items())
             raise LrcsError(
                 f"{len(good)} of {self.study.n_members} networks on perturbed labels "
-                f"succeeded, a study needs {_FEWEST}; mend the cause and resume "
+                f"succeeded, a study needs {_FEWEST}; fix the cause and resume "
                 f"({reasons})"
             )
-        for share in write_agreement(
-            [task.segmentation for task in good], out=self.out, phases=self.phases
-        ):
+        out = self.folder.path
+        segmentations = [task.segmentation for task in good]
+        for share in write_agreement(segmentations, out=out, phases=self.phases):
             yield Combining(share=share)
-        write_study_figures(self.out, summarise(self.in_order, self.phases))
+        write_study_figures(out, self.findings.summary)
 
     def end(self, seconds: float) -> StudyEnded:
         """Note that all is done."""
         self.state = "complete"
         self.write()
-        summary = summarise(self.in_order, self.phases)
-        return StudyEnded(summary=summary, out=self.out, seconds=seconds)
+        findings = self.findings
+        return StudyEnded(summary=findings.summary, out=findings.out, seconds=seconds)
 
-    def leave(self) -> None:
+    def stop(self) -> None:
         """Note that it was stopped, if it was."""
         if self.state == "running":
             self.state = "stopped"
@@ -358,34 +301,20 @@ class _Study:
                 self.write()
 
     @property
-    def in_order(self) -> list[Member]:
-        """The members that ended or failed, in the study's order."""
-        return [self.ended[m.name] for m in self.members if m.name in self.ended]
+    def findings(self) -> StudyFindings:
+        """What is known so far, the members in the study's order."""
+        ended = (self.ended.get(task.name) for task in self.members)
+        return StudyFindings(
+            out=self.folder.path,
+            members=tuple(member for member in ended if member is not None),
+            phases=self.phases,
+        )
 
     def write(self) -> None:
-        """Write what is known so far: ``members.csv`` and ``study.json``."""
-        members = self.in_order
-        if members:
-            write_members_csv(self.out / "members.csv", members, self.phases)
-        record = {
-            "format_version": FORMAT_VERSION,
-            "state": self.state,
-            "task": self.description,
-            "task_hash": self.hash,
-            "study": self.study.to_dict(),
-            "members": [member.to_dict() for member in members],
-            **summarise(members, self.phases).to_dict(),
-        }
-        with replacing(self.out / "study.json") as temporary:
-            temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
-
-def _flat(task: Mapping[str, Any]) -> dict[str, Any]:
-    """Put the fields of a task's configs among its own."""
-    flat: dict[str, Any] = {}
-    for name, value in task.items():
-        flat |= value if isinstance(value, dict) else {name: value}
-    return flat
+        """Write what is known so far."""
+        self.folder.write(
+            self.findings, state=self.state, task=self.description, study=self.study
+        )
 
 
 def _submit(executor: Executor, task: MemberTask, device: str | None) -> Future[Member]:

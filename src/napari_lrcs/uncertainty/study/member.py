@@ -35,7 +35,7 @@ from napari_lrcs.progress import (
     TrainEvent,
 )
 from napari_lrcs.training.loop import train
-from napari_lrcs.training.run import RunFolder
+from napari_lrcs.training.run_folder import RunFolder
 from napari_lrcs.uncertainty.study.events import MemberProgress
 from napari_lrcs.uncertainty.study.summary import Group, Member, MemberDict
 from napari_lrcs.uncertainty.study.task import StudyTask
@@ -83,6 +83,11 @@ class MemberTask:
     def place(self) -> Path:
         """Its own folder."""
         return self.folder / self.name
+
+    @property
+    def run(self) -> RunFolder:
+        """Its training."""
+        return RunFolder(self.place / "run")
 
     @property
     def segmentation(self) -> Path:
@@ -207,19 +212,18 @@ def _labels_of(task: MemberTask) -> tuple[Volume, float]:
 
 
 def _train(task: MemberTask, labels: Volume) -> Iterator[TrainEvent]:
-    run = RunFolder(task.place / "run")
     return train(
         task.task.annotate(labels),
         config=task.config,
-        run=run.path,
-        resume=run.is_run,
+        run=task.run.path,
+        resume=task.run.is_run,
     )
 
 
 def _predict(task: MemberTask) -> Iterator[PredictEvent]:
     return predict_volume(
         task.task.image,
-        load_checkpoint(task.place / "run"),
+        load_checkpoint(task.run.best),
         result=DiskResult(labels=task.segmentation),
         config=task.task.predict,
         mask=task.task.mask,

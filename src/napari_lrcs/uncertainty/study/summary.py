@@ -5,7 +5,7 @@ Needs no torch.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypedDict
@@ -13,12 +13,9 @@ from typing import Annotated, Any, Literal, Self, TypedDict
 import numpy as np
 from msgspec import Meta
 
-from napari_lrcs.config import PerturbConfig, StudyConfig, TrainConfig
-from napari_lrcs.errors import VolumeError
-from napari_lrcs.io.records import convert, read_json
 from napari_lrcs.io.tables import write_csv
 from napari_lrcs.metrics.composition import MeasuresDict
-from napari_lrcs.phases import Phase, PhaseTable
+from napari_lrcs.phases import PhaseTable
 
 Group = Literal["perturbed", "same_labels"]
 """Members trained on perturbed labels, and those on the labels as painted, which
@@ -46,9 +43,6 @@ KINDS: Mapping[Kind, str] = {
 Row = dict[str, str | int | float]
 """A row of a table, by the names of its columns."""
 
-FORMAT_VERSION = 1
-"""Of ``study.json``."""
-
 _Share = Annotated[float, Meta(ge=0, le=1)] | None
 """0 to 1; None stands for NaN."""
 
@@ -66,29 +60,6 @@ class MemberDict(TypedDict):
     measures: MeasuresDict | None
     seconds: Annotated[float, Meta(ge=0, le=1e12)] | None
     error: str | None
-
-
-TaskDict = TypedDict(
-    "TaskDict",
-    {
-        "training slices": list[int],
-        "test slices": list[int],
-        "config": dict[str, Any],
-        "perturb": dict[str, Any],
-        "min_size": int,
-    },
-)
-"""The part of a study's task that is needed to go on with it."""
-
-
-class StudyRecord(TypedDict):
-    """What ``study.json`` holds."""
-
-    state: str
-    task: dict[str, Any]
-    study: dict[str, int]
-    phases: tuple[Phase, ...]
-    members: list[MemberDict]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,97 +273,6 @@ def _quantities(members: Sequence[Member], phases: PhaseTable) -> Iterator[Quant
             labels=(a, b),
             values=tuple(float(m["interfaces"][i]["fraction"]) for m in measures),
         )
-
-
-def read_study(out: Path) -> tuple[tuple[Member, ...], PhaseTable, StudySummary]:
-    """Read what a study has found so far.
-
-    Parameters
-    ----------
-    out : Path
-        The study's folder; the study may still be running.
-
-    Returns
-    -------
-    members : tuple of Member
-        Those that ended, in their order, failed ones too.
-    phases : PhaseTable
-    summary : StudySummary
-
-    Raises
-    ------
-    VolumeError
-        If the folder holds no study, or ``study.json`` is damaged.
-    """
-    record = read_record(out)
-    try:
-        phases = PhaseTable(record["phases"])
-        members = tuple(
-            Member.from_dict(values, n_phases=len(phases))
-            for values in record["members"]
-        )
-    except ValueError as error:
-        raise _damaged(out, error) from error
-    return members, phases, summarise(members, phases)
-
-
-def read_record(out: Path) -> StudyRecord:
-    """Read ``study.json``: its task, its phases, its members and its state.
-
-    Raises
-    ------
-    VolumeError
-        If there is none, or it is damaged.
-    """
-    path = out / "study.json"
-    if not path.is_file():
-        raise VolumeError(f"there is no study in {out}; run one there first")
-    try:
-        values = read_json(path, dict[str, Any])
-        version = convert(values.get("format_version"), int)
-        if version == FORMAT_VERSION:
-            return convert(values, StudyRecord)
-    except ValueError as error:
-        raise _damaged(out, error) from error
-    raise VolumeError(
-        f"study.json in {out} has the format {version}, this version reads "
-        f"{FORMAT_VERSION}; open it with the version that wrote it"
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StudySettings:
-    """The settings of a study, without its volumes and slices."""
-
-    config: TrainConfig = field(default_factory=TrainConfig)
-    perturb: PerturbConfig = field(default_factory=PerturbConfig)
-    study: StudyConfig = field(default_factory=StudyConfig)
-    phases: PhaseTable | None = None
-
-
-def read_settings(out: Path) -> StudySettings:
-    """Read the settings that the study in a folder was begun with, to go on with it.
-
-    Raises
-    ------
-    VolumeError
-        If the folder holds no study, or ``study.json`` is damaged.
-    """
-    record = read_record(out)
-    try:
-        task = convert(record["task"], TaskDict)
-        return StudySettings(
-            config=TrainConfig.from_dict(task["config"]),
-            perturb=PerturbConfig.from_dict(task["perturb"]),
-            study=StudyConfig.from_dict(record["study"]),
-            phases=PhaseTable(record["phases"]),
-        )
-    except ValueError as error:
-        raise _damaged(out, error) from error
-
-
-def _damaged(out: Path, error: ValueError) -> VolumeError:
-    return VolumeError(f"study.json in {out} is damaged: {error}")
 
 
 # ---- tables ----

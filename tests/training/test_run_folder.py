@@ -14,9 +14,9 @@ import torch
 from napari_lrcs.annotation.annotation import Annotation
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import CheckpointError, ResultExistsError
-from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint
+from napari_lrcs.models.checkpoint import Checkpoint, cpu_copy, load_checkpoint
 from napari_lrcs.training.resume import TrainingState
-from napari_lrcs.training.run import RunFolder, cpu_copy, transfer_epochs
+from napari_lrcs.training.run_folder import RunFolder, transfer_epochs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -79,6 +79,52 @@ def test_labels_are_kept_with_their_places_and_roles(
     assert [place["index"] for place, _ in pages] == [0, 1, 2]
     for (_, labels), annotated in zip(pages, annotation.slices, strict=True):
         np.testing.assert_array_equal(labels, annotated.labels)
+
+
+def test_roles_are_read_again(
+    run: RunFolder,
+    tiny_config: TrainConfig,
+    striped_annotation: Callable[..., Annotation],
+) -> None:
+    run.begin()
+    run.write_task(striped_annotation(("train", "test", "train")), tiny_config)
+
+    assert run.read_roles() == {"train": (0, 2), "validation": (), "test": (1,)}
+
+
+def test_slice_of_which_a_part_is_held_out_is_for_training(
+    run: RunFolder,
+    tiny_config: TrainConfig,
+    striped_annotation: Callable[..., Annotation],
+) -> None:
+    annotation = striped_annotation(("train", "validation"))
+    whole, part = annotation.slices
+    run.begin()
+    run.write_task(
+        replace(annotation, slices=(whole, replace(part, index=whole.index))),
+        tiny_config,
+    )
+
+    assert run.read_roles() == {"train": (0,), "validation": (), "test": ()}
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no TIFF"])
+def test_damaged_labels_are_refused(begun: RunFolder, content: bytes | None) -> None:
+    labels = begun.path / "labels.tif"
+    if content is None:
+        labels.unlink()
+    else:
+        labels.write_bytes(content)
+
+    with pytest.raises(CheckpointError, match=r"labels\.tif is damaged"):
+        begun.read_roles()
+
+
+def test_labels_of_something_else_are_refused(begun: RunFolder) -> None:
+    tifffile.imwrite(begun.path / "labels.tif", np.zeros((2, 3), np.uint8))
+
+    with pytest.raises(CheckpointError, match=r"labels\.tif is damaged"):
+        begun.read_roles()
 
 
 def test_folder_without_a_run_does_not_resume(run: RunFolder) -> None:
@@ -183,6 +229,40 @@ def test_run_is_removed_and_nothing_else(
     begun.remove()
 
     assert names(begun.path) == mine
+
+
+@pytest.mark.parametrize(
+    ("has_learnt", "keep", "is_kept"),
+    [
+        (True, True, True),
+        (True, False, False),
+        (False, True, False),
+        (False, False, False),
+    ],
+)
+def test_run_that_was_stopped_is_kept_if_it_is_wanted_and_has_a_network(
+    has_learnt: bool,
+    keep: bool,
+    is_kept: bool,
+    begun: RunFolder,
+    make_checkpoint: Callable[..., Checkpoint],
+) -> None:
+    begun.write_resume({})
+    if has_learnt:
+        begun.write_epoch(make_checkpoint(), epoch=1, is_best=True)
+
+    begun.clean_up(keep=keep)
+
+    assert begun.is_run == begun.path.exists() == is_kept
+
+
+def test_what_is_not_of_a_run_is_not_cleaned_up(run: RunFolder) -> None:
+    run.path.mkdir()
+    (run.path / "notes.txt").touch()
+
+    run.clean_up(keep=False)
+
+    assert names(run.path) == {"notes.txt"}
 
 
 def test_folder_whose_config_is_not_of_a_run_is_not_overwritten(run: RunFolder) -> None:

@@ -13,8 +13,8 @@ from napari_lrcs.errors import CheckpointError
 from napari_lrcs.models.checkpoint import Checkpoint
 from napari_lrcs.models.header import Row, read_header
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.training.run import RunFolder
-from napari_lrcs.training.runs import list_runs, read_history, summarise_run
+from napari_lrcs.training.run_folder import RunFolder, list_runs
+from napari_lrcs.training.run_summary import rank_runs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -65,7 +65,7 @@ def make_run(
 def test_a_run_tells_how_far_it_has_come(make_run: MakeRun) -> None:
     run = make_run(ious=(0.25, 0.75, 0.5), best=2)
 
-    summary = summarise_run(run.path)
+    summary = run.summarise()
 
     assert (summary.name, summary.path) == ("run", run.path)
     assert summary.model == "lrcsnet, 2 filters, 3×3"
@@ -79,8 +79,36 @@ def test_a_run_tells_how_far_it_has_come(make_run: MakeRun) -> None:
     assert summary.started.tzinfo is not None
 
 
+def test_a_run_is_described_line_by_line(make_run: MakeRun) -> None:
+    run = make_run(ious=(0.25, 0.75, 0.5), best=2)
+
+    assert str(run.summarise()).splitlines() == [
+        str(run.path),
+        "lrcsnet, 2 filters, 3×3",
+        "best epoch: 2",
+        "pore 75.0%",
+        "can be continued",
+    ]
+
+
+def test_the_best_runs_come_first_and_those_without_a_network_not_at_all(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    scores = {"good": (0.5,), "better": (0.75,), "unscored": (None,), "empty": ()}
+    for name, ious in scores.items():
+        make_run(name, ious=ious)
+
+    ranked = rank_runs(list_runs(tmp_path))
+
+    assert [run.title for run in ranked] == [
+        "better · mean IoU 75.0%",
+        "good · mean IoU 50.0%",
+        "unscored",
+    ]
+
+
 def test_a_run_before_its_first_epoch_has_no_best(make_run: MakeRun) -> None:
-    summary = summarise_run(make_run().path)
+    summary = make_run().summarise()
 
     assert (summary.n_done, summary.best_epoch, summary.phases) == (0, None, ())
     assert summary.can_resume
@@ -92,14 +120,14 @@ def test_a_run_that_was_stopped_within_its_first_epoch_has_no_score(
     run = make_run()
     run.write_epoch(make_checkpoint(), epoch=0, is_best=True)
 
-    summary = summarise_run(run.path)
+    summary = run.summarise()
 
     assert (summary.best_epoch, summary.best_mean_iou) == (None, None)
     assert summary.best_ious == (None, None, None)
 
 
 def test_a_run_without_validation_has_no_score(make_run: MakeRun) -> None:
-    summary = summarise_run(make_run(ious=(None,)).path)
+    summary = make_run(ious=(None,)).summarise()
 
     assert (summary.best_epoch, summary.best_mean_iou) == (1, None)
 
@@ -115,7 +143,7 @@ def test_a_run_without_validation_has_no_score(make_run: MakeRun) -> None:
 def test_a_finished_run_is_not_resumed(
     ious: tuple[float, ...], best: int, is_finished: bool, make_run: MakeRun
 ) -> None:
-    summary = summarise_run(make_run(ious=ious, best=best).path)
+    summary = make_run(ious=ious, best=best).summarise()
 
     assert summary.is_finished == is_finished
     assert summary.can_resume != is_finished
@@ -125,22 +153,22 @@ def test_a_run_without_its_state_is_not_resumed(make_run: MakeRun) -> None:
     run = make_run()
     (run.path / "resume.pt").unlink()
 
-    assert not summarise_run(run.path).can_resume
+    assert not run.summarise().can_resume
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"there is no run in .*; choose"):
-        summarise_run(tmp_path)
+        RunFolder(tmp_path).summarise()
 
 
 def test_the_history_comes_back_as_numbers(make_run: MakeRun) -> None:
     run = make_run(ious=(None, 0.1))
 
-    assert read_history(run.path) == [row(1), row(2, iou=0.1)]
+    assert run.read_history() == [row(1), row(2, iou=0.1)]
 
 
 def test_there_is_no_history_before_the_first_epoch(make_run: MakeRun) -> None:
-    assert read_history(make_run().path) == []
+    assert make_run().read_history() == []
 
 
 @pytest.mark.parametrize(
@@ -152,7 +180,7 @@ def test_a_damaged_history_is_refused(text: str, make_run: MakeRun) -> None:
     (run.path / "history.csv").write_bytes(data)
 
     with pytest.raises(CheckpointError, match=r"history\.csv in .* is damaged"):
-        read_history(run.path)
+        run.read_history()
 
 
 def test_runs_are_listed_with_the_newest_first(
@@ -168,6 +196,19 @@ def test_runs_are_listed_with_the_newest_first(
 
     assert [run.name for run in runs] == ["new", "middle", "old"]
     assert [run.modified.timestamp() for run in runs] == [3000, 2000, 1000]
+
+
+def test_run_begun_last_comes_first(tmp_path: Path) -> None:
+    for name, at in (("run-9", 1000), ("run-10", 3000), ("run-of-mine", 2000)):
+        config = tmp_path / name / "config.json"
+        config.parent.mkdir()
+        config.write_text("{}")
+        os.utime(config, (at, at))
+    (tmp_path / "run-11").mkdir()
+
+    runs = list_runs(tmp_path)
+
+    assert [run.name for run in runs] == ["run-10", "run-of-mine", "run-9"]
 
 
 @pytest.mark.parametrize("name", ["config.json", "history.csv", "best.safetensors"])
@@ -194,7 +235,7 @@ def test_listing_runs_needs_no_torch(make_run: MakeRun, tmp_path: Path) -> None:
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from napari_lrcs.training.runs import list_runs\n"
+        "from napari_lrcs.training.run_folder import list_runs\n"
         "(run,) = list_runs(Path(sys.argv[1]))\n"
         "assert run.best_mean_iou == 0.5\n"
         "assert 'torch' not in sys.modules\n"

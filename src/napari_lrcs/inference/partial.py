@@ -1,0 +1,209 @@
+"""The folder ``NAME.partial`` that an interrupted prediction is continued from."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import zarr
+
+from napari_lrcs.errors import ResultExistsError, VolumeError
+from napari_lrcs.inference.geometry import Geometry, Slab
+from napari_lrcs.inference.parts import LABELS, Part
+from napari_lrcs.io.lazy_arrays import READ_ERRORS
+from napari_lrcs.io.ome_zarr import create_ome_zarr
+from napari_lrcs.io.paths import former_of
+from napari_lrcs.io.pyramid import levels_of
+from napari_lrcs.io.records import read_json, read_text
+from napari_lrcs.io.writing import move_aside, remove, replacing
+
+_IDENTITY = "identity.json"
+
+
+@dataclass(frozen=True, slots=True)
+class PartialFolder:
+    """Reads and writes the folder of a prediction that is not complete.
+
+    It holds each part as OME-Zarr of one level, and what tells the prediction from
+    others (``identity.json``), which slabs are there (``done.txt``) and, once all parts
+    are ready to be moved, where they go (``places.json``).
+
+    Parameters
+    ----------
+    path : Path
+        The folder; it need not exist.
+
+    Notes
+    -----
+    What reads from the folder raises `VolumeError` if that is damaged.
+    """
+
+    path: Path
+
+    @classmethod
+    def beside(cls, labels: Path) -> "PartialFolder":
+        """Name the folder of a prediction by where its labels are to go."""
+        return cls(labels.with_name(f"{labels.name}.partial"))
+
+    def raw(self, part: Part) -> Path:
+        """Locate a part as it is computed."""
+        return self.path / f"{part.name}.zarr"
+
+    def array(self, part: Part, *, mode: Literal["r", "r+"] = "r") -> zarr.Array[Any]:
+        """Open a part as it is computed; `FileNotFoundError` where it is not there."""
+        return zarr.open_array(self.raw(part) / "0", mode=mode)
+
+    # ---- whose it is ----
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether a prediction has made the folder."""
+        try:
+            identity = read_json(self.path / _IDENTITY, dict[str, object])
+        except (OSError, ValueError):
+            return False
+        return "parts" in identity
+
+    def check_ours(self) -> None:
+        """Refuse a folder of that name that no prediction has made."""
+        if self.path.exists() and not self.is_ours:
+            raise ResultExistsError(
+                f"{self.path} is in the way: it is not of an interrupted "
+                "prediction; move it, or choose another name for the result"
+            )
+
+    def has_identity(self, identity: str) -> bool:
+        """Tell whether the folder is of this very prediction."""
+        try:
+            saved = (self.path / _IDENTITY).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return False
+        except ValueError as error:
+            raise self.damaged(error) from error
+        return saved == identity
+
+    # ---- how it begins and ends ----
+
+    def begin(self, identity: str, parts: Sequence[Part], geometry: Geometry) -> None:
+        """Make the folder anew, with empty parts."""
+        self.discard()
+        # By one rename: only a folder that is whole can be continued.
+        with replacing(self.path) as folder:
+            folder.mkdir()
+            for part in parts:
+                shape, chunks = _layout(part, geometry)
+                create_ome_zarr(
+                    folder / self.raw(part).name,
+                    shape=shape,
+                    chunks=chunks,
+                    dtype=part.dtype,
+                    voxel_size=geometry.voxel_size,
+                    unit=geometry.unit,
+                    phases=geometry.phases if part is LABELS else None,
+                    name=part.name,
+                )
+            (folder / "done.txt").touch()
+            (folder / _IDENTITY).write_text(identity, encoding="utf-8")
+
+    def discard(self) -> None:
+        """Remove the folder; half removed, it bears another name."""
+        if self.path.exists():
+            move_aside(self.path)
+        remove(former_of(self.path))
+
+    def clean_up(self, *, keep: bool) -> None:
+        """Remove the folder if nothing can be continued from it, or is to be."""
+        done = self.path / "done.txt"
+        is_empty = done.is_file() and not done.stat().st_size
+        if self.is_ours and (is_empty or not keep):
+            self.discard()
+
+    # ---- what is there ----
+
+    def open_arrays(
+        self, parts: Iterable[Part], geometry: Geometry
+    ) -> dict[Part, zarr.Array[Any]]:
+        """Open those parts that are not moved yet, to be written to."""
+        try:
+            self._check_files()
+            arrays = {
+                part: self.array(part, mode="r+")
+                for part in parts
+                if self.raw(part).is_dir()
+            }
+            for part, array in arrays.items():
+                levels_of(self.raw(part))  # its metadata can be read
+                found, expected = (array.shape, array.chunks), _layout(part, geometry)
+                if found != expected or array.dtype != part.dtype:
+                    raise VolumeError(
+                        f"{part.name} is {found} of {array.dtype}, expected {expected}"
+                    )
+        except READ_ERRORS as error:
+            raise self.damaged(error) from error
+        return arrays
+
+    def _check_files(self) -> None:
+        """Refuse pipes and the like, which Zarr would wait for without end."""
+        for path in self.path.rglob("*"):
+            if not (path.is_file() or path.is_dir()):
+                raise VolumeError(f"{path.name} is not a regular file")
+
+    def read_done(self) -> set[int]:
+        """Read the starts of the slabs that are there."""
+        note = self.path / "done.txt"
+        try:
+            *lines, torn = read_text(note).split("\n")
+            starts = {int(line) for line in lines}
+        except READ_ERRORS as error:
+            raise self.damaged(error) from error
+        if torn:  # by a crash: what is noted next must begin a line
+            note.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
+        return starts
+
+    def note_done(self, slab: Slab) -> None:
+        """Note that a slab is written."""
+        with (self.path / "done.txt").open("a", encoding="ascii") as file:
+            file.write(f"{slab.start}\n")
+
+    def read_places(self) -> dict[str, tuple[str, str]]:
+        """Read where each part goes, and what it is called here when it is ready.
+
+        Returns
+        -------
+        dict of str to (str, str)
+            By the part's name; empty until all parts are ready.
+        """
+        note = self.path / "places.json"
+        if not note.is_file():
+            return {}
+        try:
+            return read_json(note, dict[str, tuple[str, str]])
+        except ValueError as error:
+            raise self.damaged(error) from error
+
+    def write_places(self, places: Mapping[str, tuple[str, str]]) -> None:
+        """Note where each part goes: from now on, what is not here was moved."""
+        with replacing(self.path / "places.json") as temporary:
+            temporary.write_text(json.dumps(places), encoding="utf-8")
+
+    def damaged(self, error: Exception) -> VolumeError:
+        """Make the error for a folder that cannot be continued from."""
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return VolumeError(
+            f"the unfinished prediction in {self.path} is damaged: {reason}; remove "
+            "this folder to predict anew"
+        )
+
+
+def last_unfinished(folder: Path, suffix: str) -> Path | None:
+    """Find where the labels of the prediction that was interrupted last were to go."""
+    left = folder.glob(f"*{suffix}.partial/{_IDENTITY}")
+    last = max(left, key=lambda file: file.stat().st_mtime, default=None)
+    return None if last is None else last.parent.with_suffix("")
+
+
+def _layout(part: Part, geometry: Geometry) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the shape of a part, and that of its chunks."""
+    shape = part.shape(geometry.shape, n_phases=len(geometry.phases))
+    return shape, part.shape(geometry.chunks, n_phases=1)

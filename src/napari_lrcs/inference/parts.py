@@ -1,0 +1,75 @@
+"""The parts that a prediction may consist of."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_lrcs.io.destinations import LABELS_SUFFIXES
+
+if TYPE_CHECKING:  # loading torch takes seconds that naming the parts need not wait
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One array of a prediction.
+
+    Parameters
+    ----------
+    name : str
+        Unique among the parts.
+    dtype : type
+        Of its values.
+    suffixes : tuple of str
+        Endings of the files that it can go to.
+    reduce : callable
+        Makes its values from logits of shape (B, n_phases, rows, columns): of shape
+        (B, rows, columns), or (n_phases, B, rows, columns) if it is per phase.
+    is_per_phase : bool
+        Whether it has a channel per phase, which viewers do not show.
+    """
+
+    name: str
+    dtype: type[np.generic]
+    suffixes: tuple[str, ...] = LABELS_SUFFIXES
+    reduce: "Callable[[Tensor], Tensor]"
+    is_per_phase: bool = False
+
+    def shape(self, shape: tuple[int, ...], *, n_phases: int) -> tuple[int, ...]:
+        """Return its shape where the volume, or a slab of it, has another."""
+        return (n_phases, *shape) if self.is_per_phase else shape
+
+
+def _labels(logits: "Tensor") -> "Tensor":
+    return logits.argmax(dim=1).byte() + 1
+
+
+def _confidence(logits: "Tensor") -> "Tensor":
+    return (logits.softmax(dim=1).amax(dim=1) * 255).round().byte()
+
+
+def _probabilities(logits: "Tensor") -> "Tensor":
+    return logits.softmax(dim=1).half().transpose(0, 1)
+
+
+LABELS = Part(name="labels", dtype=np.uint8, reduce=_labels)
+"""Phases from 1."""
+
+CONFIDENCE = Part(name="confidence", dtype=np.uint8, reduce=_confidence)
+"""0 to 255 for probabilities 0 to 1 of the predicted phase."""
+
+PROBABILITIES = Part(
+    name="probabilities",
+    dtype=np.float16,
+    suffixes=(".zarr",),
+    reduce=_probabilities,
+    is_per_phase=True,
+)
+"""Probabilities of all phases, 0 to 1."""
+
+Arrays = Mapping[Part, NDArray[Any]]
+"""Arrays of one slab: (slices, rows, columns), after the phases of a part that is per
+phase."""

@@ -1,0 +1,259 @@
+"""From a prediction's folder to its places, in a way that can be cut off anywhere.
+
+- Parts are made ready inside the folder, each by a rename once it is whole; what is
+  moved as it was computed gets its levels there, announced by a rename.
+- When all are, this is noted, with the places. From then on a part that is no longer
+  ready has been moved, since one rename takes it from the folder.
+- The labels go last: until then other specks can be removed from the raw ones.
+- When all are in place, one rename ends the folder.
+"""
+
+import errno
+import shutil
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Full, Queue
+from typing import Any
+
+import numpy as np
+
+from napari_lrcs.arrays import Labels
+from napari_lrcs.inference.cleaning import COPY_SLICES, cleaned_slabs
+from napari_lrcs.inference.geometry import Geometry, Slab
+from napari_lrcs.inference.partial import PartialFolder
+from napari_lrcs.inference.parts import LABELS, Part
+from napari_lrcs.io.ome_zarr import create_ome_zarr
+from napari_lrcs.io.opening import open_volume
+from napari_lrcs.io.paths import former_of
+from napari_lrcs.io.pyramid import add_levels, has_levels, written_chunks
+from napari_lrcs.io.tiff import write_labels_tiff
+from napari_lrcs.io.volume import Volume
+from napari_lrcs.io.writing import (
+    move_aside,
+    remove,
+    replacing,
+    uninterrupted,
+    written_beside,
+)
+
+_FINEST = 0.8
+"""Share of the work on a Zarr with levels that the finest one takes, about."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Publication:
+    """The complete parts of a prediction, on the way to their places.
+
+    Parameters
+    ----------
+    folder : PartialFolder
+        Where they are computed.
+    paths : mapping of Part to Path
+        Their places, the labels first.
+    geometry : Geometry
+        Of the volume.
+    min_size : int
+        The labels go without specks of fewer voxels.
+    """
+
+    folder: PartialFolder
+    paths: Mapping[Part, Path]
+    geometry: Geometry
+    min_size: int
+    is_complete: bool = field(init=False, default=False)
+    """Whether all parts have reached their places."""
+
+    def run(self) -> Iterator[float]:
+        """Put the parts in their places and remove the folder.
+
+        Yields
+        ------
+        float
+            Share of the voxels that are made ready, 0 to 1.
+        """
+        waiting = [
+            part
+            for part in self.paths
+            if not (self._is_ready(part) or self.is_in_place(part))
+        ]
+        for i, part in enumerate(waiting):
+            for share in self._make_ready(part):
+                yield (i + share) / len(waiting)
+        self.folder.write_places({part.name: self._place(part) for part in self.paths})
+        with uninterrupted():
+            for part in reversed(list(self.paths)):
+                if not self.is_in_place(part):
+                    _move(self._ready(part), self.paths[part])
+            self._end()
+
+    def _end(self) -> None:
+        # Large ones first, so that what names the prediction is there to the last.
+        for part in self.folder.path.glob("*.zarr"):
+            remove(part)
+        self.folder.discard()
+        for path in self.paths.values():
+            remove(former_of(path))
+        self.is_complete = True
+
+    # ---- where a part is ----
+
+    def is_in_place(self, part: Part) -> bool:
+        """Tell whether this prediction has moved a part to its place."""
+        return (
+            self.folder.read_places().get(part.name) == self._place(part)
+            and not self._ready(part).exists()
+            and self.paths[part].exists()
+        )
+
+    def _place(self, part: Part) -> tuple[str, str]:
+        return str(self.paths[part].absolute()), self._ready(part).name
+
+    def _ready(self, part: Part) -> Path:
+        """Name what only needs to be moved: the raw part if nothing is done to it."""
+        cleaned = f"-{self.min_size}" if self._cleans(part) else ""
+        suffix = self.paths[part].suffix.lower()
+        return self.folder.path / f"{part.name}{cleaned}{suffix}"
+
+    def _is_ready(self, part: Part) -> bool:
+        ready = self._ready(part)
+        # Viewers show the levels of what has no channels.
+        needs_levels = ready.suffix == ".zarr" and not part.is_per_phase
+        return ready.exists() and (not needs_levels or has_levels(ready))
+
+    def _cleans(self, part: Part) -> bool:
+        return part is LABELS and self.min_size > 1
+
+    # ---- how it is made ready ----
+
+    def _make_ready(self, part: Part) -> Iterator[float]:
+        """Write what is to be moved; yields the share done, 0 to 1."""
+        raw, ready = self.folder.raw(part), self._ready(part)
+        if ready == raw:
+            yield from add_levels(ready)
+            return
+        source = open_volume(raw)
+        slabs = cleaned_slabs(
+            lambda slab: source.slab(slab.start, slab.stop),
+            self._written_slices(part),
+            min_size=self.min_size if self._cleans(part) else 0,
+        )
+        if ready.suffix == ".zarr":
+            yield from self._write_zarr(ready, slabs, source)
+            return
+        n_done = 0
+        for n in _write_tiff(ready, _without_gaps(slabs, source), source):
+            n_done += n
+            yield n_done / source.shape[0]
+
+    def _written_slices(self, part: Part) -> list[int]:
+        """List the slices along z that a part has any chunk of."""
+        array = self.folder.array(part)
+        written = {chunk[0] for chunk in written_chunks(self.folder.raw(part) / "0")}
+        return [z for z in range(array.shape[0]) if z // array.chunks[0] in written]
+
+    def _write_zarr(
+        self, path: Path, slabs: Iterator[tuple[Slab, Labels]], source: Volume
+    ) -> Iterator[float]:
+        n_slices = source.shape[0]
+        with replacing(path) as temporary:
+            target = create_ome_zarr(
+                temporary,
+                shape=source.shape,
+                chunks=(COPY_SLICES, *self.geometry.chunks[1:]),
+                voxel_size=source.voxel_size,
+                unit=source.unit,
+                phases=source.phases,
+            )
+            finest = 1.0 if has_levels(temporary) else _FINEST
+            for slab, labels in slabs:
+                target[slab.start : slab.stop] = labels
+                yield finest * slab.stop / n_slices
+            for share in add_levels(temporary):
+                yield finest + (1 - finest) * share
+
+
+def _without_gaps(
+    slabs: Iterator[tuple[Slab, Labels]], source: Volume
+) -> Iterator[Labels]:
+    """Put empty slices where there is no slab: a TIFF must hold all."""
+    n_slices, *shape = source.shape
+
+    def empty(start: int, stop: int) -> Iterator[Labels]:
+        for first in range(start, stop, COPY_SLICES):
+            yield np.zeros((min(COPY_SLICES, stop - first), *shape), np.uint8)
+
+    done = 0
+    for slab, labels in slabs:
+        yield from empty(done, slab.start)
+        yield labels
+        done = slab.stop
+    yield from empty(done, n_slices)
+
+
+def _write_tiff(path: Path, slabs: Iterator[Labels], source: Volume) -> Iterator[int]:
+    """Compress in a thread, so that there is something to yield meanwhile."""
+    queue: Queue[Labels | None] = Queue(1)
+    with ThreadPoolExecutor(1, "write-behind") as behind:
+        writing = behind.submit(
+            write_labels_tiff,
+            path,
+            _taken(queue),
+            shape=source.shape,
+            voxel_size=source.voxel_size,
+            unit=source.unit,
+            phases=source.phases,
+        )
+        try:
+            for slab in slabs:
+                _offer(queue, slab, to=writing)
+                if writing.done():
+                    break
+                yield len(slab)
+        finally:
+            # Before the last slab, this makes the file too short: it is thrown away.
+            _offer(queue, None, to=writing)
+        writing.result()
+
+
+def _offer(
+    queue: Queue[Labels | None], slab: Labels | None, *, to: Future[Any]
+) -> None:
+    while not to.done():  # what has failed takes no more
+        try:
+            queue.put(slab, timeout=0.1)
+        except Full:
+            continue
+        return
+
+
+def _taken(queue: Queue[Labels | None]) -> Iterator[Labels]:
+    while (slab := queue.get()) is not None:
+        yield slab
+
+
+def _move(source: Path, path: Path) -> None:
+    """Take a part to its place by one rename, after a copy from another disk."""
+    try:
+        _rename(source, path)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with written_beside(path) as temporary:
+            copy = shutil.copytree if source.is_dir() else shutil.copy2
+            copy(source, temporary)
+        source.replace(source.with_name(f"moved-{source.name}"))
+
+
+def _rename(source: Path, path: Path) -> None:
+    if not path.is_dir():
+        source.replace(path)
+        return
+    # No rename replaces a full folder. What is set aside is removed at the end.
+    move_aside(path)
+    try:
+        source.replace(path)
+    except OSError:
+        former_of(path).replace(path)
+        raise

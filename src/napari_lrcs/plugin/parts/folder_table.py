@@ -1,0 +1,223 @@
+"""A table of the folders of one kind, such as runs, and what can be done with each."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QGridLayout,
+    QHeaderView,
+    QLabel,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_lrcs.plugin.parts.dock import button
+from napari_lrcs.plugin.parts.workers import BackgroundReader
+
+
+class _Listed(Protocol):
+    @property
+    def path(self) -> Path:
+        """The folder."""
+
+
+Item = TypeVar("Item", bound=_Listed)
+
+
+class FolderTable(QWidget, Generic[Item]):
+    """One row per folder, with buttons for the selected one; reads them in a thread.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Titles of the columns.
+    list_items : callable
+        Reads what lies in a folder; called in a thread.
+    row : callable
+        Returns the texts of an item's row; its tooltip is ``str(item)``.
+    hint : str
+        Shown while there is no item.
+    can_tick : bool
+        Whether rows can be ticked.
+    select_first : bool
+        Whether to select the first row where none is selected.
+    """
+
+    listed = Signal()
+    """`items` are others."""
+
+    def __init__(
+        self,
+        columns: Sequence[str],
+        *,
+        list_items: Callable[[Path], Sequence[Item]],
+        row: Callable[[Item], Sequence[str]],
+        hint: str,
+        can_tick: bool = False,
+        select_first: bool = False,
+    ) -> None:
+        super().__init__()
+        self.items: Sequence[Item] = ()
+        """What is listed, in the order of the rows."""
+        self._list_items, self._row, self._can_tick = list_items, row, can_tick
+        self._select_first, self._is_busy = select_first, False
+        self._buttons: list[tuple[QPushButton, Callable[[Item], bool], bool]] = []
+        self._reader = BackgroundReader("Listing folders", self)
+        self._reader.answered.connect(self._show)
+        self._reader.failed.connect(self._show_error)
+        self._hint = QLabel(hint)
+        self._hint.setWordWrap(True)
+        self._table = _table(columns)
+        self._table.itemSelectionChanged.connect(self._update_buttons)
+        self._grid = QGridLayout()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 4, 0, 0)
+        layout.addWidget(self._hint)
+        layout.addWidget(self._table, stretch=1)
+        layout.addLayout(self._grid)
+
+    # ---- buttons ----
+
+    def add_button(
+        self,
+        text: str,
+        tooltip: str,
+        requested: Signal,
+        *,
+        allow: Callable[[Item], bool],
+        while_busy: bool = False,
+    ) -> QPushButton:
+        """Add a button that emits the path of the selected folder.
+
+        Parameters
+        ----------
+        text, tooltip : str
+            Of the button.
+        requested : Signal
+            Carries the path.
+        allow : callable
+            Tells for which items the button can be pressed.
+        while_busy : bool
+            Whether it can be pressed while the dock is busy, too.
+        """
+
+        def emit() -> None:
+            if self.selected is not None:
+                requested.emit(self.selected.path)
+
+        made = button(text, tooltip, emit)
+        self._buttons.append((made, allow, while_busy))
+        self.place_button(made)
+        made.setEnabled(False)
+        return made
+
+    def place_button(self, made: QPushButton) -> None:
+        """Put a button below the table."""
+        n = self._grid.count()
+        self._grid.addWidget(made, n // 2, n % 2)
+
+    def set_busy(self, busy: bool) -> None:  # noqa: FBT001 as Qt's setters
+        """Tell whether the dock is busy, so that nothing else can begin."""
+        self._is_busy = busy
+        self._update_buttons()
+
+    def _update_buttons(self) -> None:
+        item = self.selected
+        for made, allow, while_busy in self._buttons:
+            is_free = while_busy or not self._is_busy
+            made.setEnabled(is_free and item is not None and allow(item))
+
+    # ---- reading ----
+
+    def refresh(self, folder: Path | None) -> None:
+        """List what lies in a folder, in a thread; nothing where there is none."""
+        if folder is None:
+            self._reader.cancel()
+            self._show(())
+        else:
+            self._reader.read(lambda: self._list_items(folder))
+
+    def follow_no_more(self) -> None:
+        """Ignore what is still read."""
+        self._reader.cancel()
+
+    # ---- showing ----
+
+    @property
+    def hint(self) -> str:
+        """The sentence that is shown in place of rows."""
+        return str(self._hint.text())
+
+    @property
+    def selected(self) -> Item | None:
+        """The item whose row is selected."""
+        rows = {index.row() for index in self._table.selectedIndexes()}
+        return self.items[rows.pop()] if rows else None
+
+    @property
+    def ticked(self) -> list[Item]:
+        """The items whose rows are ticked."""
+        return [item for row, item in enumerate(self.items) if self._is_ticked(row)]
+
+    def select(self, row: int, *, tick: bool = False) -> None:
+        """Select a row, and perhaps tick it, as clicks do."""
+        self._table.selectRow(row)
+        cell = self._table.item(row, 0)
+        assert cell is not None
+        if tick:
+            cell.setCheckState(Qt.CheckState.Checked)
+
+    def _is_ticked(self, row: int) -> bool:
+        cell = self._table.item(row, 0)
+        return cell is not None and cell.checkState() == Qt.CheckState.Checked
+
+    def _show(self, items: Sequence[Item]) -> None:
+        selected, ticked = self.selected, {item.path for item in self.ticked}
+        self.items = items
+        self._hint.setVisible(not items)
+        with QSignalBlocker(self._table):
+            self._table.clearSelection()
+            self._table.setRowCount(len(items))
+            for row, item in enumerate(items):
+                self._fill(row, item, is_ticked=item.path in ticked)
+                if selected is not None and item.path == selected.path:
+                    self._table.selectRow(row)
+            if self._select_first and items and self.selected is None:
+                self._table.selectRow(0)
+        self._update_buttons()
+        self.listed.emit()
+
+    def _fill(self, row: int, item: Item, *, is_ticked: bool) -> None:
+        for column, text in enumerate(self._row(item)):
+            cell = QTableWidgetItem(text)
+            cell.setToolTip(str(item))
+            if self._can_tick and column == 0:
+                state = Qt.CheckState.Checked if is_ticked else Qt.CheckState.Unchecked
+                cell.setCheckState(state)
+            self._table.setItem(row, column, cell)
+
+    def _show_error(self, text: str) -> None:
+        self._hint.setText(text)
+        self._hint.setVisible(True)
+
+
+def _table(columns: Sequence[str]) -> QTableWidget:
+    table = QTableWidget(0, len(columns))
+    table.setHorizontalHeaderLabels(list(columns))
+    table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+    table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+    table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    table.setMinimumHeight(140)
+    header, rows = table.horizontalHeader(), table.verticalHeader()
+    assert header is not None
+    assert rows is not None
+    rows.setVisible(False)
+    header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+    header.setStretchLastSection(True)
+    return table

@@ -1,0 +1,385 @@
+"""The run folder: what a training leaves, and what it resumes from.
+
+Listing and showing runs needs no torch: only checkpoints and the state to resume from,
+when they are written or read, load it.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import tifffile
+
+from napari_lrcs.annotation.annotation import ROLES, Annotation, Role
+from napari_lrcs.config import TrainConfig
+from napari_lrcs.errors import CheckpointError, ResultExistsError
+from napari_lrcs.io.records import parse_json, read_json
+from napari_lrcs.io.writing import replacing
+from napari_lrcs.models.header import BEST_CHECKPOINT, Row, read_header, read_summary
+from napari_lrcs.training.run_summary import RunSummary
+
+if TYPE_CHECKING:
+    from napari_lrcs.models.checkpoint import Checkpoint
+    from napari_lrcs.training.resume import ResumeState
+
+N_TRANSFER_CHECKPOINTS = 4
+"""The paper saves a training at "four different advancements" for transfer learning."""
+
+_CONFIG = "config.json"
+_HISTORY = "history.csv"
+_LABELS = "labels.tif"
+_STATE = "resume.pt"
+_LAST_CHECKPOINT = "last.safetensors"
+
+
+class _Page(TypedDict):
+    """What is read of the description of a page of ``labels.tif``."""
+
+    role: Role
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The files of a run, each replaced only when the new one is complete.
+
+    Parameters
+    ----------
+    path : Path
+        The folder; it need not exist yet.
+    """
+
+    path: Path
+
+    # ---- what is there ----
+
+    @property
+    def best(self) -> Path:
+        """Checkpoint with the best validation score."""
+        return self.path / BEST_CHECKPOINT
+
+    @property
+    def last(self) -> Path:
+        """Checkpoint of the last epoch."""
+        return self.path / _LAST_CHECKPOINT
+
+    @property
+    def is_run(self) -> bool:
+        """Whether a training has begun here."""
+        return (self.path / _CONFIG).is_file()
+
+    @property
+    def is_vacant(self) -> bool:
+        """Whether a run may begin here: nothing is there, or what a start left."""
+        if not self.path.exists():
+            return True
+        if not self.path.is_dir():
+            return False
+        names = {f.name for f in self.path.iterdir() if not f.name.startswith(".")}
+        # In the order in which a start writes them.
+        return names in (set(), {_STATE}, {_STATE, _LABELS})
+
+    def check_place(self, *, overwrite: bool) -> None:
+        """Refuse a folder that a new run may not take.
+
+        Raises
+        ------
+        ResultExistsError
+            If it holds a run that is not to be replaced, or something else.
+        CheckpointError
+            If it is to be replaced and its ``config.json`` is not that of a run.
+        """
+        if self.is_vacant:
+            return
+        if self.is_run and overwrite:
+            self.read_config()
+            return
+        if self.is_run:
+            raise ResultExistsError(
+                f"{self.path} holds a run already; resume it, overwrite it or choose "
+                "another folder"
+            )
+        raise ResultExistsError(
+            f"{self.path} exists and is not a run folder; choose another place"
+        )
+
+    # ---- what it was begun with ----
+
+    def begin(self) -> None:
+        """Make the folder, without the files of an earlier run."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if self.is_run:
+            self.remove()
+
+    def write_task(self, annotation: Annotation, config: TrainConfig) -> None:
+        """Write labels and config; the config makes the folder a run that resumes."""
+        _write_labels(self.path / _LABELS, annotation)
+        with replacing(self.path / _CONFIG) as temporary:
+            temporary.write_text(
+                json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8"
+            )
+
+    def read_config(self) -> TrainConfig:
+        """Read the config that the run was begun with.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder holds no run or its config is damaged.
+        """
+        try:
+            return TrainConfig.from_dict(read_json(self.path / _CONFIG, object))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise CheckpointError(
+                f"there is no run in {self.path} to resume; start one without resuming"
+            ) from error
+        except (ValueError, OSError) as error:
+            raise self._damaged(_CONFIG, error) from error
+
+    def read_roles(self) -> dict[Role, tuple[int, ...]]:
+        """Read which slices the run was begun with.
+
+        Returns
+        -------
+        dict of str to tuple of int
+            Slices of each role, ascending. Where a part of a training slice was held
+            out for validation, the slice is for training alone.
+
+        Raises
+        ------
+        CheckpointError
+            If the run's labels are missing or damaged.
+        """
+        found = _read_labelled(self.path / _LABELS)
+        train = {index for role, index in found if role == "train"}
+        roles: dict[Role, tuple[int, ...]] = {
+            role: tuple(sorted({i for name, i in found if name == role} - train))
+            for role in ROLES
+        }
+        roles["train"] = tuple(sorted(train))
+        return roles
+
+    # ---- how far it has come ----
+
+    def write_history(self, rows: Sequence[Row]) -> None:
+        """Write one row per epoch."""
+        if not rows:
+            return
+        with (
+            replacing(self.path / _HISTORY) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def read_history(self) -> list[Row]:
+        """Read one row per epoch: numbers, and None where a cell is empty.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is damaged.
+        """
+        place = self.path / _HISTORY
+        if not place.is_file():  # before the first epoch has ended
+            return []
+        try:
+            with place.open(newline="", encoding="utf-8") as file:
+                names, *rows = csv.reader(file, strict=True)
+            return [dict(zip(names, map(_number, row), strict=True)) for row in rows]
+        except (csv.Error, ValueError) as error:
+            raise self._damaged(_HISTORY, error) from error
+
+    def write_epoch(
+        self, checkpoint: "Checkpoint", *, epoch: int, is_best: bool
+    ) -> None:
+        """Write the checkpoints that an epoch leaves."""
+        from napari_lrcs.models.checkpoint import save_checkpoint
+
+        save_checkpoint(self.last, checkpoint)
+        if is_best:
+            save_checkpoint(self.best, checkpoint)
+        if epoch in transfer_epochs(checkpoint.config.n_epochs):
+            save_checkpoint(self.path / f"epoch-{epoch:04d}.safetensors", checkpoint)
+
+    def summarise(self) -> RunSummary:
+        """Read what the folder says about its training.
+
+        Raises
+        ------
+        CheckpointError
+            If there is no run, or a file that it needs is damaged.
+        """
+        if not (self.path / _CONFIG).exists():
+            raise CheckpointError(
+                f"there is no run in {self.path}; choose a run folder"
+            )
+        config, n_done = self.read_config(), len(self.read_history())
+        network = read_summary(self.best) if self.best.is_file() else None
+        best_epoch = None if network is None else network.epoch
+        n_since_best = n_done - (best_epoch or 0)
+        is_finished = n_done >= config.n_epochs or 0 < config.patience <= n_since_best
+        started, modified = _times(self.path)
+        return RunSummary(
+            path=self.path,
+            started=started,
+            modified=modified,
+            config=config,
+            n_done=n_done,
+            network=network,
+            is_finished=is_finished,
+            can_resume=not is_finished and (self.path / _STATE).is_file(),
+        )
+
+    def _damaged(self, name: str, error: Exception) -> CheckpointError:
+        return CheckpointError(f"{name} in {self.path} is damaged: {error}")
+
+    # ---- the state to resume from ----
+
+    def write_resume(self, state: Mapping[str, Any]) -> None:
+        """Write the state to resume from."""
+        from napari_lrcs.training.resume import save_state
+
+        save_state(self.path / _STATE, state)
+
+    def read_resume(self) -> "ResumeState":
+        """Read the state to resume from.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is missing, damaged or holds something else.
+        """
+        from napari_lrcs.training.resume import load_state
+
+        return load_state(self.path / _STATE)
+
+    # ---- removing ----
+
+    def remove(self) -> None:
+        """Remove the files of the run, and nothing else."""
+        epochs = filter(_is_of_epoch, self.path.glob("epoch-*.safetensors"))
+        names = (_STATE, _HISTORY, _LABELS)
+        for file in (*epochs, self.best, self.last, *(self.path / n for n in names)):
+            file.unlink(missing_ok=True)
+        (self.path / _CONFIG).unlink(missing_ok=True)
+
+    def clean_up(self, *, keep: bool) -> None:
+        """Remove a run that was stopped, and an empty folder.
+
+        Parameters
+        ----------
+        keep : bool
+            Whether to keep a run that has a network; one that has learnt nothing is
+            removed in any case.
+        """
+        has_begun = (self.path / _STATE).exists()
+        if has_begun and not (keep and self.best.exists()):
+            self.remove()
+        with suppress(OSError):  # it holds something else, or is missing
+            self.path.rmdir()
+
+
+def list_runs(folder: Path) -> list[RunSummary]:
+    """Summarise the runs in a folder, the one that was modified last first.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds run folders, and perhaps other things; it need not exist.
+
+    Returns
+    -------
+    list of RunSummary
+        Those of damaged runs say why in `damaged`.
+    """
+    runs = [_summarise_any(file.parent) for file in folder.glob(f"*/{_CONFIG}")]
+    return sorted(runs, key=lambda run: run.modified, reverse=True)
+
+
+def _summarise_any(path: Path) -> RunSummary:
+    try:
+        return RunFolder(path).summarise()
+    except CheckpointError as error:
+        started, modified = _times(path)
+        return RunSummary(
+            path=path, started=started, modified=modified, damaged=str(error)
+        )
+
+
+def transfer_epochs(n_epochs: int) -> list[int]:
+    """Choose the epochs after which a checkpoint is kept for transfer learning.
+
+    Examples
+    --------
+    >>> transfer_epochs(20)
+    [5, 10, 15, 20]
+    >>> transfer_epochs(2)
+    [1, 2]
+    """
+    quarters = range(1, N_TRANSFER_CHECKPOINTS + 1)
+    return sorted({max(1, n_epochs * i // N_TRANSFER_CHECKPOINTS) for i in quarters})
+
+
+def _write_labels(path: Path, annotation: Annotation) -> None:
+    with replacing(path) as temporary, tifffile.TiffWriter(temporary) as tiff:
+        for s in annotation.slices:
+            page = {"volume": s.volume, "index": s.index, "role": s.role}
+            tiff.write(
+                s.labels,
+                photometric="minisblack",
+                compression="zlib",
+                description=json.dumps(page),
+                metadata=None,
+            )
+
+
+def _read_labelled(path: Path) -> set[tuple[Role, int]]:
+    """Read which slices are in the labels, with their roles."""
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            pages = [
+                parse_json(page.description, _Page)
+                for page in tiff.pages
+                if isinstance(page, tifffile.TiffPage)
+            ]
+    except (OSError, ValueError, tifffile.TiffFileError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+    return {(page["role"], page["index"]) for page in pages}
+
+
+def _is_of_epoch(file: Path) -> bool:
+    """Tell our networks from files of the user's that are named alike."""
+    if not re.fullmatch(r"epoch-[0-9]{4,}\.safetensors", file.name):
+        return False
+    try:
+        read_header(file)
+    except CheckpointError:
+        return False
+    return True
+
+
+def _number(cell: str) -> float | int | None:
+    if not cell:
+        return None
+    return int(cell) if cell.isdigit() else float(cell)
+
+
+def _times(run: Path) -> tuple[datetime, datetime]:
+    # The config is written once, when all else that a start writes is there.
+    started = (run / _CONFIG).stat().st_mtime
+    names = (_HISTORY, _STATE, BEST_CHECKPOINT, _LAST_CHECKPOINT)
+    files = [file for name in names if (file := run / name).is_file()]
+    modified = max([started, *(file.stat().st_mtime for file in files)])
+    return _local(started), _local(modified)
+
+
+def _local(timestamp: float) -> datetime:
+    return datetime.fromtimestamp(timestamp, UTC).astimezone()

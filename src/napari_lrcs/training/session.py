@@ -1,0 +1,261 @@
+"""A training that is going on: its network, its optimiser, and how they are saved."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_lrcs.annotation.annotation import Annotation
+from napari_lrcs.config import TrainConfig
+from napari_lrcs.errors import CheckpointError
+from napari_lrcs.models.checkpoint import (
+    Checkpoint,
+    cpu_copy,
+    load_checkpoint,
+    load_weights,
+)
+from napari_lrcs.models.device import (
+    device_notices,
+    on_device,
+    release_memory,
+    resolve_device,
+    resolve_precision,
+)
+from napari_lrcs.models.registry import create_model, n_channels
+from napari_lrcs.preprocessing.normalisation import fit_normalisation
+from napari_lrcs.progress import Notice
+from napari_lrcs.training.counts import StepCounts
+from napari_lrcs.training.resume import TrainingState, check_same_config
+from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.sampling import PatchSampler
+from napari_lrcs.training.scoring import phase_weights_of
+
+
+class TrainingSession:
+    """All that the steps of a training work on, and what they change.
+
+    Parameters
+    ----------
+    annotation : Annotation
+    config : TrainConfig
+    run : RunFolder
+        Nothing is written there before `begin` or `resume`.
+
+    Raises
+    ------
+    ValueError
+        If the device is absent, the image is constant, or there is no such network.
+    """
+
+    def __init__(
+        self, annotation: Annotation, *, config: TrainConfig, run: RunFolder
+    ) -> None:
+        self.annotation = annotation
+        self.config = config
+        self.run = run
+        self.device = resolve_device(config.device)
+        self.precision = resolve_precision(config.precision, self.device)
+        self.normalisation = fit_normalisation(
+            [s.grey_levels for s in annotation.having("train")]
+        )
+        self.weights = phase_weights_of(config, len(annotation.phases), self.device)
+        self.steps_per_epoch = math.ceil(config.patches_per_epoch / config.batch_size)
+        self.state = TrainingState(seed=config.seed)
+        self.counts = StepCounts(len(annotation.phases), self.device)
+        self.saved_at = self._clock = time.monotonic()
+        self._n_threads = torch.get_num_threads()
+        self._notices = [
+            *device_notices(self.device),
+            *(Notice(kind="advice", text=text) for text in annotation.advice),
+        ]
+        self._new_model()
+        self.sampler = self._new_sampler()
+
+    def _new_model(self) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self.state.seed)
+            model = create_model(self.config, n_phases=len(self.annotation.phases))
+        self.model = on_device(model, self.device)
+        self.optimiser = torch.optim.Adam(self.model.parameters())
+
+    def _new_sampler(self) -> PatchSampler:
+        slices = self.annotation.having("train")
+        shortest = min(min(s.labels.shape) for s in slices)
+        stride = self.model.stride
+        fitting = max(
+            2 * stride, min(self.config.patch_size, shortest) // stride * stride
+        )
+        if fitting < self.config.patch_size:
+            text = (
+                f"patches are {fitting} px, not {self.config.patch_size}: the smallest "
+                f"training slice is {shortest} px and sides are multiples of {stride}"
+            )
+            self._notices.append(Notice(kind="patch_cut", text=text))
+        return PatchSampler(
+            slices,
+            normalisation=self.normalisation,
+            config=self.config,
+            patch_size=fitting,
+            device=self.device,
+        )
+
+    # ---- where it stands ----
+
+    @property
+    def n_epochs_done(self) -> int:
+        """Epochs that are trained and validated."""
+        return len(self.state.history)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no epoch is left, or the validation has not improved for long."""
+        patience = self.config.patience
+        n_worse = self.n_epochs_done - self.state.best_epoch
+        return self.n_epochs_done >= self.config.n_epochs or 0 < patience <= n_worse
+
+    def start_clock(self) -> None:
+        """Count the seconds of the training from now on."""
+        self.saved_at = self._clock = time.monotonic()
+
+    def update_state(self) -> float:
+        """Bring the state up to date, for which the device must have ended its steps.
+
+        Returns
+        -------
+        float
+            Loss of the last step; NaN if there was none since the last call.
+        """
+        losses, confusion = self.counts.read()
+        for loss in losses:  # not `sum`, which may round otherwise
+            self.state.loss_sum += loss
+        if losses:
+            before = np.array(self.state.training) if self.state.training else 0
+            self.state.training = (confusion + before).tolist()
+        now = time.monotonic()
+        self.state.seconds += now - self._clock
+        self._clock = now
+        return losses[-1] if losses else math.nan
+
+    def take_notices(self) -> Iterator[Notice]:
+        """Yield what the user should know, once."""
+        taken, self._notices = self._notices, []
+        yield from taken
+
+    # ---- how it begins, and begins again ----
+
+    def begin(self, initial_weights: Path | None, *, overwrite: bool) -> None:
+        """Start from random weights or those of another training."""
+        if initial_weights is not None:
+            load_weights(self.model, self._transferred(initial_weights))
+        self.run.check_place(overwrite=overwrite)
+        self.run.begin()
+        self.save()
+        self.run.write_task(self.annotation, self.config)
+
+    def _transferred(self, path: Path) -> dict[str, Tensor]:
+        other = load_checkpoint(path)
+        mine, theirs = n_channels(self.config), n_channels(other.config)
+        if mine != theirs:
+            raise CheckpointError(
+                f"{path.name} sees {theirs} slices at once, this training {mine}; "
+                f"set context_slices to {other.config.context_slices}"
+            )
+        if len(other.phases) != len(self.annotation.phases):
+            raise CheckpointError(
+                f"{path.name} knows {len(other.phases)} phases "
+                f"({', '.join(other.phases.names)}), the labels show "
+                f"{len(self.annotation.phases)}"
+            )
+        return dict(other.state)
+
+    def resume(self) -> None:
+        """Go on where the run folder's state was saved."""
+        check_same_config(self.run.read_config(), self.config)
+        saved = self.run.read_resume()
+        if saved.labels_hash != self.annotation.labels_hash:
+            raise CheckpointError(
+                f"the labels differ from those that the run in {self.run.path} was "
+                "begun with; restore them or start a new run"
+            )
+        try:
+            saved.state.check(
+                n_phases=len(self.annotation.phases),
+                n_epochs=self.config.n_epochs,
+                steps_per_epoch=self.steps_per_epoch,
+            )
+            saved.restore(self.model, self.optimiser)
+        except (ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"resume.pt in {self.run.path} is not of this run: {error}"
+            ) from error
+        self.state, self.precision = saved.state, saved.precision
+        torch.set_num_threads(saved.n_threads)
+        text = f"resumed after step {self.state.step}"
+        self._notices.append(Notice(kind="resumed", text=text))
+
+    def restart(self) -> None:
+        """Begin again with random weights of the next seed."""
+        self.state = TrainingState(
+            seed=self.state.seed + 1,
+            n_restarts=self.state.n_restarts + 1,
+            n_micro_batches=self.state.n_micro_batches,
+            seconds=self.state.seconds,
+        )
+        self._new_model()
+
+    def split_batches(self) -> None:
+        """Compute batches in twice as many parts from now on: memory ran out."""
+        self.optimiser.zero_grad()
+        release_memory(self.device)
+        self.state.n_micro_batches *= 2
+        part = math.ceil(self.config.batch_size / self.state.n_micro_batches)
+        text = (
+            f"memory ran out on {self.device}: each batch of "
+            f"{self.config.batch_size} is now computed {part} patches at a time"
+        )
+        self._notices.append(Notice(kind="out_of_memory", text=text))
+
+    # ---- what it leaves ----
+
+    def checkpoint(self) -> Checkpoint:
+        """Copy the network as it is now."""
+        return Checkpoint(
+            config=self.config,
+            phases=self.annotation.phases,
+            normalisation=self.normalisation,
+            state=cpu_copy(self.model.state_dict()),
+            voxel_size=self.annotation.voxel_size,
+            unit=self.annotation.unit,
+            labels_hash=self.annotation.labels_hash,
+            history=tuple(self.state.history),
+        )
+
+    def save(self) -> None:
+        """Write the state to resume from; only between two steps."""
+        self.update_state()
+        # A copy of the fields, not dataclasses.asdict: only plain types load safely.
+        state = {f.name: getattr(self.state, f.name) for f in fields(self.state)}
+        self.run.write_resume(
+            {
+                "state": state,
+                "model": self.model.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "precision": self.precision,
+                "labels_hash": self.annotation.labels_hash,
+                "n_threads": torch.get_num_threads(),
+            }
+        )
+        self.saved_at = time.monotonic()
+
+    def close(self) -> None:
+        """Keep a best model and release the device, however the training ended."""
+        if self.state.step and not self.run.best.exists():
+            self.run.write_epoch(self.checkpoint(), epoch=0, is_best=True)
+        del self.model, self.optimiser, self.sampler, self.counts
+        torch.set_num_threads(self._n_threads)
+        release_memory(self.device)
