@@ -186,6 +186,7 @@ def test_counts_are_read_only_where_an_event_is_due(
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 @pytest.mark.parametrize("changes", STEPS, ids=str)
 def test_a_step_on_cuda_synchronises_with_nothing(
     changes: dict[str, Any],
@@ -197,8 +198,8 @@ def test_a_step_on_cuda_synchronises_with_nothing(
     step = loop._step
 
     def strict_step(session: TrainingSession) -> None:
-        torch.cuda.set_sync_debug_mode("error")
         try:
+            torch.cuda.set_sync_debug_mode("error")
             step(session)
         finally:
             torch.cuda.set_sync_debug_mode("default")

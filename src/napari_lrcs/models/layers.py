@@ -17,7 +17,8 @@ def max_pool(x: Tensor) -> tuple[Tensor, Tensor]:
     """Halve an image by the maxima of its 2×2 windows and remember where they were.
 
     On a CPU these are PyTorch's own kernels. Elsewhere, where those are not
-    deterministic, and for ONNX, which lacks them, comparisons and choices do the same.
+    deterministic, and for ONNX, which lacks them, comparisons and choices do the same,
+    in the order in which the channels lie in memory.
 
     Parameters
     ----------
@@ -33,12 +34,11 @@ def max_pool(x: Tensor) -> tuple[Tensor, Tensor]:
     """
     if x.is_cpu and not _exporting():
         return F.max_pool2d(x, 2, return_indices=True)
-    halves = x.shape[2] // 2, x.shape[3] // 2
-    top_left, top_right, bottom_left, bottom_right = (
-        F.pixel_unshuffle(x, 2).reshape(*x.shape[:2], 4, *halves).unbind(2)
+    windows = x.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))
+    top, is_right = _larger(windows[:, :, :, 0, :, 0], windows[:, :, :, 0, :, 1])
+    bottom, is_right_below = _larger(
+        windows[:, :, :, 1, :, 0], windows[:, :, :, 1, :, 1]
     )
-    top, is_right = _larger(top_left, top_right)
-    bottom, is_right_below = _larger(bottom_left, bottom_right)
     pooled, is_below = _larger(top, bottom)
     return pooled, torch.where(is_below, is_right_below.byte() + 2, is_right.byte())
 
@@ -61,8 +61,13 @@ def max_unpool(x: Tensor, where: Tensor) -> Tensor:
         # Autocast would compute it in float32, for nothing: it only moves values.
         with torch.autocast(x.device.type, enabled=False):
             return F.max_unpool2d(x, where, (2, 2))
-    windows = torch.stack([x * (where == place) for place in range(4)], dim=2)
-    return F.pixel_shuffle(windows.flatten(1, 2), 2)
+    places = torch.arange(4, dtype=where.dtype, device=x.device).reshape(2, 1, 2, 1)
+    # Computed with the channels last, as the convolutions of a GPU want them.
+    values, where = (
+        part.permute(0, 2, 3, 1)[:, :, None, :, None] for part in (x, where)
+    )
+    windows = values * (where == places)
+    return windows.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
 
 
 def _larger(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
