@@ -3,9 +3,10 @@
 import json
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from hashlib import sha256
 from itertools import pairwise
 from typing import Any
@@ -20,6 +21,7 @@ from napari_lrcs.inference.results import Result, Sink
 from napari_lrcs.io.paths import check_outputs
 from napari_lrcs.io.volume import Volume, sources_of
 from napari_lrcs.models.checkpoint import Checkpoint
+from napari_lrcs.preprocessing.normalisation import Normalisation
 from napari_lrcs.preprocessing.slices import SliceReader
 from napari_lrcs.progress import (
     Notice,
@@ -99,7 +101,7 @@ def predict_volume(
         yield _started(predictor, len(wanted), n_done=len(wanted) - n_left)
         yield from _predict_slabs(
             left,
-            reader=reader,
+            read=partial(_read, reader, normalisation=checkpoint.normalisation),
             predictor=predictor,
             parts=result.wanted,
             sink=sink,
@@ -152,7 +154,8 @@ def predict_slice(
     _checked_slices([index], reader)
     with closing(Predictor(checkpoint, config, reader.slice_shape)) as predictor:
         yield _started(predictor, 1)
-        image, inside = _read(reader, Slab(start=index, stop=index + 1))
+        slab = Slab(start=index, stop=index + 1)
+        image, inside = _read(reader, slab, checkpoint.normalisation)
         arrays = predictor.empty_arrays([LABELS], 1)
         for share in predictor.predict(arrays, image, 1):
             yield _tile_event(share, Slab(start=0, stop=1), n_done=0, n_slices=1)
@@ -176,7 +179,7 @@ def _started(
 def _predict_slabs(
     slabs: Sequence[Slab],
     *,
-    reader: SliceReader,
+    read: Callable[[Slab], "_Read"],
     predictor: Predictor,
     parts: Sequence[Part],
     sink: Sink,
@@ -192,8 +195,8 @@ def _predict_slabs(
         writing: Future[SlabPredicted] | None = None
         for slab, following in pairwise([*slabs, None]):
             assert slab is not None
-            image, inside = reading.result() if reading else _read(reader, slab)
-            reading = ahead.submit(_read, reader, following) if following else None
+            image, inside = reading.result() if reading else read(slab)
+            reading = ahead.submit(read, following) if following else None
             arrays = predictor.empty_arrays(parts, len(slab))
             for share in predictor.predict(arrays, image, len(slab)):
                 yield _tile_event(share, slab, n_done=n_done, n_slices=n_slices)
@@ -267,9 +270,9 @@ def _digest(volume: Volume, places: Sequence[int]) -> str:
 _Read = tuple[GreyImage, Mask | None]
 
 
-def _read(reader: SliceReader, slab: Slab) -> _Read:
+def _read(reader: SliceReader, slab: Slab, normalisation: Normalisation) -> _Read:
     return (
-        reader.read(slab.start, slab.stop),
+        normalisation(reader.read(slab.start, slab.stop)),
         reader.inside(slab.start, slab.stop),
     )
 

@@ -75,11 +75,11 @@ class Predictor:
         arrays : mapping of Part to ndarray
             Those of a slab.
         image : ndarray of float32, shape (n_slices + context, rows, columns)
-            Grey levels, filtered.
+            Grey levels, filtered and normalised.
         n_slices : int
             Slices of the slab, without context.
         """
-        slab = torch.from_numpy(self._checkpoint.normalisation(image))
+        slab = torch.from_numpy(image)
         n_channels = len(image) - n_slices + 1
         windows = slab.unfold(0, n_channels, 1).movedim(-1, 1)  # (n, C, H, W)
         targets = [(torch.from_numpy(a), part.reduce) for part, a in arrays.items()]
