@@ -34,11 +34,8 @@ def max_pool(x: Tensor) -> tuple[Tensor, Tensor]:
     """
     if x.is_cpu and not _exporting():
         return F.max_pool2d(x, 2, return_indices=True)
-    windows = x.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))
-    top, is_right = _larger(windows[:, :, :, 0, :, 0], windows[:, :, :, 0, :, 1])
-    bottom, is_right_below = _larger(
-        windows[:, :, :, 1, :, 0], windows[:, :, :, 1, :, 1]
-    )
+    top, is_right = _larger(x[:, :, ::2, ::2], x[:, :, ::2, 1::2])
+    bottom, is_right_below = _larger(x[:, :, 1::2, ::2], x[:, :, 1::2, 1::2])
     pooled, is_below = _larger(top, bottom)
     return pooled, torch.where(is_below, is_right_below.byte() + 2, is_right.byte())
 
