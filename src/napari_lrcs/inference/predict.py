@@ -91,10 +91,13 @@ def predict_volume(
     wanted = _checked_slices(slices, reader)
     geometry = Geometry.of(reader, checkpoint.phases)
     check_outputs(result.places, inputs=sources_of(volume, mask))
-    identity = _identity(reader, checkpoint, wanted)
     with (
         closing(Predictor(checkpoint, config, reader.slice_shape)) as predictor,
-        result.open(geometry, identity, min_size=config.min_size) as sink,
+        result.open(
+            geometry,
+            _identity(reader, checkpoint, wanted),
+            min_size=config.min_size,
+        ) as sink,
     ):
         left = [slab for slab in geometry.slabs(wanted) if slab.start not in sink.done]
         n_left = sum(map(len, left))
