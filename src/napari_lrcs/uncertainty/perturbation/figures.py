@@ -70,12 +70,12 @@ def draw_interface_profile(
     histogram : InterfaceHistogram
         That the widths are of.
     """
-    profile = widths.median_profile
-    share = 100 * profile.values / histogram.n_simulations
-    ax.plot(profile.distance, share, "o", ms=3, color=_COUNTED)
-    fit = fit_gaussian(profile.distance, share)
+    distance = widths.distance
+    share = 100 * widths.median_profile / histogram.n_simulations
+    ax.plot(distance, share, "o", ms=3, color=_COUNTED)
+    fit = fit_gaussian(distance, share)
     if np.isfinite(fit.fwhm):
-        fine = np.linspace(profile.distance[0], profile.distance[-1], 200)
+        fine = np.linspace(distance[0], distance[-1], 200)
         ax.plot(fine, _gaussian(fine, fit), color=_FITTED)
         ax.set_title(f"Median profile, and its Gaussian of {fit.fwhm:.1f} px")
     ax.set_xlabel("Distance from the painted interface in px", labelpad=1)

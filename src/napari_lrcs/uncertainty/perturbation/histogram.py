@@ -13,7 +13,6 @@ from scipy.optimize import least_squares
 
 from napari_lrcs.arrays import Labels, Mask
 from napari_lrcs.config import PerturbConfig
-from napari_lrcs.metrics.profile import Profile
 from napari_lrcs.phases import UNPAINTED
 from napari_lrcs.uncertainty.perturbation.perturb import (
     Dimensions,
@@ -158,12 +157,15 @@ class InterfaceWidths:
     """Counts along the normals, shape (n_places, n_samples)."""
 
     @property
-    def median_profile(self) -> Profile:
-        """Medians of the counts over all places; NaN where there is none."""
-        values = np.full(len(self.distance), np.nan)
-        if len(self.profiles):
-            values = np.median(self.profiles, axis=0)
-        return Profile(distance=self.distance, values=values)
+    def median_profile(self) -> NDArray[np.float64]:
+        """Medians of the counts over all places, shape (n_samples,); NaN without any.
+
+        They are at `distance` from the painted interface.
+        """
+        if not len(self.profiles):
+            return np.full(len(self.distance), np.nan)
+        median: NDArray[np.float64] = np.median(self.profiles, axis=0)
+        return median
 
     @property
     def median_fwhm(self) -> float:
