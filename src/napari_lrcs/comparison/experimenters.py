@@ -10,7 +10,6 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 from napari_lrcs.arrays import Confusion, Labels, Mask
 from napari_lrcs.comparison.evaluate import check_comparable
@@ -18,6 +17,7 @@ from napari_lrcs.comparison.votes import majority_vote
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.opening import open_labels
 from napari_lrcs.io.volume import Volume
+from napari_lrcs.metrics.interfaces import near_interface
 from napari_lrcs.metrics.overlap import accuracy, confusion_matrix
 from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable
 
@@ -404,37 +404,3 @@ def _check_common(
             f"no voxel of these slices is painted in {target.name} and by an "
             "experimenter; choose slices that are painted in both, or no target"
         )
-
-
-def near_interface(labels: Labels, distances: Sequence[int]) -> Mask:
-    """Find the pixels of a slice that are near an interface.
-
-    Parameters
-    ----------
-    labels : ndarray of uint8, shape (rows, columns)
-        Unpainted pixels have no interface.
-    distances : sequence of int
-        In pixels, Euclidean, between centres; 0 is on the interface: a pixel that
-        shares an edge with one of another phase.
-
-    Returns
-    -------
-    ndarray of bool, shape (len(distances), rows, columns)
-
-    Examples
-    --------
-    >>> labels = np.array([[1, 1, 1, 2, 2]], np.uint8)
-    >>> near_interface(labels, [0, 1]).astype(int).tolist()
-    [[[0, 0, 1, 1, 0]], [[0, 1, 1, 1, 1]]]
-    """
-    on_interface = np.zeros(labels.shape, np.bool_)
-    for axis in (0, 1):
-        one, other = np.moveaxis(labels, axis, 0), np.moveaxis(on_interface, axis, 0)
-        differs = (one[1:] != one[:-1]) & (one[1:] != UNPAINTED)
-        differs &= one[:-1] != UNPAINTED
-        other[1:] |= differs
-        other[:-1] |= differs
-    if not on_interface.any():
-        return np.zeros((len(distances), *labels.shape), np.bool_)
-    away = distance_transform_edt(~on_interface)
-    return np.stack([away <= distance for distance in distances])

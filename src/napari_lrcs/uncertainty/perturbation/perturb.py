@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from napari_lrcs.arrays import Labels, Mask
 from napari_lrcs.config import Kernel, PerturbConfig
+from napari_lrcs.metrics.interfaces import find_interface
 from napari_lrcs.phases import UNPAINTED, PhaseTable
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -163,33 +164,6 @@ class Suggestion:
     config: PerturbConfig
     share: float
     """Of the painted voxels, 0 to 1, that it changed when it was tried."""
-
-
-def find_interface(labels: Labels, *, dimensions: Dimensions) -> Mask:
-    """Find the painted voxels with a painted face neighbour of another phase.
-
-    Parameters
-    ----------
-    labels : ndarray of uint8, shape (z, y, x)
-    dimensions : {2, 3}
-        Whether voxels have 4 neighbours within their slice, or 6.
-
-    Returns
-    -------
-    ndarray of bool, shape (z, y, x)
-    """
-    on_interface = np.zeros(labels.shape, np.bool_)
-    painted = labels != UNPAINTED
-    for axis in range(3 - dimensions, 3):
-        label, paint, found = (
-            np.moveaxis(array, axis, 0) for array in (labels, painted, on_interface)
-        )
-        differ = label[:-1] != label[1:]
-        differ &= paint[:-1]
-        differ &= paint[1:]
-        found[:-1] |= differ
-        found[1:] |= differ
-    return on_interface
 
 
 def known_kernel(kernel: Kernel, *, dimensions: Dimensions) -> Kernel:
