@@ -18,7 +18,7 @@ from napari_lrcs.metrics.composition import (
     count_labels,
 )
 from napari_lrcs.metrics.overlap import confusion_matrix
-from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable
+from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable, phases_up_to
 from napari_lrcs.preprocessing.slices import AXES
 
 _READ_BYTES = 2**26
@@ -205,8 +205,8 @@ def phases_of(*volumes: Volume) -> PhaseTable:
     A table from a file serves if it covers all labels. Volumes without one are read
     once to find their highest label.
     """
-    highest = max((int(label) for label in _labels_met(volumes)), default=0)
-    return _named_table(volumes, highest) or PhaseTable.numbered(max(highest, 2))
+    highest = max(_labels_met(volumes), default=0)
+    return phases_up_to(highest, *(volume.phases for volume in volumes))
 
 
 def phases_in(*volumes: Volume) -> tuple[Phase, ...]:
@@ -224,16 +224,8 @@ def phases_in(*volumes: Volume) -> tuple[Phase, ...]:
     if not met:
         names = " and ".join(volume.name for volume in volumes)
         raise ValueError(f"no voxel of {names} is labelled; nothing to measure")
-    table = _named_table(volumes, max(met))
-    if table is not None:
-        return tuple(table)
-    numbered = PhaseTable.numbered(max(*met, 2))
-    return tuple(phase for phase in numbered if phase.label in met)
-
-
-def _named_table(volumes: Sequence[Volume], highest: int) -> PhaseTable | None:
-    tables = [volume.phases for volume in volumes if volume.phases is not None]
-    return next((table for table in tables if len(table) >= highest), None)
+    table = phases_up_to(max(met), *(volume.phases for volume in volumes))
+    return tuple(phase for phase in table if phase.label in met)
 
 
 def _labels_met(volumes: Sequence[Volume]) -> set[int]:

@@ -19,7 +19,7 @@ from napari_lrcs.io.opening import open_labels
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.interfaces import near_interface
 from napari_lrcs.metrics.overlap import accuracy, confusion_matrix
-from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable
+from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable, phases_up_to
 
 NEAR = (5, 10)
 """Voxels from an interface: what perturbed labels reach at most, and half of it."""
@@ -353,14 +353,15 @@ class _Counts:
     def result(self, volumes: Sequence[Volume]) -> ExperimentersCompared:
         every = [*self.confusions.values(), *self.against_target.values()]
         total = reduce(_sum, every)
-        table = _named_phases(volumes, highest=len(total))
-        phases = table or PhaseTable.numbered(max(len(total), 2))
+        tables = [volume.phases for volume in volumes]
+        phases = phases_up_to(len(total), *tables)
+        is_named = phases in tables
         nothing = np.zeros((len(phases),) * 2, np.int64)
         occurs = _sum(nothing, total + total.T).sum(axis=0) > 0
         return ExperimentersCompared(
             names=tuple(volume.name for volume in volumes[: self.n]),
             phases=phases,
-            counted=tuple(p for p in phases if table or occurs[p.label - 1]),
+            counted=tuple(p for p in phases if is_named or occurs[p.label - 1]),
             confusions={p: _sum(nothing, m) for p, m in self.confusions.items()},
             n_near=self.n_near,
             near=self.near,
@@ -382,13 +383,6 @@ def _sum(a: Confusion, b: Confusion) -> Confusion:
     for part in (a, b):
         total[: len(part), : len(part)] += part
     return total
-
-
-def _named_phases(volumes: Sequence[Volume], *, highest: int) -> PhaseTable | None:
-    """Take the names of the file that names the most phases, if it covers all."""
-    tables = [volume.phases for volume in volumes if volume.phases is not None]
-    longest = max(tables, key=len, default=None)
-    return longest if longest is not None and len(longest) >= highest else None
 
 
 def _check_common(

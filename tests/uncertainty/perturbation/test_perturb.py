@@ -21,8 +21,8 @@ from napari_lrcs.uncertainty.perturbation.perturb import (
     kernel_offsets,
     moved_fractions,
     perturb_labels,
-    suggest_perturbation,
 )
+from napari_lrcs.uncertainty.perturbation.suggestion import suggest_perturbation
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 
