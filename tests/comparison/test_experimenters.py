@@ -15,11 +15,11 @@ from napari_lrcs.comparison.experimenter_tables import (
     experimenter_rows,
     experimenters_dict,
 )
+from napari_lrcs.comparison.experimenter_volumes import open_experimenters
 from napari_lrcs.comparison.experimenters import (
     ExperimentersCompared,
     SliceVoted,
     compare_experimenters,
-    open_experimenters,
 )
 from napari_lrcs.comparison.votes import (
     VoteFiles,

@@ -11,12 +11,8 @@ from napari_lrcs.arrays import Confusion, Labels
 from napari_lrcs.config import Axis
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.volume import Volume
-from napari_lrcs.metrics.composition import (
-    Composition,
-    Neighbourhood,
-    compose_slabs,
-    count_labels,
-)
+from napari_lrcs.metrics.composition import Composition, Neighbourhood
+from napari_lrcs.metrics.counting import compose_slabs, count_labels
 from napari_lrcs.metrics.overlap import confusion_matrix
 from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable, phases_up_to
 from napari_lrcs.preprocessing.slices import AXES

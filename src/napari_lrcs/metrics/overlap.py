@@ -11,21 +11,21 @@ from napari_lrcs.phases import UNPAINTED, Phase
 
 
 class PhaseScoresDict(TypedDict):
-    """Scores of one phase as they stand in JSON."""
+    """Scores of one phase as they stand in JSON; NaN where undefined."""
 
     label: int
     name: str
-    iou: float | None
-    dice: float | None
-    precision: float | None
-    recall: float | None
+    iou: float
+    dice: float
+    precision: float
+    recall: float
 
 
 class ScoresDict(TypedDict):
     """What ``evaluate --json`` prints."""
 
     accuracy: float
-    mean_iou: float | None
+    mean_iou: float
     phases: list[PhaseScoresDict]
     confusion: list[list[int]]
     never_predicted: list[str]
@@ -205,7 +205,7 @@ def never_predicted(confusion: Confusion, phases: Iterable[Phase]) -> tuple[Phas
 
 
 def scores_dict(confusion: Confusion, phases: Iterable[Phase]) -> ScoresDict:
-    """Gather all scores for JSON, unrounded, undefined ones as None.
+    """Gather all scores for JSON, unrounded; NaN where undefined.
 
     Parameters
     ----------
@@ -234,15 +234,15 @@ def scores_dict(confusion: Confusion, phases: Iterable[Phase]) -> ScoresDict:
     rows = np.stack([column(confusion) for column in columns], axis=1).tolist()
     return ScoresDict(
         accuracy=accuracy(confusion),
-        mean_iou=_defined(mean_iou(confusion)),
+        mean_iou=mean_iou(confusion),
         phases=[
             PhaseScoresDict(
                 label=phase.label,
                 name=phase.name,
-                iou=_defined(iou),
-                dice=_defined(dice),
-                precision=_defined(precision),
-                recall=_defined(recall),
+                iou=iou,
+                dice=dice,
+                precision=precision,
+                recall=recall,
             )
             for phase, (iou, dice, precision, recall) in zip(phases, rows, strict=True)
         ],
@@ -257,7 +257,3 @@ def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.floa
         part, whole, out=undefined, where=np.asarray(whole > 0)
     )
     return ratio
-
-
-def _defined(score: float) -> float | None:
-    return None if np.isnan(score) else score

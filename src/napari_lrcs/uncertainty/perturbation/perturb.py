@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from napari_lrcs.arrays import Labels, Mask
 from napari_lrcs.config import Kernel, PerturbConfig
-from napari_lrcs.metrics.composition import count_labels
+from napari_lrcs.metrics.counting import count_labels
 from napari_lrcs.metrics.interfaces import find_interface
 from napari_lrcs.phases import UNPAINTED, PhaseTable
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import Axis, PerturbConfig
 from napari_lrcs.io.volume import Volume
-from napari_lrcs.metrics.composition import count_labels
+from napari_lrcs.metrics.counting import count_labels
 from napari_lrcs.phases import PhaseTable, phases_up_to
 from napari_lrcs.preprocessing.slices import AXES
 from napari_lrcs.uncertainty.perturbation.packed_slices import (
