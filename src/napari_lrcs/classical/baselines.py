@@ -26,7 +26,7 @@ Method: TypeAlias = Literal["otsu", "fractions", "k_means", "forest"]
 
 
 class Baseline(Protocol):
-    """Labels slices by what it was fitted to."""
+    """Labels slices, once it is fitted."""
 
     def predict(self, image: GreyImage) -> Labels:
         """Label a slice, each voxel.
@@ -78,7 +78,7 @@ def fit_baseline(
     ------
     ValueError
         As `find_thresholds` does; if `order` does not name each label once, labels
-        exceed `n_phases`, or a forest is shown fewer than two phases.
+        exceed `n_phases`, or a forest is given fewer than two phases.
 
     Notes
     -----

@@ -69,7 +69,7 @@ def _histogram_2d(
     grey: GreyImage, edges: GreyImage
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Count pairs of values: the bins that have any, shape (n, 2), and their counts."""
-    grey_range(grey)  # tells what is wrong with it
+    grey_range(grey)  # refuses what has no histogram
     (rows, levels), (columns, strengths) = _binned(grey), _binned(edges)
     counts = np.bincount(rows * N_BINS + columns, minlength=N_BINS**2)
     filled = np.flatnonzero(counts)

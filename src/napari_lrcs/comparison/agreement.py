@@ -98,7 +98,7 @@ def _count_votes(
         for i in range(n_phases):
             votes[i] += labels == i + 1
     if votes is None:
-        raise ValueError("there is no segmentation whose agreement to find; give one")
+        raise ValueError("an agreement needs at least one segmentation, got none")
     return votes
 
 

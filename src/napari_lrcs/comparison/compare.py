@@ -1,4 +1,4 @@
-"""Hold a segmentation against a target: events while it runs, tables of the result."""
+"""Compare a segmentation with a target: events while it runs, tables of the result."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -28,10 +28,11 @@ from napari_lrcs.phases import UNPAINTED, PhaseTable
 from napari_lrcs.preprocessing.slices import AXES, runs_of
 
 _READ_VOXELS = 2**25
-"""Read at once of each volume, as far as a slice is not larger; three are kept."""
+"""Voxels read at once of each volume, unless a slice is larger; three such blocks are
+kept."""
 
 _COUNT_VOXELS = 2**22
-"""Counted at once, so that there is an event several times a second."""
+"""Voxels counted at once, so that there is an event several times a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,9 +40,9 @@ class SliceCompared:
     """A slice is counted."""
 
     index: int
-    """Its place along the axis."""
+    """Place of the slice along the axis."""
     confusion: Confusion
-    """Of its painted voxels; 0 everywhere if there is none."""
+    """Matrix of its painted voxels; all 0 if there is none."""
     n_done: int
     n_slices: int
 
@@ -69,7 +70,7 @@ def compare_volumes(  # noqa: PLR0913 what is compared, where and how
     predicted, target : Volume
         Labels of the same shape.
     phases : PhaseTable
-        Of both, as from `phases_of`.
+        Phases of both, as from `phases_of`.
     slices : sequence of int, optional
         Slices across `axis`; all by default. Where they are not consecutive, each run
         of neighbours is measured as a volume of its own, and the counts are added.
@@ -131,7 +132,7 @@ def compare_volumes(  # noqa: PLR0913 what is compared, where and how
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Slab:
-    """What some slices hold."""
+    """Counts of consecutive slices."""
 
     start: int
     confusions: list[Confusion]

@@ -18,10 +18,10 @@ from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable, phases_up_to
 from napari_lrcs.preprocessing.slices import AXES
 
 _READ_BYTES = 2**26
-"""Read at once, as far as a slice is not larger."""
+"""Bytes read at once, unless a slice is larger."""
 
 _MOST_SLICES = 64
-"""Read at once: more of them are no faster."""
+"""Slices read at once: more of them are no faster."""
 
 
 def evaluate_volume(
@@ -201,7 +201,7 @@ def phases_of(*volumes: Volume) -> PhaseTable:
     A table from a file serves if it covers all labels. Volumes without one are read
     once to find their highest label.
     """
-    highest = max(_labels_met(volumes), default=0)
+    highest = max(_labels_of(volumes), default=0)
     return phases_up_to(highest, *(volume.phases for volume in volumes))
 
 
@@ -216,23 +216,23 @@ def phases_in(*volumes: Volume) -> tuple[Phase, ...]:
     ValueError
         If no voxel is labelled.
     """
-    met = _labels_met(volumes)
-    if not met:
+    labels = _labels_of(volumes)
+    if not labels:
         names = " and ".join(volume.name for volume in volumes)
         raise ValueError(f"no voxel of {names} is labelled; nothing to measure")
-    table = phases_up_to(max(met), *(volume.phases for volume in volumes))
-    return tuple(phase for phase in table if phase.label in met)
+    table = phases_up_to(max(labels), *(volume.phases for volume in volumes))
+    return tuple(phase for phase in table if phase.label in labels)
 
 
-def _labels_met(volumes: Sequence[Volume]) -> set[int]:
+def _labels_of(volumes: Sequence[Volume]) -> set[int]:
     """Find the labels of all phases: those that files name, and others that occur."""
-    met: set[int] = set()
+    labels: set[int] = set()
     for volume in volumes:
         if volume.phases is not None:
-            met.update(phase.label for phase in volume.phases)
+            labels.update(phase.label for phase in volume.phases)
         else:
-            met.update(_labels_in(volume))
-    return met
+            labels.update(_labels_in(volume))
+    return labels
 
 
 def _labels_in(labels: Volume) -> Iterator[int]:

@@ -67,7 +67,7 @@ class ExperimentersCompared:
     target : str, optional
         Name of the target.
     against_target : tuple of ndarray of int64, shape (n_phases, n_phases)
-        One an experimenter, of the voxels painted in both; rows are the target. Empty
+        One per experimenter, of the voxels painted in both; rows are the target. Empty
         without a target.
     """
 
@@ -184,7 +184,7 @@ def compare_experimenters(
 
 @dataclass(slots=True, kw_only=True)
 class _Counts:
-    """What is counted over slices; matrices grow with the labels that are met."""
+    """Counts over slices; matrices grow with the labels that occur."""
 
     n: int
     near: tuple[int, ...]

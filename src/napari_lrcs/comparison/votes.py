@@ -30,7 +30,7 @@ _PAUSE_SECONDS = 0.3
 """Between two events while a thread works."""
 
 _MOST_ITERATIONS = 100
-"""Of STAPLE, which settles within some tens."""
+"""Limit of STAPLE's iterations; it settles within some tens."""
 
 
 def majority_vote(labels: Labels) -> tuple[Labels, NDArray[np.uint8]]:
@@ -105,8 +105,8 @@ def consensus(labels: Labels) -> Labels:
     Parameters
     ----------
     labels : ndarray of uint8, shape (n_experimenters, …)
-        Three or more tell the reliable from the others. All are in memory, at three
-        times their size meanwhile.
+        At least three, to tell the reliable ones from the others. All are in memory,
+        and take three times their size meanwhile.
 
     Returns
     -------
@@ -117,7 +117,7 @@ def consensus(labels: Labels) -> Labels:
     Raises
     ------
     LrcsError
-        If SimpleITK is not installed; says what to do.
+        If SimpleITK is not installed.
     ValueError
         If no voxel is painted by all.
 
@@ -153,7 +153,7 @@ def load_simpleitk() -> ModuleType:
     Raises
     ------
     LrcsError
-        If it is not installed; says what to do.
+        If it is not installed.
     """
     try:
         import SimpleITK
@@ -171,7 +171,7 @@ def load_simpleitk() -> ModuleType:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoteFiles:
-    """Where votes are to be written, each as ``.tif`` or ``.zarr``.
+    """Where to write votes, each as ``.tif`` or ``.zarr``.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ class VoteFiles:
 
     @property
     def wanted(self) -> Mapping[str, Path]:
-        """Those that are asked for, by name."""
+        """The requested files, by name."""
         every = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: path for name, path in every.items() if path is not None}
 
@@ -247,7 +247,7 @@ def write_votes(
     Raises
     ------
     ValueError
-        If a file would replace an input, or another one.
+        If a file would replace an input, or another output.
     ResultExistsError, InUseError
         If a place is taken, or another one writes to it.
     OSError

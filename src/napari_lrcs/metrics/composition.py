@@ -135,7 +135,7 @@ def measure_dict(composition: Composition, phases: Iterable[Phase]) -> MeasuresD
         If no voxel is labelled.
     """
     if not composition.n_voxels.any():
-        raise ValueError("no voxel is labelled: all are 0, so there is no share of any")
+        raise ValueError("no voxel is labelled: all are 0, so there are no shares")
     sides, counted = composition.interface_sides, tuple(phases)
     return MeasuresDict(
         phases=[

@@ -173,7 +173,7 @@ def _solve(solver: Any, paths: Mask, spacing: Sequence[float]) -> float:
         return (field[:, 1:] - field[:, :-1]) * links
 
     simulation.vertical_flux = flux
-    # Its one message that no option silences; NaN tells the same.
+    # Its one message that no option silences; NaN says the same.
     simulation._end_simulation = lambda *_: None
     simulation.solve(verbose=False)
     return float(simulation.D_eff[0]) if simulation.converged else math.nan

@@ -1,4 +1,4 @@
-"""How wide perturbed interfaces are, in words and in a figure; needs no torch."""
+"""The width of perturbed interfaces, in words and in a figure; needs no torch."""
 
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ _SD_PER_FWHM = 1 / (2 * np.sqrt(2 * np.log(2)))
 def widths_text(
     widths: InterfaceWidths, *, voxel_size: VoxelSize | None, unit: str | None
 ) -> str:
-    """Say how wide interfaces are: in voxels, and in the unit where voxels are cubes.
+    """Write how wide interfaces are: in voxels, and in the unit if voxels are cubes.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def widths_text(
     voxel_size : tuple of float, optional
         Along z, y and x, in `unit`.
     unit : str, optional
-        As OME-NGFF spells it.
+        In OME-NGFF's spelling.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def draw_interface_profile(
     widths : InterfaceWidths
         Its median profile is drawn, and the Gaussian that fits that.
     histogram : InterfaceHistogram
-        That the widths are of.
+        The one that the widths were fitted to.
     """
     distance = widths.distance
     share = 100 * widths.median_profile / histogram.n_simulations

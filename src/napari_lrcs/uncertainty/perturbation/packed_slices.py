@@ -32,7 +32,7 @@ class PaintedSlices:
     Parameters
     ----------
     labels : ndarray of uint8, shape (places, rows, columns)
-        Perturbed as the whole volume would be.
+        Perturbing these gives what perturbing the whole volume would.
     indices : tuple of int
         Slices of the volume that are painted, ascending.
     places : tuple of int
@@ -74,7 +74,7 @@ def read_painted(
     ----------
     labels : Volume of uint8
     config : PerturbConfig
-        Its reach tells how far apart slices must stay.
+        Its reach decides how far apart slices must stay.
     axis : {"z", "y", "x"}
         That the slices lie across.
     slices : sequence of int, optional
@@ -119,7 +119,7 @@ def pack_slices(
     painted : mapping of int to ndarray of uint8, shape (rows, columns)
         By slice, at least one.
     config : PerturbConfig
-        Its reach tells how far apart slices must stay.
+        Its reach decides how far apart slices must stay.
     """
     longest_gap = max(_LARGEST_REACH, math.ceil(config.max_distance)) + 1
     indices = tuple(sorted(painted))

@@ -238,7 +238,7 @@ def moved_fractions(
 
 
 def advice(original: Labels, perturbed: Labels, phases: PhaseTable) -> tuple[str, ...]:
-    """Say what makes perturbed labels doubtful, and what to do about it.
+    """List what makes perturbed labels doubtful, and what to do about it.
 
     Parameters
     ----------

@@ -97,7 +97,7 @@ class Perturbing:
     """A part of the set is done."""
 
     share: float
-    """Of the members and simulations, 0 to 1."""
+    """Share of the members and simulations that are done, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -105,13 +105,13 @@ class PerturbedSet:
     """The set is complete and in its place."""
 
     files: tuple[Path, ...]
-    """Of the members."""
+    """The members' files."""
     config: PerturbConfig
-    """Its kernel is never ``auto``."""
+    """What was used; the kernel is never ``auto``."""
     dimensions: Dimensions
     phases: PhaseTable
     changed_shares: NDArray[np.float64]
-    """Of the painted voxels, in each member."""
+    """Share of the painted voxels that changed in each member."""
     moved: NDArray[np.float64]
     """By how much of itself each phase grew, in each member: shape (n_members,
     n_phases); NaN for a phase that is not painted."""
@@ -119,7 +119,7 @@ class PerturbedSet:
     widths: InterfaceWidths | None
     """Across interfaces of the histogram; None without one."""
     advice: tuple[str, ...]
-    """As `perturb.advice` gives it, on the first member."""
+    """Sentences of `perturb.advice` on the first member."""
 
     def to_dict(self) -> dict[str, Any]:
         """Gather all for JSON, unrounded."""

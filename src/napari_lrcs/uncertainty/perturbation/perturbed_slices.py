@@ -41,12 +41,12 @@ class MemberPerturbed:
     """A member of a set is drawn."""
 
     number: int
-    """From 0."""
+    """Place of the member in the set, from 0."""
     n_members: int
     labels: Labels
-    """Of the shape of ``PaintedSlices.labels``."""
+    """Perturbed labels, of the shape of ``PaintedSlices.labels``."""
     changed_share: float
-    """Of the painted voxels, 0 to 1."""
+    """Share of the painted voxels that changed, 0 to 1."""
 
 
 def perturbed_members(
@@ -87,7 +87,7 @@ def perturbed_members(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PerturbedSlice:
-    """What a perturbation may make of one slice.
+    """One slice, perturbed as a preview.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class PerturbedSlice:
     n_changed : int
         Painted voxels that have another label.
     advice : tuple of str
-        Sentences, as of `napari_lrcs.uncertainty.perturbation.perturb.advice`.
+        Sentences of `napari_lrcs.uncertainty.perturbation.perturb.advice`.
     """
 
     index: int
