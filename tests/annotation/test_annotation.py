@@ -89,7 +89,7 @@ def test_slices_come_with_their_roles_and_places() -> None:
     for s in annotation.slices:
         np.testing.assert_array_equal(s.image, image[s.index][None])
         np.testing.assert_array_equal(s.labels, painted()[s.index])
-    assert [s.index for s in annotation.having("train")] == [10, 12]
+    assert [s.index for s in annotation.with_role("train")] == [10, 12]
     assert annotation.advice == ()
     assert (annotation.voxel_size, annotation.unit) == ((2.0, 0.5, 0.5), "micrometer")
 
@@ -376,7 +376,7 @@ def test_slices_of_different_volumes_are_not_near() -> None:
 
 def shares(annotation: Annotation, whole: Labels) -> dict[int, float]:
     """Return which share of each phase's painting is for validation."""
-    held_out = np.concatenate([s.labels for s in annotation.having("validation")])
+    held_out = np.concatenate([s.labels for s in annotation.with_role("validation")])
     return {
         label: float((held_out == label).sum() / (whole == label).sum())
         for label in np.unique(whole[whole > 0]).tolist()
@@ -427,9 +427,9 @@ def test_training_keeps_every_phase(labels: Labels) -> None:
 
     annotation = annotate(labels[None], train=[0])
 
-    (train,) = annotation.having("train")
+    (train,) = annotation.with_role("train")
     assert set(np.unique(train.labels[train.labels > 0]).tolist()) == phases
-    for validation in annotation.having("validation"):
+    for validation in annotation.with_role("validation"):
         assert not ((train.labels > 0) & (validation.labels > 0)).any()
         np.testing.assert_array_equal(train.labels + validation.labels, labels)
 
@@ -440,7 +440,7 @@ def test_painting_too_small_to_hold_out_is_said() -> None:
 
     annotation = annotate(labels, train=[0])
 
-    assert not annotation.having("validation")
+    assert not annotation.with_role("validation")
     assert not any("is held out" in text for text in annotation.advice)
     assert any("too little is painted" in text for text in annotation.advice)
 
@@ -448,5 +448,5 @@ def test_painting_too_small_to_hold_out_is_said() -> None:
 def test_test_slices_are_not_held_out() -> None:
     annotation = annotate(painted(), train=[10], test=[30])
 
-    (test,) = annotation.having("test")
+    (test,) = annotation.with_role("test")
     np.testing.assert_array_equal(test.labels, painted()[30])

@@ -115,7 +115,7 @@ class Annotation:
     unit: str | None = None
     advice: tuple[str, ...] = field(default=())
 
-    def having(self, role: Role) -> tuple[AnnotatedSlice, ...]:
+    def with_role(self, role: Role) -> tuple[AnnotatedSlice, ...]:
         """Return the slices of one role."""
         return tuple(s for s in self.slices if s.role == role)
 
