@@ -25,8 +25,8 @@ from napari_lrcs.uncertainty.perturbation.perturb import (
     Dimensions,
     Perturbation,
     changed_share,
-    suggest_perturbation,
 )
+from napari_lrcs.uncertainty.perturbation.suggestion import suggest_perturbation
 
 KERNELS: tuple[Kernel, ...] = (
     "cross",

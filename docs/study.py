@@ -25,7 +25,7 @@ from napari_lrcs.io.volume import Volume, as_labels, as_volume
 from napari_lrcs.metrics.composition import measure_dict
 from napari_lrcs.phases import ELECTRODE
 from napari_lrcs.progress import Notice
-from napari_lrcs.uncertainty.perturbation.perturb import suggest_perturbation
+from napari_lrcs.uncertainty.perturbation.suggestion import suggest_perturbation
 from napari_lrcs.uncertainty.study.ensemble import run_study
 from napari_lrcs.uncertainty.study.events import MemberFailed, MemberStarted, StudyEnded
 from napari_lrcs.uncertainty.study.figures import FIGURES, write_study_figures

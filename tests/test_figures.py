@@ -18,7 +18,7 @@ from napari_lrcs.figures import (
     write_comparison_figure,
 )
 from napari_lrcs.metrics.comparison import Comparison
-from napari_lrcs.metrics.composition import compose
+from napari_lrcs.metrics.counting import compose
 from napari_lrcs.phases import ELECTRODE, PhaseTable
 
 IMAGE = np.linspace(0, 1000, 40 * 50).reshape(40, 50).astype(np.uint16)

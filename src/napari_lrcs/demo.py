@@ -1,6 +1,5 @@
 """The whole way on the built-in sample, from its phantom to scores and a figure."""
 
-import json
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
@@ -15,6 +14,7 @@ from napari_lrcs.figures import SliceComparison, draw_segmentation
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.predict import predict_volume
 from napari_lrcs.io.opening import open_labels
+from napari_lrcs.io.records import as_json
 from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.io.volume import as_labels, as_volume
 from napari_lrcs.io.writing import check_new, replacing
@@ -112,7 +112,7 @@ def _run(out: Path, config: TrainConfig) -> Generator[DemoEvent]:
     )
     scores = scores_dict(confusion, ELECTRODE)
     with replacing(out / "scores.json") as temporary:
-        temporary.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(as_json(scores, indent=2) + "\n", encoding="utf-8")
     shown = sum(TEST_SLICES) // 2
     draw_segmentation(
         out / "figure.png",

@@ -1,4 +1,4 @@
-"""Figures that the command line and the docks leave; drawn without a display.
+"""Figures that the command line and the docks save; drawn without a display.
 
 The functions that take `Axes` draw into those of a dock as well; their colours are
 readable on a light and on a dark background.
@@ -29,7 +29,7 @@ _OVERLAY = 0.75
 _PREDICTED, _TARGET = "#3a87c8", "#9a9a9a"
 """Readable on white and on black, and no phase's default colour."""
 _DARK = 0.72
-"""Shares above make cells so dark that white is easier to read on them than black."""
+"""Share above which a cell is so dark that white text is easier to read than black."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -212,7 +212,7 @@ def draw_slice_scores(
         scores = 100 * ious[:, phase.label - 1]
         ax.plot(places, scores, color=phase.colour, marker="o", ms=3, label=phase.name)
     ax.set_ylim(0, 102)
-    _dress(ax, xlabel="Slice", ylabel="IoU in %")
+    _style_axes(ax, xlabel="Slice", ylabel="IoU in %")
 
 
 def draw_composition(
@@ -255,7 +255,7 @@ def _draw_losses(ax: "Axes", history: Sequence[Mapping[str, Any]]) -> None:
         losses = [row[f"{name}_loss"] for row in history]
         if None not in losses:
             ax.plot(epochs, losses, style, color=_GREY, marker="o", ms=4, label=name)
-    _dress(ax, xlabel="Epoch", ylabel="Loss")
+    _style_axes(ax, xlabel="Epoch", ylabel="Loss")
 
 
 def _draw_ious(
@@ -271,10 +271,10 @@ def _draw_ious(
                 epochs, ious, style, color=phase.colour, marker="o", ms=4, label=label
             )
     ax.set_ylim(0, 100)
-    _dress(ax, xlabel="Epoch", ylabel="IoU in % (dashed: training)")
+    _style_axes(ax, xlabel="Epoch", ylabel="IoU in % (dashed: training)")
 
 
-def _dress(ax: "Axes", *, xlabel: str, ylabel: str) -> None:
+def _style_axes(ax: "Axes", *, xlabel: str, ylabel: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     ax.set_xlabel(xlabel)

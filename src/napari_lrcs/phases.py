@@ -151,6 +151,28 @@ class PhaseTable:
         return [PhaseDict(label=p.label, name=p.name, colour=p.colour) for p in self]
 
 
+def phases_up_to(highest: int, *tables: PhaseTable | None) -> PhaseTable:
+    """Name the labels 1 to `highest`: by a table that has them all, else by numbers.
+
+    Parameters
+    ----------
+    highest : int
+        Highest label that occurs.
+    *tables : PhaseTable or None
+        Those of the files, if they name phases; the longest one counts.
+
+    Examples
+    --------
+    >>> known = PhaseTable.named("pore", "solid")
+    >>> phases_up_to(2, None, known).names, phases_up_to(3, known).names
+    (('pore', 'solid'), ('phase 1', 'phase 2', 'phase 3'))
+    """
+    longest = max(filter(None, tables), key=len, default=None)
+    if longest is not None and len(longest) >= highest:
+        return longest
+    return PhaseTable.numbered(max(highest, 2))
+
+
 ELECTRODE = PhaseTable(
     (
         # Blue pores, orange binder and green particles, as in the paper's Fig. 1a.

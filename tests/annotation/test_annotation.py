@@ -1,6 +1,5 @@
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,14 +13,11 @@ from napari_lrcs.annotation.annotation import (
     AnnotatedVolume,
     Annotation,
     Role,
-    open_annotated,
     read_annotation,
-    read_project,
 )
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.io.volume import Volume, as_labels, as_volume
 from napari_lrcs.phases import ELECTRODE, PhaseTable
 from napari_lrcs.preprocessing.mask import open_mask
@@ -93,7 +89,7 @@ def test_slices_come_with_their_roles_and_places() -> None:
     for s in annotation.slices:
         np.testing.assert_array_equal(s.image, image[s.index][None])
         np.testing.assert_array_equal(s.labels, painted()[s.index])
-    assert [s.index for s in annotation.having("train")] == [10, 12]
+    assert [s.index for s in annotation.with_role("train")] == [10, 12]
     assert annotation.advice == ()
     assert (annotation.voxel_size, annotation.unit) == ((2.0, 0.5, 0.5), "micrometer")
 
@@ -380,7 +376,7 @@ def test_slices_of_different_volumes_are_not_near() -> None:
 
 def shares(annotation: Annotation, whole: Labels) -> dict[int, float]:
     """Return which share of each phase's painting is for validation."""
-    held_out = np.concatenate([s.labels for s in annotation.having("validation")])
+    held_out = np.concatenate([s.labels for s in annotation.with_role("validation")])
     return {
         label: float((held_out == label).sum() / (whole == label).sum())
         for label in np.unique(whole[whole > 0]).tolist()
@@ -431,9 +427,9 @@ def test_training_keeps_every_phase(labels: Labels) -> None:
 
     annotation = annotate(labels[None], train=[0])
 
-    (train,) = annotation.having("train")
+    (train,) = annotation.with_role("train")
     assert set(np.unique(train.labels[train.labels > 0]).tolist()) == phases
-    for validation in annotation.having("validation"):
+    for validation in annotation.with_role("validation"):
         assert not ((train.labels > 0) & (validation.labels > 0)).any()
         np.testing.assert_array_equal(train.labels + validation.labels, labels)
 
@@ -444,7 +440,7 @@ def test_painting_too_small_to_hold_out_is_said() -> None:
 
     annotation = annotate(labels, train=[0])
 
-    assert not annotation.having("validation")
+    assert not annotation.with_role("validation")
     assert not any("is held out" in text for text in annotation.advice)
     assert any("too little is painted" in text for text in annotation.advice)
 
@@ -452,103 +448,5 @@ def test_painting_too_small_to_hold_out_is_said() -> None:
 def test_test_slices_are_not_held_out() -> None:
     annotation = annotate(painted(), train=[10], test=[30])
 
-    (test,) = annotation.having("test")
+    (test,) = annotation.with_role("test")
     np.testing.assert_array_equal(test.labels, painted()[30])
-
-
-# ---- files ----
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> Path:
-    for name in ("first", "second"):
-        np.save(tmp_path / f"{name}.npy", grey())
-        write_labels_tiff(
-            tmp_path / f"{name}-labels.tif", [painted()], shape=SHAPE, phases=ELECTRODE
-        )
-    return tmp_path
-
-
-def test_annotated_files_are_opened(files: Path) -> None:
-    volume = open_annotated(
-        files / "first.npy",
-        files / "first-labels.tif",
-        slices={"train": "10,12", "validation": "30:32"},
-        mask="cylinder",
-    )
-
-    assert volume.roles == {"train": (10, 12), "validation": (30, 31)}
-    assert volume.mask is not None
-    assert read_annotation([volume], config=PLAIN).phases == ELECTRODE
-
-
-def project(folder: Path, text: str) -> Path:
-    path = folder / "project.toml"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def test_project_names_volumes_relative_to_itself(files: Path) -> None:
-    np.save(files / "mask.npy", np.ones(SHAPE, np.uint8))
-    text = """
-        [[volume]]
-        image = "first.npy"
-        labels = "first-labels.tif"
-        train = "10,12"
-        mask = "cylinder"
-
-        [[volume]]
-        image = "second.npy"
-        labels = "second-labels.tif"
-        validation = "30"
-        test = "2:4"
-        mask = "mask.npy"
-    """
-
-    first, second = read_project(project(files, text))
-
-    assert (first.image.name, second.labels.name) == ("first.npy", "second-labels.tif")
-    assert first.roles == {"train": (10, 12)}
-    assert second.roles == {"validation": (30,), "test": (2, 3)}
-    assert first.mask is not None
-    assert second.mask is not None
-    annotation = read_annotation([first, second], config=PLAIN)
-    assert [s.volume for s in annotation.slices] == ["first.npy"] * 2 + [
-        "second.npy"
-    ] * 3
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a = " + "[" * 100_000, "is not a valid TOML file: it is nested too deeply"),
-        ("[[volume", r"project\.toml is not a valid TOML file"),
-        ("", r"project\.toml names no volume; expected \[\[volume\]\] tables"),
-        ("volume = 3", "names no volume"),
-        ("volume = [1]", r"names no volume; expected \[\[volume\]\] tables"),
-        ("volume = ['image']", "names no volume"),
-        ("[[volume]]\nimage = 'a'", r"unknown: none, missing: \['labels'\]"),
-        (
-            "[[volume]]\nimage = 'a'\nlabels = 'b'\ntrian = '10'",
-            r"unknown: \['trian'\], missing: none",
-        ),
-        (
-            "[[volume]]\nimage = 'first.npy'\nlabels = 'first-labels.tif'\ntrain = 'x'",
-            "x",
-        ),
-        ("[[volume]]\nimage = 'absent.npy'\nlabels = 'b'", "there is no file"),
-    ],
-)
-def test_project_that_does_not_fit_is_refused(
-    text: str, message: str, files: Path
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        read_project(project(files, text))
-
-
-def test_project_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "project.toml"
-    path.write_bytes(b"\xff\xfe\x00")
-
-    with pytest.raises(ValueError, match="is not a valid TOML file"):
-        read_project(path)

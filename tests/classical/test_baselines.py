@@ -7,15 +7,13 @@ from numpy.typing import NDArray
 from skimage.feature import multiscale_basic_features
 
 from napari_lrcs.arrays import GreyImage, Labels, Mask
-from napari_lrcs.classical import baselines
+from napari_lrcs.classical import forest, samples
 from napari_lrcs.classical.baselines import (
     Method,
-    Sample,
     fill_slice,
     fit_baseline,
-    read_samples,
-    spread_slices,
 )
+from napari_lrcs.classical.samples import Sample, read_samples, spread_slices
 from napari_lrcs.io.volume import as_labels, as_volume
 from napari_lrcs.preprocessing.slices import SliceReader
 
@@ -25,7 +23,7 @@ PAINTED = np.array([[0, 1, 5, 6, 9, 9]], np.float32)
 
 @pytest.fixture(autouse=True)
 def _few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baselines, "_N_TREES", 8)
+    monkeypatch.setattr(forest, "_N_TREES", 8)
 
 
 def uint8(*labels: int) -> Labels:
@@ -159,10 +157,10 @@ def test_features_of_bands_are_those_of_the_slice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     image = np.random.default_rng(0).normal(size=(200, 20)).astype(np.float32)
-    forest = baselines._Forest(trees=None, mean=0.0, deviation=1.0)
-    monkeypatch.setattr(baselines, "_BAND_PIXELS", 16 * 20)
+    untrained = forest.Forest(trees=None, mean=0.0, deviation=1.0)
+    monkeypatch.setattr(forest, "_BAND_PIXELS", 16 * 20)
 
-    bands = list(forest.described(image))
+    bands = list(untrained.feature_bands(image))
 
     assert [rows.stop - rows.start for rows, _ in bands] == [16] * 12 + [8]
     whole = multiscale_basic_features(image)  # type: ignore[no-untyped-call]
@@ -267,7 +265,7 @@ def test_small_volume_is_sampled_whole_and_a_large_one_evenly(
     reader = SliceReader(volume=as_volume(np.zeros((40, 10, 20), np.uint8)))
     assert spread_slices(reader) == tuple(range(40))
 
-    monkeypatch.setattr(baselines, "_SAMPLED_VOXELS", 10 * 20 * 4)
+    monkeypatch.setattr(samples, "_SAMPLED_VOXELS", 10 * 20 * 4)
 
     assert spread_slices(reader) == (5, 15, 25, 35)
 

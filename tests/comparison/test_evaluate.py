@@ -17,7 +17,8 @@ from napari_lrcs.comparison.evaluate import (
 )
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.volume import Volume, as_labels, as_volume
-from napari_lrcs.metrics.composition import compose, measure_dict
+from napari_lrcs.metrics.composition import measure_dict
+from napari_lrcs.metrics.counting import compose
 from napari_lrcs.metrics.overlap import confusion_matrix, scores_dict
 from napari_lrcs.phases import ELECTRODE, PhaseTable
 

@@ -15,12 +15,11 @@ from napari_lrcs.comparison.experimenter_tables import (
     experimenter_rows,
     experimenters_dict,
 )
+from napari_lrcs.comparison.experimenter_volumes import open_experimenters
 from napari_lrcs.comparison.experimenters import (
     ExperimentersCompared,
     SliceVoted,
     compare_experimenters,
-    near_interface,
-    open_experimenters,
 )
 from napari_lrcs.comparison.votes import (
     VoteFiles,
@@ -105,24 +104,6 @@ def test_only_chosen_slices_inside_the_mask_count() -> None:
 
 
 # ---- where they differ ----
-
-
-def test_near_is_euclidean_within_the_slice() -> None:
-    # The corner of phase 2 is the only one; (2, 2) shares an edge with (1, 2).
-    labels = np.ones((4, 4), np.uint8)
-    labels[:2, 2:] = 2
-
-    on, at_1 = near_interface(labels, [0, 1])
-
-    expected = np.array([[0, 1, 1, 0], [0, 1, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0]])
-    np.testing.assert_array_equal(on, expected)
-    np.testing.assert_array_equal(at_1, [[1] * 4, [1] * 4, [0, 1, 1, 1], [0, 0, 1, 1]])
-
-
-def test_unpainted_voxels_make_no_interface() -> None:
-    labels = np.array([[1, 0, 2], [1, 0, 2]], np.uint8)
-
-    assert not near_interface(labels, [10]).any()
 
 
 def test_share_near_counts_the_interfaces_of_either() -> None:

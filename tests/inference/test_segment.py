@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_lrcs.classical import baselines
-from napari_lrcs.classical.baselines import Method, Sample, fit_baseline
+from napari_lrcs.classical import forest, samples
+from napari_lrcs.classical.baselines import Method, fit_baseline
+from napari_lrcs.classical.samples import Sample
 from napari_lrcs.commands.main import main
 from napari_lrcs.config import Axis
 from napari_lrcs.inference import geometry
@@ -30,7 +31,7 @@ PAINTING = as_labels(as_volume(LABELS))
 @pytest.fixture(autouse=True)
 def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(geometry, "_SLAB_SLICES", 6)
-    monkeypatch.setattr(baselines, "_N_TREES", 8)
+    monkeypatch.setattr(forest, "_N_TREES", 8)
 
 
 def task(method: Method = "otsu", **changes: Any) -> BaselineTask:
@@ -58,8 +59,8 @@ def test_volume_is_segmented_slice_by_slice(method: Method, axis: Axis) -> None:
 
     learnt = [Sample(image=planes[z], labels=paintings[z]) for z in (3, 5)]
     others = [Sample(image=planes[z]) for z in range(len(planes)) if z not in (3, 5)]
-    samples = learnt if method == "forest" else learnt + others
-    fit = fit_baseline(samples, method=method, n_phases=2)
+    chosen = learnt if method == "forest" else learnt + others
+    fit = fit_baseline(chosen, method=method, n_phases=2)
     expected = [fit.predict(plane) for plane in planes]
     np.testing.assert_array_equal(np.moveaxis(labels, across, 0), expected)
 
@@ -86,7 +87,7 @@ def test_outside_the_field_of_view_nothing_counts_and_nothing_is_labelled() -> N
 def test_of_a_large_volume_some_slices_set_the_thresholds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(baselines, "_SAMPLED_VOXELS", 4 * GREY[0].size)
+    monkeypatch.setattr(samples, "_SAMPLED_VOXELS", 4 * GREY[0].size)
     result = MemoryResult(labels=np.zeros(GREY.shape, np.uint8))
 
     events = list(segment_volume(task(), result=result))

@@ -11,14 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Labels
-from napari_lrcs.metrics import composition as composition_module
-from napari_lrcs.metrics.composition import (
-    Composition,
-    Neighbourhood,
-    compose,
-    compose_slabs,
-    measure_dict,
-)
+from napari_lrcs.metrics import counting
+from napari_lrcs.metrics.composition import Composition, Neighbourhood, measure_dict
+from napari_lrcs.metrics.counting import compose, compose_slabs
 from napari_lrcs.phases import PhaseTable
 
 NEIGHBOURHOODS = get_args(Neighbourhood)
@@ -118,7 +113,7 @@ def test_blocks_of_any_size_count_the_same(
     for labels in random_volumes(40):
         whole = compose(labels, n_phases=4, neighbourhood=neighbourhood)
         with monkeypatch.context() as patch:
-            patch.setattr(composition_module, "_BLOCK", size)
+            patch.setattr(counting, "_BLOCK", size)
             blocks = compose_in_slabs(labels, 2, neighbourhood=neighbourhood)
 
         np.testing.assert_array_equal(blocks.n_voxels, whole.n_voxels)

@@ -164,11 +164,11 @@ def test_sizes_are_json() -> None:
 def test_impossible_questions_are_refused() -> None:
     labels = np.ones((2, 3, 4), np.uint8)
 
-    with pytest.raises(ValueError, match="0 is no phase"):
+    with pytest.raises(ValueError, match="0 is not a phase"):
         separate_particles(labels, phase=0)
-    with pytest.raises(ValueError, match="one positive length an axis"):
+    with pytest.raises(ValueError, match="one positive length per axis"):
         separate_particles(labels, phase=1, voxel_size=(1, 1))
-    with pytest.raises(ValueError, match="one positive length an axis"):
+    with pytest.raises(ValueError, match="one positive length per axis"):
         separate_particles(labels, phase=1, voxel_size=(1, 1, 0))
     with pytest.raises(ValueError, match="min_depth must be above 0, got 0"):
         separate_particles(labels, phase=1, min_depth=0)

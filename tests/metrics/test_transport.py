@@ -1,4 +1,5 @@
 import builtins
+import json
 import math
 import subprocess
 import sys
@@ -9,7 +10,8 @@ import pytest
 
 from napari_lrcs.arrays import Labels
 from napari_lrcs.errors import LrcsError
-from napari_lrcs.metrics.transport import tortuosity, tortuosity_dict
+from napari_lrcs.io.records import as_json
+from napari_lrcs.metrics.transport import PhaseTransport, tortuosity
 from napari_lrcs.phases import PhaseTable
 
 
@@ -141,7 +143,8 @@ class TestSolved:
         found = list(tortuosity(np.ones((4, 4, 4), np.uint8), phase=1, axes=["x"]))
 
         phase = PhaseTable.named("pore", "solid").phases[0]
-        assert tortuosity_dict(found, phase)["directions"] == [
+        through = PhaseTransport(phase=phase, directions=tuple(found))
+        assert json.loads(as_json(through.to_dict()))["directions"] == [
             {
                 "axis": "x",
                 "percolates": True,

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QApplication
 
-from napari_lrcs.annotation.annotation import Role, open_annotated, read_annotation
+from napari_lrcs.annotation.annotation import Role, read_annotation
+from napari_lrcs.annotation.project import open_annotated
 from napari_lrcs.commands.main import main
 from napari_lrcs.config import PRESETS, PredictConfig, TrainConfig
 from napari_lrcs.inference.results import MemoryResult

@@ -22,9 +22,9 @@ from napari_lrcs.annotation.annotation import (
     AnnotatedSlice,
     Annotation,
     Role,
-    open_annotated,
     read_annotation,
 )
+from napari_lrcs.annotation.project import open_annotated
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import CheckpointError, ResultExistsError
 from napari_lrcs.metrics.overlap import accuracy
@@ -1055,7 +1055,8 @@ from pathlib import Path
 import torch
 
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.annotation.annotation import open_annotated, read_annotation
+from napari_lrcs.annotation.annotation import read_annotation
+from napari_lrcs.annotation.project import open_annotated
 from napari_lrcs.training import loop, scoring
 
 torch.set_num_threads(1)

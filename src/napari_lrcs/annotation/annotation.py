@@ -4,19 +4,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 
 from napari_lrcs.arrays import GreyImage, Labels, Mask
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.io.opening import open_labels, open_volume
-from napari_lrcs.io.records import read_toml
-from napari_lrcs.io.volume import Volume, parse_slices
+from napari_lrcs.io.volume import Volume
 from napari_lrcs.phases import UNPAINTED, PhaseTable
-from napari_lrcs.preprocessing.mask import open_mask
 from napari_lrcs.preprocessing.slices import SliceReader
 
 T = TypeVar("T")
@@ -119,7 +115,7 @@ class Annotation:
     unit: str | None = None
     advice: tuple[str, ...] = field(default=())
 
-    def having(self, role: Role) -> tuple[AnnotatedSlice, ...]:
+    def with_role(self, role: Role) -> tuple[AnnotatedSlice, ...]:
         """Return the slices of one role."""
         return tuple(s for s in self.slices if s.role == role)
 
@@ -135,65 +131,6 @@ class Annotation:
             )
             digest.update(s.labels.tobytes())
         return digest.hexdigest()
-
-
-def read_project(path: Path) -> list[AnnotatedVolume]:
-    """Open the volumes that a TOML file names.
-
-    Parameters
-    ----------
-    path : Path
-        A table ``[[volume]]`` each: ``image``, ``labels`` (paths relative to the
-        file), ``train``, ``validation``, ``test`` (slices as on the command line) and
-        ``mask``.
-
-    Raises
-    ------
-    ValueError
-        If the file is no TOML or a key is missing or unknown.
-    """
-    try:
-        tables = read_toml(path, dict[str, Any]).get("volume", [])
-    except ValueError as error:
-        raise ValueError(f"{path.name} is not a valid TOML file: {error}") from error
-    is_list = isinstance(tables, list) and all(isinstance(t, dict) for t in tables)
-    if not tables or not is_list:
-        raise ValueError(f"{path.name} names no volume; expected [[volume]] tables")
-    return [_open_entry(table, path) for table in tables]
-
-
-def _open_entry(table: Mapping[str, object], project: Path) -> AnnotatedVolume:
-    unknown = sorted(set(table) - {"image", "labels", "mask", *ROLES})
-    missing = sorted({"image", "labels"} - set(table))
-    if unknown or missing:
-        raise ValueError(
-            f"{project.name}: a [[volume]] takes image, labels, mask, "
-            f"{', '.join(ROLES)}; unknown: {unknown or 'none'}, missing: "
-            f"{missing or 'none'}"
-        )
-    folder = project.parent
-    mask = table.get("mask")
-    if mask is not None and mask != "cylinder":
-        mask = str(folder / str(mask))
-    return open_annotated(
-        folder / str(table["image"]),
-        folder / str(table["labels"]),
-        slices={role: str(table[role]) for role in ROLES if role in table},
-        mask=None if mask is None else str(mask),
-    )
-
-
-def open_annotated(
-    image: Path, labels: Path, *, slices: Mapping[Role, str], mask: str | None = None
-) -> AnnotatedVolume:
-    """Open a volume and its painting; slices as on the command line ("10,30")."""
-    volume = open_volume(image)
-    return AnnotatedVolume(
-        image=volume,
-        labels=open_labels(labels),
-        roles={role: parse_slices(text) for role, text in slices.items()},
-        mask=open_mask(mask, shape=volume.shape),
-    )
 
 
 def read_annotation(

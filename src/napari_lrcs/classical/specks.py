@@ -25,7 +25,7 @@ def remove_specks(labels: Labels, *, min_size: int) -> Labels:
     Parameters
     ----------
     labels : ndarray of uint8, shape (z, y, x)
-        Labels; unpainted voxels stay unpainted, and lend nobody a label.
+        Labels; unpainted voxels stay unpainted, and pass no label on.
     min_size : int
         Voxels that a component needs to stay; 0 or 1 keeps all.
 

@@ -1,4 +1,4 @@
-"""Part grey levels by thresholds."""
+"""Thresholds between the grey levels of phases."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from napari_lrcs.preprocessing.normalisation import constant
 ThresholdMethod = Literal["otsu", "fractions"]
 
 N_BINS = 256
-"""Of a histogram, along each of its axes."""
+"""Bins of a histogram along each of its axes."""
 _TAIL = 0.5
 """Percentage of the grey levels at either end that does not set the histogram's
 width: a single hot pixel would put all others into one bin."""
@@ -197,7 +197,7 @@ def grey_range(grey_levels: NDArray[Any]) -> tuple[float, float]:
 
 
 def check_n_phases(n_phases: int) -> None:
-    """Raise ValueError unless labels can tell so many phases apart."""
+    """Raise ValueError unless labels can hold so many phases."""
     if not 2 <= n_phases <= MAX_PHASES:
         raise ValueError(f"n_phases must be 2 to {MAX_PHASES}, got {n_phases}")
 
@@ -218,7 +218,7 @@ def checked_fractions(
     Parameters
     ----------
     fractions : sequence of float or None
-        One a phase; rounded ones are taken.
+        One per phase; rounded ones are accepted.
     n_phases : int
 
     Returns
@@ -233,7 +233,7 @@ def checked_fractions(
     given = np.asarray([] if fractions is None else fractions, np.float64)
     if len(given) != n_phases:
         raise ValueError(
-            f"{len(given)} fractions are given; expected {n_phases}, one a phase"
+            f"{len(given)} fractions are given; expected {n_phases}, one per phase"
         )
     total = float(given.sum())
     if not (given > 0).all() or not abs(total - 1) <= _FRACTIONS_TOLERANCE:

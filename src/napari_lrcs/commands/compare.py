@@ -74,10 +74,10 @@ def run(arguments: argparse.Namespace) -> None:
         experimenters_dict,
         write_experimenters_csv,
     )
+    from napari_lrcs.comparison.experimenter_volumes import open_experimenters
     from napari_lrcs.comparison.experimenters import (
         ExperimentersCompared,
         compare_experimenters,
-        open_experimenters,
     )
     from napari_lrcs.comparison.votes import write_votes
     from napari_lrcs.io.writing import replacing

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_lrcs.io.volume import Volume
     from napari_lrcs.metrics.composition import MeasuresDict
     from napari_lrcs.metrics.structure import ParticlesDict
-    from napari_lrcs.metrics.transport import TortuosityDict
+    from napari_lrcs.metrics.transport import PhaseTransport
     from napari_lrcs.phases import Phase
 
 HELP = "measure volumes, surfaces and interfaces of phases"
@@ -80,17 +80,20 @@ def run(arguments: argparse.Namespace) -> None:
         labels, phases=phases, mask=mask, neighbourhood=arguments.neighbourhood
     )
     measures = measure_dict(composition, phases)
-    tortuosity = paths and _tortuosity(labels, mask, paths)
+    transport = paths and _transport(labels, mask, paths)
     particles = grains and _particles(labels, mask, grains, arguments)
     if arguments.json:
-        extras = {"particles": particles, "tortuosity": tortuosity}
+        extras = {
+            "particles": particles,
+            "tortuosity": transport and transport.to_dict(),
+        }
         print_json({**measures, **{name: v for name, v in extras.items() if v}})
         return
     print_measures(measures)
     if particles:
         _print_particles(particles)
-    if tortuosity:
-        _print_tortuosity(tortuosity)
+    if transport:
+        _print_transport(transport)
 
 
 def _check_particle_files(arguments: argparse.Namespace) -> None:
@@ -144,12 +147,12 @@ def _particles(
     return particles_dict(particles, phase, unit=unit)
 
 
-def _tortuosity(
+def _transport(
     labels: "Volume", mask: "Volume | None", phase: "Phase"
-) -> "TortuosityDict":
+) -> "PhaseTransport":
     from napari_lrcs.commands.parts.progress import busy
     from napari_lrcs.comparison.particles import read_whole
-    from napari_lrcs.metrics.transport import tortuosity, tortuosity_dict
+    from napari_lrcs.metrics.transport import PhaseTransport, tortuosity
     from napari_lrcs.preprocessing.slices import AXES
 
     axes = [axis for axis, n in zip(AXES, labels.shape, strict=True) if n > 1]
@@ -160,7 +163,7 @@ def _tortuosity(
             axes=axes,
             voxel_size=labels.voxel_size,
         )
-        return tortuosity_dict(list(directions), phase)
+        return PhaseTransport(phase=phase, directions=tuple(directions))
 
 
 # ---- what it shows ----
@@ -217,20 +220,20 @@ def _print_particles(particles: "ParticlesDict") -> None:
     )
 
 
-def _print_tortuosity(tortuosity: "TortuosityDict") -> None:
+def _print_transport(transport: "PhaseTransport") -> None:
     rows = []
-    for row in tortuosity["directions"]:
-        tau, diffusivity = row["tortuosity"], row["effective_diffusivity"]
-        missing = "did not settle" if row["percolates"] else "does not percolate"
+    for d in transport.directions:
+        missing = "did not settle" if d.percolates else "does not percolate"
+        diffusivity = d.effective_diffusivity
         rows.append(
             [
-                row["axis"],
-                missing if tau is None else f"{tau:.3f}",
-                "–" if diffusivity is None else f"{diffusivity:.4f}",
+                d.axis,
+                f"{d.tortuosity:.3f}" if math.isfinite(d.tortuosity) else missing,
+                "–" if math.isnan(diffusivity) else f"{diffusivity:.4f}",
             ]
         )
     print_table(
-        f"Transport through {tortuosity['name']}",
+        f"Transport through {transport.phase.name}",
         ["Along", "Tortuosity", "Effective diffusivity"],
         rows,
     )

@@ -111,7 +111,8 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
 
 
 def _annotated_volumes(arguments: argparse.Namespace) -> "Sequence[AnnotatedVolume]":
-    from napari_lrcs.annotation.annotation import ROLES, open_annotated, read_project
+    from napari_lrcs.annotation.annotation import ROLES
+    from napari_lrcs.annotation.project import open_annotated, read_project
 
     slices = {role: getattr(arguments, f"{role}_z") for role in ROLES}
     named = {role: text for role, text in slices.items() if text is not None}

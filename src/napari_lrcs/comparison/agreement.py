@@ -13,6 +13,7 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Labels
+from napari_lrcs.comparison.votes import as_level, most_voted
 from napari_lrcs.io.ome_zarr import create_ome_zarr
 from napari_lrcs.io.opening import open_labels
 from napari_lrcs.io.pyramid import add_levels
@@ -75,17 +76,15 @@ def find_agreement(
     share = np.arange(n_members + 1) / n_members
     with np.errstate(divide="ignore", invalid="ignore"):
         surprise = np.nan_to_num(-share * np.log(share)) / math.log(n_phases)
-    most, majority = votes[0].copy(), np.ones(votes.shape[1:], np.uint8)
+    majority, most = most_voted(enumerate(votes, 1), shape=votes.shape[1:])
     entropy = np.zeros(votes.shape[1:], np.float32)
-    for label, count in enumerate(votes, 1):
-        majority[count > most] = label
-        np.maximum(most, count, out=most)
+    for count in votes:
         entropy += surprise.astype(np.float32)[count]
     is_labelled = votes.sum(axis=0, dtype=np.uint16) == n_members
     return Agreement(
         majority=majority * is_labelled,
-        agreement=_level(share)[most] * is_labelled,
-        entropy=_level(entropy) * is_labelled,
+        agreement=as_level(share)[most] * is_labelled,
+        entropy=as_level(entropy) * is_labelled,
     )
 
 
@@ -99,14 +98,8 @@ def _count_votes(
         for i in range(n_phases):
             votes[i] += labels == i + 1
     if votes is None:
-        raise ValueError("there is no segmentation whose agreement to find; give one")
+        raise ValueError("an agreement needs at least one segmentation, got none")
     return votes
-
-
-def _level(share: NDArray[np.floating]) -> NDArray[np.uint8]:
-    # Halves go up: rint would make 128 of 127.5 but 126 of 126.5.
-    level: NDArray[np.uint8] = np.floor(255 * share + 0.5).clip(0, 255).astype(np.uint8)
-    return level
 
 
 def write_agreement(

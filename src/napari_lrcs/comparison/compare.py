@@ -1,4 +1,4 @@
-"""Hold a segmentation against a target: events while it runs, tables of the result."""
+"""Compare a segmentation with a target: events while it runs, tables of the result."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -13,15 +13,11 @@ import numpy as np
 from napari_lrcs.arrays import Confusion, Labels
 from napari_lrcs.comparison.evaluate import check_comparable, nothing_painted, read_pair
 from napari_lrcs.config import Axis
-from napari_lrcs.io.tables import as_text, write_csv
+from napari_lrcs.io.tables import Cell, Row, as_text, write_csv
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.comparison import Comparison
-from napari_lrcs.metrics.composition import (
-    Composition,
-    Neighbourhood,
-    compose_slabs,
-    measure_dict,
-)
+from napari_lrcs.metrics.composition import Composition, Neighbourhood, measure_dict
+from napari_lrcs.metrics.counting import compose_slabs
 from napari_lrcs.metrics.overlap import (
     accuracy,
     confusion_matrix,
@@ -32,13 +28,11 @@ from napari_lrcs.phases import UNPAINTED, PhaseTable
 from napari_lrcs.preprocessing.slices import AXES, runs_of
 
 _READ_VOXELS = 2**25
-"""Read at once of each volume, as far as a slice is not larger; three are kept."""
+"""Voxels read at once of each volume, unless a slice is larger; three such blocks are
+kept."""
 
 _COUNT_VOXELS = 2**22
-"""Counted at once, so that there is an event several times a second."""
-
-Row: TypeAlias = dict[str, str | float | None]
-"""A line of a table: shares from 0 to 1, None where undefined."""
+"""Voxels counted at once, so that there is an event several times a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,9 +40,9 @@ class SliceCompared:
     """A slice is counted."""
 
     index: int
-    """Its place along the axis."""
+    """Place of the slice along the axis."""
     confusion: Confusion
-    """Of its painted voxels; 0 everywhere if there is none."""
+    """Matrix of its painted voxels; all 0 if there is none."""
     n_done: int
     n_slices: int
 
@@ -76,7 +70,7 @@ def compare_volumes(  # noqa: PLR0913 what is compared, where and how
     predicted, target : Volume
         Labels of the same shape.
     phases : PhaseTable
-        Of both, as from `phases_of`.
+        Phases of both, as from `phases_of`.
     slices : sequence of int, optional
         Slices across `axis`; all by default. Where they are not consecutive, each run
         of neighbours is measured as a volume of its own, and the counts are added.
@@ -138,7 +132,7 @@ def compare_volumes(  # noqa: PLR0913 what is compared, where and how
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Slab:
-    """What some slices hold."""
+    """Counts of consecutive slices."""
 
     start: int
     confusions: list[Confusion]
@@ -250,12 +244,12 @@ def difference(predicted: Labels, target: Labels) -> Labels:
 
 
 def comparison_rows(comparison: Comparison) -> list[Row]:
-    """Make a row a phase, then one an interface, all with the same columns.
+    """Make a row per phase, then one per interface, all with the same columns.
 
     Returns
     -------
     list of dict
-        Numbers are shares from 0 to 1, unrounded; None where undefined or where a
+        Numbers are shares from 0 to 1, unrounded; NaN where undefined, None where a
         column does not apply.
     """
     names = comparison.phases.names
@@ -298,12 +292,12 @@ _COLUMNS = (
 )
 
 
-def _row(**values: str | float | None) -> Row:
+def _row(**values: Cell) -> Row:
     return dict.fromkeys(_COLUMNS) | values
 
 
 def slice_rows(comparison: Comparison) -> list[Row]:
-    """Make a row a slice: its accuracy, mean IoU and the IoU of each phase."""
+    """Make a row per slice: its accuracy, mean IoU and the IoU of each phase."""
     names = [f"iou {name}" for name in comparison.phases.names]
     rows: list[Row] = []
     for index, confusion in comparison.per_slice:
@@ -313,39 +307,20 @@ def slice_rows(comparison: Comparison) -> list[Row]:
             "mean_iou": mean_iou(confusion),
         }
         ious = iou_per_phase(confusion).tolist()
-        row |= dict(zip(names, map(_defined, ious), strict=True))
-        rows.append(row)
+        rows.append(row | dict(zip(names, ious, strict=True)))
     return rows
 
 
-def _defined(share: float) -> float | None:
-    return None if math.isnan(share) else share
-
-
 def as_text_table(comparison: Comparison) -> str:
-    """Lay out `comparison_rows` with tabs, as spreadsheets paste it."""
+    """Lay out `comparison_rows` with tabs, to be pasted into a spreadsheet."""
     return as_text(comparison_rows(comparison))
 
 
 def write_comparison_csv(path: Path, comparison: Comparison) -> None:
-    """Write `comparison_rows`; empty where undefined.
-
-    Parameters
-    ----------
-    path : Path
-        Replaced only when the new file is complete.
-    comparison : Comparison
-    """
+    """Write `comparison_rows`; the file is replaced only when complete."""
     write_csv(path, comparison_rows(comparison))
 
 
 def write_slices_csv(path: Path, comparison: Comparison) -> None:
-    """Write `slice_rows`; empty where undefined.
-
-    Parameters
-    ----------
-    path : Path
-        Replaced only when the new file is complete.
-    comparison : Comparison
-    """
+    """Write `slice_rows`; the file is replaced only when complete."""
     write_csv(path, slice_rows(comparison))

@@ -11,21 +11,17 @@ from napari_lrcs.arrays import Confusion, Labels
 from napari_lrcs.config import Axis
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.volume import Volume
-from napari_lrcs.metrics.composition import (
-    Composition,
-    Neighbourhood,
-    compose_slabs,
-    count_labels,
-)
+from napari_lrcs.metrics.composition import Composition, Neighbourhood
+from napari_lrcs.metrics.counting import compose_slabs, count_labels
 from napari_lrcs.metrics.overlap import confusion_matrix
-from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable
+from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable, phases_up_to
 from napari_lrcs.preprocessing.slices import AXES
 
 _READ_BYTES = 2**26
-"""Read at once, as far as a slice is not larger."""
+"""Bytes read at once, unless a slice is larger."""
 
 _MOST_SLICES = 64
-"""Read at once: more of them are no faster."""
+"""Slices read at once: more of them are no faster."""
 
 
 def evaluate_volume(
@@ -205,8 +201,8 @@ def phases_of(*volumes: Volume) -> PhaseTable:
     A table from a file serves if it covers all labels. Volumes without one are read
     once to find their highest label.
     """
-    highest = max((int(label) for label in _labels_met(volumes)), default=0)
-    return _named_table(volumes, highest) or PhaseTable.numbered(max(highest, 2))
+    highest = max(_labels_of(volumes), default=0)
+    return phases_up_to(highest, *(volume.phases for volume in volumes))
 
 
 def phases_in(*volumes: Volume) -> tuple[Phase, ...]:
@@ -220,31 +216,23 @@ def phases_in(*volumes: Volume) -> tuple[Phase, ...]:
     ValueError
         If no voxel is labelled.
     """
-    met = _labels_met(volumes)
-    if not met:
+    labels = _labels_of(volumes)
+    if not labels:
         names = " and ".join(volume.name for volume in volumes)
         raise ValueError(f"no voxel of {names} is labelled; nothing to measure")
-    table = _named_table(volumes, max(met))
-    if table is not None:
-        return tuple(table)
-    numbered = PhaseTable.numbered(max(*met, 2))
-    return tuple(phase for phase in numbered if phase.label in met)
+    table = phases_up_to(max(labels), *(volume.phases for volume in volumes))
+    return tuple(phase for phase in table if phase.label in labels)
 
 
-def _named_table(volumes: Sequence[Volume], highest: int) -> PhaseTable | None:
-    tables = [volume.phases for volume in volumes if volume.phases is not None]
-    return next((table for table in tables if len(table) >= highest), None)
-
-
-def _labels_met(volumes: Sequence[Volume]) -> set[int]:
+def _labels_of(volumes: Sequence[Volume]) -> set[int]:
     """Find the labels of all phases: those that files name, and others that occur."""
-    met: set[int] = set()
+    labels: set[int] = set()
     for volume in volumes:
         if volume.phases is not None:
-            met.update(phase.label for phase in volume.phases)
+            labels.update(phase.label for phase in volume.phases)
         else:
-            met.update(_labels_in(volume))
-    return met
+            labels.update(_labels_in(volume))
+    return labels
 
 
 def _labels_in(labels: Volume) -> Iterator[int]:

@@ -1,18 +1,14 @@
 """Tables of experimenters compared: for JSON, spreadsheets and files."""
 
-import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeAlias, TypedDict
+from typing import TypedDict
 
 from napari_lrcs.arrays import Confusion
 from napari_lrcs.comparison.experimenters import ExperimentersCompared
-from napari_lrcs.io.tables import as_text, write_csv
+from napari_lrcs.io.tables import Row, as_text, write_csv
 from napari_lrcs.metrics.overlap import accuracy, iou_per_phase, mean_iou
 from napari_lrcs.phases import Phase
-
-Row: TypeAlias = dict[str, str | int | float | None]
-"""A line of a table: shares from 0 to 1, None where undefined."""
 
 
 class PhaseIouDict(TypedDict):
@@ -123,13 +119,13 @@ def _near(compared: ExperimentersCompared, *pairs: tuple[int, int]) -> list[Near
 
 
 def experimenter_rows(compared: ExperimentersCompared) -> list[Row]:
-    """Make a row a pair, then one an experimenter against the target.
+    """Make a row per pair, then one per experimenter against the target.
 
     Returns
     -------
     list of dict
-        All with the same columns. Numbers are shares from 0 to 1, unrounded; None where
-        undefined or where a column does not apply.
+        All with the same columns. Numbers are shares from 0 to 1, unrounded; NaN where
+        undefined, None where a column does not apply.
     """
     found = experimenters_dict(compared)
     rows: list[Row] = [
@@ -154,7 +150,7 @@ def experimenter_rows(compared: ExperimentersCompared) -> list[Row]:
             **_iou_cells(scored),
         }
         rows.append(columns | cells)
-    return [{name: _defined(cell) for name, cell in row.items()} for row in rows]
+    return rows
 
 
 def _iou_cells(found: PairDict | ScoredDict) -> Mapping[str, float]:
@@ -162,16 +158,12 @@ def _iou_cells(found: PairDict | ScoredDict) -> Mapping[str, float]:
     return {"mean iou": found["mean_iou"], **ious}
 
 
-def _defined(cell: str | float | None) -> str | float | None:
-    return None if isinstance(cell, float) and math.isnan(cell) else cell
-
-
 def as_text_table(compared: ExperimentersCompared) -> str:
     """Lay out the matrix of disagreement and `experimenter_rows` with tabs."""
     names = compared.names
     shares = compared.disagreement.tolist()
     matrix: list[Row] = [
-        {"disagreement": name, **dict(zip(names, map(_defined, row), strict=True))}
+        {"disagreement": name, **dict(zip(names, row, strict=True))}
         for name, row in zip(names, shares, strict=True)
     ]
     parts = (matrix, experimenter_rows(compared))
@@ -179,12 +171,5 @@ def as_text_table(compared: ExperimentersCompared) -> str:
 
 
 def write_experimenters_csv(path: Path, compared: ExperimentersCompared) -> None:
-    """Write `experimenter_rows`; empty where undefined.
-
-    Parameters
-    ----------
-    path : Path
-        Replaced only when the new file is complete.
-    compared : ExperimentersCompared
-    """
+    """Write `experimenter_rows`; the file is replaced only when complete."""
     write_csv(path, experimenter_rows(compared))

@@ -2,27 +2,28 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import reduce
 from itertools import combinations
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 from napari_lrcs.arrays import Confusion, Labels, Mask
-from napari_lrcs.comparison.evaluate import check_comparable
+from napari_lrcs.comparison.experimenter_volumes import (
+    check_experimenters,
+    slices_of_all,
+)
 from napari_lrcs.comparison.votes import majority_vote
-from napari_lrcs.errors import VolumeError
-from napari_lrcs.io.opening import open_labels
 from napari_lrcs.io.volume import Volume
+from napari_lrcs.metrics.interfaces import near_interface
 from napari_lrcs.metrics.overlap import accuracy, confusion_matrix
-from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable
+from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable, phases_up_to
 
 NEAR = (5, 10)
-"""Voxels from an interface: what perturbed labels reach at most, and half of it."""
+"""Distances from an interface, in voxels: how far perturbed labels reach at most, and
+half of it."""
 
 Pair: TypeAlias = tuple[int, int]
 """Places of two experimenters, from 0, the lower one first."""
@@ -33,15 +34,15 @@ class Comparing:
     """A part of the slices is counted; yielded several times a second."""
 
     share: float
-    """Of the slices, 0 to 1."""
+    """Share of the slices, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SliceVoted:
-    """A slice is counted; see `majority_vote`."""
+    """A slice is counted, and its `majority_vote` taken."""
 
     index: int
-    """Its place along z."""
+    """Place of the slice along z."""
     majority: Labels
     agreement: NDArray[np.uint8]
 
@@ -53,10 +54,10 @@ class ExperimentersCompared:
     Parameters
     ----------
     names : tuple of str
-        Of the experimenters' labels.
+        Names of the experimenters' labels.
     phases : PhaseTable
     counted : tuple of Phase
-        Those of the phases that a file names, else those that occur.
+        All phases if a file names them, else those that occur.
     confusions : mapping of pairs to ndarray of int64, shape (n_phases, n_phases)
         Of the voxels that both have painted; rows are the first one's labels.
     n_near : mapping of pairs to ndarray of int64, shape (len(near),)
@@ -66,7 +67,7 @@ class ExperimentersCompared:
     target : str, optional
         Name of the target.
     against_target : tuple of ndarray of int64, shape (n_phases, n_phases)
-        One an experimenter, of the voxels painted in both; rows are the target. Empty
+        One per experimenter, of the voxels painted in both; rows are the target. Empty
         without a target.
     """
 
@@ -121,108 +122,6 @@ class ExperimentersCompared:
 ExperimentersEvent: TypeAlias = Comparing | SliceVoted | ExperimentersCompared
 
 
-# ---- opening ----
-
-
-def open_experimenters(*paths: str | Path) -> tuple[Volume, ...]:
-    """Open the labels of several experimenters; all that fail are told at once.
-
-    Parameters
-    ----------
-    *paths : str or Path
-        As for `open_labels`.
-
-    Returns
-    -------
-    tuple of Volume
-        Each with a name of its own: its file's, or the path where names are the same.
-
-    Raises
-    ------
-    VolumeError
-        If one or several cannot be opened; names each of them, and why.
-    """
-    files = [Path(path).name for path in paths]
-    names = [
-        str(path) if files.count(file) > 1 else file
-        for path, file in zip(paths, files, strict=True)
-    ]
-    opened = [_try_open(path) for path in paths]
-    _raise_unreadable(
-        {i: found for i, found in enumerate(opened) if isinstance(found, VolumeError)},
-        names=names,
-    )
-    return tuple(
-        replace(volume, name=name)
-        for volume, name in zip(opened, names, strict=True)
-        if isinstance(volume, Volume)
-    )
-
-
-def _try_open(path: str | Path) -> Volume | VolumeError:
-    try:
-        return open_labels(path)
-    except VolumeError as error:
-        return error
-
-
-def _raise_unreadable(errors: Mapping[int, Exception], names: Sequence[str]) -> None:
-    if len(errors) == 1:
-        raise next(iter(errors.values()))
-    if errors:
-        reasons = "; ".join(
-            str(error) if names[i] in str(error) else f"{names[i]}: {error}"
-            for i, error in errors.items()
-        )
-        raise VolumeError(
-            f"{len(errors)} of {len(names)} files cannot be used, mend them or leave "
-            f"them out: {reasons}"
-        )
-
-
-def check_experimenters(
-    experimenters: Sequence[Volume],
-    *,
-    target: Volume | None = None,
-    slices: Sequence[int] | None = None,
-) -> None:
-    """Refuse what `compare_experimenters` would, without reading a voxel.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two, one stands twice, shapes differ, or a slice is out
-        of range.
-    """
-    if len(experimenters) < 2:
-        raise ValueError(
-            "a comparison needs the labels of two experimenters or more, got those of "
-            f"{len(experimenters)}"
-        )
-    names = [volume.name for volume in experimenters]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise ValueError(
-            f"{twice[0]} is there twice; give the labels of each experimenter once"
-        )
-    volumes = [*experimenters, *([] if target is None else [target])]
-    shapes: dict[tuple[int, ...], list[str]] = {}
-    for volume in volumes:
-        shapes.setdefault(volume.shape, []).append(volume.name)
-    if len(shapes) > 1:
-        found = "; ".join(
-            f"{', '.join(names)}: {shape}" for shape, names in shapes.items()
-        )
-        raise VolumeError(
-            "only labels of one shape can be compared; found, in voxels (z, y, x): "
-            f"{found}"
-        )
-    check_comparable(volumes[0], volumes[1], slices=slices)
-
-
-# ---- comparing ----
-
-
 def compare_experimenters(
     experimenters: Sequence[Volume],
     *,
@@ -235,7 +134,7 @@ def compare_experimenters(
 
     A voxel counts for a pair where both have painted it, and against the target where
     it is painted in both. If labels turn out to be damaged, all are read to the end
-    before that is told, so that all that are damaged are.
+    first, so that one error names all that are damaged.
 
     Parameters
     ----------
@@ -271,7 +170,7 @@ def compare_experimenters(
     wanted = sorted(set(range(experimenters[0].shape[0]) if slices is None else slices))
     volumes = [*experimenters, *([] if target is None else [target])]
     counts = _Counts(n=len(experimenters), near=tuple(sorted(set(near))))
-    for n_done, (z, labels) in enumerate(_read(volumes, wanted, mask)):
+    for n_done, (z, labels) in enumerate(slices_of_all(volumes, wanted, mask=mask)):
         if labels is None:
             yield Comparing(share=n_done / len(wanted))
             continue
@@ -283,36 +182,9 @@ def compare_experimenters(
     yield counts.result(volumes)
 
 
-def _read(
-    volumes: Sequence[Volume], wanted: Sequence[int], mask: Volume | None
-) -> Iterator[tuple[int, Labels | None]]:
-    """Read slices of all; None from the first on that is damaged."""
-    errors: dict[int, VolumeError] = {}
-    for z in wanted:
-        slabs = [
-            volume if i in errors else _try_read(volume, z)
-            for i, volume in enumerate(volumes)
-        ]
-        errors |= {i: s for i, s in enumerate(slabs) if isinstance(s, VolumeError)}
-        if errors:
-            yield z, None
-            continue
-        labels = np.stack([slab for slab in slabs if isinstance(slab, np.ndarray)])
-        yield z, labels if mask is None else labels * mask.slab(z, z + 1)[0]
-    _raise_unreadable(errors, names=[volume.name for volume in volumes])
-
-
-def _try_read(volume: Volume, z: int) -> Labels | VolumeError:
-    try:
-        slab: Labels = volume.slab(z, z + 1)[0]
-    except VolumeError as error:
-        return error
-    return slab
-
-
 @dataclass(slots=True, kw_only=True)
 class _Counts:
-    """What is counted over slices; matrices grow with the labels that are met."""
+    """Counts over slices; matrices grow with the labels that occur."""
 
     n: int
     near: tuple[int, ...]
@@ -353,14 +225,15 @@ class _Counts:
     def result(self, volumes: Sequence[Volume]) -> ExperimentersCompared:
         every = [*self.confusions.values(), *self.against_target.values()]
         total = reduce(_sum, every)
-        table = _named_phases(volumes, highest=len(total))
-        phases = table or PhaseTable.numbered(max(len(total), 2))
+        tables = [volume.phases for volume in volumes]
+        phases = phases_up_to(len(total), *tables)
+        is_named = phases in tables
         nothing = np.zeros((len(phases),) * 2, np.int64)
         occurs = _sum(nothing, total + total.T).sum(axis=0) > 0
         return ExperimentersCompared(
             names=tuple(volume.name for volume in volumes[: self.n]),
             phases=phases,
-            counted=tuple(p for p in phases if table or occurs[p.label - 1]),
+            counted=tuple(p for p in phases if is_named or occurs[p.label - 1]),
             confusions={p: _sum(nothing, m) for p, m in self.confusions.items()},
             n_near=self.n_near,
             near=self.near,
@@ -384,13 +257,6 @@ def _sum(a: Confusion, b: Confusion) -> Confusion:
     return total
 
 
-def _named_phases(volumes: Sequence[Volume], *, highest: int) -> PhaseTable | None:
-    """Take the names of the file that names the most phases, if it covers all."""
-    tables = [volume.phases for volume in volumes if volume.phases is not None]
-    longest = max(tables, key=len, default=None)
-    return longest if longest is not None and len(longest) >= highest else None
-
-
 def _check_common(
     counts: _Counts, experimenters: Sequence[Volume], target: Volume | None
 ) -> None:
@@ -404,37 +270,3 @@ def _check_common(
             f"no voxel of these slices is painted in {target.name} and by an "
             "experimenter; choose slices that are painted in both, or no target"
         )
-
-
-def near_interface(labels: Labels, distances: Sequence[int]) -> Mask:
-    """Find the pixels of a slice that are near an interface.
-
-    Parameters
-    ----------
-    labels : ndarray of uint8, shape (rows, columns)
-        Unpainted pixels have no interface.
-    distances : sequence of int
-        In pixels, Euclidean, between centres; 0 is on the interface: a pixel that
-        shares an edge with one of another phase.
-
-    Returns
-    -------
-    ndarray of bool, shape (len(distances), rows, columns)
-
-    Examples
-    --------
-    >>> labels = np.array([[1, 1, 1, 2, 2]], np.uint8)
-    >>> near_interface(labels, [0, 1]).astype(int).tolist()
-    [[[0, 0, 1, 1, 0]], [[0, 1, 1, 1, 1]]]
-    """
-    on_interface = np.zeros(labels.shape, np.bool_)
-    for axis in (0, 1):
-        one, other = np.moveaxis(labels, axis, 0), np.moveaxis(on_interface, axis, 0)
-        differs = (one[1:] != one[:-1]) & (one[1:] != UNPAINTED)
-        differs &= one[:-1] != UNPAINTED
-        other[1:] |= differs
-        other[:-1] |= differs
-    if not on_interface.any():
-        return np.zeros((len(distances), *labels.shape), np.bool_)
-    away = distance_transform_edt(~on_interface)
-    return np.stack([away <= distance for distance in distances])

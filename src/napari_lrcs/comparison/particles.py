@@ -65,28 +65,12 @@ def particles_of_volume(
 
 
 def write_particles_csv(path: Path, particles: Particles) -> None:
-    """Write a row a particle, as `Particles.rows` has them.
-
-    Parameters
-    ----------
-    path : Path
-        Replaced only when the new file is complete.
-    particles : Particles
-    """
+    """Write `Particles.rows`; the file is replaced only when complete."""
     write_csv(path, particles.rows(), columns=PARTICLE_COLUMNS)
 
 
 def write_particles_tiff(path: Path, particles: Particles, *, like: Volume) -> None:
-    """Write the particles' numbers as an OME-TIFF of int32.
-
-    Parameters
-    ----------
-    path : Path
-        Replaced only when the new file is complete.
-    particles : Particles
-    like : Volume
-        The labels that they are from, for the voxel size.
-    """
+    """Write the particles' numbers as an OME-TIFF of int32, placed as `like` is."""
     write_labels_tiff(
         path,
         [particles.labels.reshape(like.shape)],

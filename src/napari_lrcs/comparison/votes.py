@@ -1,6 +1,6 @@
 """What several experimenters agree on: majority vote, its agreement, and STAPLE."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
@@ -30,7 +30,7 @@ _PAUSE_SECONDS = 0.3
 """Between two events while a thread works."""
 
 _MOST_ITERATIONS = 100
-"""Of STAPLE, which settles within some tens."""
+"""Limit of STAPLE's iterations; it settles within some tens."""
 
 
 def majority_vote(labels: Labels) -> tuple[Labels, NDArray[np.uint8]]:
@@ -56,16 +56,47 @@ def majority_vote(labels: Labels) -> tuple[Labels, NDArray[np.uint8]]:
     >>> majority.tolist(), agreement.tolist()
     ([1, 1, 3, 0], [170, 128, 255, 0])
     """
-    majority = np.zeros(labels.shape[1:], np.uint8)
-    most = np.zeros(labels.shape[1:], np.uint16)
     given = np.flatnonzero(np.bincount(labels.ravel(), minlength=1))
-    for label in given[given != UNPAINTED]:
-        n = np.count_nonzero(labels == label, axis=0).astype(np.uint16)
+    votes = (
+        (int(label), np.count_nonzero(labels == label, axis=0).astype(np.uint16))
+        for label in given[given != UNPAINTED]
+    )
+    majority, n_votes = most_voted(votes, shape=labels.shape[1:])
+    n_painted = np.count_nonzero(labels, axis=0)
+    return majority, as_level(n_votes / np.maximum(n_painted, 1))
+
+
+def most_voted(
+    votes: Iterable[tuple[int, NDArray[np.uint16]]], *, shape: tuple[int, ...]
+) -> tuple[Labels, NDArray[np.uint16]]:
+    """Give each voxel the label with the most votes, the lowest of several.
+
+    Parameters
+    ----------
+    votes : iterable of (int, ndarray of uint16)
+        Labels, ascending, and how many voted for each.
+    shape : tuple of int
+        Of the votes.
+
+    Returns
+    -------
+    majority : ndarray of uint8
+        0 where there is no vote.
+    n_votes : ndarray of uint16
+        Votes for that label.
+    """
+    majority, most = np.zeros(shape, np.uint8), np.zeros(shape, np.uint16)
+    for label, n in votes:
         majority[n > most] = label
         np.maximum(most, n, out=most)
-    n_painted = np.count_nonzero(labels, axis=0)
-    share = most / np.maximum(n_painted, 1)
-    return majority, np.floor(255 * share + 0.5).astype(np.uint8)
+    return majority, most
+
+
+def as_level(share: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Scale shares of 0 to 1 to 0 to 255, rounded."""
+    # Halves go up: rint would make 128 of 127.5 but 126 of 126.5.
+    level: NDArray[np.uint8] = np.floor(255 * share + 0.5).clip(0, 255).astype(np.uint8)
+    return level
 
 
 def consensus(labels: Labels) -> Labels:
@@ -74,8 +105,8 @@ def consensus(labels: Labels) -> Labels:
     Parameters
     ----------
     labels : ndarray of uint8, shape (n_experimenters, …)
-        Three or more tell the reliable from the others. All are in memory, at three
-        times their size meanwhile.
+        At least three, to tell the reliable ones from the others. All are in memory,
+        and take three times their size meanwhile.
 
     Returns
     -------
@@ -86,7 +117,7 @@ def consensus(labels: Labels) -> Labels:
     Raises
     ------
     LrcsError
-        If SimpleITK is not installed; says what to do.
+        If SimpleITK is not installed.
     ValueError
         If no voxel is painted by all.
 
@@ -122,7 +153,7 @@ def load_simpleitk() -> ModuleType:
     Raises
     ------
     LrcsError
-        If it is not installed; says what to do.
+        If it is not installed.
     """
     try:
         import SimpleITK
@@ -140,7 +171,7 @@ def load_simpleitk() -> ModuleType:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoteFiles:
-    """Where votes are to be written, each as ``.tif`` or ``.zarr``.
+    """Where to write votes, each as ``.tif`` or ``.zarr``.
 
     Parameters
     ----------
@@ -157,7 +188,7 @@ class VoteFiles:
 
     @property
     def wanted(self) -> Mapping[str, Path]:
-        """Those that are asked for, by name."""
+        """The requested files, by name."""
         every = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: path for name, path in every.items() if path is not None}
 
@@ -216,7 +247,7 @@ def write_votes(
     Raises
     ------
     ValueError
-        If a file would replace an input, or another one.
+        If a file would replace an input, or another output.
     ResultExistsError, InUseError
         If a place is taken, or another one writes to it.
     OSError

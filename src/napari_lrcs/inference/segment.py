@@ -15,14 +15,12 @@ from napari_lrcs.arrays import GreyImage, Labels
 from napari_lrcs.classical.baselines import (
     Baseline,
     Method,
-    Sample,
     check_order,
     fill_slice,
     fit_baseline,
     painted_order,
-    read_samples,
-    spread_slices,
 )
+from napari_lrcs.classical.samples import Sample, read_samples, spread_slices
 from napari_lrcs.classical.thresholds import checked_fractions
 from napari_lrcs.config import Axis
 from napari_lrcs.errors import VolumeError

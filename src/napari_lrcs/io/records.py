@@ -1,9 +1,12 @@
 """Read JSON and TOML, and check that every value has the type that is expected.
 
+JSON is written without NaN, which it lacks.
+
 All files that this package writes for itself are read through these functions.
 """
 
 import json
+import math
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +89,35 @@ def read_toml(path: Path, kind: type[T]) -> T:
         If the file cannot be read.
     """
     return convert(_parse(tomllib.loads, read_text(path)), kind)
+
+
+def as_json(values: object, *, indent: int | None = None) -> str:
+    """Write values as JSON; NaN and infinity, which JSON lacks, become null.
+
+    Parameters
+    ----------
+    values : object
+        JSON values: dicts, lists, strings, numbers, None.
+    indent : int, optional
+        Spaces per level; all on one line by default.
+
+    Examples
+    --------
+    >>> as_json({"iou": [0.5, float("nan")]})
+    '{"iou": [0.5, null]}'
+    """
+    return json.dumps(_finite(values), indent=indent, allow_nan=False)
+
+
+def _finite(values: object) -> object:
+    match values:
+        case dict():
+            return {name: _finite(value) for name, value in values.items()}
+        case list():
+            return [_finite(value) for value in values]
+        case float() if not math.isfinite(values):
+            return None
+    return values
 
 
 def read_text(path: Path) -> str:

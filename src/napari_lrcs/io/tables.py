@@ -11,6 +11,9 @@ from napari_lrcs.io.writing import replacing
 
 Cell: TypeAlias = str | int | float | None
 
+Row: TypeAlias = dict[str, Cell]
+"""Cells by the names of their columns; empty where None or NaN."""
+
 # https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = ("=", "+", "-", "@", "\t")
 

@@ -1,4 +1,4 @@
-"""Everything that is counted when a segmentation is held against a target."""
+"""The counts of a segmentation compared with a target."""
 
 from dataclasses import dataclass
 
@@ -21,8 +21,9 @@ class Comparison:
         Place and matrix of each slice with a painted voxel, ascending; they sum to
         `confusion`.
     predicted, target : Composition
-        Of both, over the same voxels. Each run of neighbouring slices is measured by
-        itself: what lies outside of it, as what is unpainted, is nobody's neighbour.
+        Counts of both, over the same voxels. Each run of neighbouring slices is
+        measured by itself: voxels outside of it, like unpainted ones, are not
+        neighbours.
     """
 
     phases: PhaseTable

@@ -1,4 +1,8 @@
-"""Agreement of two segmentations: one additive matrix, and every score from it."""
+"""Agreement of two segmentations: one additive matrix, and every score from it.
+
+All scores take the matrix of `confusion_matrix`, or the sum of several, and are 0 to 1.
+Those of phases are of shape (n_phases,).
+"""
 
 from collections.abc import Iterable
 from typing import TypedDict
@@ -11,21 +15,21 @@ from napari_lrcs.phases import UNPAINTED, Phase
 
 
 class PhaseScoresDict(TypedDict):
-    """Scores of one phase as they stand in JSON."""
+    """Scores of one phase as they stand in JSON; NaN where undefined."""
 
     label: int
     name: str
-    iou: float | None
-    dice: float | None
-    precision: float | None
-    recall: float | None
+    iou: float
+    dice: float
+    precision: float
+    recall: float
 
 
 class ScoresDict(TypedDict):
     """What ``evaluate --json`` prints."""
 
     accuracy: float
-    mean_iou: float | None
+    mean_iou: float
     phases: list[PhaseScoresDict]
     confusion: list[list[int]]
     never_predicted: list[str]
@@ -114,15 +118,7 @@ def accuracy(confusion: Confusion) -> float:
 def iou_per_phase(confusion: Confusion) -> NDArray[np.float64]:
     """Divide the voxels that a phase has in both by those that it has in either.
 
-    Parameters
-    ----------
-    confusion : ndarray of int64, shape (n_phases, n_phases)
-        Of `confusion_matrix`.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_phases,)
-        0 to 1; NaN for a phase absent from both.
+    NaN for a phase that is absent from both.
     """
     shared = np.diag(confusion)
     return _ratio(shared, confusion.sum(axis=1) + confusion.sum(axis=0) - shared)
@@ -131,15 +127,7 @@ def iou_per_phase(confusion: Confusion) -> NDArray[np.float64]:
 def dice_per_phase(confusion: Confusion) -> NDArray[np.float64]:
     """Divide twice the shared voxels of a phase by its voxels in target and predicted.
 
-    Parameters
-    ----------
-    confusion : ndarray of int64, shape (n_phases, n_phases)
-        Of `confusion_matrix`.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_phases,)
-        0 to 1; NaN for a phase absent from both.
+    NaN for a phase that is absent from both.
     """
     return _ratio(2 * np.diag(confusion), confusion.sum(axis=1) + confusion.sum(axis=0))
 
@@ -147,15 +135,7 @@ def dice_per_phase(confusion: Confusion) -> NDArray[np.float64]:
 def precision_per_phase(confusion: Confusion) -> NDArray[np.float64]:
     """Return which share of the voxels predicted as a phase is painted so.
 
-    Parameters
-    ----------
-    confusion : ndarray of int64, shape (n_phases, n_phases)
-        Of `confusion_matrix`.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_phases,)
-        0 to 1; NaN for a phase that is nowhere predicted.
+    NaN for a phase that is nowhere predicted.
     """
     return _ratio(np.diag(confusion), confusion.sum(axis=0))
 
@@ -163,15 +143,7 @@ def precision_per_phase(confusion: Confusion) -> NDArray[np.float64]:
 def recall_per_phase(confusion: Confusion) -> NDArray[np.float64]:
     """Return which share of the voxels painted as a phase is predicted so.
 
-    Parameters
-    ----------
-    confusion : ndarray of int64, shape (n_phases, n_phases)
-        Of `confusion_matrix`.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_phases,)
-        0 to 1; NaN for a phase that is nowhere painted.
+    NaN for a phase that is nowhere painted.
     """
     return _ratio(np.diag(confusion), confusion.sum(axis=1))
 
@@ -205,7 +177,7 @@ def never_predicted(confusion: Confusion, phases: Iterable[Phase]) -> tuple[Phas
 
 
 def scores_dict(confusion: Confusion, phases: Iterable[Phase]) -> ScoresDict:
-    """Gather all scores for JSON, unrounded, undefined ones as None.
+    """Gather all scores for JSON, unrounded; NaN where undefined.
 
     Parameters
     ----------
@@ -234,15 +206,15 @@ def scores_dict(confusion: Confusion, phases: Iterable[Phase]) -> ScoresDict:
     rows = np.stack([column(confusion) for column in columns], axis=1).tolist()
     return ScoresDict(
         accuracy=accuracy(confusion),
-        mean_iou=_defined(mean_iou(confusion)),
+        mean_iou=mean_iou(confusion),
         phases=[
             PhaseScoresDict(
                 label=phase.label,
                 name=phase.name,
-                iou=_defined(iou),
-                dice=_defined(dice),
-                precision=_defined(precision),
-                recall=_defined(recall),
+                iou=iou,
+                dice=dice,
+                precision=precision,
+                recall=recall,
             )
             for phase, (iou, dice, precision, recall) in zip(phases, rows, strict=True)
         ],
@@ -257,7 +229,3 @@ def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.floa
         part, whole, out=undefined, where=np.asarray(whole > 0)
     )
     return ratio
-
-
-def _defined(score: float) -> float | None:
-    return None if np.isnan(score) else score

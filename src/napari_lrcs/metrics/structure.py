@@ -43,7 +43,7 @@ PARTICLE_COLUMNS = (
     *("particle", "n_voxels", "volume", "equivalent_diameter"),
     *("z", "y", "x", "at_border"),
 )
-"""Of `Particles.rows`, in their order."""
+"""Columns of `Particles.rows`, in their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,7 +83,7 @@ class Particles:
         return (self.volume / unit_ball) ** (1 / n_axes)
 
     def rows(self) -> list[ParticleRow]:
-        """Make a row a particle, unrounded, with the columns `PARTICLE_COLUMNS`.
+        """Make a row per particle, unrounded, with the columns `PARTICLE_COLUMNS`.
 
         The centroid is in voxels, 0 along z for a slice; ``at_border`` is 0 or 1.
         """
@@ -151,11 +151,11 @@ def separate_particles(
     """
     size = (1.0,) * labels.ndim if voxel_size is None else voxel_size
     if phase == UNPAINTED:
-        raise ValueError("0 is no phase: it marks unpainted voxels; name one from 1")
+        raise ValueError("0 is not a phase: it marks unpainted voxels; name one from 1")
     if len(size) != labels.ndim or min(size) <= 0:
         raise ValueError(
             f"the voxel size {size} does not fit labels of shape {labels.shape}; "
-            "expected one positive length an axis"
+            "expected one positive length per axis"
         )
     if not min_depth > 0:
         raise ValueError(f"min_depth must be above 0, got {min_depth}")

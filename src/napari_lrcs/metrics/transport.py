@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -15,23 +15,6 @@ from napari_lrcs.phases import UNPAINTED, Phase
 
 _FEWEST_SLICES = 3
 """The relaxation factor 2 - π / 1.5 n of TauFactor is below 1 for fewer."""
-
-
-class DirectionDict(TypedDict):
-    """Transport along one axis as it stands in JSON."""
-
-    axis: str
-    percolates: bool
-    tortuosity: float | None
-    effective_diffusivity: float | None
-
-
-class TortuosityDict(TypedDict):
-    """What ``measure --tortuosity PHASE --json`` adds."""
-
-    phase: int
-    name: str
-    directions: list[DirectionDict]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +40,30 @@ class Transport:
     def percolates(self) -> bool:
         """Whether the phase connects both ends."""
         return not math.isinf(self.tortuosity)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseTransport:
+    """Steady diffusion through one phase along several axes."""
+
+    phase: Phase
+    directions: tuple[Transport, ...]
+
+    def to_dict(self) -> dict[str, object]:
+        """Gather what ``measure --tortuosity PHASE --json`` adds, unrounded."""
+        return {
+            "phase": self.phase.label,
+            "name": self.phase.name,
+            "directions": [
+                {
+                    "axis": d.axis,
+                    "percolates": d.percolates,
+                    "tortuosity": d.tortuosity,
+                    "effective_diffusivity": d.effective_diffusivity,
+                }
+                for d in self.directions
+            ],
+        }
 
 
 def tortuosity(
@@ -166,36 +173,7 @@ def _solve(solver: Any, paths: Mask, spacing: Sequence[float]) -> float:
         return (field[:, 1:] - field[:, :-1]) * links
 
     simulation.vertical_flux = flux
-    # Its one message that no option silences; NaN tells the same.
+    # Its one message that no option silences; NaN says the same.
     simulation._end_simulation = lambda *_: None
     simulation.solve(verbose=False)
     return float(simulation.D_eff[0]) if simulation.converged else math.nan
-
-
-def tortuosity_dict(directions: Sequence[Transport], phase: Phase) -> TortuosityDict:
-    """Gather the directions for JSON, unrounded; None where undefined.
-
-    Parameters
-    ----------
-    directions : sequence of Transport
-        As `tortuosity` yields them.
-    phase : Phase
-        The one that they are of.
-    """
-    return TortuosityDict(
-        phase=phase.label,
-        name=phase.name,
-        directions=[
-            DirectionDict(
-                axis=d.axis,
-                percolates=d.percolates,
-                tortuosity=_finite(d.tortuosity),
-                effective_diffusivity=_finite(d.effective_diffusivity),
-            )
-            for d in directions
-        ],
-    )
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

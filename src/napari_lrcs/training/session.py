@@ -61,7 +61,7 @@ class TrainingSession:
         self.device = resolve_device(config.device)
         self.precision = resolve_precision(config.precision, self.device)
         self.normalisation = fit_normalisation(
-            [s.grey_levels for s in annotation.having("train")]
+            [s.grey_levels for s in annotation.with_role("train")]
         )
         self.weights = phase_weights_of(config, len(annotation.phases), self.device)
         self.steps_per_epoch = math.ceil(config.patches_per_epoch / config.batch_size)
@@ -84,7 +84,7 @@ class TrainingSession:
         self.optimiser = torch.optim.Adam(self.model.parameters())
 
     def _new_sampler(self) -> PatchSampler:
-        slices = self.annotation.having("train")
+        slices = self.annotation.with_role("train")
         shortest = min(min(s.labels.shape) for s in slices)
         stride = self.model.stride
         fitting = max(

@@ -81,7 +81,7 @@ def _score(
 ) -> Generator[Scoring, None, tuple[float, Confusion | None]]:
     return score_slices(
         session.model,
-        session.annotation.having(role),
+        session.annotation.with_role(role),
         normalisation=session.normalisation,
         config=session.config,
         precision=session.precision,

@@ -3,7 +3,8 @@ import pytest
 
 from napari_lrcs.commands.measure import print_measures
 from napari_lrcs.commands.parts.output import print_scores, print_table
-from napari_lrcs.metrics.composition import compose, measure_dict
+from napari_lrcs.metrics.composition import measure_dict
+from napari_lrcs.metrics.counting import compose
 from napari_lrcs.metrics.overlap import scores_dict
 from napari_lrcs.phases import ELECTRODE, PhaseTable
 

@@ -18,12 +18,11 @@ from napari_lrcs.uncertainty.perturbation.perturb import (
     Perturbation,
     advice,
     changed_share,
-    find_interface,
     kernel_offsets,
     moved_fractions,
     perturb_labels,
-    suggest_perturbation,
 )
+from napari_lrcs.uncertainty.perturbation.suggestion import suggest_perturbation
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 
@@ -276,25 +275,7 @@ def test_the_limit_holds_on_the_electrode(dimensions: Dimensions) -> None:
     assert farthest_change(labels, perturbed, interface, dimensions) <= 10
 
 
-# ---- interfaces and kernels ----
-
-
-def test_unpainted_voxels_are_nobodys_neighbours() -> None:
-    labels = np.array([[[1, 1, 0, 2, 2, 3], [1, 1, 1, 2, 2, 3]]], np.uint8)
-
-    on_interface = find_interface(labels, dimensions=2)
-
-    expected = [[[0, 0, 0, 0, 1, 1], [0, 0, 1, 1, 1, 1]]]
-    np.testing.assert_array_equal(on_interface, np.array(expected, np.bool_))
-
-
-def test_neighbours_in_other_slices_count_in_volumes_only() -> None:
-    labels = np.array([[[1, 1]], [[1, 2]], [[1, 2]]], np.uint8)
-
-    in_plane, in_space = (find_interface(labels, dimensions=d) for d in (2, 3))
-
-    assert in_plane[:, 0].tolist() == [[False, False], [True, True], [True, True]]
-    assert in_space[:, 0].tolist() == [[False, True], [True, True], [True, True]]
+# ---- kernels ----
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 import tifffile
 
 from napari_lrcs.arrays import Labels
-from napari_lrcs.config import PerturbConfig
+from napari_lrcs.config import Axis, PerturbConfig
 from napari_lrcs.errors import ResultExistsError, VolumeError
 from napari_lrcs.io.opening import open_labels
 from napari_lrcs.io.volume import Volume
@@ -76,6 +76,26 @@ def test_members_are_those_of_the_seed_and_carry_what_the_labels_say(
         assert written.changed_shares[number] == changed_share(labels, expected)
         grown = np.count_nonzero(expected == 1) / np.count_nonzero(labels == 1) - 1
         assert written.moved[number] == pytest.approx([grown, -grown])
+
+
+@pytest.mark.parametrize("axis", ["z", "y", "x"])
+def test_members_are_written_in_the_place_of_their_slices(
+    tmp_path: Path, axis: Axis
+) -> None:
+    across = np.zeros((9, 20, 24), np.uint8)
+    across[5:7, :, :12], across[5:7, :, 12:] = 1, 2
+    labels = np.ascontiguousarray(np.moveaxis(across, 0, "zyx".index(axis)))
+
+    files = write(
+        labels, tmp_path / "set", axis=axis, config=PerturbConfig(max_distance=4)
+    ).files
+
+    assert files == tuple(tmp_path / "set" / f"member-{i:03d}.tif" for i in range(2))
+    found = [open_labels(file).slab(0, len(labels)) for file in files]
+    for member in found:
+        np.testing.assert_array_equal(member == 0, labels == 0)
+        assert (member != labels).any()
+    assert (found[0] != found[1]).any()
 
 
 def test_the_histogram_is_of_the_whole_volume(labels: Labels, tmp_path: Path) -> None:

@@ -1,40 +1,38 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from napari_lrcs.arrays import Labels
-from napari_lrcs.config import Axis, PerturbConfig
-from napari_lrcs.io.opening import open_labels
+from napari_lrcs.config import PerturbConfig
 from napari_lrcs.io.volume import Volume, as_labels, as_volume
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.uncertainty.perturbation.perturb import perturb_labels
-from napari_lrcs.uncertainty.perturbation.perturbed_slices import (
+from napari_lrcs.uncertainty.perturbation.packed_slices import (
     PaintedSlices,
-    perturb_slice,
-    perturbed_members,
     planes_in_memory,
     read_painted,
-    write_members,
+)
+from napari_lrcs.uncertainty.perturbation.perturb import perturb_labels
+from napari_lrcs.uncertainty.perturbation.perturbed_slices import (
+    perturb_slice,
+    perturbed_members,
 )
 
 CONFIG = PerturbConfig(max_distance=4)
 
 
-def halves(*painted: int, n: int = 30, axis: int = 0) -> Labels:
-    """Two phases side by side, on some slices of 20 x 24 across an axis."""
-    labels = np.zeros((n, 20, 24), np.uint8)
+def halves(*painted: int) -> Labels:
+    """Two phases side by side, on some of 30 slices of 20 x 24."""
+    labels = np.zeros((30, 20, 24), np.uint8)
     for index in painted:
         labels[index, :, :12], labels[index, :, 12:] = 1, 2
-    return np.ascontiguousarray(np.moveaxis(labels, 0, axis))
+    return labels
 
 
 def volume(labels: Labels) -> Volume:
     return as_labels(as_volume(labels, name="painting"))
 
 
-def read(labels: Labels, *, axis: Axis = "z") -> PaintedSlices:
-    *_, painted = read_painted(volume(labels), config=CONFIG, axis=axis)
+def read(labels: Labels) -> PaintedSlices:
+    *_, painted = read_painted(volume(labels), config=CONFIG)
     assert isinstance(painted, PaintedSlices)
     return painted
 
@@ -57,29 +55,6 @@ def test_slices_without_neighbours_are_perturbed_each_on_its_own() -> None:
     painted = read(halves(2, 4))
 
     assert painted.dimensions == 2
-
-
-@pytest.mark.parametrize("axis", ["z", "y", "x"])
-def test_members_are_written_in_the_place_of_their_slices(
-    tmp_path: Path, axis: Axis
-) -> None:
-    labels = halves(5, 6, n=9, axis="zyx".index(axis))
-    painted = read(labels, axis=axis)
-    members = perturbed_members(painted, config=CONFIG, n_members=2, seed=0)
-
-    written = [
-        *write_members(
-            volume(labels), painted, members, out=tmp_path / "set", axis=axis
-        )
-    ]
-
-    files = [file.path for file in written]
-    assert files == [tmp_path / "set" / f"member-{i:03d}.tif" for i in range(2)]
-    found = [open_labels(file).slab(0, len(labels)) for file in files]
-    for member in found:
-        np.testing.assert_array_equal(member == 0, labels == 0)
-        assert (member != labels).any()
-    assert (found[0] != found[1]).any()
 
 
 def test_planes_of_a_flat_array_fill_all_of_it() -> None:

@@ -11,7 +11,8 @@ import pytest
 from napari_lrcs.config import PerturbConfig, PredictConfig, StudyConfig, TrainConfig
 from napari_lrcs.errors import ResultExistsError, VolumeError
 from napari_lrcs.io.volume import as_labels, as_volume
-from napari_lrcs.metrics.composition import compose, measure_dict
+from napari_lrcs.metrics.composition import measure_dict
+from napari_lrcs.metrics.counting import compose
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.uncertainty.study.folder import (
     StudyFindings,

@@ -7,7 +7,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from napari_lrcs.io.tables import as_text
-from napari_lrcs.metrics.composition import compose, measure_dict
+from napari_lrcs.metrics.composition import measure_dict
+from napari_lrcs.metrics.counting import compose
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.uncertainty.study.figures import (
     draw_interfaces,

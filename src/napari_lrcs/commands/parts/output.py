@@ -1,8 +1,6 @@
 """Results on standard output: one JSON object, or tables and lines to read."""
 
-import json
 import math
-import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,17 +13,10 @@ if TYPE_CHECKING:
 
 
 def print_json(values: Any) -> None:
-    """Print a value as JSON on one line; NaN, which JSON lacks, becomes null."""
-    json.dump(_without_nan(values), sys.stdout, allow_nan=False)
-    print()
+    """Print a value as JSON on one line; what is not finite becomes null."""
+    from napari_lrcs.io.records import as_json
 
-
-def _without_nan(values: Any) -> Any:
-    if isinstance(values, dict):
-        return {name: _without_nan(value) for name, value in values.items()}
-    if isinstance(values, list):
-        return [_without_nan(value) for value in values]
-    return None if isinstance(values, float) and math.isnan(values) else values
+    print(as_json(values))
 
 
 def console(*, stderr: bool = False) -> "Console":

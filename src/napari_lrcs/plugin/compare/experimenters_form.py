@@ -19,10 +19,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_lrcs.comparison.experimenter_volumes import check_experimenters
 from napari_lrcs.comparison.experimenters import (
     ExperimentersCompared,
     SliceVoted,
-    check_experimenters,
     compare_experimenters,
 )
 from napari_lrcs.io.volume import Volume, parse_slices

@@ -18,8 +18,8 @@ from napari_lrcs.plugin.perturb.preview import Previewer
 from napari_lrcs.plugin.perturb.results import HistogramPart, Report
 from napari_lrcs.plugin.perturb.setup import Asked, MembersPart, PerturbSetup
 from napari_lrcs.uncertainty.perturbation.histogram import SimulationEnded
-from napari_lrcs.uncertainty.perturbation.perturb import Suggestion
 from napari_lrcs.uncertainty.perturbation.perturbed_set import PerturbedSet, Perturbing
+from napari_lrcs.uncertainty.perturbation.suggestion import Suggestion
 
 
 class PerturbDock(Dock):

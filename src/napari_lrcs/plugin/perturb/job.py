@@ -8,7 +8,7 @@ from typing import Any
 import zarr
 
 from napari_lrcs.inference.estimate import amount, fits_memory
-from napari_lrcs.phases import PhaseTable
+from napari_lrcs.phases import PhaseTable, phases_up_to
 from napari_lrcs.plugin.parts.layers import layer_shape
 from napari_lrcs.plugin.parts.workers import Events
 from napari_lrcs.plugin.perturb.setup import Asked
@@ -19,19 +19,21 @@ from napari_lrcs.uncertainty.perturbation.histogram import (
     interface_widths,
     usual_simulations,
 )
-from napari_lrcs.uncertainty.perturbation.perturb import advice, suggest_perturbation
+from napari_lrcs.uncertainty.perturbation.packed_slices import (
+    PaintedSlices,
+    read_painted,
+)
+from napari_lrcs.uncertainty.perturbation.perturb import advice
 from napari_lrcs.uncertainty.perturbation.perturbed_set import (
     PerturbTask,
     write_perturbed_set,
 )
 from napari_lrcs.uncertainty.perturbation.perturbed_slices import (
-    PaintedSlices,
     PerturbedSlice,
     perturb_slice,
     perturbed_members,
-    phases_up_to,
-    read_painted,
 )
+from napari_lrcs.uncertainty.perturbation.suggestion import suggest_perturbation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -27,7 +27,7 @@ from napari_lrcs.plugin.study.progress import StudyProgress
 from napari_lrcs.plugin.study.results import StudyResults
 from napari_lrcs.plugin.study.setup import StudySetup
 from napari_lrcs.plugin.study.studies import StudiesTable
-from napari_lrcs.uncertainty.perturbation.perturb import Suggestion
+from napari_lrcs.uncertainty.perturbation.suggestion import Suggestion
 from napari_lrcs.uncertainty.study.events import StudyEnded
 from napari_lrcs.uncertainty.study.folder import StudyFolder
 from napari_lrcs.uncertainty.study.summary import summary_rows

@@ -1,4 +1,4 @@
-"""How wide perturbed interfaces are, in words and in a figure; needs no torch."""
+"""The width of perturbed interfaces, in words and in a figure; needs no torch."""
 
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ _SD_PER_FWHM = 1 / (2 * np.sqrt(2 * np.log(2)))
 def widths_text(
     widths: InterfaceWidths, *, voxel_size: VoxelSize | None, unit: str | None
 ) -> str:
-    """Say how wide interfaces are: in voxels, and in the unit where voxels are cubes.
+    """Write how wide interfaces are: in voxels, and in the unit if voxels are cubes.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def widths_text(
     voxel_size : tuple of float, optional
         Along z, y and x, in `unit`.
     unit : str, optional
-        As OME-NGFF spells it.
+        In OME-NGFF's spelling.
 
     Returns
     -------
@@ -68,14 +68,14 @@ def draw_interface_profile(
     widths : InterfaceWidths
         Its median profile is drawn, and the Gaussian that fits that.
     histogram : InterfaceHistogram
-        That the widths are of.
+        The one that the widths were fitted to.
     """
-    profile = widths.median_profile
-    share = 100 * profile.values / histogram.n_simulations
-    ax.plot(profile.distance, share, "o", ms=3, color=_COUNTED)
-    fit = fit_gaussian(profile.distance, share)
+    distance = widths.distance
+    share = 100 * widths.median_profile / histogram.n_simulations
+    ax.plot(distance, share, "o", ms=3, color=_COUNTED)
+    fit = fit_gaussian(distance, share)
     if np.isfinite(fit.fwhm):
-        fine = np.linspace(profile.distance[0], profile.distance[-1], 200)
+        fine = np.linspace(distance[0], distance[-1], 200)
         ax.plot(fine, _gaussian(fine, fit), color=_FITTED)
         ax.set_title(f"Median profile, and its Gaussian of {fit.fwhm:.1f} px")
     ax.set_xlabel("Distance from the painted interface in px", labelpad=1)

@@ -13,7 +13,6 @@ from scipy.optimize import least_squares
 
 from napari_lrcs.arrays import Labels, Mask
 from napari_lrcs.config import PerturbConfig
-from napari_lrcs.metrics.profile import Profile
 from napari_lrcs.phases import UNPAINTED
 from napari_lrcs.uncertainty.perturbation.perturb import (
     Dimensions,
@@ -30,10 +29,11 @@ _PAUSE = 0.1
 _FWHM_IN_SD = math.sqrt(8 * math.log(2))
 
 _BEYOND = 5.0
-"""Voxels of a profile beyond the farthest that an interface moves."""
+"""Voxels by which a profile reaches beyond the farthest that an interface moves."""
 
 _NORMAL_REACH, _NORMAL_SD = 6, 3.0
-"""Voxels around an interface that tell its normal: how far, and their weights."""
+"""Voxels that the normal of an interface is found from: how far away they may lie, and
+the standard deviation of their weights."""
 
 _ATTEMPTS = 4
 """Places on interfaces tried for each one that is wanted."""
@@ -51,7 +51,7 @@ class SimulationEnded:
     n_done: int
     n_simulations: int
     changed_share: float
-    """Of the painted voxels, in the last simulation."""
+    """Share of the painted voxels that the last simulation changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,7 +62,7 @@ class InterfaceHistogram:
     """In how many simulations each voxel lay on an interface; shape of the labels."""
     n_simulations: int
     changed_shares: NDArray[np.float64]
-    """Of the painted voxels, in each simulation."""
+    """Share of the painted voxels that each simulation changed."""
     config: PerturbConfig
     dimensions: Dimensions
     """Whether slices were perturbed each on its own or together."""
@@ -107,14 +107,14 @@ def interface_histogram(
     perturbation = Perturbation(labels, config, dimensions=dimensions)
     counts = np.zeros(labels.shape, np.uint16)
     shares = np.zeros(n_simulations)
-    told = time.monotonic()
+    reported_at = time.monotonic()
     for member in range(n_simulations):
         rng = np.random.default_rng((seed, member))
         perturbed, interface = perturbation.draw_with_interface(rng)
         counts += interface
         shares[member] = changed_share(labels, perturbed)
-        if time.monotonic() - told > _PAUSE:
-            told = time.monotonic()
+        if time.monotonic() - reported_at > _PAUSE:
+            reported_at = time.monotonic()
             yield SimulationEnded(
                 n_done=member + 1,
                 n_simulations=n_simulations,
@@ -140,7 +140,7 @@ class GaussianFit:
     amplitude: float
     """In the unit of the counts, as the residual is."""
     residual: float
-    """Root mean square of what the fit leaves."""
+    """Root mean square of the differences between counts and fit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -153,36 +153,39 @@ class InterfaceWidths:
     """How far the centre lies from the painted interface, towards the phase with the
     higher label, shape (n_places,)."""
     distance: NDArray[np.float64]
-    """Of the samples of a profile from the painted interface, shape (n_samples,)."""
+    """Distances of the samples from the painted interface, shape (n_samples,)."""
     profiles: NDArray[np.float64]
     """Counts along the normals, shape (n_places, n_samples)."""
 
     @property
-    def median_profile(self) -> Profile:
-        """Medians of the counts over all places; NaN where there is none."""
-        values = np.full(len(self.distance), np.nan)
-        if len(self.profiles):
-            values = np.median(self.profiles, axis=0)
-        return Profile(distance=self.distance, values=values)
+    def median_profile(self) -> NDArray[np.float64]:
+        """Medians of the counts over all places, shape (n_samples,); NaN without any.
+
+        They are at `distance` from the painted interface.
+        """
+        if not len(self.profiles):
+            return np.full(len(self.distance), np.nan)
+        median: NDArray[np.float64] = np.median(self.profiles, axis=0)
+        return median
 
     @property
     def median_fwhm(self) -> float:
-        """Of those that fit; NaN where none does, as where all phases are thin."""
+        """Median width of the fits; NaN without any, as where all phases are thin."""
         return float(np.median(self._fitted(self.fwhm))) if self.n_fitted else math.nan
 
     @property
     def mean_shift(self) -> float:
-        """Of those that fit; NaN where none does."""
+        """Mean shift of the fits; NaN without any."""
         return float(np.mean(self._fitted(self.shift))) if self.n_fitted else math.nan
 
     @property
     def n_fitted(self) -> int:
-        """Places where a Gaussian fits."""
+        """Number of places where a Gaussian fits."""
         return len(self._fitted(self.fwhm))
 
     @property
     def n_failed(self) -> int:
-        """Places where none does."""
+        """Number of places where none fits."""
         return len(self.fwhm) - self.n_fitted
 
     def _fitted(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -243,9 +246,9 @@ def interface_widths(
 ) -> InterfaceWidths:
     """Fit Gaussians along the normals of painted interfaces.
 
-    The normal is that of the labels' Gaussian-weighted surroundings. Taken are places
-    where, as far as interfaces move and five voxels beyond, the normal meets one phase
-    on either side; so there are none where phases are thin.
+    The normal is that of the labels' Gaussian-weighted surroundings. A place counts if
+    its normal meets one phase on either side, as far as interfaces move and five voxels
+    beyond; so there are none where phases are thin.
 
     Parameters
     ----------
@@ -253,14 +256,14 @@ def interface_widths(
     labels : ndarray of uint8, shape (y, x) or (z, y, x)
         As painted.
     n_places : int
-        Places at random that are fitted, if there are as many.
+        How many random places are fitted, if there are so many.
     seed : int
-        Of the places.
+        Seed of the random places.
 
     Returns
     -------
     InterfaceWidths
-        Of at most `n_places` places.
+        Widths at no more than `n_places` places.
     """
     volume = labels if labels.ndim == 3 else labels[np.newaxis]
     rng = np.random.default_rng(seed)

@@ -1,7 +1,6 @@
 """Perturb painted labels at their interfaces, as experimenters differ there."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import product
 from typing import Literal, TypeVar
 
@@ -11,6 +10,8 @@ from scipy import ndimage
 
 from napari_lrcs.arrays import Labels, Mask
 from napari_lrcs.config import Kernel, PerturbConfig
+from napari_lrcs.metrics.counting import count_labels
+from napari_lrcs.metrics.interfaces import find_interface
 from napari_lrcs.phases import UNPAINTED, PhaseTable
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -21,7 +22,7 @@ Dimensions = Literal[2, 3]
 ENOUGH_SLICES = 10
 """Adjacent painted slices that the paper perturbs at least."""
 
-MOVED_TOO_FAR = 0.1
+_MOVED_TOO_FAR = 0.1
 """Relative change of a phase's volume that makes the perturbed phase another one."""
 
 _AUTO: dict[int, Kernel] = {2: "cube_5", 3: "ball_5"}
@@ -32,18 +33,6 @@ _FAR_APART = 1e6
 
 _VOXELS_AT_ONCE = 2**20
 """Voxels of kernels written at once, which bounds the memory that their places take."""
-
-_FROM_SMALL_TO_LARGE: tuple[Kernel, ...] = (
-    "cross",
-    "cube_3",
-    "ball_5",
-    "cube_5",
-    "cube_7",
-)
-"""Kernels that are suggested; the other balls hardly differ from one of these."""
-
-_ADJUSTMENTS, _NEAR_ENOUGH = 5, 0.05
-"""Attempts at the wanted share of changed voxels, and the relative error allowed."""
 
 
 class Perturbation:
@@ -84,7 +73,7 @@ class Perturbation:
         _check_labels(labels, config.growing)
         self._shape = labels.shape
         self.config = config
-        self.dimensions: Dimensions = dimensions or _usual_dimensions(labels)
+        self.dimensions: Dimensions = dimensions or usual_dimensions(labels)
         offsets = kernel_offsets(config.kernel, dimensions=self.dimensions)
         volume = labels[np.newaxis] if labels.ndim == 2 else labels
         # No kernel reaches across a border of this width, so that flat places suffice.
@@ -114,7 +103,7 @@ class Perturbation:
         return self._unpadded(self._draw(rng))
 
     def draw_with_interface(self, rng: np.random.Generator) -> tuple[Labels, Mask]:
-        """Perturb the labels once, and say where their interfaces then are."""
+        """Perturb the labels once; return them and the mask of their interfaces."""
         labels = self._draw(rng)
         on_interface = find_interface(labels, dimensions=self.dimensions)
         return self._unpadded(labels), self._unpadded(on_interface)
@@ -156,43 +145,7 @@ class Perturbation:
         return padded[inner].reshape(self._shape).copy()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suggestion:
-    """A perturbation that changes about a wanted share of the painted voxels."""
-
-    config: PerturbConfig
-    share: float
-    """Of the painted voxels, 0 to 1, that it changed when it was tried."""
-
-
-def find_interface(labels: Labels, *, dimensions: Dimensions) -> Mask:
-    """Find the painted voxels with a painted face neighbour of another phase.
-
-    Parameters
-    ----------
-    labels : ndarray of uint8, shape (z, y, x)
-    dimensions : {2, 3}
-        Whether voxels have 4 neighbours within their slice, or 6.
-
-    Returns
-    -------
-    ndarray of bool, shape (z, y, x)
-    """
-    on_interface = np.zeros(labels.shape, np.bool_)
-    painted = labels != UNPAINTED
-    for axis in range(3 - dimensions, 3):
-        label, paint, found = (
-            np.moveaxis(array, axis, 0) for array in (labels, painted, on_interface)
-        )
-        differ = label[:-1] != label[1:]
-        differ &= paint[:-1]
-        differ &= paint[1:]
-        found[:-1] |= differ
-        found[1:] |= differ
-    return on_interface
-
-
-def known_kernel(kernel: Kernel, *, dimensions: Dimensions) -> Kernel:
+def resolve_kernel(kernel: Kernel, *, dimensions: Dimensions) -> Kernel:
     """Return the kernel that ``auto`` stands for, and any other as it is."""
     return _AUTO[dimensions] if kernel == "auto" else kernel
 
@@ -219,7 +172,7 @@ def kernel_offsets(kernel: Kernel, *, dimensions: Dimensions) -> NDArray[np.intp
     >>> len(kernel_offsets("auto", dimensions=3))
     57
     """
-    kernel = known_kernel(kernel, dimensions=dimensions)
+    kernel = resolve_kernel(kernel, dimensions=dimensions)
     shape, _, size = ("ball", "", "1") if kernel == "cross" else kernel.partition("_")
     reach = int(size) // 2 if shape == "cube" else int(int(size) ** 0.5)
     steps = range(-reach, reach + 1)
@@ -279,14 +232,13 @@ def moved_fractions(
         0.1 for a phase with a tenth more voxels; NaN for one without any before.
     """
     before, after = (
-        np.bincount(labels.ravel(), minlength=n_phases + 1)[1 : n_phases + 1]
-        for labels in (original, perturbed)
+        count_labels(labels)[1 : n_phases + 1] for labels in (original, perturbed)
     )
     return (after - before) / np.where(before == 0, np.nan, before)
 
 
 def advice(original: Labels, perturbed: Labels, phases: PhaseTable) -> tuple[str, ...]:
-    """Say what makes perturbed labels doubtful, and what to do about it.
+    """List what makes perturbed labels doubtful, and what to do about it.
 
     Parameters
     ----------
@@ -301,108 +253,24 @@ def advice(original: Labels, perturbed: Labels, phases: PhaseTable) -> tuple[str
         itself; a volume of fewer painted slices than the paper asks for.
     """
     moved = moved_fractions(original, perturbed, n_phases=len(phases))
-    said = [
+    sentences = [
         f"the volume of {phase.name} moved by {100 * move:+.0f} %: its parts are thin "
         "for this perturbation; take a smaller kernel or pick fewer voxels"
         for phase, move in zip(phases, moved, strict=True)
-        if abs(move) > MOVED_TOO_FAR
+        if abs(move) > _MOVED_TOO_FAR
     ]
     if original.ndim == 3:
         n_painted = np.count_nonzero(original.any(axis=(1, 2)))
         if n_painted < ENOUGH_SLICES:
-            said.append(
+            sentences.append(
                 f"painted slices: {n_painted}; the paper perturbs at least "
                 f"{ENOUGH_SLICES} adjacent ones together, so paint more if you can"
             )
-    return tuple(said)
+    return tuple(sentences)
 
 
-def suggest_perturbation(
-    labels: Labels,
-    *,
-    config: PerturbConfig = PerturbConfig(),  # noqa: B008 frozen
-    wanted_share: float = 0.1,
-    seed: int = 0,
-    dimensions: Dimensions | None = None,
-) -> Suggestion:
-    """Find a kernel and a picked fraction that change a wanted share of the voxels.
-
-    Of the kernels, the one that comes nearest with the paper's picked fraction is
-    taken; then the fraction is adjusted unless the share is within a twentieth.
-
-    Parameters
-    ----------
-    labels, dimensions
-        As of `Perturbation`; of a volume, ten slices in its middle are tried.
-    config : PerturbConfig
-        All but kernel and picked fraction stay as they are here.
-    wanted_share : float
-        Share of the painted voxels, above 0 and below 1. 0.1 is by how much
-        experimenters differ (the paper's Fig. 1).
-    seed : int
-
-    Returns
-    -------
-    Suggestion
-        The nearest that was found; ``share`` says how near that is.
-
-    Raises
-    ------
-    ValueError
-        If the wanted share is out of its range, or as `Perturbation` does.
-    """
-    if not 0 < wanted_share < 1:
-        raise ValueError(
-            "the wanted share of changed voxels must be above 0 and below 1, got "
-            f"{wanted_share}"
-        )
-    plane_or_volume: Dimensions = dimensions or _usual_dimensions(labels)
-    sample = _middle_slices(labels, dimensions=plane_or_volume)
-
-    def attempt(kernel: Kernel, picked_fraction: float) -> Suggestion:
-        tried = config.with_changes(kernel=kernel, picked_fraction=picked_fraction)
-        perturbed = perturb_labels(
-            sample, config=tried, seed=seed, dimensions=plane_or_volume
-        )
-        return Suggestion(config=tried, share=changed_share(sample, perturbed))
-
-    def error(suggestion: Suggestion) -> float:
-        return abs(suggestion.share - wanted_share)
-
-    best = last = min(_up_to(attempt, wanted_share), key=error)
-    for _ in range(_ADJUSTMENTS):
-        if error(best) < _NEAR_ENOUGH * wanted_share or last.share == 0:
-            break
-        fraction = last.config.picked_fraction * wanted_share / last.share
-        last = attempt(best.config.kernel, min(float(f"{fraction:.3g}"), 1.0))
-        best = min(best, last, key=error)
-    return best
-
-
-def _up_to(
-    attempt: Callable[[Kernel, float], Suggestion], wanted_share: float
-) -> Iterator[Suggestion]:
-    """Try ever larger kernels until one changes more than is wanted."""
-    for kernel in _FROM_SMALL_TO_LARGE:
-        tried = attempt(kernel, PerturbConfig().picked_fraction)
-        yield tried
-        if tried.share > wanted_share:
-            return
-
-
-def _middle_slices(labels: Labels, *, dimensions: Dimensions) -> Labels:
-    """Return the slices around the middle one of those with an interface."""
-    if labels.ndim == 2 or len(labels) <= ENOUGH_SLICES:
-        return labels
-    on_interface = find_interface(labels, dimensions=dimensions)
-    places = np.flatnonzero(on_interface.any(axis=(1, 2)))
-    if len(places) == 0:  # which is refused, but not here
-        return labels
-    first = max(int(places[len(places) // 2]) - ENOUGH_SLICES // 2, 0)
-    return labels[first : first + ENOUGH_SLICES]
-
-
-def _usual_dimensions(labels: Labels) -> Dimensions:
+def usual_dimensions(labels: Labels) -> Dimensions:
+    """Return 3 for a volume of several slices, else 2."""
     return 3 if labels.ndim == 3 and len(labels) > 1 else 2
 
 

@@ -16,7 +16,7 @@ from napari_lrcs.io.paths import check_outputs, follow_link
 from napari_lrcs.io.tiff import is_ours, write_labels_tiff
 from napari_lrcs.io.volume import Volume, sources_of
 from napari_lrcs.io.writing import check_new, replacing
-from napari_lrcs.phases import PhaseTable
+from napari_lrcs.phases import PhaseTable, phases_up_to
 from napari_lrcs.uncertainty.perturbation.histogram import (
     InterfaceHistogram,
     InterfaceWidths,
@@ -25,23 +25,22 @@ from napari_lrcs.uncertainty.perturbation.histogram import (
     interface_widths,
     usual_simulations,
 )
+from napari_lrcs.uncertainty.perturbation.packed_slices import (
+    PaintedSlices,
+    read_painted,
+    whole_slabs,
+)
 from napari_lrcs.uncertainty.perturbation.perturb import (
     Dimensions,
     advice,
-    known_kernel,
     moved_fractions,
-    suggest_perturbation,
+    resolve_kernel,
 )
 from napari_lrcs.uncertainty.perturbation.perturbed_slices import (
     MemberPerturbed,
-    PaintedSlices,
-    member_path,
     perturbed_members,
-    phases_up_to,
-    read_painted,
-    whole_slabs,
-    write_members,
 )
+from napari_lrcs.uncertainty.perturbation.suggestion import suggest_perturbation
 
 HISTOGRAM_NAME = "interface-histogram.tif"
 
@@ -98,7 +97,7 @@ class Perturbing:
     """A part of the set is done."""
 
     share: float
-    """Of the members and simulations, 0 to 1."""
+    """Share of the members and simulations that are done, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -106,13 +105,13 @@ class PerturbedSet:
     """The set is complete and in its place."""
 
     files: tuple[Path, ...]
-    """Of the members."""
+    """The members' files."""
     config: PerturbConfig
-    """Its kernel is never ``auto``."""
+    """What was used; the kernel is never ``auto``."""
     dimensions: Dimensions
     phases: PhaseTable
     changed_shares: NDArray[np.float64]
-    """Of the painted voxels, in each member."""
+    """Share of the painted voxels that changed in each member."""
     moved: NDArray[np.float64]
     """By how much of itself each phase grew, in each member: shape (n_members,
     n_phases); NaN for a phase that is not painted."""
@@ -120,7 +119,7 @@ class PerturbedSet:
     widths: InterfaceWidths | None
     """Across interfaces of the histogram; None without one."""
     advice: tuple[str, ...]
-    """As `perturb.advice` gives it, on the first member."""
+    """Sentences of `perturb.advice` on the first member."""
 
     def to_dict(self) -> dict[str, Any]:
         """Gather all for JSON, unrounded."""
@@ -191,37 +190,38 @@ def write_perturbed_set(
     if n_simulations is None:
         n_simulations = usual_simulations(painted.dimensions)
     n_draws = task.n_members + n_simulations
-    kept = _Kept(painted, phases_up_to(int(painted.labels.max()), task.labels.phases))
+    changes = _Changes(
+        painted, phases_up_to(int(painted.labels.max()), task.labels.phases)
+    )
     widths: InterfaceWidths | None = None
     with replacing(out, overwrite=overwrite) as temporary:
         _check_is_set(out)
-        members = perturbed_members(
+        temporary.mkdir(exist_ok=True)
+        for member in perturbed_members(
             painted, config=config, n_members=task.n_members, seed=task.seed
-        )
-        noted = map(kept.note, members)
-        for written in write_members(
-            task.labels, painted, noted, out=temporary, axis=task.axis
         ):
-            yield Perturbing(share=(written.number + 1) / n_draws)
+            changes.add(member)
+            path = _member_path(temporary, member.number)
+            _write(path, task, painted, member.labels, phases=task.labels.phases)
+            yield Perturbing(share=(member.number + 1) / n_draws)
         for event in _simulate(painted, config, n_simulations, task.seed):
             if isinstance(event, InterfaceHistogram):
                 widths = interface_widths(event, painted.labels)
-                path = temporary / HISTOGRAM_NAME
-                _write_histogram(path, task, painted, event)
+                _write(temporary / HISTOGRAM_NAME, task, painted, event.counts)
             else:
                 yield Perturbing(share=(task.n_members + event.n_done) / n_draws)
     yield PerturbedSet(
-        files=tuple(member_path(out, number) for number in range(task.n_members)),
+        files=tuple(_member_path(out, number) for number in range(task.n_members)),
         config=config.with_changes(
-            kernel=known_kernel(config.kernel, dimensions=painted.dimensions)
+            kernel=resolve_kernel(config.kernel, dimensions=painted.dimensions)
         ),
         dimensions=painted.dimensions,
-        phases=kept.phases,
-        changed_shares=np.array(kept.shares),
-        moved=np.array(kept.moved),
+        phases=changes.phases,
+        changed_shares=np.array(changes.shares),
+        moved=np.array(changes.moved),
         n_simulations=n_simulations,
         widths=widths,
-        advice=kept.advice,
+        advice=changes.advice,
     )
 
 
@@ -256,8 +256,8 @@ def _is_of_set(path: Path) -> bool:
     return bool(re.fullmatch(names, path.name)) and path.is_file() and is_ours(path)
 
 
-class _Kept:
-    """What is kept of members that are written one by one."""
+class _Changes:
+    """What the members of a set change, gathered one by one."""
 
     def __init__(self, painted: PaintedSlices, phases: PhaseTable) -> None:
         self._original = painted.of(painted.labels)
@@ -267,7 +267,7 @@ class _Kept:
         self.moved: list[NDArray[np.float64]] = []
         self.advice: tuple[str, ...] = ()
 
-    def note(self, member: MemberPerturbed) -> MemberPerturbed:
+    def add(self, member: MemberPerturbed) -> None:
         perturbed = self._painted.of(member.labels)
         if member.number == 0:
             self.advice = advice(self._original, perturbed, self.phases)
@@ -275,7 +275,6 @@ class _Kept:
         self.moved.append(
             moved_fractions(self._original, perturbed, n_phases=len(self.phases))
         )
-        return member
 
 
 def _prepare(task: PerturbTask) -> tuple[PaintedSlices, PerturbConfig]:
@@ -316,16 +315,26 @@ def _simulate(
     )
 
 
-def _write_histogram(
-    path: Path, task: PerturbTask, painted: PaintedSlices, histogram: InterfaceHistogram
+def _member_path(out: Path, number: int) -> Path:
+    return out / f"member-{number:03d}.tif"
+
+
+def _write(
+    path: Path,
+    task: PerturbTask,
+    painted: PaintedSlices,
+    packed: NDArray[Any],
+    *,
+    phases: PhaseTable | None = None,
 ) -> None:
-    counts = dict(zip(painted.indices, painted.of(histogram.counts), strict=True))
+    """Write packed slices as a TIFF file of the whole volume's shape, 0 elsewhere."""
     labels = task.labels
     write_labels_tiff(
         path,
-        whole_slabs(counts, shape=labels.shape, axis=task.axis),
+        whole_slabs(painted.planes(packed), shape=labels.shape, axis=task.axis),
         shape=labels.shape,
-        dtype=np.uint16,
+        dtype=packed.dtype,
         voxel_size=labels.voxel_size,
         unit=labels.unit,
+        phases=phases,
     )

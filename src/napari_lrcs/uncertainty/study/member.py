@@ -22,7 +22,8 @@ from napari_lrcs.io.records import read_json
 from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.io.writing import replacing
-from napari_lrcs.metrics.composition import Composition, compose_slabs, measure_dict
+from napari_lrcs.metrics.composition import Composition, measure_dict
+from napari_lrcs.metrics.counting import compose_slabs
 from napari_lrcs.metrics.overlap import accuracy, confusion_matrix, iou_per_phase
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.phases import UNPAINTED, PhaseTable

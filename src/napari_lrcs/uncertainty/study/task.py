@@ -18,14 +18,14 @@ from napari_lrcs.config import PerturbConfig, PredictConfig, StudyConfig, TrainC
 from napari_lrcs.io.volume import Volume, as_labels, as_volume
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.preprocessing.slices import AXES
-from napari_lrcs.uncertainty.perturbation.perturb import (
-    Perturbation,
-    Suggestion,
-    suggest_perturbation,
-)
-from napari_lrcs.uncertainty.perturbation.perturbed_slices import (
+from napari_lrcs.uncertainty.perturbation.packed_slices import (
     PaintedSlices,
     pack_slices,
+)
+from napari_lrcs.uncertainty.perturbation.perturb import Perturbation
+from napari_lrcs.uncertainty.perturbation.suggestion import (
+    Suggestion,
+    suggest_perturbation,
 )
 
 _VALIDATION_SHARE = 5
