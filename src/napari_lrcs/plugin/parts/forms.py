@@ -55,7 +55,7 @@ class ConfigForm(QWidget, Generic[AnyConfig]):
     left_out : sequence of str
         Names of settings that the form does not show; they keep their values.
     choices : mapping of str to sequence of str, or of pairs of str
-        Known values of texts; of a pair, the first is shown.
+        Known values of settings that are text; of a pair, the first is shown.
     """
 
     changed = Signal()
@@ -144,9 +144,10 @@ def label_of(setting: Setting) -> str:
 
     Examples
     --------
-    >>> from napari_lrcs.config import StudyConfig
-    >>> label_of(StudyConfig.settings()[0])
-    'Members'
+    >>> from napari_lrcs.config import OptimisationConfig
+    >>> settings = {s.name: s for s in OptimisationConfig.settings()}
+    >>> label_of(settings["n_epochs"]), label_of(settings["patch_size"])
+    ('Epochs', 'Patch size (px)')
     """
     name = setting.name.removeprefix("n_").replace("_", " ").capitalize()
     unit = setting.unit
