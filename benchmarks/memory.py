@@ -41,7 +41,7 @@ def _save_network(path: Path) -> None:
         config=config,
         phases=ELECTRODE,
         normalisation=Normalisation(low=-1, high=1, mean=0, sd=1),
-        state=create_model(config, n_phases=len(ELECTRODE)).state_dict(),
+        state=create_model(config.network, n_phases=len(ELECTRODE)).state_dict(),
     )
     save_checkpoint(path, checkpoint)
 

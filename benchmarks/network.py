@@ -33,7 +33,7 @@ from napari_lrcs.models.device import (
     resolve_precision,
 )
 from napari_lrcs.models.layers import SegmentationNetwork
-from napari_lrcs.models.registry import create_model, n_channels
+from napari_lrcs.models.registry import create_model
 from napari_lrcs.training.loop import train
 from napari_lrcs.training.losses import dice_loss
 
@@ -180,9 +180,9 @@ def same_labels(device: torch.device, precision: Precision) -> Row:
 def _forward(
     config: TrainConfig, device: torch.device, precision: Precision
 ) -> tuple[Callable[[], None], SegmentationNetwork, Tensor]:
-    model = create_model(config, n_phases=3).eval()
+    model = create_model(config.network, n_phases=3).eval()
     model = for_prediction(model, device, precision)
-    image = torch.randn(1, n_channels(config), SIDE, SIDE, device=device)
+    image = torch.randn(1, config.network.n_channels, SIDE, SIDE, device=device)
     image = image.to(model.dtype, memory_format=torch.channels_last)
 
     def forward() -> None:
@@ -219,9 +219,9 @@ def _convolution_calls(
 def _training_step(
     config: TrainConfig, device: torch.device, precision: Precision
 ) -> Callable[[], None]:
-    model = on_device(create_model(config, n_phases=3), device)
+    model = on_device(create_model(config.network, n_phases=3), device)
     optimiser = torch.optim.Adam(model.parameters())
-    shape = (config.batch_size, n_channels(config), 256, 256)
+    shape = (config.optimisation.batch_size, config.network.n_channels, 256, 256)
     images = torch.randn(shape, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.randint(1, 4, (shape[0], 256, 256), device=device).byte()
@@ -260,10 +260,9 @@ def _time(work: Callable[[], None], device: torch.device) -> float:
 
 
 def _name(config: TrainConfig) -> str:
-    kind = "LRCS-Net" if config.model == "lrcsnet" else "U-Net"
-    return (
-        f"{kind} {config.n_filters} filters {config.kernel_size}×{config.kernel_size}"
-    )
+    network, size = config.network, config.network.kernel_size
+    kind = "LRCS-Net" if network.model == "lrcsnet" else "U-Net"
+    return f"{kind} {network.n_filters} filters {size}×{size}"
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def tiny_config() -> TrainConfig:
     """Make the smallest network and schedule: on a CPU, without augmentation."""
-    return TrainConfig(
+    return TrainConfig().with_changes(
         n_filters=2,
         context_slices=0,
         n_epochs=2,
@@ -113,21 +113,21 @@ def settled_model() -> Callable[..., "SegmentationNetwork"]:
     """Build networks of random weights that have seen enough to normalise by."""
     import torch
 
-    from napari_lrcs.models.registry import create_model, n_channels
+    from napari_lrcs.models.registry import create_model
 
     def build(
         config: TrainConfig, *, n_phases: int = 3, seed: int = 0
     ) -> "SegmentationNetwork":
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(seed)
-            model = create_model(config, n_phases=n_phases)
+            model = create_model(config.network, n_phases=n_phases)
             for module in model.modules():
                 if isinstance(module, torch.nn.BatchNorm2d):
                     module.momentum = None  # the plain average of all that is seen
                     module.weight.uniform_(0.5, 1.5)
                     module.bias.normal_(0, 0.3)
             for _ in range(3):
-                model(torch.randn(2, n_channels(config), 64, 64))
+                model(torch.randn(2, config.network.n_channels, 64, 64))
         return model.eval()
 
     return build

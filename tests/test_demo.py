@@ -18,7 +18,7 @@ from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.phases import ELECTRODE
 from napari_lrcs.progress import EpochEnded, PredictionEnded, TrainingEnded
 
-SHORT = TrainConfig(
+SHORT = TrainConfig().with_changes(
     n_filters=2, n_epochs=2, patches_per_epoch=16, patch_size=64, device="cpu"
 )
 
@@ -104,7 +104,7 @@ def test_a_demo_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_config_that_does_not_fit_leaves_no_folder(tmp_path: Path) -> None:
-    config = TrainConfig(device="cpu", phase_weights=(1.0, 2.0))
+    config = TrainConfig().with_changes(device="cpu", phase_weights=(1.0, 2.0))
 
     with pytest.raises(ValueError, match="must be 3 numbers"):
         next(run_demo(tmp_path / "demo", config=config))

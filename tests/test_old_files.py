@@ -41,7 +41,9 @@ def test_a_state_to_resume_from_opens(tmp_path: Path) -> None:
 
     config = run.read_config()
     saved.check_tensors(load_checkpoint(run.best).build())
-    saved.state.check(n_phases=2, n_epochs=config.n_epochs, steps_per_epoch=2)
+    saved.state.check(
+        n_phases=2, n_epochs=config.optimisation.n_epochs, steps_per_epoch=2
+    )
     assert (saved.state.step, len(saved.state.history)) == (2, 1)
 
 
@@ -53,7 +55,7 @@ def test_a_study_opens() -> None:
     assert found.members[0].accuracy == 0.5
     assert settings.phases == found.phases == PhaseTable.numbered(2)
     assert settings.study == StudyConfig(n_members=2, n_repeats=0)
-    assert settings.config.n_filters == 1
+    assert settings.config.network.n_filters == 1
 
 
 def test_a_painting_opens(tmp_path: Path) -> None:

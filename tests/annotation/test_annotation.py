@@ -23,7 +23,7 @@ from napari_lrcs.phases import ELECTRODE, PhaseTable
 from napari_lrcs.preprocessing.mask import open_mask
 
 SHAPE = (40, 24, 32)
-PLAIN = TrainConfig(context_slices=0)
+PLAIN = TrainConfig().with_changes(context_slices=0)
 
 
 def painted(shape: tuple[int, ...] = SHAPE, *, n_phases: int = 3) -> Labels:
@@ -109,7 +109,7 @@ def test_neighbours_come_along_reflected_at_the_ends() -> None:
     annotation = annotate(
         painted(),
         image=image,
-        config=TrainConfig(context_slices=2),
+        config=TrainConfig().with_changes(context_slices=2),
         train=[0],
         validation=[20],
         test=[39],
@@ -129,7 +129,7 @@ def test_slices_lie_across_the_chosen_axis(axis: Any, place: int) -> None:
     annotation = annotate(
         np.moveaxis(labels, 0, place),
         image=np.moveaxis(image, 0, place),
-        config=TrainConfig(context_slices=0, axis=axis),
+        config=TrainConfig().with_changes(context_slices=0, axis=axis),
         train=[10],
         validation=[30],
     )
@@ -145,7 +145,7 @@ def test_filters_are_applied() -> None:
     annotation = annotate(
         painted(),
         image=image,
-        config=TrainConfig(context_slices=0, median_size=3),
+        config=TrainConfig().with_changes(context_slices=0, median_size=3),
         train=[10],
         validation=[30],
     )

@@ -14,6 +14,7 @@ from napari_lrcs.classical.baselines import (
     fit_baseline,
 )
 from napari_lrcs.classical.samples import Sample, read_samples, spread_slices
+from napari_lrcs.config import PreprocessingConfig
 from napari_lrcs.io.volume import as_labels, as_volume
 from napari_lrcs.preprocessing.slices import SliceReader
 
@@ -277,7 +278,9 @@ def test_samples_carry_labels_of_painted_slices_and_the_field_of_view() -> None:
     grey[:, 0, 0] = np.nan
     labels = as_labels(as_volume(np.full(grey.shape, 2, np.uint8)))
     mask = as_volume(inside)
-    reader = SliceReader(volume=as_volume(grey), axis="x", mask=mask)
+    reader = SliceReader(
+        volume=as_volume(grey), preprocessing=PreprocessingConfig(axis="x"), mask=mask
+    )
 
     first, second = read_samples(reader, (0, 3), labels=labels, painted=(3,))
 

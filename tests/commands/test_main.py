@@ -10,7 +10,6 @@ import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
-from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -38,6 +37,7 @@ from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.progress import EpochEnded, Publishing, SlabPredicted, TrainEvent
+from napari_lrcs.settings import Config, Setting
 from napari_lrcs.training.run_folder import RunFolder
 from napari_lrcs.uncertainty.perturbation.perturb import changed_share, perturb_labels
 from napari_lrcs.uncertainty.study.events import MemberEnded, StudyEvent
@@ -129,28 +129,28 @@ def printed_object(printed: str) -> Any:
 # ---- flags and configs ----
 
 
-def other_value(config: type[Any], field: Field[Any]) -> tuple[list[str], object]:
+def other_value(config: type[Config], setting: Setting) -> tuple[list[str], object]:
     """Choose a value that is not the default, and the words that ask for it."""
-    flag, default = "--" + field.name.replace("_", "-"), field.default
-    if field.type is bool:
+    flag, default = "--" + setting.name.replace("_", "-"), setting.default
+    if setting.type is bool:
         return [flag if not default else "--no-" + flag[2:]], not default
-    if get_origin(field.type) is Literal:
-        value: object = next(v for v in get_args(field.type) if v != default)
+    if get_origin(setting.type) is Literal:
+        value: object = next(v for v in get_args(setting.type) if v != default)
         return [flag, str(value)], value
-    if get_origin(field.type) is tuple:
+    if get_origin(setting.type) is tuple:
         return [flag, "1.0", "2.0"], (1.0, 2.0)
-    if field.type is str:
-        value = {"device": "cpu", "model": "unet"}[field.name]
+    if setting.type is str:
+        value = {"device": "cpu", "model": "unet"}[setting.name]
         return [flag, value], value
     start: Any = default
-    others = (start + 1, start + 2) if field.type is int else (start / 2, start + 0.5)
+    others = (start + 1, start + 2) if setting.type is int else (start / 2, start + 0.5)
     for value in others:
         try:
-            if config(**{field.name: value}) != config():
+            if config().with_changes(**{setting.name: value}) != config():
                 return [flag, str(value)], value
         except ValueError:  # an even kernel, or out of bounds
             continue
-    raise AssertionError(f"no other value for {field.name}")
+    raise AssertionError(f"no other value for {setting.name}")
 
 
 @pytest.fixture
@@ -168,35 +168,35 @@ def asked(place: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return configs
 
 
-COMMANDS = {
+COMMANDS: dict[type[Config], str] = {
     TrainConfig: f"train image.tif labels.tif {SLICES} --out new",
     PredictConfig: "predict image.tif run --out new.tif",
 }
 
 
 @pytest.mark.parametrize(
-    ("config", "field"),
+    ("config", "setting"),
     [
-        pytest.param(config, field, id=f"{config.__name__}.{field.name}")
+        pytest.param(config, setting, id=f"{config.__name__}.{setting.name}")
         for config in COMMANDS
-        for field in fields(config)
+        for setting in config.settings()
     ],
 )
 def test_cli_matches_api(
-    config: type[Any],
-    field: Field[Any],
+    config: type[Config],
+    setting: Setting,
     asked: list[Any],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     command = COMMANDS[config]
-    words, value = other_value(config, field)
+    words, value = other_value(config, setting)
 
     call(f"{command.split()[0]} --help")
     call(f"{command} {' '.join(words)}")
 
     flags = re.findall(r"^\s+(--[a-z-]+)", capsys.readouterr().out, re.MULTILINE)
-    assert flags.count("--" + field.name.replace("_", "-")) == 1
-    assert asked == [config(**{field.name: value})]
+    assert flags.count("--" + setting.name.replace("_", "-")) == 1
+    assert asked == [config().with_changes(**{setting.name: value})]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -625,7 +625,7 @@ def test_slices_may_lie_across_another_axis(place: Path, run: Run) -> None:
     run(f"{command} --out new {TINY}")
     run("predict image.tif new --out seg.tif --z 5:7 --device cpu")
 
-    assert load_checkpoint(place / "new").config.axis == "y"
+    assert load_checkpoint(place / "new").config.preprocessing.axis == "y"
     seg = tifffile.imread("seg.tif")
     assert np.all(seg[:, 5:7] > 0)
     assert not np.delete(seg, [5, 6], axis=1).any()
@@ -832,7 +832,7 @@ def test_overwrite_replaces_a_run(place: Path, run: Run) -> None:
 
     run(f"{command} --overwrite")
 
-    assert RunFolder(place / "run").read_config().n_epochs == 1
+    assert RunFolder(place / "run").read_config().optimisation.n_epochs == 1
     assert len(load_checkpoint(place / "run").history) == 1
     assert not (place / "run" / "epoch-0002.safetensors").exists()
     assert (place / "run" / "notes.txt").read_text() == "mine"

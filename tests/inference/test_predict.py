@@ -109,7 +109,7 @@ def probabilities_by_hand(
     grey: NDArray[np.float32], checkpoint: Checkpoint
 ) -> NDArray[np.float64]:
     """Apply the network to one slice after the other, shape (K, z, y, x)."""
-    n_context = checkpoint.config.context_slices
+    n_context = checkpoint.config.network.context_slices
     padded = np.pad(grey, [(n_context, n_context), (0, 0), (0, 0)], mode="reflect")
     model = checkpoint.build()
     slices = []

@@ -14,7 +14,7 @@ from napari_lrcs.phases import PhaseTable
 
 SUMMARY = ModelSummary(
     path=Path("best.safetensors"),
-    config=TrainConfig(axis="y", context_slices=1),
+    config=TrainConfig().with_changes(axis="y", context_slices=1),
     phases=PhaseTable.named("pore", "NMC"),
     voxel_size=(1000.0, 1000.0, 1000.0),
     unit="nanometer",

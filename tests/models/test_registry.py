@@ -1,16 +1,18 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
-from napari_lrcs.config import TrainConfig
+from napari_lrcs.config import NetworkConfig, TrainConfig
 from napari_lrcs.models.layers import SegmentationNetwork
 from napari_lrcs.models.lrcsnet import LRCSNet
-from napari_lrcs.models.registry import MODELS, create_model, n_channels
+from napari_lrcs.models.registry import MODELS, create_model
 from napari_lrcs.models.unet import UNet
 
 
 def test_models_go_by_their_names(tiny_config: TrainConfig) -> None:
     classes = {
-        name: type(create_model(tiny_config.with_changes(model=name), n_phases=2))
+        name: type(create_model(replace(tiny_config.network, model=name), n_phases=2))
         for name in MODELS
     }
 
@@ -25,19 +27,19 @@ def test_unknown_model_is_refused_and_the_known_are_named(
     with pytest.raises(
         ValueError, match="no model is named 'lrcs11'; known: lrcsnet, unet"
     ):
-        create_model(config, n_phases=2)
+        create_model(config.network, n_phases=2)
 
 
 def test_context_slices_are_channels() -> None:
-    assert n_channels(TrainConfig(context_slices=0)) == 1
-    assert n_channels(TrainConfig(context_slices=2)) == 5
+    assert NetworkConfig(context_slices=0).n_channels == 1
+    assert NetworkConfig(context_slices=2).n_channels == 5
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_all_models_have_one_interface(name: str, tiny_config: TrainConfig) -> None:
     config = tiny_config.with_changes(model=name, context_slices=1)
 
-    model = create_model(config, n_phases=4)
+    model = create_model(config.network, n_phases=4)
 
     assert isinstance(model, SegmentationNetwork)
     assert model.halo % model.stride == 0
@@ -51,7 +53,7 @@ def test_segmentpy_fault_5_width_and_kernel_size_are_not_confused(
 ) -> None:
     config = tiny_config.with_changes(n_filters=4, kernel_size=7, n_bottleneck_convs=3)
 
-    model = create_model(config, n_phases=2)
+    model = create_model(config.network, n_phases=2)
 
     assert isinstance(model, LRCSNet)
     assert model.encoder[0].weight.shape == (8, 1, 7, 7)

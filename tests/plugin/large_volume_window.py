@@ -27,7 +27,7 @@ CHUNKS = (16, 512, 512)
 TRAIN, VALIDATION, PREDICTED = 408, 2008, range(1203, 1213)
 """Slices; only the chunks that they and their neighbours lie in are on disk."""
 
-CONFIG = TrainConfig(
+CONFIG = TrainConfig().with_changes(
     n_filters=2, n_epochs=2, patches_per_epoch=160, patch_size=128, device="cpu"
 )
 WAIT = 120.0

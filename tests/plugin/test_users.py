@@ -219,7 +219,7 @@ def test_ui_freezes_neither_in_training_nor_in_prediction(
     # Loose, as machines that test are: benchmarks/window.py measures what we aim at.
     viewer.open_sample("napari-lrcs", "nmc_electrode")
     image = viewer.layers[0]
-    config = TrainConfig(
+    config = TrainConfig().with_changes(
         n_filters=4, n_epochs=1000, patches_per_epoch=32, patch_size=64, device="cpu"
     )
     train = train_dock(viewer, config)

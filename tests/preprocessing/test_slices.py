@@ -6,10 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from napari_lrcs.config import Axis, TrainConfig
+from napari_lrcs.config import Axis, PreprocessingConfig, TrainConfig
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.volume import Volume, as_volume
-from napari_lrcs.preprocessing.filters import Filters
 from napari_lrcs.preprocessing.slices import SliceReader, reflected
 
 GREY = np.random.default_rng(0).standard_normal((9, 12, 14)).astype(np.float32)
@@ -47,7 +46,7 @@ def test_filtered_slabs_are_cut_from_the_filtered_volume(
     reader = SliceReader(
         volume=as_volume(GREY),
         context_slices=context_slices,
-        filters=Filters(median_size=3),
+        preprocessing=PreprocessingConfig(median_size=3),
     )
 
     slab = reader.read(start, stop)
@@ -64,7 +63,9 @@ def test_filtered_slabs_are_cut_from_the_filtered_volume(
 def test_slices_lie_across_the_axis(
     axis: Axis, place: int, shape: tuple[int, int]
 ) -> None:
-    reader = SliceReader(volume=as_volume(GREY), axis=axis)
+    reader = SliceReader(
+        volume=as_volume(GREY), preprocessing=PreprocessingConfig(axis=axis)
+    )
 
     assert reader.n_slices == GREY.shape[place]
     assert reader.slice_shape == shape
@@ -72,15 +73,15 @@ def test_slices_lie_across_the_axis(
 
 
 def test_reader_takes_what_the_config_says() -> None:
-    config = TrainConfig(
+    config = TrainConfig().with_changes(
         axis="y", context_slices=3, median_size=5, unsharp_radius=6, unsharp_weight=0.5
     )
 
     reader = SliceReader.for_config(as_volume(GREY), config)
 
     assert (reader.axis, reader.context_slices) == ("y", 3)
-    assert reader.filters == Filters(
-        median_size=5, unsharp_radius=6, unsharp_weight=0.5
+    assert reader.preprocessing == PreprocessingConfig(
+        axis="y", median_size=5, unsharp_radius=6, unsharp_weight=0.5
     )
 
 
@@ -132,7 +133,9 @@ def test_mask_is_read_across_the_axis() -> None:
     mask = np.zeros(GREY.shape, np.bool_)
     mask[:, 3] = True
     reader = SliceReader(
-        volume=as_volume(GREY), axis="y", mask=Volume(array=mask, name="mask")
+        volume=as_volume(GREY),
+        preprocessing=PreprocessingConfig(axis="y"),
+        mask=Volume(array=mask, name="mask"),
     )
 
     inside = reader.inside(2, 4)

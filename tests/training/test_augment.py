@@ -17,7 +17,8 @@ def noisy_images(n: int = 64, n_channels: int = 3, side: int = 24) -> Tensor:
 
 
 def change(images: Tensor, config: TrainConfig, *, step: int = 0) -> Tensor:
-    return augment(images, config=config, generator=generator_of(0, step, device=CPU))
+    generator = generator_of(0, step, device=CPU)
+    return augment(images, config=config.augmentation, generator=generator)
 
 
 def spread(x: Tensor) -> Tensor:

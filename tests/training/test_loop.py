@@ -884,7 +884,7 @@ def test_transfer_from_a_network_that_does_not_fit_is_refused(
 ) -> None:
     config = tiny_config.with_changes(**changes)
     annotation = striped_annotation(
-        n_phases=n_phases, context_slices=config.context_slices
+        n_phases=n_phases, context_slices=config.network.context_slices
     )
 
     with pytest.raises(CheckpointError, match=message):

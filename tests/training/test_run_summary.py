@@ -43,7 +43,7 @@ def make_run(
     def build(
         name: str = "run", *, ious: tuple[float | None, ...] = (), best: int = 1
     ) -> RunFolder:
-        config = replace(tiny_config, n_epochs=4, patience=2)
+        config = tiny_config.with_changes(n_epochs=4, patience=2)
         run = RunFolder(tmp_path / name)
         run.begin()
         run.write_resume({})

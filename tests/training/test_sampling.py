@@ -41,7 +41,11 @@ def slice_of(
 
 def sampler(slices: Sequence[AnnotatedSlice], config: TrainConfig) -> PatchSampler:
     return PatchSampler(
-        slices, normalisation=AS_IT_IS, config=config, patch_size=SIZE, device=CPU
+        slices,
+        normalisation=AS_IT_IS,
+        config=config.augmentation,
+        patch_size=SIZE,
+        device=CPU,
     )
 
 
@@ -251,7 +255,7 @@ def test_grey_levels_are_normalised(tiny_config: TrainConfig) -> None:
     patches = PatchSampler(
         [source],
         normalisation=normalisation,
-        config=tiny_config,
+        config=tiny_config.augmentation,
         patch_size=SIZE,
         device=CPU,
     ).sample(2, generator=generator_of(0, 0, device=CPU))

@@ -4,7 +4,7 @@ from typing import Literal
 import pytest
 import torch
 
-from napari_lrcs.config import TrainConfig
+from napari_lrcs.config import OptimisationConfig
 from napari_lrcs.training.schedule import generator_of, learning_rate_at
 
 CPU = torch.device("cpu")
@@ -14,7 +14,7 @@ ScheduleName = Literal["one_cycle", "step", "exponential", "constant"]
 def rates(
     schedule: ScheduleName, *, n_epochs: int = 2, steps_per_epoch: int = 4
 ) -> list[float]:
-    config = TrainConfig(
+    config = OptimisationConfig(
         schedule=schedule, learning_rate=1e-2, decay_ratio=0.3, n_epochs=n_epochs
     )
     return [

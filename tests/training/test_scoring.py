@@ -44,7 +44,7 @@ def evaluate(
         model,
         annotated,
         normalisation=AS_IT_IS,
-        config=config,
+        config=config.optimisation,
         precision="float32",
     )
     assert shares == [pytest.approx((i + 1) / len(shares)) for i in range(len(shares))]
@@ -53,13 +53,13 @@ def evaluate(
 
 
 def test_phase_weights_are_one_a_phase(tiny_config: TrainConfig) -> None:
-    weights = phase_weights_of(
-        tiny_config.with_changes(phase_weights=(1.0, 2.0)), 2, CPU
-    )
+    config = tiny_config.with_changes(phase_weights=(1.0, 2.0))
+
+    weights = phase_weights_of(config.optimisation, 2, CPU)
 
     assert weights is not None
     assert weights.tolist() == [1, 2]
-    assert phase_weights_of(tiny_config, 2, CPU) is None
+    assert phase_weights_of(tiny_config.optimisation, 2, CPU) is None
 
 
 @pytest.mark.parametrize("weights", [(1.0,), (1.0, 2.0, 3.0), (0.0, 0.0)])
@@ -69,7 +69,7 @@ def test_phase_weights_that_do_not_fit_are_refused(
     config = tiny_config.with_changes(phase_weights=weights)
 
     with pytest.raises(ValueError, match="phase_weights must be 2 numbers"):
-        phase_weights_of(config, 2, CPU)
+        phase_weights_of(config.optimisation, 2, CPU)
 
 
 def test_segmentpy_fault_4_validation_is_never_augmented(

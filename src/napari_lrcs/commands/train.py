@@ -1,6 +1,7 @@
 """The command ``train``: runs `napari_lrcs.training.loop.train`."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,7 +107,7 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
     start = PRESETS[arguments.preset]
     if arguments.initial_weights is not None:
         other = load_checkpoint(arguments.initial_weights)
-        start = start.with_network_of(other.config)
+        start = replace(start, network=other.config.network)
     return start.with_changes(**given)
 
 

@@ -144,10 +144,11 @@ def fill_by_network(
     from napari_lrcs.models.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(model)
-    if checkpoint.config.axis != target.axis:
+    axis = checkpoint.config.preprocessing.axis
+    if axis != target.axis:
         raise ValueError(
-            f"the network was trained on slices across {checkpoint.config.axis}, the "
-            f"painting's lie across {target.axis}; choose another network"
+            f"the network was trained on slices across {axis}, the painting's lie "
+            f"across {target.axis}; choose another network"
         )
     mapping = _own_labels(checkpoint.phases, target.phases)
     labels = yield from predict_slice(

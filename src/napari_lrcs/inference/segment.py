@@ -22,7 +22,7 @@ from napari_lrcs.classical.baselines import (
 )
 from napari_lrcs.classical.samples import Sample, read_samples, spread_slices
 from napari_lrcs.classical.thresholds import checked_fractions
-from napari_lrcs.config import Axis
+from napari_lrcs.config import Axis, PreprocessingConfig
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.inference.geometry import Geometry
 from napari_lrcs.inference.parts import LABELS
@@ -123,7 +123,11 @@ class BaselineTask:
     @property
     def reader(self) -> SliceReader:
         """Reads the slices."""
-        return SliceReader(volume=self.image, axis=self.axis, mask=self.mask)
+        return SliceReader(
+            volume=self.image,
+            preprocessing=PreprocessingConfig(axis=self.axis),
+            mask=self.mask,
+        )
 
     @property
     def fitted_slices(self) -> tuple[int, ...]:

@@ -65,7 +65,7 @@ class Checkpoint(Header):
             If the tensors do not fit the network that the header describes.
         """
         with torch.random.fork_rng(devices=[]):
-            model = create_model(self.config, n_phases=len(self.phases))
+            model = create_model(self.config.network, n_phases=len(self.phases))
         load_weights(model, self.state)
         return model.eval()
 
@@ -171,7 +171,7 @@ def _described(header: Header, path: Path) -> dict[str, Tensor]:
     """Make the tensors of the network that a header describes, without memory."""
     try:
         with torch.device("meta"):
-            model = create_model(header.config, n_phases=len(header.phases))
+            model = create_model(header.config.network, n_phases=len(header.phases))
     except ValueError as error:
         raise CheckpointError(
             f"the header of {path.name} is damaged: {error}"

@@ -106,10 +106,10 @@ class ModelSummary:
     scores: Row = field(default_factory=dict)
 
     def __str__(self) -> str:
-        n = self.config.context_slices
+        n = self.config.network.context_slices
         parts = [
             ", ".join(self.phases.names),
-            f"slices across {self.config.axis}"
+            f"slices across {self.config.preprocessing.axis}"
             + (f" with {n} neighbour{'s' * (n > 1)} on either side" if n else ""),
         ]
         if self.voxel_size is not None:

@@ -1,6 +1,5 @@
 """The paper's filters: a 3D median and a 2D unsharp mask, slab by slab."""
 
-from dataclasses import dataclass
 from math import prod
 from typing import Any, TypeAlias
 
@@ -8,82 +7,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_lrcs.arrays import GreyImage
+from napari_lrcs.config import PreprocessingConfig
 
 _Real: TypeAlias = NDArray[np.number[Any]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filters:
-    """Filters applied to a volume before a network sees it.
+def apply_filters(slab: _Real, config: PreprocessingConfig) -> GreyImage:
+    """Filter a slab.
 
     Parameters
     ----------
-    median_size : int
-        Side of the cubic median filter in voxels, odd; 0 or 1 for none (paper: 3).
-    unsharp_radius : float
-        Standard deviation in pixels of the blur G of the unsharp mask
-        ``(I - w G) / (1 - w)``, which works within slices; 0 for none (paper: 6).
-    unsharp_weight : float
-        Weight w of the unsharp mask, 0 to below 1 (paper: 0.6).
+    slab : ndarray of any real type, shape (n + 2 * config.margin, y, x)
+        Slices with their margin; at the ends of a volume the caller supplies reflected
+        slices. Within slices the filters reflect by themselves.
+    config : PreprocessingConfig
+        With G the blur and w the weight, the unsharp mask is ``(I - w G) / (1 - w)``.
 
-    Raises
-    ------
-    ValueError
-        If the size is even or negative, the radius negative or the weight out of range.
+    Returns
+    -------
+    ndarray of float32, shape (n, y, x)
+        What a volume filtered as a whole has there.
 
     References
     ----------
     The sizes: https://doi.org/10.1038/s41524-022-00709-7. The form of the unsharp mask:
     ImageJ, https://imagej.net/ij/docs/menus/process.html#unsharp.
     """
-
-    median_size: int = 0
-    unsharp_radius: float = 0.0
-    unsharp_weight: float = 0.6
-
-    def __post_init__(self) -> None:
-        if self.median_size < 0 or (self.median_size and self.median_size % 2 == 0):
-            raise ValueError(
-                f"median_size must be odd, or 0 for none, got {self.median_size}"
-            )
-        if not self.unsharp_radius >= 0:
-            raise ValueError(
-                f"unsharp_radius must be at least 0, got {self.unsharp_radius}"
-            )
-        if not 0 <= self.unsharp_weight < 1:
-            raise ValueError(
-                f"unsharp_weight must be from 0 to below 1, got {self.unsharp_weight}"
-            )
-
-    @property
-    def margin(self) -> int:
-        """Slices that `__call__` needs on either side of those that it returns."""
-        return self.median_size // 2
-
-    def __call__(self, slab: _Real) -> GreyImage:
-        """Filter a slab.
-
-        Parameters
-        ----------
-        slab : ndarray of any real type, shape (n + 2 * margin, y, x)
-            Slices with their margin; at the ends of a volume the caller supplies
-            reflected slices. Within slices the filters reflect by themselves.
-
-        Returns
-        -------
-        ndarray of float32, shape (n, y, x)
-            What a volume filtered as a whole has there.
-        """
-        image = _median(slab, self.median_size).astype(np.float32)
-        if self.unsharp_radius == 0 or self.unsharp_weight == 0:
-            return image
-        from scipy import ndimage
-
-        sigmas = (0, self.unsharp_radius, self.unsharp_radius)
-        weight = np.float32(self.unsharp_weight)
-        image -= weight * ndimage.gaussian_filter(image, sigmas, mode="mirror")
-        image /= 1 - weight
+    image = _median(slab, config.median_size).astype(np.float32)
+    if config.unsharp_radius == 0 or config.unsharp_weight == 0:
         return image
+    from scipy import ndimage
+
+    sigmas = (0, config.unsharp_radius, config.unsharp_radius)
+    weight = np.float32(config.unsharp_weight)
+    image -= weight * ndimage.gaussian_filter(image, sigmas, mode="mirror")
+    image /= 1 - weight
+    return image
 
 
 def _median(slab: _Real, size: int) -> _Real:

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_lrcs.arrays import GreyImage, Mask
-from napari_lrcs.config import Axis, TrainConfig
+from napari_lrcs.config import Axis, PreprocessingConfig, TrainConfig
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.volume import Volume
-from napari_lrcs.preprocessing.filters import Filters
+from napari_lrcs.preprocessing.filters import apply_filters
 
 AXES: dict[Axis, int] = {"z": 0, "y": 1, "x": 2}
 """Place of each axis in a volume's shape."""
@@ -24,19 +24,17 @@ class SliceReader:
     Parameters
     ----------
     volume : Volume
-    axis : {"z", "y", "x"}
-        Axis that the slices lie across.
+    preprocessing : PreprocessingConfig
+        Axis that the slices lie across, and filters.
     context_slices : int
         Neighbours on either side that come along.
-    filters : Filters
     mask : Volume of bool, optional
         Field of view; voxels outside may be NaN or infinite.
     """
 
     volume: Volume
-    axis: Axis = "z"
+    preprocessing: PreprocessingConfig = field(default_factory=PreprocessingConfig)
     context_slices: int = 0
-    filters: Filters = field(default_factory=Filters)
     mask: Volume | None = None
 
     @classmethod
@@ -46,15 +44,15 @@ class SliceReader:
         """Read as a network with this config was, or is to be, trained."""
         return cls(
             volume=volume,
-            axis=config.axis,
-            context_slices=config.context_slices,
-            filters=Filters(
-                median_size=config.median_size,
-                unsharp_radius=config.unsharp_radius,
-                unsharp_weight=config.unsharp_weight,
-            ),
+            preprocessing=config.preprocessing,
+            context_slices=config.network.context_slices,
             mask=mask,
         )
+
+    @property
+    def axis(self) -> Axis:
+        """Axis that the slices lie across."""
+        return self.preprocessing.axis
 
     @property
     def n_slices(self) -> int:
@@ -82,13 +80,13 @@ class SliceReader:
         VolumeError
             If a voxel in the field of view is NaN or infinite.
         """
-        margin = self.context_slices + self.filters.margin
+        margin = self.context_slices + self.preprocessing.margin
         wanted = reflected(np.arange(start - margin, stop + margin), self.n_slices)
         first, last = int(wanted.min()), int(wanted.max())
         slab = self.volume.slab(first, last + 1, axis=self.axis)
         if slab.dtype.kind == "f":
             slab = self._finite(slab, first)
-        return self.filters(slab[wanted - first])
+        return apply_filters(slab[wanted - first], self.preprocessing)
 
     def inside(self, start: int, stop: int) -> Mask | None:
         """Read the mask of slices `start` to `stop`; None without a mask."""

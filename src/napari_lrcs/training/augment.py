@@ -4,14 +4,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_lrcs.config import TrainConfig
+from napari_lrcs.config import AugmentationConfig
 
 _COARSENESS = (2, 4, 8)
 """Correlation lengths of coloured noise in pixels."""
 
 
 def augment(
-    images: Tensor, *, config: TrainConfig, generator: torch.Generator
+    images: Tensor, *, config: AugmentationConfig, generator: torch.Generator
 ) -> Tensor:
     """Change contrast and brightness, blur, and add noise and rings.
 
@@ -19,8 +19,8 @@ def augment(
     ----------
     images : Tensor of float32, shape (B, C, P, P)
         Normalised grey levels: strengths are in standard deviations of the image.
-    config : TrainConfig
-        Its fields of the group "augmentation" count; those that are 0 do nothing.
+    config : AugmentationConfig
+        Only what changes grey levels counts; a strength of 0 does nothing.
     generator : torch.Generator
         On the device of `images`.
 

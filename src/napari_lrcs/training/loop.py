@@ -111,7 +111,7 @@ def _run(session: TrainingSession) -> Iterator[TrainEvent]:
         device=str(session.device),
         precision=session.precision,
         n_parameters=sum(p.numel() for p in session.model.parameters()),
-        n_epochs=session.config.n_epochs,
+        n_epochs=session.config.optimisation.n_epochs,
         steps_per_epoch=session.steps_per_epoch,
         first_epoch=session.n_epochs_done + 1,
     )
@@ -154,7 +154,7 @@ def _step_within_memory(session: TrainingSession) -> None:
                 _step(session)
             return
         except MemoryError:
-            if session.state.n_micro_batches >= session.config.batch_size:
+            if session.state.n_micro_batches >= session.config.optimisation.batch_size:
                 raise
         # After the exception, whose traceback holds on to the tensors.
         session.split_batches()
@@ -164,13 +164,17 @@ def _step(session: TrainingSession) -> None:
     """Draw a batch of patches and move the weights once, without waiting for a GPU."""
     state, config, optimiser = session.state, session.config, session.optimiser
     generator = generator_of(state.seed, state.step, device=session.device)
-    patches = session.sampler.sample(config.batch_size, generator=generator)
-    images = augment(patches.images, config=config, generator=generator)
+    patches = session.sampler.sample(
+        config.optimisation.batch_size, generator=generator
+    )
+    images = augment(patches.images, config=config.augmentation, generator=generator)
     optimiser.zero_grad()
     loss, confusion = _backward(session, images, patches.labels)
     for group in optimiser.param_groups:
         group["lr"] = learning_rate_at(
-            state.step, config=config, steps_per_epoch=session.steps_per_epoch
+            state.step,
+            config=config.optimisation,
+            steps_per_epoch=session.steps_per_epoch,
         )
     optimiser.step()
     session.counts.add(loss, confusion)
@@ -188,7 +192,7 @@ def _backward(
     confusion : Tensor of int64, shape (K, K)
     """
     n_parts = min(session.state.n_micro_batches, len(images))
-    loss_of = LOSSES[session.config.loss]
+    loss_of = LOSSES[session.config.optimisation.loss]
     total = torch.zeros((), device=session.device)
     n_phases = len(session.annotation.phases)
     shape = (n_phases, n_phases)

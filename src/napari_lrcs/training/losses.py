@@ -77,4 +77,4 @@ LOSSES: Mapping[Loss, LossFunction] = MappingProxyType(
         "dice_cross_entropy": dice_cross_entropy,
     }
 )
-"""What `TrainConfig.loss` may name."""
+"""What `OptimisationConfig.loss` may name."""

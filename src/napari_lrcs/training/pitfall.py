@@ -42,7 +42,7 @@ def answer_pitfall(
     confusion : ndarray of int64 or None
         Of the epoch's validation.
     """
-    state, config = session.state, session.config
+    state, config = session.state, session.config.optimisation
     if confusion is None or not is_major_class_pitfall(confusion):
         state.n_pitfalls, state.escaped = 0, True
         return

@@ -206,7 +206,7 @@ class RunFolder:
         save_checkpoint(self.last, checkpoint)
         if is_best:
             save_checkpoint(self.best, checkpoint)
-        if epoch in transfer_epochs(checkpoint.config.n_epochs):
+        if epoch in transfer_epochs(checkpoint.config.optimisation.n_epochs):
             save_checkpoint(self.path / f"epoch-{epoch:04d}.safetensors", checkpoint)
 
     def summarise(self) -> RunSummary:
@@ -225,7 +225,8 @@ class RunFolder:
         network = read_summary(self.best) if self.best.is_file() else None
         best_epoch = None if network is None else network.epoch
         n_since_best = n_done - (best_epoch or 0)
-        is_finished = n_done >= config.n_epochs or 0 < config.patience <= n_since_best
+        n_epochs, patience = config.optimisation.n_epochs, config.optimisation.patience
+        is_finished = n_done >= n_epochs or 0 < patience <= n_since_best
         started, modified = _times(self.path)
         return RunSummary(
             path=self.path,

@@ -59,13 +59,14 @@ class RunSummary:
         """Its network, as "lrcsnet, 16 filters, 3×3"."""
         if self.config is None:
             return ""
-        size = self.config.kernel_size
-        return f"{self.config.model}, {self.config.n_filters} filters, {size}×{size}"
+        network = self.config.network
+        size = network.kernel_size
+        return f"{network.model}, {network.n_filters} filters, {size}×{size}"
 
     @property
     def n_epochs(self) -> int:
         """Epochs that are planned."""
-        return 0 if self.config is None else self.config.n_epochs
+        return 0 if self.config is None else self.config.optimisation.n_epochs
 
     @property
     def phases(self) -> tuple[str, ...]:

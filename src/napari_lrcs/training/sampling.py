@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from napari_lrcs.annotation.annotation import AnnotatedSlice
-from napari_lrcs.config import TrainConfig
+from napari_lrcs.config import AugmentationConfig
 from napari_lrcs.phases import UNPAINTED
 from napari_lrcs.preprocessing.normalisation import Normalisation
 
@@ -45,8 +45,8 @@ class PatchSampler:
     slices : sequence of AnnotatedSlice
         Of any sizes, with the same number of channels.
     normalisation : Normalisation
-    config : TrainConfig
-        Its geometric augmentation counts.
+    config : AugmentationConfig
+        Only what moves pixels counts: flips, rotation, scaling, elastic distortion.
     patch_size : int
         Side of a patch.
     device : torch.device
@@ -57,7 +57,7 @@ class PatchSampler:
         slices: Sequence[AnnotatedSlice],
         *,
         normalisation: Normalisation,
-        config: TrainConfig,
+        config: AugmentationConfig,
         patch_size: int,
         device: torch.device,
     ) -> None:

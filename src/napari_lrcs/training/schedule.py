@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from napari_lrcs.config import TrainConfig
+from napari_lrcs.config import OptimisationConfig
 
 _WARM_UP = 0.3
 _START_RATIO = 1 / 25
@@ -14,14 +14,16 @@ _END_RATIO = 1e-4
 https://arxiv.org/abs/1708.07120."""
 
 
-def learning_rate_at(step: int, *, config: TrainConfig, steps_per_epoch: int) -> float:
+def learning_rate_at(
+    step: int, *, config: OptimisationConfig, steps_per_epoch: int
+) -> float:
     """Compute the learning rate of a step.
 
     Parameters
     ----------
     step : int
         Steps done since the training began, from 0.
-    config : TrainConfig
+    config : OptimisationConfig
     steps_per_epoch : int
 
     Returns
@@ -33,7 +35,7 @@ def learning_rate_at(step: int, *, config: TrainConfig, steps_per_epoch: int) ->
 
     Examples
     --------
-    >>> paper = TrainConfig(schedule="step", learning_rate=1e-4, decay_ratio=0.3)
+    >>> paper = OptimisationConfig(schedule="step", learning_rate=1e-4, decay_ratio=0.3)
     >>> [
     ...     round(learning_rate_at(s, config=paper, steps_per_epoch=10), 8)
     ...     for s in (9, 10)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from napari_lrcs.annotation.annotation import AnnotatedSlice
 from napari_lrcs.arrays import Confusion
-from napari_lrcs.config import Precision, TrainConfig
+from napari_lrcs.config import OptimisationConfig, Precision
 from napari_lrcs.metrics.overlap import (
     accuracy,
     iou_per_phase,
@@ -42,7 +42,7 @@ def evaluate_slice(
     annotated: AnnotatedSlice,
     *,
     normalisation: Normalisation,
-    config: TrainConfig,
+    config: OptimisationConfig,
     precision: Precision,
 ) -> Iterator[float | SliceScore]:
     """Score one slice as it is: yields the share that is done, at last the score."""
@@ -71,7 +71,7 @@ def score_slices(
     slices: Sequence[AnnotatedSlice],
     *,
     normalisation: Normalisation,
-    config: TrainConfig,
+    config: OptimisationConfig,
     precision: Precision,
 ) -> Generator[Scoring, None, tuple[float, Confusion | None]]:
     """Score all painted voxels of some slices, never augmented.
@@ -154,7 +154,7 @@ def _or_none(value: float) -> float | None:
 
 
 def phase_weights_of(
-    config: TrainConfig, n_phases: int, device: torch.device
+    config: OptimisationConfig, n_phases: int, device: torch.device
 ) -> Tensor | None:
     """Return the config's phase weights for the losses; None for equal ones.
 

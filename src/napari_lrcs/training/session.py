@@ -26,7 +26,7 @@ from napari_lrcs.models.device import (
     resolve_device,
     resolve_precision,
 )
-from napari_lrcs.models.registry import create_model, n_channels
+from napari_lrcs.models.registry import create_model
 from napari_lrcs.preprocessing.normalisation import fit_normalisation
 from napari_lrcs.progress import Notice
 from napari_lrcs.training.counts import StepCounts
@@ -63,10 +63,14 @@ class TrainingSession:
         self.normalisation = fit_normalisation(
             [s.grey_levels for s in annotation.with_role("train")]
         )
-        self.weights = phase_weights_of(config, len(annotation.phases), self.device)
-        self.steps_per_epoch = math.ceil(config.patches_per_epoch / config.batch_size)
+        optimisation = config.optimisation
+        n_phases = len(annotation.phases)
+        self.weights = phase_weights_of(optimisation, n_phases, self.device)
+        self.steps_per_epoch = math.ceil(
+            optimisation.patches_per_epoch / optimisation.batch_size
+        )
         self.state = TrainingState(seed=config.seed)
-        self.counts = StepCounts(len(annotation.phases), self.device)
+        self.counts = StepCounts(n_phases, self.device)
         self.saved_at = self._clock = time.monotonic()
         self._n_threads = torch.get_num_threads()
         self._notices = [
@@ -79,7 +83,9 @@ class TrainingSession:
     def _new_model(self) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.state.seed)
-            model = create_model(self.config, n_phases=len(self.annotation.phases))
+            model = create_model(
+                self.config.network, n_phases=len(self.annotation.phases)
+            )
         self.model = on_device(model, self.device)
         self.optimiser = torch.optim.Adam(self.model.parameters())
 
@@ -87,19 +93,18 @@ class TrainingSession:
         slices = self.annotation.with_role("train")
         shortest = min(min(s.labels.shape) for s in slices)
         stride = self.model.stride
-        fitting = max(
-            2 * stride, min(self.config.patch_size, shortest) // stride * stride
-        )
-        if fitting < self.config.patch_size:
+        wanted = self.config.optimisation.patch_size
+        fitting = max(2 * stride, min(wanted, shortest) // stride * stride)
+        if fitting < wanted:
             text = (
-                f"patches are {fitting} px, not {self.config.patch_size}: the smallest "
+                f"patches are {fitting} px, not {wanted}: the smallest "
                 f"training slice is {shortest} px and sides are multiples of {stride}"
             )
             self._notices.append(Notice(kind="patch_cut", text=text))
         return PatchSampler(
             slices,
             normalisation=self.normalisation,
-            config=self.config,
+            config=self.config.augmentation,
             patch_size=fitting,
             device=self.device,
         )
@@ -114,9 +119,9 @@ class TrainingSession:
     @property
     def is_over(self) -> bool:
         """Whether no epoch is left, or the validation has not improved for long."""
-        patience = self.config.patience
+        config = self.config.optimisation
         n_worse = self.n_epochs_done - self.state.best_epoch
-        return self.n_epochs_done >= self.config.n_epochs or 0 < patience <= n_worse
+        return self.n_epochs_done >= config.n_epochs or 0 < config.patience <= n_worse
 
     def start_clock(self) -> None:
         """Count the seconds of the training from now on."""
@@ -159,11 +164,11 @@ class TrainingSession:
 
     def _transferred(self, path: Path) -> dict[str, Tensor]:
         other = load_checkpoint(path)
-        mine, theirs = n_channels(self.config), n_channels(other.config)
-        if mine != theirs:
+        mine, theirs = self.config.network, other.config.network
+        if mine.n_channels != theirs.n_channels:
             raise CheckpointError(
-                f"{path.name} sees {theirs} slices at once, this training {mine}; "
-                f"set context_slices to {other.config.context_slices}"
+                f"{path.name} sees {theirs.n_channels} slices at once, this training "
+                f"{mine.n_channels}; set context_slices to {theirs.context_slices}"
             )
         if len(other.phases) != len(self.annotation.phases):
             raise CheckpointError(
@@ -185,7 +190,7 @@ class TrainingSession:
         try:
             saved.state.check(
                 n_phases=len(self.annotation.phases),
-                n_epochs=self.config.n_epochs,
+                n_epochs=self.config.optimisation.n_epochs,
                 steps_per_epoch=self.steps_per_epoch,
             )
             saved.restore(self.model, self.optimiser)
@@ -213,10 +218,11 @@ class TrainingSession:
         self.optimiser.zero_grad()
         release_memory(self.device)
         self.state.n_micro_batches *= 2
-        part = math.ceil(self.config.batch_size / self.state.n_micro_batches)
+        whole = self.config.optimisation.batch_size
+        part = math.ceil(whole / self.state.n_micro_batches)
         text = (
-            f"memory ran out on {self.device}: each batch of "
-            f"{self.config.batch_size} is now computed {part} patches at a time"
+            f"memory ran out on {self.device}: each batch of {whole} is now computed "
+            f"{part} patches at a time"
         )
         self._notices.append(Notice(kind="out_of_memory", text=text))
 

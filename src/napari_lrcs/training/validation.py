@@ -32,7 +32,7 @@ def end_epoch(session: TrainingSession) -> Iterator[TrainEvent]:
     session.update_state()
     event = EpochEnded(
         epoch=epoch,
-        n_epochs=session.config.n_epochs,
+        n_epochs=session.config.optimisation.n_epochs,
         step=state.step,
         learning_rate=float(session.optimiser.param_groups[0]["lr"]),
         loss=state.loss_sum / session.steps_per_epoch,
@@ -83,6 +83,6 @@ def _score(
         session.model,
         session.annotation.with_role(role),
         normalisation=session.normalisation,
-        config=session.config,
+        config=session.config.optimisation,
         precision=session.precision,
     )

@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from dataclasses import Field, fields
 from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
@@ -12,47 +11,51 @@ from qtpy.QtWidgets import QLabel, QPushButton
 
 from napari_lrcs.config import PRESETS, PredictConfig, TrainConfig
 from napari_lrcs.plugin.parts.forms import ConfigForm, Fold, LayerChoice, label_of
+from napari_lrcs.settings import Config, Setting
 
 pytestmark = pytest.mark.gui
 
-FIELDS = [(c, f.name) for c in (TrainConfig, PredictConfig) for f in fields(c)]
+SETTINGS = [(c, s) for c in (TrainConfig, PredictConfig) for s in c.settings()]
+every_setting = pytest.mark.parametrize(
+    ("kind", "setting"),
+    [pytest.param(c, s, id=f"{c.__name__}.{s.name}") for c, s in SETTINGS],
+)
 CHOICES = {"device": ("auto", "cpu", "cuda"), "model": ("lrcsnet", "unet")}
 
 
-@pytest.mark.parametrize(("kind", "name"), FIELDS)
+@every_setting
 def test_every_field_reaches_the_config(
-    qtbot: QtBot, kind: type[TrainConfig | PredictConfig], name: str
+    qtbot: QtBot, kind: type[Config], setting: Setting
 ) -> None:
     form = _form(qtbot, kind())
-    setting = kind.__dataclass_fields__[name]
-    wanted = _another(setting, getattr(kind(), name))
+    wanted = _another(setting)
 
-    _type_into(form[name], wanted)
+    _type_into(form[setting.name], wanted)
 
-    assert form.config == kind().with_changes(**{name: wanted})
+    assert form.config == kind().with_changes(**{setting.name: wanted})
 
 
-@pytest.mark.parametrize(("kind", "name"), FIELDS)
+@every_setting
 def test_every_field_tells_its_help_range_and_unit(
-    qtbot: QtBot, kind: type[TrainConfig | PredictConfig], name: str
+    qtbot: QtBot, kind: type[Config], setting: Setting
 ) -> None:
     form = _form(qtbot, kind())
-    setting = kind.__dataclass_fields__[name]
 
-    tooltip = form[name].tooltip or ""
+    tooltip = form[setting.name].tooltip or ""
     labels = [label.text() for label in form.findChildren(QLabel)]
 
-    assert setting.metadata["tooltip"] in tooltip
-    for bound in (setting.metadata["min"], setting.metadata["max"]):
+    assert setting.tooltip in tooltip
+    for bound in (setting.low, setting.high):
         assert bound is None or f"{bound:g}" in tooltip
     assert labels.count(label_of(setting)) == 1  # no field twice
-    unit = setting.metadata["unit"]
-    assert unit.lower() in label_of(setting).lower()
+    assert setting.unit.lower() in label_of(setting).lower()
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_form_shows_a_config_and_gives_it_back(qtbot: QtBot, name: str) -> None:
-    form = _form(qtbot, TrainConfig(n_epochs=3, phase_weights=(1.0, 2.5)))
+    form = _form(
+        qtbot, TrainConfig().with_changes(n_epochs=3, phase_weights=(1.0, 2.5))
+    )
     changes: list[None] = []
     form.changed.connect(lambda: changes.append(None))
 
@@ -202,7 +205,7 @@ def test_layer_choice_stops_listening_when_told(viewer: Viewer) -> None:
 
 
 def _form(qtbot: QtBot, config: Any) -> ConfigForm[Any]:
-    names = {f.name for f in fields(config)}
+    names = {s.name for s in config.settings()}
     choices = {name: known for name, known in CHOICES.items() if name in names}
     form = ConfigForm(config, choices=choices)
     qtbot.addWidget(form)
@@ -215,8 +218,9 @@ def _type_into(widget: ValueWidget[Any], value: Any) -> None:
     widget.value = value
 
 
-def _another(setting: "Field[Any]", value: Any) -> Any:
-    """Make a value of a field that is neither its default nor out of bounds."""
+def _another(setting: Setting) -> Any:
+    """Make a value of a setting that is neither its default nor out of bounds."""
+    value = setting.default
     if get_origin(setting.type) is Literal:
         return next(v for v in get_args(setting.type) if v != value)
     if setting.name in CHOICES:
@@ -226,8 +230,8 @@ def _another(setting: "Field[Any]", value: Any) -> Any:
     if isinstance(value, tuple):
         return (1.0, 2.5)
     if setting.type is int:
-        return max(5, setting.metadata["min"])  # odd, as sides of kernels are
-    return setting.metadata["min"] + 0.05
+        return max(5, setting.low or 0)  # odd, as sides of kernels are
+    return (setting.low or 0) + 0.05
 
 
 def _title(fold: Fold) -> str:

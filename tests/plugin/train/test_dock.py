@@ -105,7 +105,7 @@ def test_training_moves_curves_shows_a_preview_and_lists_its_run(
 
     preview = viewer.layers[PREVIEW_NAME]
     assert "Next: Predict volume" in dock.said
-    assert _n_points(dock) == dock.setup.form.config.n_epochs
+    assert _n_points(dock) == dock.setup.form.config.optimisation.n_epochs
     assert preview.data.shape == SHAPE
     assert viewer.layers.index(preview) < viewer.layers.index(labels)
     assert viewer.layers.selection.active is labels
@@ -600,7 +600,7 @@ def test_axis_comes_from_the_painting(
     dock = _open(viewer, tiny_config)
     dock.setup.preset.choose("paper")
 
-    assert dock.setup.form.config.axis == "y"
+    assert dock.setup.form.config.preprocessing.axis == "y"
 
 
 @pytest.mark.parametrize(
@@ -621,7 +621,7 @@ def test_a_preset_fills_the_form_and_its_name_follows(dock: TrainDock) -> None:
     assert filled == PRESETS["paper"].with_changes(device="cpu")
     assert dock.setup.preset.currentText() == "own settings"
 
-    dock.setup.form["n_epochs"].value = PRESETS["paper"].n_epochs
+    dock.setup.form["n_epochs"].value = PRESETS["paper"].optimisation.n_epochs
     assert dock.setup.preset.currentText() == "paper"
 
 
@@ -733,7 +733,9 @@ def _painting(layer: Labels) -> Painting:
 def _open(viewer: Viewer, config: TrainConfig) -> TrainDock:
     dock = TrainDock(viewer)
     viewer.window.add_dock_widget(dock)
-    dock.setup.form.config = config.with_changes(axis=dock.setup.form.config.axis)
+    dock.setup.form.config = config.with_changes(
+        axis=dock.setup.form.config.preprocessing.axis
+    )
     return dock
 
 

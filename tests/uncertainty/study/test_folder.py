@@ -198,7 +198,7 @@ def test_another_process_goes_on_with_the_settings_of_a_study(tmp_path: Path) ->
         labels=as_labels(as_volume(np.ones((3, 4, 5), np.uint8))),
         train=(0, 2),
         test=(1,),
-        config=TrainConfig(n_filters=3, device="cuda"),
+        config=TrainConfig().with_changes(n_filters=3, device="cuda"),
         perturb=PerturbConfig(n_iterations=2),
         study=StudyConfig(n_members=2, n_repeats=0),
         predict=PredictConfig(min_size=7),
@@ -224,7 +224,7 @@ def test_another_process_goes_on_with_the_settings_of_a_study(tmp_path: Path) ->
     resumed = settings.for_task(other)
     assert (resumed.train, resumed.test) == (begun.train, begun.test)
     assert (resumed.perturb, resumed.study) == (begun.perturb, begun.study)
-    assert resumed.config == TrainConfig(n_filters=3, device="cpu")
+    assert resumed.config == TrainConfig().with_changes(n_filters=3, device="cpu")
     assert resumed.predict == PredictConfig(device="cpu", min_size=7)
     assert resumed.to_dict() == begun.to_dict()
 

@@ -1,12 +1,12 @@
-"""Flags that several commands share, and those made from the fields of a config."""
+"""Flags that several commands share, and those made from the settings of a config."""
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from napari_lrcs.commands.parts.terminal import printable
 from napari_lrcs.config import PRESETS, PerturbConfig, TrainConfig
+from napari_lrcs.settings import Config
 
 if TYPE_CHECKING:
     from napari_lrcs.phases import PhaseTable
@@ -68,23 +68,20 @@ def named_phases(arguments: argparse.Namespace) -> "PhaseTable | None":
     return arguments.phases and PhaseTable.named(*arguments.phases)
 
 
-def add_config(parser: argparse.ArgumentParser, config: type[Any]) -> None:
-    """Add a flag for every field of a config; one that is not given leaves no trace."""
+def add_config(parser: argparse.ArgumentParser, config: type[Config]) -> None:
+    """Add a flag for every setting; one that is not given leaves no trace."""
     groups: dict[str, argparse._ArgumentGroup] = {}
     source = "quick" if config is TrainConfig else "default"
-    for f in fields(config):
-        name = f.metadata["group"]
-        if name not in groups:
-            groups[name] = parser.add_argument_group(name)
-        unit = f", in {f.metadata['unit']}" if f.metadata["unit"] else ""
-        groups[name].add_argument(
-            "--" + f.name.replace("_", "-"),
-            dest=f.name,
+    for s in config.settings():
+        if s.group not in groups:
+            groups[s.group] = parser.add_argument_group(s.group)
+        unit = f", in {s.unit}" if s.unit else ""
+        groups[s.group].add_argument(
+            "--" + s.name.replace("_", "-"),
+            dest=s.name,
             default=argparse.SUPPRESS,
-            help=f"{f.metadata['tooltip']}{unit} ({source}: {f.default})".replace(
-                "%", "%%"
-            ),
-            **_flag_type(f.type),
+            help=f"{s.tooltip}{unit} ({source}: {s.default})".replace("%", "%%"),
+            **_flag_type(s.type),
         )
 
 
@@ -98,18 +95,18 @@ def _flag_type(annotation: Any) -> dict[str, Any]:
     return {"type": annotation}
 
 
-def given(arguments: argparse.Namespace, config: type[Any]) -> dict[str, Any]:
-    """Collect the config's fields that are given on the command line."""
+def given(arguments: argparse.Namespace, config: type[Config]) -> dict[str, Any]:
+    """Collect the config's settings that are given on the command line."""
     values = vars(arguments)
     return {
-        f.name: tuple(value) if isinstance(value, list) else value
-        for f in fields(config)
-        if (value := values.get(f.name)) is not None
+        s.name: tuple(value) if isinstance(value, list) else value
+        for s in config.settings()
+        if (value := values.get(s.name)) is not None
     }
 
 
 def given_perturbation(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Collect the fields of `PerturbConfig` that are given on the command line."""
+    """Collect the settings of `PerturbConfig` that are given on the command line."""
     settings = given(arguments, PerturbConfig)
     found = {"kernel", "picked_fraction"}
     if arguments.wanted_share is not None and settings.keys() & found:

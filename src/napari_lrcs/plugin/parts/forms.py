@@ -1,7 +1,6 @@
 """Forms made from configs, and choices of layers that follow the viewer."""
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import Field, fields
 from typing import Any, Generic, TypeVar, cast, get_args
 
 from magicgui.widgets import ComboBox, FloatSpinBox, LineEdit, create_widget
@@ -19,10 +18,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_lrcs.config import PerturbConfig, PredictConfig, StudyConfig, TrainConfig
 from napari_lrcs.plugin.parts.layer_kinds import Kind, kind_of
+from napari_lrcs.settings import Config, Setting
 
-Config = TypeVar("Config", TrainConfig, PredictConfig, PerturbConfig, StudyConfig)
+AnyConfig = TypeVar("AnyConfig", bound=Config)
 LayerKind = TypeVar("LayerKind", bound=Layer)
 Choices = Sequence[str] | Sequence[tuple[str, str]]
 
@@ -44,61 +43,67 @@ KERNELS = (
 """From `napari_lrcs.config.Kernel`, in words."""
 
 
-class ConfigForm(QWidget, Generic[Config]):
-    """A form whose fields are those of a config: some in sight, the others folded.
+class ConfigForm(QWidget, Generic[AnyConfig]):
+    """A form of the settings of a config: some in sight, the others folded.
 
     Parameters
     ----------
-    config : TrainConfig, PredictConfig, PerturbConfig or StudyConfig
+    config : Config
         What the form shows at first.
     main : sequence of str
-        Names of the fields in sight, in this order.
+        Names of the settings in sight, in this order.
     left_out : sequence of str
-        Names of fields that the form does not show; they keep their values.
+        Names of settings that the form does not show; they keep their values.
     choices : mapping of str to sequence of str, or of pairs of str
-        Known values of text fields; of a pair, the first is shown.
+        Known values of settings that are text; of a pair, the first is shown.
     """
 
     changed = Signal()
 
     def __init__(
         self,
-        config: Config,
+        config: AnyConfig,
         *,
         main: Sequence[str] = (),
         left_out: Sequence[str] = (),
         choices: Mapping[str, Choices] | None = None,
     ) -> None:
         super().__init__()
-        self._config: Config = config
+        self._config = config
+        self._settings = {
+            s.name: s for s in config.settings() if s.name not in left_out
+        }
+        values = config.to_dict()
         self._widgets: dict[str, ValueWidget[Any]] = {
-            f.name: _field_widget(f, config, (choices or {}).get(f.name))
-            for f in fields(config)
-            if f.name not in left_out
+            name: _widget_of(s, values[name], (choices or {}).get(name))
+            for name, s in self._settings.items()
         }
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        by_name = {f.name: f for f in fields(config)}
         if main:
-            layout.addWidget(self._rows([by_name[name] for name in main]))
-        for group, members in _groups(config, leave_out={*main, *left_out}).items():
+            layout.addWidget(self._rows([self._settings[name] for name in main]))
+        groups: dict[str, list[Setting]] = {}
+        for name, s in self._settings.items():
+            if name not in main:
+                groups.setdefault(s.group, []).append(s)
+        for group, members in groups.items():
             layout.addWidget(Fold(group.capitalize(), self._rows(members)))
         for widget in self._widgets.values():
             widget.changed.connect(self.changed.emit)
 
-    def _rows(self, members: Sequence["Field[Any]"]) -> QWidget:
+    def _rows(self, members: Sequence[Setting]) -> QWidget:
         part = QWidget()
         rows = QFormLayout(part)
         rows.setContentsMargins(0, 0, 0, 0)
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        for f in members:
-            label = QLabel(label_of(f))
-            label.setToolTip(self._widgets[f.name].tooltip)
-            rows.addRow(label, self._widgets[f.name].native)
+        for s in members:
+            label = QLabel(label_of(s))
+            label.setToolTip(self._widgets[s.name].tooltip)
+            rows.addRow(label, self._widgets[s.name].native)
         return part
 
     @property
-    def config(self) -> Config:
+    def config(self) -> AnyConfig:
         """What the form says.
 
         Raises
@@ -107,19 +112,17 @@ class ConfigForm(QWidget, Generic[Config]):
             If a text cannot be read, or values do not go together.
         """
         values = {
-            f.name: _value_of(f, self._widgets[f.name])
-            for f in fields(self._config)
-            if f.name in self._widgets
+            name: _value_of(s, self._widgets[name])
+            for name, s in self._settings.items()
         }
-        config: Config = self._config.with_changes(**values)
-        return config
+        return self._config.with_changes(**values)
 
     @config.setter
-    def config(self, config: Config) -> None:
-        self._config = config
+    def config(self, config: AnyConfig) -> None:
+        self._config, values = config, config.to_dict()
         with QSignalBlocker(self):
             for name, widget in self._widgets.items():
-                widget.value = _shown(getattr(config, name), widget)
+                widget.value = _shown(values[name], widget)
         self.changed.emit()
 
     def offer(self, name: str, choices: Sequence[str]) -> None:
@@ -136,37 +139,31 @@ class ConfigForm(QWidget, Generic[Config]):
         return self._widgets[name]
 
 
-def label_of(setting: "Field[Any]") -> str:
-    """Name a field for people: ``n_epochs`` is "Epochs", with the unit if it has one.
+def label_of(setting: Setting) -> str:
+    """Name a setting for people: ``n_epochs`` is "Epochs", with the unit if it has one.
 
     Examples
     --------
-    >>> label_of(TrainConfig.__dataclass_fields__["patch_size"])
-    'Patch size (px)'
+    >>> from napari_lrcs.config import OptimisationConfig
+    >>> settings = {s.name: s for s in OptimisationConfig.settings()}
+    >>> label_of(settings["n_epochs"]), label_of(settings["patch_size"])
+    ('Epochs', 'Patch size (px)')
     """
     name = setting.name.removeprefix("n_").replace("_", " ").capitalize()
-    unit = setting.metadata["unit"]
+    unit = setting.unit
     return f"{name} ({unit})" if unit and unit != name.lower() else name
 
 
-def _groups(config: Config, *, leave_out: set[str]) -> dict[str, list["Field[Any]"]]:
-    groups: dict[str, list[Field[Any]]] = {}
-    for f in fields(config):
-        if f.name not in leave_out:
-            groups.setdefault(f.metadata["group"], []).append(f)
-    return groups
-
-
-def _field_widget(
-    setting: "Field[Any]", config: object, choices: Choices | None
+def _widget_of(
+    setting: Setting, value: Any, choices: Choices | None
 ) -> ValueWidget[Any]:
-    value = getattr(config, setting.name)
-    tooltip = setting.metadata["tooltip"]
-    low, high = setting.metadata["min"], setting.metadata["max"]
+    low, high = setting.low, setting.high
     widget: ValueWidget[Any]
     if choices is not None:
         widget = ComboBox(choices=choices, value=value)
     elif setting.type is float and not _is_logarithmic(setting):
+        assert low is not None
+        assert high is not None
         widget = FloatSpinBox(value=value, min=low, max=high, step=0.05)
     elif setting.type is float or isinstance(value, tuple):
         widget = LineEdit()
@@ -179,13 +176,13 @@ def _field_widget(
             create_widget(value=value, annotation=setting.type, options=options),
         )
     widget.name = setting.name
-    widget.tooltip = _with_range(tooltip, low, high)
+    widget.tooltip = _with_range(setting.tooltip, low, high)
     return widget
 
 
-def _is_logarithmic(setting: "Field[Any]") -> bool:
+def _is_logarithmic(setting: Setting) -> bool:
     """Tell whether a number spans orders of magnitude, which no step fits."""
-    return 0 < (setting.metadata["min"] or 0) < 1e-2
+    return 0 < (setting.low or 0) < 1e-2
 
 
 def _with_range(tooltip: str, low: float | None, high: float | None) -> str:
@@ -204,7 +201,7 @@ def _shown(value: Any, widget: ValueWidget[Any]) -> Any:
     return f"{value:g}" if isinstance(value, float) else value
 
 
-def _value_of(setting: "Field[Any]", widget: ValueWidget[Any]) -> object:
+def _value_of(setting: Setting, widget: ValueWidget[Any]) -> object:
     if setting.type in (int, bool, str) or not isinstance(widget, LineEdit):
         return widget.value
     text = widget.value

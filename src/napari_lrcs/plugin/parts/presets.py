@@ -42,6 +42,6 @@ class PresetChoice(QComboBox):
             own = self._form.config
         except ValueError:  # being typed
             return
-        kept = {name: getattr(own, name) for name in _FREE}
+        kept = {n: value for n, value in own.to_dict().items() if n in _FREE}
         names = (name for name, p in PRESETS.items() if p.with_changes(**kept) == own)
         self.setCurrentText(next(names, _OWN))

@@ -63,7 +63,7 @@ def next_attempt(viewer: Viewer, setup: PredictSetup, last: Attempt | None) -> A
     """
     image, model = setup.image(), setup.model()
     volume = _named_by_file(image)
-    slices = setup.slices(model.config.axis)
+    slices = setup.slices(model.config.preprocessing.axis)
     mask = setup.field_of_view.volume(volume.shape)
     series = _series(viewer, setup, workspace_for(image))
     key = (image, slices, setup.field_of_view.layer, *_key(setup, model))
@@ -72,7 +72,7 @@ def next_attempt(viewer: Viewer, setup: PredictSetup, last: Attempt | None) -> A
     setup.new_file()
     path = setup.path
     result = (
-        _memory_result(setup, volume.shape, model.config.axis)
+        _memory_result(setup, volume.shape, model.config.preprocessing.axis)
         if path is None
         else _disk_result(viewer, setup, path)
     )
@@ -108,7 +108,11 @@ def _layers(
     viewer: Viewer, image: Image, model: ModelSummary, path: Path | None
 ) -> PredictedLayers:
     return PredictedLayers(
-        viewer, image, phases=model.phases, axis=model.config.axis, path=path
+        viewer,
+        image,
+        phases=model.phases,
+        axis=model.config.preprocessing.axis,
+        path=path,
     )
 
 

@@ -196,7 +196,7 @@ class PredictSetup(QWidget):
 
     def needed(self) -> int:
         """Return the bytes that the result needs in memory."""
-        axis = self.model().config.axis
+        axis = self.model().config.preprocessing.axis
         slices = self.slices(axis)
         return memory_needed(
             volume_of(self.image()).shape,

@@ -144,7 +144,7 @@ class StudySetup(QWidget):
         """
         config = self.training.config
         image, _ = self.layers.read()
-        n_slices = volume_of(image).shape[AXES[config.axis]]
+        n_slices = volume_of(image).shape[AXES[config.preprocessing.axis]]
         train, test = self.slices.read(n_slices)
         return self.task_of(
             config,

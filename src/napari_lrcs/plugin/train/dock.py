@@ -198,7 +198,7 @@ class TrainDock(Dock):
         image, labels = self.setup.layers.read()
         config = self.setup.form.config
         volume = named_by_file(image)
-        roles = self.setup.roles.read(volume.shape[AXES[config.axis]])
+        roles = self.setup.roles.read(volume.shape[AXES[config.preprocessing.axis]])
         painting = painting_of(labels)
         if painting is not None and not roles["train"]:
             taken = {*roles["validation"], *roles["test"]}
@@ -311,7 +311,7 @@ class TrainDock(Dock):
     def _show_prepared(self, event: Prepared) -> None:
         assert self._layers is not None
         image, labels = self._layers
-        self._n_epochs = event.config.n_epochs
+        self._n_epochs = event.config.optimisation.n_epochs
         self._preview = PreviewLayer(
             self.viewer,
             image,

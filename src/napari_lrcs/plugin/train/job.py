@@ -93,7 +93,9 @@ class TrainingJob:
             config, roles = run.read_config(), run.read_roles()
             history = tuple(run.read_history())
         elif not roles.get("train"):
-            roles = yield from train_on_painted(self.labels, roles, axis=config.axis)
+            roles = yield from train_on_painted(
+                self.labels, roles, axis=config.preprocessing.axis
+            )
         annotation = read_annotation(
             [
                 AnnotatedVolume(

@@ -99,7 +99,7 @@ def _preview(
     try:
         checkpoint = load_checkpoint(RunFolder(run).last)
         trained = checkpoint.config
-        index = source.in_view(trained.axis)
+        index = source.in_view(trained.preprocessing.axis)
         labels = yield from predict_slice(
             source.volume,
             checkpoint,
@@ -112,12 +112,12 @@ def _preview(
     except EXPECTED as error:
         yield Notice(kind="advice", text=f"no preview: {error}")
         return array
-    across = len(source.shape) - 3 + AXES[trained.axis]
+    across = len(source.shape) - 3 + AXES[trained.preprocessing.axis]
     if array is None:
         array = create_in_memory(source.shape, across=across)
     # Here rather than on the GUI thread: a large slice takes tens of milliseconds.
     _write_slice(array, across, index, labels)
-    yield SlicePreview(index=index, axis=trained.axis, array=array)
+    yield SlicePreview(index=index, axis=trained.preprocessing.axis, array=array)
     return array
 
 

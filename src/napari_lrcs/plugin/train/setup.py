@@ -1,6 +1,7 @@
 """What to train, from what, and how."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ class TrainSetup(QWidget):
             self.start.clear()
             self.failed.emit(str(error))
         else:
-            self.form.config = own.with_network_of(self.start.model.config)
+            self.form.config = replace(own, network=self.start.model.config.network)
 
     # ---- presets and settings ----
 

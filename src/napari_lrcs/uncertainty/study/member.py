@@ -175,7 +175,7 @@ def member_events(task: MemberTask) -> Generator[MemberProgress, None, Member]:
     """
     started = time.monotonic()
     labels, changed_share = _labels_of(task)
-    tell = _Teller(task.name, task.config.n_epochs)
+    tell = _Teller(task.name, task.config.optimisation.n_epochs)
     yield from _telling(_train(task, labels), tell)
     yield from _telling(_predict(task), tell)
     segmentation = open_labels(task.segmentation)
@@ -242,7 +242,7 @@ def _score(task: MemberTask, segmentation: Volume) -> Confusion:
             i,
             i + 1,
             mask=study.mask,
-            axis=study.config.axis,
+            axis=study.config.preprocessing.axis,
         )
         total += confusion_matrix(painted, answer, n_phases=len(task.phases))
     return total

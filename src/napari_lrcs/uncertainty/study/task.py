@@ -44,7 +44,7 @@ class StudyTask:
     labels : Volume of uint8
         Painted labels of the image's shape.
     train : tuple of int
-        Painted slices across ``config.axis`` to train on; of several, the last fifth
+        Painted slices across the config's axis to train on; of several, the last fifth
         is for validation. All are perturbed, together if they are neighbours.
     test : tuple of int
         Painted slices that all members are scored on; never perturbed.
@@ -83,7 +83,7 @@ class StudyTask:
 
     def read_labels(self, slices: tuple[int, ...]) -> Labels:
         """Read labels, shape (slices, rows, columns)."""
-        axis = self.config.axis
+        axis = self.config.preprocessing.axis
         return np.concatenate([self.labels.slab(i, i + 1, axis=axis) for i in slices])
 
     def annotate(self, labels: Volume, *, with_test: bool = False) -> Annotation:
@@ -164,7 +164,9 @@ class StudyTask:
         """
         slices = dict(zip(self.painted, training, strict=True))
         slices |= zip(self.test, self.read_labels(self.test), strict=True)
-        array = _SomeSlices(self.labels.shape, AXES[self.config.axis], slices)
+        array = _SomeSlices(
+            self.labels.shape, AXES[self.config.preprocessing.axis], slices
+        )
         return as_labels(as_volume(array, name=self.labels.name))
 
     def with_painted_slices_only(self) -> "StudyTask":
@@ -195,7 +197,9 @@ class StudyTask:
     def _digest(self, volume: Volume, slices: tuple[int, ...]) -> str:
         digest = sha256(str(volume.dtype).encode())
         for i in slices:
-            digest.update(volume.slab(i, i + 1, axis=self.config.axis).tobytes())
+            digest.update(
+                volume.slab(i, i + 1, axis=self.config.preprocessing.axis).tobytes()
+            )
         return digest.hexdigest()
 
 
