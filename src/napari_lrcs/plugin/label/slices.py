@@ -7,7 +7,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_lrcs.annotation.annotation import Role
-from napari_lrcs.annotation.painting import suggest_slices
+from napari_lrcs.annotation.suggested_slices import suggest_slices
 from napari_lrcs.plugin.label.keys import NEXT_KEY, PREVIOUS_KEY, shown
 from napari_lrcs.plugin.label.slices_table import (
     SlicesTable,

@@ -10,12 +10,12 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from napari_lrcs.annotation.painted_labels import count_phases
 from napari_lrcs.annotation.painted_slices import (
     SliceFound,
     SlicesRead,
     find_painted,
 )
-from napari_lrcs.annotation.painting import count_phases
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import Axis, PerturbConfig
 from napari_lrcs.io.tiff import write_labels_tiff
