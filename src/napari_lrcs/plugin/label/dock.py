@@ -283,14 +283,14 @@ class LabelDock(Dock):
     def _on_inserted(self, event: Any) -> None:
         painting = painting_of(event.value)
         if painting is not None:  # it may have been removed, and come back
-            self._tried(painting.claim)
+            self._tried(painting.lock)
         self.restore_line.update_offer()
 
     def _on_removed(self, event: Any) -> None:
         painting = painting_of(event.value)
         if painting is not None:
             self._tried(painting.save)
-            painting.release()
+            painting.unlock()
             self._look_for_paintings()
 
     def _on_selected_label(self, event: object) -> None:
@@ -404,7 +404,7 @@ class LabelDock(Dock):
         if not mapping:
             self._tried(lambda: painting.rename(phases))
         elif not self.is_busy and self._may_renumber(painting, mapping):
-            self._tried(lambda: painting.begin_to_renumber(mapping, phases=phases))
+            self._tried(lambda: painting.renumber(mapping, phases=phases))
         self.phases.phases = painting.phases
         self._allow()
 
@@ -480,7 +480,7 @@ class LabelDock(Dock):
             return
         for painting in map(painting_of, self.viewer.layers):
             if painting is not None:
-                painting.release()
+                painting.unlock()
 
     def _last_phases(self) -> PhaseTable:
         try:

@@ -217,7 +217,7 @@ def take(painting: Painting, event: Filled | Imported) -> None:
     """Put what a job has made into a painting; what was painted meanwhile stays."""
     current = painting.plane(event.index)
     if isinstance(event, Filled):
-        painting.put(event.index, event.merged(current))
+        painting.set_plane(event.index, event.merged(current))
     else:
         free = current == UNPAINTED
-        painting.put(event.index, np.where(free, event.labels, current))
+        painting.set_plane(event.index, np.where(free, event.labels, current))

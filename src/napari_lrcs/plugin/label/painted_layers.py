@@ -7,7 +7,8 @@ from napari_lrcs.annotation.painting import ImageIdentity, PaintingFolder, Paint
 from napari_lrcs.config import Axis
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.phases import MAX_PHASES, Phase, PhaseTable
-from napari_lrcs.plugin.painting.painting import Counts, Painting
+from napari_lrcs.plugin.painting.autosave import Counts
+from napari_lrcs.plugin.painting.painting import Painting
 from napari_lrcs.plugin.parts.layers import (
     appearance,
     layer_shape,
@@ -58,7 +59,7 @@ def open_painting(
     state : PaintingState
         What `folder.read` returns.
     counts : mapping of int to ndarray of int64
-        What `folder.painted_slices` returns.
+        What `folder.labels.painted_slices` returns.
 
     Returns
     -------
@@ -77,7 +78,7 @@ def open_painting(
             f"the painting {folder.path.name} is of an image of {state.image.shape} "
             f"(z, y, x), and {image.name} is {found}; choose the image it belongs to"
         )
-    array = folder.kept_array
+    array = folder.labels.retrying_array
     layer = Labels(
         np.asarray(array[0]) if image.ndim == 2 else array,
         name=f"{image.name} labels",
@@ -109,8 +110,8 @@ def adopt(layer: Labels, image: Image, *, phases: PhaseTable, axis: Axis) -> Pai
     """
     if not isinstance(layer.data, np.ndarray):
         raise VolumeError(
-            f"{layer.name} is no array in memory, so its painting cannot be kept; make "
-            "a new labels layer"
+            f"{layer.name} is not an array in memory, so its painting cannot be kept; "
+            "make a new labels layer"
         )
     if layer_shape(layer) != (found := layer_shape(image)):
         raise VolumeError(
@@ -127,7 +128,7 @@ def adopt(layer: Labels, image: Image, *, phases: PhaseTable, axis: Axis) -> Pai
     state, folder = _begin(image, phases=phases, axis=axis)
     show_phases(layer, phases)
     painting = Painting(layer, folder, image=image, state=state, counts={})
-    painting.check(range(state.n_slices))
+    painting.mark_changed(range(state.n_slices))
     return painting
 
 

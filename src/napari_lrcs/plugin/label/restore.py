@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QFrame, QLabel, QMenu, QVBoxLayout
 from napari_lrcs.annotation.painting import PaintingFolder, PaintingState
 from napari_lrcs.annotation.workspace import Workspace
 from napari_lrcs.errors import LrcsError
-from napari_lrcs.plugin.painting.painting import Counts
+from napari_lrcs.plugin.painting.autosave import Counts
 from napari_lrcs.plugin.parts.dock import button
 from napari_lrcs.plugin.parts.workers import Job, Work, start_job
 
@@ -48,7 +48,7 @@ def find_paintings(
             state = folder.read()
             if state.image.shape != shape:  # an image of the same name
                 continue
-            counts = folder.painted_slices()
+            counts = folder.labels.painted_slices()
         except LrcsError as error:
             yield Damaged(str(error))
             continue
