@@ -295,7 +295,7 @@ def test_removing_a_painted_phase_asks_first(
         asked.append(question)
         return len(asked) == 2
 
-    monkeypatch.setattr(dock, "confirm", answer)
+    monkeypatch.setattr(dock.phases_controller, "confirm", answer)
     dock.phases.select(2)
     dock.phases.remove()  # no
     assert counts_of(painting) == {0: [0, 2000, 0], 1: [0, 0, 2000]}
@@ -317,7 +317,7 @@ def test_moving_a_phase_renumbers_what_is_painted(
     dock, painting = begun(viewer)
     painting.set_plane(0, np.full((40, 50), 1, np.uint8))
     painting.save()
-    monkeypatch.setattr(dock, "confirm", lambda _question: True)
+    monkeypatch.setattr(dock.phases_controller, "confirm", lambda _question: True)
 
     dock.phases.select(1)
     dock.phases.move_by(1)
@@ -334,7 +334,7 @@ def test_closing_the_dock_lets_renumbering_end(
     dock, painting = begun(viewer)
     painting.set_plane(0, np.full((40, 50), 1, np.uint8))
     painting.save()
-    monkeypatch.setattr(dock, "confirm", lambda _question: True)
+    monkeypatch.setattr(dock.phases_controller, "confirm", lambda _question: True)
 
     dock.phases.select(1)
     dock.phases.move_by(1)
@@ -356,7 +356,7 @@ def test_electrode_preset_replaces_other_phases(make_napari_viewer: MakeViewer) 
         dock.phases.add()
     dock.phases.change(1, name="void")
 
-    dock.phases.take_electrode()
+    dock.phases.use_electrode()
 
     assert dock.phases.phases == ELECTRODE
 
@@ -819,7 +819,7 @@ def test_removed_and_renamed_layers_do_no_harm(
     viewer.layers.remove(layer)
     wait_for_job(dock, qtbot)
     dock.slices.mark("test")
-    dock.paint_with(1)
+    dock.phases_controller.paint_with(1)
 
     assert dock.painting is None
     assert painting.roles == {3: "train"}

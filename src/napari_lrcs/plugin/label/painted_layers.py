@@ -1,4 +1,4 @@
-"""Labels layers to paint: begun, opened again, or taken up from memory."""
+"""Make labels layers that can be painted: new, opened again, or the user's own."""
 
 import numpy as np
 from napari.layers import Image, Labels
@@ -27,6 +27,7 @@ def new_painting(image: Image, *, phases: PhaseTable, axis: Axis = "z") -> Label
     image : Image
         2D or 3D, of any size: only what is painted takes room, on disk.
     phases : PhaseTable
+        What the labels stand for.
     axis : {"z", "y", "x"}
         Axis that the painted slices lie across; z for a 2D image.
 
@@ -54,8 +55,9 @@ def open_painting(
     Parameters
     ----------
     folder : PaintingFolder
+        Where the painting is.
     image : Image
-        Of the painting's shape.
+        The image that is painted on.
     state : PaintingState
         What `folder.read` returns.
     counts : mapping of int to ndarray of int64
@@ -95,11 +97,13 @@ def adopt(layer: Labels, image: Image, *, phases: PhaseTable, axis: Axis) -> Pai
     Parameters
     ----------
     layer : Labels
-        Of the image's shape; what is painted in it is saved within seconds.
+        What is painted in it is saved within seconds.
     image : Image
+        The image that is painted on, of the layer's shape.
     phases : PhaseTable
-        Labels beyond them become further phases.
+        What the labels stand for; higher labels become further phases.
     axis : {"z", "y", "x"}
+        Axis that the painted slices lie across.
 
     Raises
     ------

@@ -82,9 +82,10 @@ class Painting:
         self._autosave = AutoSave(layer, folder, state=state, counts=counts)
         self._masks = MaskKeeper(folder, state.mask, save=self._write_mask)
         self._slice_writer = SliceWriter(layer, state.axis)
-        self._autosave.changed.connect(self.changed.emit)
-        self._autosave.failed.connect(self.failed.emit)
-        self._masks.failed.connect(self.failed.emit)
+        # Not `emit`, which psygnal would call to learn how many arguments it takes.
+        self._autosave.changed.connect(self.changed)
+        self._autosave.failed.connect(self.failed)
+        self._masks.failed.connect(self.failed)
         layer.metadata[PAINTING_KEY] = self
 
     @property
