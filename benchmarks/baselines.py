@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_lrcs.annotation.annotation import AnnotatedVolume, read_annotation
-from napari_lrcs.annotation.painting import count_phases
+from napari_lrcs.annotation.painted_labels import count_phases
 from napari_lrcs.arrays import Confusion
 from napari_lrcs.classical.baselines import Method
 from napari_lrcs.commands.parts import flags

@@ -67,5 +67,5 @@ def test_a_painting_opens(tmp_path: Path) -> None:
     assert (state.axis, state.phases, state.mask) == ("z", ELECTRODE, "cylinder")
     assert state.roles == {2: "train", 0: "validation"}
     assert state.image == ImageIdentity(name="scan", path="scan.tif", shape=(4, 16, 16))
-    assert list(painting.painted_slices()) == [0, 2]
-    assert np.unique(painting.array[2]).tolist() == [1, 2]
+    assert list(painting.labels.painted_slices()) == [0, 2]
+    assert np.unique(painting.labels.array[2]).tolist() == [1, 2]

@@ -12,17 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import DTypeLike, NDArray
 
+from napari_lrcs.annotation.painted_labels import count_phases, relabelled
 from napari_lrcs.annotation.painting import (
     ImageIdentity,
     PaintingFolder,
     PaintingState,
-    count_phases,
-    relabelled,
-    suggest_slices,
 )
 from napari_lrcs.config import Axis
 from napari_lrcs.errors import ResultExistsError, VolumeError
@@ -45,7 +41,7 @@ def painting(tmp_path: Path) -> PaintingFolder:
 
 
 def counts(painting: PaintingFolder) -> dict[int, list[int]]:
-    return {i: n.tolist() for i, n in painting.painted_slices().items()}
+    return {i: n.tolist() for i, n in painting.labels.painted_slices().items()}
 
 
 # ---- what a painting keeps ----
@@ -54,7 +50,7 @@ def counts(painting: PaintingFolder) -> dict[int, list[int]]:
 def test_painting_is_read_as_it_was_begun(painting: PaintingFolder) -> None:
     assert painting.is_painting
     assert painting.read() == STATE
-    assert painting.painted_slices() == {}
+    assert painting.labels.painted_slices() == {}
 
 
 def test_image_without_a_file_and_a_mask_is_kept(tmp_path: Path) -> None:
@@ -80,10 +76,10 @@ def test_slice_is_a_chunk_across_each_axis(
     state = replace(STATE, axis=axis, roles={})
     painting = PaintingFolder.create(tmp_path / "painting-1", state)
 
-    painting.array[key] = 3
+    painting.labels.array[key] = 3
 
     n_voxels = 6 * 5 * 4 // SHAPE["zyx".index(axis)]
-    assert painting.array.chunks == chunks
+    assert painting.labels.array.chunks == chunks
     assert counts(painting) == {2: [0, 0, n_voxels]}
 
 
@@ -93,9 +89,9 @@ def test_painting_is_opened_as_labels_with_phases_and_voxel_size(
     painting = PaintingFolder.create(
         tmp_path / "painting-1", STATE, voxel_size=(3.0, 0.5, 0.25), unit="um"
     )
-    painting.array[4, 1:3, 2] = 2
+    painting.labels.array[4, 1:3, 2] = 2
 
-    labels = open_labels(painting.labels)
+    labels = open_labels(painting.labels.path)
 
     assert labels.phases == ELECTRODE
     assert (labels.voxel_size, labels.unit) == ((3.0, 0.5, 0.25), "micrometer")
@@ -103,20 +99,20 @@ def test_painting_is_opened_as_labels_with_phases_and_voxel_size(
 
 
 def test_what_is_written_is_read(painting: PaintingFolder) -> None:
-    painting.array[1] = 2
+    painting.labels.array[1] = 2
     phases = PhaseTable.named("void", "solid")
     state = replace(STATE, phases=phases, roles={5: "test"}, mask=None)
 
     painting.write(state)
 
     assert painting.read() == state
-    assert open_volume(painting.labels).phases == phases
+    assert open_volume(painting.labels.path).phases == phases
     assert counts(painting) == {1: [0, 20]}
 
 
 def test_strokes_and_roles_tell_when_they_were_saved(painting: PaintingFolder) -> None:
     begun = painting.saved_at
-    painting.array[1] = 1
+    painting.labels.array[1] = 1
     painted = painting.saved_at
     painting.write(STATE)
 
@@ -125,10 +121,10 @@ def test_strokes_and_roles_tell_when_they_were_saved(painting: PaintingFolder) -
 
 
 def test_only_painted_slices_are_counted(painting: PaintingFolder) -> None:
-    painting.array[1, 0] = [1, 1, 3, 0]
-    painting.array[4, 2, 2] = 2
-    painting.array[5] = 1
-    painting.array[5] = 0
+    painting.labels.array[1, 0] = [1, 1, 3, 0]
+    painting.labels.array[4, 2, 2] = 2
+    painting.labels.array[5] = 1
+    painting.labels.array[5] = 0
 
     assert counts(painting) == {1: [2, 0, 1], 4: [0, 1, 0]}
 
@@ -139,8 +135,8 @@ def test_slices_that_were_never_painted_are_not_read(tmp_path: Path) -> None:
     painting = PaintingFolder.create(
         tmp_path / "painting-1", replace(STATE, image=image)
     )
-    painting.array[7, :3, :3] = 1
-    painting.array[1900, 5, 5] = 3
+    painting.labels.array[7, :3, :3] = 1
+    painting.labels.array[1900, 5, 5] = 3
 
     before = datetime.now(UTC)
     found = counts(painting)
@@ -164,9 +160,9 @@ def test_slices_are_copied_from_memory(
 ) -> None:
     labels = (np.arange(6 * 5 * 4) % 4).astype(dtype).reshape(SHAPE)
 
-    painting.write_slices(labels, [1, 4])
+    painting.labels.write_slices(labels, [1, 4])
 
-    written = np.asarray(painting.array[:])
+    written = np.asarray(painting.labels.array[:])
     np.testing.assert_array_equal(written[[1, 4]], labels[[1, 4]])
     assert not written[[0, 2, 3, 5]].any()
 
@@ -176,10 +172,10 @@ def test_slices_are_copied_across_the_axis_of_the_painting(tmp_path: Path) -> No
     painting = PaintingFolder.create(tmp_path / "painting-1", state)
     labels = np.arange(6 * 5 * 4).reshape(SHAPE) % 4
 
-    painting.write_slices(labels, [3])
+    painting.labels.write_slices(labels, [3])
 
-    np.testing.assert_array_equal(painting.array[:, :, 3], labels[:, :, 3])
-    assert list(painting.painted_slices()) == [3]
+    np.testing.assert_array_equal(painting.labels.array[:, :, 3], labels[:, :, 3])
+    assert list(painting.labels.painted_slices()) == [3]
 
 
 def test_plane_is_the_slice_of_a_flat_image(tmp_path: Path) -> None:
@@ -188,7 +184,7 @@ def test_plane_is_the_slice_of_a_flat_image(tmp_path: Path) -> None:
         tmp_path / "painting-1", replace(STATE, image=image, roles={0: "train"})
     )
 
-    painting.write_slices(np.full((5, 4), 2), [0])
+    painting.labels.write_slices(np.full((5, 4), 2), [0])
 
     assert counts(painting) == {0: [0, 20, 0]}
 
@@ -206,9 +202,9 @@ def test_labels_that_do_not_fit_are_refused(
     painting: PaintingFolder, labels: NDArray[Any], index: int, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        painting.write_slices(labels, [index])
+        painting.labels.write_slices(labels, [index])
 
-    assert painting.painted_slices() == {}
+    assert painting.labels.painted_slices() == {}
 
 
 # ---- other phases ----
@@ -222,26 +218,26 @@ WITHOUT_CBD = PhaseTable(
 
 
 def test_labels_follow_their_phases(painting: PaintingFolder) -> None:
-    painting.array[1, 0] = [1, 2, 3, 0]
-    painting.array[4, 0, 0] = 2
+    painting.labels.array[1, 0] = [1, 2, 3, 0]
+    painting.labels.array[4, 0, 0] = 2
 
     for _ in range(2):  # there and, by the same exchange, back
-        painting.relabel({1: 2, 2: 0, 3: 1}, phases=WITHOUT_CBD)
-        relabelled_once = np.asarray(painting.array[1, 0])
-        painting.relabel({1: 3, 2: 1}, phases=ELECTRODE)
+        painting.labels.relabel({1: 2, 2: 0, 3: 1}, phases=WITHOUT_CBD)
+        relabelled_once = np.asarray(painting.labels.array[1, 0])
+        painting.labels.relabel({1: 3, 2: 1}, phases=ELECTRODE)
 
     assert relabelled_once.tolist() == [2, 0, 1, 0]
-    assert np.asarray(painting.array[1, 0]).tolist() == [1, 0, 3, 0]
+    assert np.asarray(painting.labels.array[1, 0]).tolist() == [1, 0, 3, 0]
     assert counts(painting) == {1: [1, 0, 1]}
     assert painting.read() == STATE
 
 
 def test_relabelled_painting_is_opened_as_labels(painting: PaintingFolder) -> None:
-    painting.array[1] = 3
+    painting.labels.array[1] = 3
 
-    painting.relabel({1: 2, 2: 0, 3: 1}, phases=WITHOUT_CBD)
+    painting.labels.relabel({1: 2, 2: 0, 3: 1}, phases=WITHOUT_CBD)
 
-    labels = open_labels(painting.labels)
+    labels = open_labels(painting.labels.path)
     assert labels.phases == WITHOUT_CBD
     assert labels.slab(0, 6).max(axis=(1, 2)).tolist() == [0, 1, 0, 0, 0, 0]
 
@@ -256,7 +252,7 @@ def test_labels_beyond_uint8_are_refused(mapping: dict[int, int]) -> None:
 
 
 def test_painting_is_not_begun_over_another_one(painting: PaintingFolder) -> None:
-    painting.array[1] = 1
+    painting.labels.array[1] = 1
 
     with pytest.raises(ResultExistsError, match="exists already"):
         PaintingFolder.create(painting.path, STATE)
@@ -304,18 +300,18 @@ def cut(file: Path) -> None:
 
 OTHER_IMAGE = {"name": "scan", "path": None, "shape": [9, 9, 9]}
 HARM: dict[str, tuple[Callable[[PaintingFolder], object], str]] = {
-    "all gone": (lambda p: shutil.rmtree(p.path), "is no painting"),
-    "labels gone": (lambda p: shutil.rmtree(p.labels), "is no painting"),
-    "state gone": (lambda p: (p.path / "painting.json").unlink(), "is no painting"),
-    "array gone": (lambda p: shutil.rmtree(p.labels / "0"), "cannot be read"),
+    "all gone": (lambda p: shutil.rmtree(p.path), "is not a painting"),
+    "labels gone": (lambda p: shutil.rmtree(p.labels.path), "is not a painting"),
+    "state gone": (lambda p: (p.path / "painting.json").unlink(), "is not a painting"),
+    "array gone": (lambda p: shutil.rmtree(p.labels.path / "0"), "cannot be read"),
     "state cut": (lambda p: cut(p.path / "painting.json"), "cannot be read"),
-    "phases cut": (lambda p: cut(p.labels / "zarr.json"), "cannot be read"),
+    "phases cut": (lambda p: cut(p.labels.path / "zarr.json"), "cannot be read"),
     "phases lost": (
-        lambda p: (p.labels / "zarr.json").write_text("{}"),
+        lambda p: (p.labels.path / "zarr.json").write_text("{}"),
         "cannot be read",
     ),
-    "array cut": (lambda p: cut(p.labels / "0" / "zarr.json"), "cannot be read"),
-    "slice cut": (lambda p: cut(p.labels / "0/c/1/0/0"), "cannot be read"),
+    "array cut": (lambda p: cut(p.labels.path / "0" / "zarr.json"), "cannot be read"),
+    "slice cut": (lambda p: cut(p.labels.path / "0/c/1/0/0"), "cannot be read"),
     "newer format": (lambda p: rewrite(p, format=2), "2; this version reads format 1"),
     "slice no number": (lambda p: rewrite(p, roles={"a": "train"}), "cannot be read"),
     "no such slice": (lambda p: rewrite(p, roles={"9": "train"}), "z=9 is for 'train'"),
@@ -325,7 +321,7 @@ HARM: dict[str, tuple[Callable[[PaintingFolder], object], str]] = {
         "nested too deeply",
     ),
     "phases too deep": (
-        lambda p: (p.labels / "zarr.json").write_text("[" * 100_000),
+        lambda p: (p.labels.path / "zarr.json").write_text("[" * 100_000),
         "cannot be read",
     ),
     "a list": (lambda p: (p.path / "painting.json").write_text("[]"), "got `array`"),
@@ -342,18 +338,18 @@ HARM: dict[str, tuple[Callable[[PaintingFolder], object], str]] = {
 def test_painting_that_is_damaged_is_refused_with_a_sentence(
     painting: PaintingFolder, harm: Callable[[PaintingFolder], None], message: str
 ) -> None:
-    painting.array[1] = np.random.default_rng(0).integers(0, 4, (5, 4))
+    painting.labels.array[1] = np.random.default_rng(0).integers(0, 4, (5, 4))
     harm(painting)
 
     with pytest.raises(VolumeError, match=message) as caught:
-        painting.painted_slices()
+        painting.labels.painted_slices()
 
     assert "\n" not in str(caught.value)
 
 
 def test_folder_of_something_else_is_no_painting(tmp_path: Path) -> None:
     assert not PaintingFolder(tmp_path).is_painting
-    with pytest.raises(VolumeError, match="is no painting"):
+    with pytest.raises(VolumeError, match="is not a painting"):
         _ = PaintingFolder(tmp_path).saved_at
 
 
@@ -371,11 +367,11 @@ from napari_lrcs.phases import PhaseTable
 painting = PaintingFolder(Path(sys.argv[1]))
 for stroke in count(1):
     state = painting.read()
-    painting.array[stroke % 5] = 1 + state.phases.names.index("pore")
+    painting.labels.array[stroke % 5] = 1 + state.phases.names.index("pore")
     print(stroke, flush=True)
     painting.write(replace(state, roles={stroke % 5: "train"}))
     exchanged = PhaseTable.named(*reversed(state.phases.names))
-    painting.relabel({1: 2, 2: 1}, phases=exchanged)
+    painting.labels.relabel({1: 2, 2: 1}, phases=exchanged)
 """
 
 
@@ -396,7 +392,7 @@ def test_killed_while_painting_loses_no_stroke(n_strokes: int, tmp_path: Path) -
 
     state = painting.read()
 
-    painted = np.asarray(painting.array[:])
+    painted = np.asarray(painting.labels.array[:])
     pore = 1 + state.phases.names.index("pore")
     assert child.returncode != 0
     for stroke in range(1, n_told + 1):
@@ -404,7 +400,7 @@ def test_killed_while_painting_loses_no_stroke(n_strokes: int, tmp_path: Path) -
     assert np.isin(painted, [0, pore]).all()
     assert len(state.roles) <= 1
     painting.write(STATE)
-    painting.relabel({1: 2, 2: 1}, phases=ELECTRODE)
+    painting.labels.relabel({1: 2, 2: 1}, phases=ELECTRODE)
     assert painting.read() == STATE
 
 
@@ -428,7 +424,7 @@ def replace(path, target):
 
 Path.replace = replace
 painting = PaintingFolder(Path(sys.argv[1]))
-painting.relabel({1: 2, 2: 1}, phases=PhaseTable.named("solid", "pore"))
+painting.labels.relabel({1: 2, 2: 1}, phases=PhaseTable.named("solid", "pore"))
 """
 
 
@@ -439,7 +435,7 @@ def test_relabelling_killed_at_any_write_is_done_or_not(tmp_path: Path) -> None:
     painting = PaintingFolder.create(
         tmp_path / "painting-1", replace(STATE, phases=phases)
     )
-    painting.array[1] = painting.array[4] = 1
+    painting.labels.array[1] = painting.labels.array[4] = 1
     words = [sys.executable, "-c", _CHILD_KILLED_AT_A_WRITE, str(painting.path)]
 
     found = []
@@ -459,62 +455,14 @@ def test_relabelling_killed_at_any_write_is_done_or_not(tmp_path: Path) -> None:
 def test_what_a_killed_relabelling_has_left_is_passed_over(
     painting: PaintingFolder,
 ) -> None:
-    painting.array[1] = 3
+    painting.labels.array[1] = 3
     left = zarr.create_array(
-        painting.labels / "1", shape=SHAPE, chunks=(1, 5, 4), dtype=np.uint8
+        painting.labels.path / "1", shape=SHAPE, chunks=(1, 5, 4), dtype=np.uint8
     )
     left[4] = 2
 
     before = counts(painting)
-    painting.relabel({3: 1}, phases=ELECTRODE)
+    painting.labels.relabel({3: 1}, phases=ELECTRODE)
 
     assert before == {1: [0, 0, 20]}
     assert counts(painting) == {1: [20, 0, 0]}
-
-
-# ---- suggestions ----
-
-
-@pytest.mark.parametrize(
-    ("n_slices", "n", "taken", "suggested"),
-    [
-        # A sixth, a half and five sixths of 100.
-        (100, 3, (), (16, 50, 83)),
-        (100, 1, (), (50,)),
-        # The middle of slice 50 is at 50.5; two thirds of it from there, one third
-        # from the end, are 16.8; beyond it 50.5 + 49.5 * 2 / 3 = 83.5.
-        (100, 2, (50,), (16, 83)),
-        (100, 1, (50,), (16,)),
-        # Between 20.5 and 80.5 two thirds of 20.5, 13.7, are less than 30.
-        (100, 1, (20, 80), (50,)),
-        (100, 1, (80, 20, 20), (50,)),
-        # A gap of 60 in three, 20 each, is wider than one more at an end, 13.7.
-        (100, 2, (20, 80), (40, 60)),
-        (3, 3, (), (0, 1, 2)),
-        (1, 1, (), (0,)),
-        (3, 9, (1,), (0, 2)),
-        (3, 1, (0, 1, 2), ()),
-        (100, 0, (), ()),
-    ],
-)
-def test_suggested_slices_are_far_apart(
-    n_slices: int, n: int, taken: tuple[int, ...], suggested: tuple[int, ...]
-) -> None:
-    assert suggest_slices(n_slices, n=n, taken=taken) == suggested
-
-
-@given(
-    n_slices=st.integers(1, 40),
-    n=st.integers(0, 45),
-    taken=st.sets(st.integers(0, 39), max_size=8),
-)
-def test_suggested_slices_are_free_and_as_many_as_are_asked_for(
-    n_slices: int, n: int, taken: set[int]
-) -> None:
-    taken = {index for index in taken if index < n_slices}
-
-    suggested = suggest_slices(n_slices, n=n, taken=taken)
-
-    assert len(suggested) == min(n, n_slices - len(taken))
-    assert list(suggested) == sorted(set(suggested))
-    assert set(suggested) <= set(range(n_slices)) - taken

@@ -41,7 +41,7 @@ def test_painting_saved_last_comes_first(tmp_path: Path) -> None:
     first = begin_painting(workspace.new_painting())
     second = begin_painting(workspace.new_painting())
     before = workspace.paintings()
-    first.array[0] = 1
+    first.labels.array[0] = 1
     (workspace.new_painting() / "labels.zarr").mkdir(parents=True)  # killed at once
 
     assert before == [second, first]

@@ -22,7 +22,7 @@ class SlicesRead:
 
     @property
     def share(self) -> float:
-        """Of the slices, 0 to 1."""
+        """Share of the slices that have been read, 0 to 1."""
         return self.n_done / self.n_slices
 
 
@@ -89,7 +89,7 @@ def train_on_painted(
     labels : Volume of uint8
         0 where unpainted.
     roles : mapping of str to tuple of int
-        Slices that are taken, by their roles.
+        Slices that have a role already, by role.
     axis : {"z", "y", "x"}
         Axis that the slices lie across.
 
@@ -101,7 +101,7 @@ def train_on_painted(
     Returns
     -------
     dict of str to tuple of int
-        The roles, those for training among them.
+        The roles, with the slices for training added.
 
     Raises
     ------

@@ -10,14 +10,15 @@ from napari_lrcs.io.paths import is_zarr
 
 _SUFFIX = ".lrcs"
 _LONGEST_NAME = 60
-"""Characters of a name; in UTF-8 they fit the 255 bytes that file systems take."""
+"""Characters of a name, so that its UTF-8 fits the 255 bytes of file systems."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Where everything about one volume lies; asking makes no file and no folder.
+    """Where everything about one volume is kept.
 
-    Numbers go on from the highest that anything bears, a write in progress included.
+    Its methods name places without making them. Numbers continue from the highest one
+    in use, by a write in progress too.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ class Workspace:
         return self._free("segmentation", suffix)
 
     def _free(self, kind: str, suffix: str = "") -> Path:
-        # Whatever follows the number: segmentation-1-confidence.tif bears it, too.
+        # Whatever follows the number: segmentation-1-confidence.tif counts, too.
         pattern = re.compile(rf"\.?{kind}-([0-9]+)(?![0-9])")
         there = self.path.iterdir() if self.path.is_dir() else ()
         found = [match for file in there if (match := pattern.match(file.name))]
@@ -77,7 +78,7 @@ def workspace_of(source: Path | None, *, name: str, fallback: Path) -> Workspace
     source : Path or None
         File or folder of the volume; None where it lies in memory alone.
     name : str
-        Of the volume; used where there is no `source`.
+        Name of the volume; used where there is no `source`.
     fallback : Path
         Folder for workspaces that cannot lie beside their volume.
 

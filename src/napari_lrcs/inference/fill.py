@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_lrcs.annotation.painting import relabelled
+from napari_lrcs.annotation.painted_labels import relabelled
 from napari_lrcs.arrays import Labels
 from napari_lrcs.classical.baselines import Method
 from napari_lrcs.config import Axis

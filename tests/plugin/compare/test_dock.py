@@ -229,7 +229,7 @@ def test_painting_is_compared_in_its_own_field_of_view(
     painting.mask = "cylinder"
     viewer.add_layer(layer)
     layer.data[1] = np.ones((4, 4), np.uint8)
-    painting.check([1])
+    painting.mark_changed([1])
     painting.save()
     predicted = np.ones((3, 4, 4), np.uint8)
     predicted[:, 0, 0] = 2

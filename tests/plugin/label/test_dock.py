@@ -221,7 +221,7 @@ def test_table_shows_voxels_per_phase_and_what_is_missing(
     labels[:20], labels[20, :5] = 1, 3
 
     dock.slices.go_to(4)
-    painting.put(4, labels)
+    painting.set_plane(4, labels)
     dock.slices.mark("train")
 
     assert dock.slices.table.texts() == [["4", "train", "1.0k", "–", "5"]]
@@ -286,8 +286,8 @@ def test_removing_a_painted_phase_asks_first(
 ) -> None:
     viewer = make_napari_viewer()
     dock, painting = begun(viewer)
-    painting.put(0, np.full((40, 50), 2, np.uint8))
-    painting.put(1, np.full((40, 50), 3, np.uint8))
+    painting.set_plane(0, np.full((40, 50), 2, np.uint8))
+    painting.set_plane(1, np.full((40, 50), 3, np.uint8))
     painting.save()
     asked: list[str] = []
 
@@ -295,7 +295,7 @@ def test_removing_a_painted_phase_asks_first(
         asked.append(question)
         return len(asked) == 2
 
-    monkeypatch.setattr(dock, "confirm", answer)
+    monkeypatch.setattr(dock.phases_controller, "confirm", answer)
     dock.phases.select(2)
     dock.phases.remove()  # no
     assert counts_of(painting) == {0: [0, 2000, 0], 1: [0, 0, 2000]}
@@ -315,9 +315,9 @@ def test_moving_a_phase_renumbers_what_is_painted(
 ) -> None:
     viewer = make_napari_viewer()
     dock, painting = begun(viewer)
-    painting.put(0, np.full((40, 50), 1, np.uint8))
+    painting.set_plane(0, np.full((40, 50), 1, np.uint8))
     painting.save()
-    monkeypatch.setattr(dock, "confirm", lambda _question: True)
+    monkeypatch.setattr(dock.phases_controller, "confirm", lambda _question: True)
 
     dock.phases.select(1)
     dock.phases.move_by(1)
@@ -332,9 +332,9 @@ def test_closing_the_dock_lets_renumbering_end(
 ) -> None:
     viewer = make_napari_viewer(show=True)
     dock, painting = begun(viewer)
-    painting.put(0, np.full((40, 50), 1, np.uint8))
+    painting.set_plane(0, np.full((40, 50), 1, np.uint8))
     painting.save()
-    monkeypatch.setattr(dock, "confirm", lambda _question: True)
+    monkeypatch.setattr(dock.phases_controller, "confirm", lambda _question: True)
 
     dock.phases.select(1)
     dock.phases.move_by(1)
@@ -344,7 +344,7 @@ def test_closing_the_dock_lets_renumbering_end(
     painting.layer.fill((1, 0, 0), 3)
 
     assert not can_paint_meanwhile
-    array = painting.folder.array
+    array = painting.folder.labels.array
     assert (np.asarray(array[0]) == 2).all()
     assert (np.asarray(array[1]) == 3).all()
 
@@ -356,7 +356,7 @@ def test_electrode_preset_replaces_other_phases(make_napari_viewer: MakeViewer) 
         dock.phases.add()
     dock.phases.change(1, name="void")
 
-    dock.phases.take_electrode()
+    dock.phases.use_electrode()
 
     assert dock.phases.phases == ELECTRODE
 
@@ -447,8 +447,8 @@ def test_slice_is_filled_by_a_forest_that_learnt_from_the_others(
     dock.help.fill.choose("forest")
     dock.help.fill_slice()
     assert "paint some of each phase" in dock.said
-    painting.put(1, TRUTH)
-    painting.put(6, TRUTH[:, ::-1])  # what a forest must not learn from
+    painting.set_plane(1, TRUTH)
+    painting.set_plane(6, TRUTH[:, ::-1])  # what a forest must not learn from
     dock.slices.go_to(6)
     dock.slices.mark("test")
     dock.slices.go_to(4)
@@ -470,7 +470,7 @@ def test_whole_volume_is_segmented_into_a_layer_of_its_own(
     monkeypatch.setattr(f"{whole}.fits_memory", lambda _: fits)
     viewer = make_napari_viewer()
     dock, painting = begun(viewer, scale=(2.0, 1.0, 1.0))
-    painting.put(3, np.where(TRUTH == 1, 3, 0))  # the dark phase is the third
+    painting.set_plane(3, np.where(TRUTH == 1, 3, 0))  # the dark phase is the third
     dock.slices.go_to(5)
     dock.help.fill.choose("otsu")
     n_layers = len(viewer.layers)
@@ -574,8 +574,8 @@ def test_pairs_are_exported_and_imported_again(
     viewer = make_napari_viewer()
     dock, painting = begun(viewer)
     labels = np.random.default_rng(0).integers(0, 4, (40, 50), np.uint8)
-    painting.put(3, labels)
-    painting.put(6, labels[::-1])
+    painting.set_plane(3, labels)
+    painting.set_plane(6, labels[::-1])
     folder = tmp_path / "pairs"
 
     dock.help.export_pairs(folder)
@@ -803,7 +803,7 @@ def test_closing_the_window_saves_what_lies_in_memory(
 
     viewer.close()
 
-    assert np.asarray(painting.folder.array[0]).any()
+    assert np.asarray(painting.folder.labels.array[0]).any()
 
 
 def test_removed_and_renamed_layers_do_no_harm(
@@ -819,7 +819,7 @@ def test_removed_and_renamed_layers_do_no_harm(
     viewer.layers.remove(layer)
     wait_for_job(dock, qtbot)
     dock.slices.mark("test")
-    dock.paint_with(1)
+    dock.phases_controller.paint_with(1)
 
     assert dock.painting is None
     assert painting.roles == {3: "train"}
@@ -997,7 +997,7 @@ def test_painting_is_open_in_one_viewer_at_a_time(
 def test_trouble_is_told_until_it_is_over(
     make_napari_viewer: MakeViewer, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_lrcs.plugin.painting.painting._RETRY_MS", 100)
+    monkeypatch.setattr("napari_lrcs.plugin.painting.autosave._RETRY_MS", 100)
     viewer = make_napari_viewer()
     dock, painting = begun(viewer)
     folder = painting.folder.path
@@ -1013,7 +1013,7 @@ def test_trouble_is_told_until_it_is_over(
     qtbot.waitUntil(lambda: "cannot be saved" not in dock.said)
 
     assert in_memory
-    assert (np.asarray(painting.folder.array[2]) == 1).all()
+    assert (np.asarray(painting.folder.labels.array[2]) == 1).all()
 
 
 def test_numbers_are_written_in_four_characters() -> None:

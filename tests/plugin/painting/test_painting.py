@@ -44,10 +44,10 @@ def begun(image: Image | None = None, *, axis: Any = "z") -> tuple[Labels, Paint
 
 
 def reopened(painting: Painting, image: Image) -> Painting:
-    painting.release()
+    painting.unlock()
     folder = PaintingFolder(painting.folder.path)
     layer = open_painting(
-        folder, image, state=folder.read(), counts=folder.painted_slices()
+        folder, image, state=folder.read(), counts=folder.labels.painted_slices()
     )
     other = painting_of(layer)
     assert other is not None
@@ -162,7 +162,7 @@ def test_2d_image_is_painted_in_memory_and_saved_within_seconds(qtbot: QtBot) ->
 
     assert painting.axis == "z"
     np.testing.assert_array_equal(layer.scale, (0.5, 0.5))
-    array = PaintingFolder(painting.folder.path).array
+    array = PaintingFolder(painting.folder.path).labels.array
     qtbot.waitUntil(lambda: bool(np.asarray(array[0]).any()))
     qtbot.waitUntil(lambda: 0 in painting.painted())
     back = reopened(painting, image)
@@ -193,7 +193,7 @@ def test_adopted_layer_is_saved_with_undone_strokes_undone(
 
     painting = adopt(layer, Image(GREY, name="scan"), phases=TWO, axis="z")
 
-    saved = painting.folder.array
+    saved = painting.folder.labels.array
     qtbot.waitUntil(lambda: counts_of(painting) == {1: [150, 0], 4: [0, 2000]})
     np.testing.assert_array_equal(np.asarray(saved[:]), labels)
     layer.fill((4, 0, 0), 1)
@@ -218,7 +218,7 @@ def test_layer_that_cannot_be_painted_is_not_adopted() -> None:
     small = Labels(np.zeros((2, 2, 2), np.uint8), name="small")
     many = Labels(np.full(SHAPE, 300), name="many")
 
-    with pytest.raises(VolumeError, match="lazy is no array in memory"):
+    with pytest.raises(VolumeError, match="lazy is not an array in memory"):
         adopt(lazy, image, phases=TWO, axis="z")
     with pytest.raises(VolumeError, match=r"small is \(2, 2, 2\), scan is"):
         adopt(small, image, phases=TWO, axis="z")
@@ -244,7 +244,9 @@ def test_copy_of_a_layer_is_no_painting(make_napari_viewer: MakeViewer) -> None:
 
 
 @pytest.mark.parametrize("is_adopted", [False, True])
-def test_renumbered_labels_are_shown_counted_and_saved(is_adopted: bool) -> None:
+def test_renumbered_labels_are_shown_counted_and_saved(
+    is_adopted: bool, qtbot: QtBot
+) -> None:
     image = Image(GREY, name="scan")
     if is_adopted:
         layer = Labels(np.zeros(SHAPE, np.uint8))
@@ -256,7 +258,8 @@ def test_renumbered_labels_are_shown_counted_and_saved(is_adopted: bool) -> None
     painting.save()
     mapping, phases = {2: 0, 3: 2}, PhaseTable.named("pore", "NMC")
 
-    painting.take(painting.renumber(mapping, phases=phases), mapping, phases=phases)
+    painting.renumber(mapping, phases=phases)
+    qtbot.waitUntil(lambda: not painting.is_renumbering)
     layer.undo()  # would bring back label 0
 
     assert painting.phases == phases_shown(layer) == phases
@@ -277,7 +280,7 @@ def test_slice_that_is_put_is_one_step_to_undo(
     layer.mode = "paint"
     labels = np.random.default_rng(0).integers(0, 4, (500, 600), np.uint8)
 
-    painting.put(0, labels)
+    painting.set_plane(0, labels)
     is_done_at_once = np.array_equal(painting.plane(0), labels)
     qtbot.waitUntil(lambda: np.array_equal(painting.plane(0), labels))
     qtbot.waitUntil(lambda: layer.mode == "paint")
@@ -292,8 +295,8 @@ def test_saving_completes_what_is_being_put(make_napari_viewer: MakeViewer) -> N
     layer, painting = begun(Image(np.zeros((2, 500, 600)), name="wide"))
     viewer.add_layer(layer)
 
-    painting.put(0, np.full((500, 600), 1, np.uint8))
-    painting.put(1, np.full((500, 600), 2, np.uint8))
+    painting.set_plane(0, np.full((500, 600), 1, np.uint8))
+    painting.set_plane(1, np.full((500, 600), 2, np.uint8))
     painting.save()
 
     assert counts_of(painting) == {0: [300_000, 0, 0], 1: [0, 300_000, 0]}
@@ -347,10 +350,10 @@ def test_painting_that_is_open_is_refused_until_it_is_released() -> None:
 
     with pytest.raises(InUseError, match="painting-1 is open in another window"):
         open_painting(folder, image, state=state, counts={})
-    painting.release()
+    painting.unlock()
     other = painting_of(open_painting(folder, image, state=state, counts={}))
     with pytest.raises(InUseError, match="is open in another window"):
-        painting.claim()
+        painting.lock()
 
     assert other is not None
     assert painting_of(layer) is painting
@@ -359,7 +362,7 @@ def test_painting_that_is_open_is_refused_until_it_is_released() -> None:
 def test_stroke_that_the_disk_does_not_take_stays_in_memory(
     qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_lrcs.plugin.painting.painting._RETRY_MS", 200)
+    monkeypatch.setattr("napari_lrcs.plugin.painting.autosave._RETRY_MS", 200)
     layer, painting = begun()
     layer.fill((0, 0, 0), 2)
     path = painting.folder.path
@@ -380,13 +383,13 @@ def test_stroke_that_the_disk_does_not_take_stays_in_memory(
     assert (shown == 1).all()
     both = {0: [0, 2000, 0], 1: [2000, 0, 0]}
     qtbot.waitUntil(lambda: counts_of(painting) == both)
-    np.testing.assert_array_equal(np.asarray(painting.folder.array[1]), shown)
+    np.testing.assert_array_equal(np.asarray(painting.folder.labels.array[1]), shown)
 
 
 def test_what_cannot_be_saved_is_told_and_saved_later(
     qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_lrcs.plugin.painting.painting._RETRY_MS", 200)
+    monkeypatch.setattr("napari_lrcs.plugin.painting.autosave._RETRY_MS", 200)
     layer = Labels(np.zeros(SHAPE, np.uint8))
     painting = adopt(layer, Image(GREY, name="scan"), phases=TWO, axis="z")
     painting.save()
@@ -400,7 +403,9 @@ def test_what_cannot_be_saved_is_told_and_saved_later(
     path.with_name("away").rename(path)
 
     assert "cannot be saved" in told[0]
-    qtbot.waitUntil(lambda: bool((np.asarray(painting.folder.array[1]) == 1).all()))
+    qtbot.waitUntil(
+        lambda: bool((np.asarray(painting.folder.labels.array[1]) == 1).all())
+    )
 
 
 def test_painting_lies_beside_the_file_of_the_image(

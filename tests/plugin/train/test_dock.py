@@ -64,7 +64,7 @@ def labels(viewer: Viewer, image: Image) -> Labels:
     roles: dict[int, Role] = {1: "train", 4: "validation"}
     for z, role in roles.items():
         layer.data[z] = _truth()[z]
-        painting.check([z])
+        painting.mark_changed([z])
         painting.set_role(z, role)
     painting.save()
     return layer

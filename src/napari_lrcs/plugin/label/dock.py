@@ -1,302 +1,185 @@
 """The dock "Label phases"."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from math import ceil
 from typing import Any, ClassVar
 
-import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image
 from napari.viewer import Viewer
 from qtpy.compat import isalive
-from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtWidgets import (
-    QLabel,
-    QMessageBox,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_lrcs.annotation.painting import PaintingFolder
 from napari_lrcs.inference.fill import Filled
 from napari_lrcs.phases import ELECTRODE, PhaseTable
 from napari_lrcs.plugin.label.keys import (
     NEXT_KEY,
-    PHASE_KEYS,
     PREVIOUS_KEY,
     Keys,
-    shown,
+    canvas_button,
 )
 from napari_lrcs.plugin.label.large_3d import LargeIn3D
-from napari_lrcs.plugin.label.layers import LayersPart
-from napari_lrcs.plugin.label.paint_help import HelpPart, take
-from napari_lrcs.plugin.label.painted_layers import adopt, new_painting, open_painting
+from napari_lrcs.plugin.label.layers import NO_IMAGE, LayersPart
+from napari_lrcs.plugin.label.paint_help import PaintHelp, merge
+from napari_lrcs.plugin.label.painting_controller import PaintingController
 from napari_lrcs.plugin.label.pairs import Exported, Imported
-from napari_lrcs.plugin.label.phases import PhaseEditor, what_is_lost
-from napari_lrcs.plugin.label.restore import Found, RestoreLine
+from napari_lrcs.plugin.label.phases import PhaseEditor
+from napari_lrcs.plugin.label.phases_controller import PhasesController
+from napari_lrcs.plugin.label.restore import FoundPainting, RestoreLine
 from napari_lrcs.plugin.label.slices import SlicesPart
 from napari_lrcs.plugin.label.slices_table import next_step
 from napari_lrcs.plugin.label.whole_volume import Segmented
-from napari_lrcs.plugin.painting.painting import Painting, painting_of
+from napari_lrcs.plugin.painting.painting import Painting
 from napari_lrcs.plugin.painting.training_layers import may_train_on
-from napari_lrcs.plugin.parts.current_slice import show_across
-from napari_lrcs.plugin.parts.dock import Dock, Kind, Listening, button
-from napari_lrcs.plugin.parts.layers import (
-    layer_shape,
-    phases_shown,
-    volume_of,
-    workspace_for,
-)
+from napari_lrcs.plugin.parts.dock import Dock, Kind, Listening
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events
 from napari_lrcs.progress import Notice, PredictionStarted, TilePredicted
 
-_NO_IMAGE = "Open an image: File > Open File(s)…, or File > Open Sample > LRCS-Net."
-
 
 class LabelDock(Dock):
-    """Paint phases into slices of an image, and say what the slices serve for.
+    """Paint phases into slices of an image, and give the slices their roles.
 
     Parameters
     ----------
     viewer : Viewer
+        The viewer that is painted in.
     """
 
     key: ClassVar[str] = "label"
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer)
-        self.painting: Painting | None = None
-        """That of the chosen labels layer."""
         self._worked_on: Painting | None = None
-        self._hint = self._unfit = ""
-        self._is_told = False
-        self._following: Listening | None = None
+        self._hint = ""
+        self._shows_news = False
         self._make_choices()
         self._make_painting_part()
-        self._make_footer()
+        self._connect()
         self._listen()
-        self._choose_painting()
+        self.paintings.choose_newest()
         self._on_image()
+
+    @property
+    def painting(self) -> Painting | None:
+        """The painting of the chosen labels layer."""
+        return self.paintings.painting
 
     # ---- widgets ----
 
     def _make_choices(self) -> None:
-        part = LayersPart(self.viewer.layers, on_use=self.use_layer)
-        self.image, self.axis, self.labels = part.image, part.axis, part.labels
-        self._use = part.use
-        self.restore_line = RestoreLine(self._is_open)
-        self.phases = PhaseEditor(self._last_phases())
-        self.body.addWidget(part)
-        self.body.addWidget(self.phases)
+        choices = LayersPart(self.viewer.layers, on_use=self.use_layer)
+        self.image, self.axis, self.labels = choices.image, choices.axis, choices.labels
+        self._choices = choices
+        self.paintings = PaintingController(self.viewer, choices)
+        self.restore_line = RestoreLine(self.paintings.is_open)
+        self.phases = PhaseEditor(_phases_of(self.recall()))
+        self.phases_controller = PhasesController(self.phases, self.paintings)
+        self.new_button = canvas_button(
+            "New labels layer",
+            "Begin a painting of the image with these phases; it is saved to disk as "
+            "you paint",
+            self.new_labels,
+        )
 
     def _make_painting_part(self) -> None:
         self._part = QWidget()
         layout = QVBoxLayout(self._part)
         layout.setContentsMargins(0, 0, 0, 0)
         self.slices = SlicesPart(self.viewer)
-        self.help = HelpPart(
-            self.viewer,
-            image=self._image_or_complaint,
-            index=lambda: self.slices.index,
+        self.help = PaintHelp(
+            self.viewer, image=self._image_or_warn, index=lambda: self.slices.index
         )
         layout.addWidget(self.slices)
         layout.addWidget(self.help)
-        self._keys_text = QLabel()
-        self._keys_text.setWordWrap(True)
-        layout.addWidget(self._keys_text)
-        self.body.addWidget(self._part)
-        self.body.addWidget(self.restore_line)
+        for widget in (self._choices, self.phases, self._part, self.restore_line):
+            self.body.addWidget(widget)
         self.body.addStretch(1)
-
-    def _make_footer(self) -> None:
-        self.new_button = _quiet(
-            button(
-                "New labels layer",
-                "Begin a painting of the image with these phases; it is saved to disk "
-                "as you paint",
-                self.new_labels,
-            )
-        )
         self.footer.addWidget(self.new_button)
 
-    def _listen(self) -> None:
-        viewer = self.viewer
+    def _connect(self) -> None:
         self.image.chosen.connect(self._on_image)
-        self.labels.chosen.connect(self._on_labels)
-        self.restore_line.wanted.connect(self.restore)
+        self.paintings.changed.connect(self._show)
+        self.paintings.failed.connect(self._on_failed)
+        self.paintings.opened.connect(self.restore_line.refresh)
+        self.paintings.closed.connect(self._search_paintings)
+        self.restore_line.restore_requested.connect(self.restore)
         self.restore_line.changed.connect(self._show_hint)
-        self.restore_line.trouble.connect(self._warn)
-        self.phases.edited.connect(self.edit_phases)
+        self.restore_line.failed.connect(self._warn)
         self.phases.refused.connect(self._warn)
-        self.phases.selected.connect(self.select_phase)
-        self.slices.failed.connect(self._fail)
-        self.help.work.connect(self._work)
-        self.help.stop_wanted.connect(self.stop)
-        self.help.said.connect(self.say)
-        events = viewer.dims.events
+        self.phases_controller.edited.connect(self._enable)
+        self.phases_controller.failed.connect(self._on_failed)
+        self.slices.failed.connect(self._on_failed)
+        self.help.failed.connect(self._on_failed)
+        self.help.job_requested.connect(self._start_job)
+        self.help.stop_requested.connect(self.stop)
+
+    def _listen(self) -> None:
+        dims = self.viewer.dims.events
+        view_events = (dims.current_step, dims.order, dims.ndisplay)
         actions = {
             NEXT_KEY: lambda: self.slices.step(1),
             PREVIOUS_KEY: lambda: self.slices.step(-1),
+            **self.phases_controller.actions,
         }
-        for label, key in enumerate(PHASE_KEYS, start=1):
-            actions[key] = self._painting_with(label)
         self.followers += [
             self.image,
             self.labels,
-            self.help.field_of_view.layers,
-            self.help.fill.networks,
+            self.paintings,
+            self.help,
             self.restore_line,
-            Keys(viewer, actions),
-            LargeIn3D(viewer, self._warn),
-            Listening(
-                (events.current_step, self._show_view),
-                (events.order, self._show_view),
-                (events.ndisplay, self._show_view),
-                (viewer.layers.events.inserted, self._on_inserted),
-                (viewer.layers.events.removed, self._on_removed),
-            ),
+            Keys(self.viewer, actions),
+            LargeIn3D(self.viewer, self._warn),
+            Listening(*((event, self._show_view) for event in view_events)),
         ]
-
-    def _painting_with(self, label: int) -> Callable[[], None]:
-        return lambda: self.paint_with(label)
 
     # ---- a painting begins ----
 
     def new_labels(self) -> None:
         """Begin a painting of the chosen image, ready for the first stroke."""
-        if (image := self._image_or_complaint()) is None:
-            return
-        axis: Any = self.axis.currentText()
-        try:
-            layer = new_painting(image, phases=self.phases.phases, axis=axis)
-        except EXPECTED as error:
-            self.say(str(error), "error")
-            return
-        self._add(layer)
-        self._show_hint(is_news=True)
+        if self._start(lambda image: self.paintings.begin(image, self.phases.phases)):
+            self._show_hint(is_news=True)
 
-    def restore(self, found: Found) -> None:
+    def restore(self, found: FoundPainting) -> None:
         """Open a painting again."""
-        if (image := self._image_or_complaint()) is None:
-            return
-        try:
-            layer = open_painting(
-                found.folder, image, state=found.folder.read(), counts=found.counts
-            )
-        except EXPECTED as error:
-            self.say(str(error), "error")
-            return
-        self._add(layer)
-        self.slices.step(1)
-        self.say(f"The painting is back. {self._hint}", "done")
+        if self._start(lambda image: self.paintings.open(found, image)):
+            self.slices.step(1)
+            self.say(f"The painting is back. {self._hint}", "done")
 
     def use_layer(self) -> None:
         """Make a painting of the chosen labels layer."""
-        image, layer = self._image_or_complaint(), self.labels.layer
-        if image is None or layer is None or not may_train_on(layer, self):
+        layer, phases = self.labels.layer, self.phases.phases
+        if self._image_or_warn() is None or layer is None:
             return
-        axis: Any = self.axis.currentText()
-        phases = phases_shown(layer) or self.phases.phases
+        if may_train_on(layer, self) and self._start(
+            lambda image: self.paintings.adopt(layer, image, phases)
+        ):
+            self.say(f"This layer is saved from now on. {self._hint}", "done")
+
+    def _start(self, begin: Callable[[Image], None]) -> bool:
+        """Begin a painting of the chosen image, or say why that is not possible."""
+        image = self._image_or_warn()
+        if image is None:
+            return False
         try:
-            adopt(layer, image, phases=phases, axis=axis)
+            begin(image)
         except EXPECTED as error:
             self.say(str(error), "error")
-            return
-        self._on_labels()
-        self._make_ready(layer)
-        self.say(f"This layer is saved from now on. {self._hint}", "done")
-
-    def _add(self, layer: Labels) -> None:
-        self.viewer.add_layer(layer)
-        self.labels.layer = layer
-        self._make_ready(layer)
-
-    def _make_ready(self, layer: Labels) -> None:
-        painting = painting_of(layer)
-        assert painting is not None
-        show_across(self.viewer, layer, painting.axis)
-        self.viewer.layers.selection.active = layer
-        layer.brush_size = int(np.clip(min(layer_shape(layer)[-2:]) / 40, 3, 40))
-        layer.selected_label = 1
-        layer.mode = "paint"
+            return False
         self._show_view()
+        return True
 
-    def _image_or_complaint(self) -> Image | None:
-        image = self.image.layer
-        if image is None:
-            self.say(_NO_IMAGE, "warning")
-        return image
-
-    def _is_open(self, folder: PaintingFolder) -> bool:
-        paintings = map(painting_of, self.viewer.layers)
-        return any(p is not None and p.folder == folder for p in paintings)
-
-    # ---- what is chosen ----
+    def _image_or_warn(self) -> Image | None:
+        if self.image.layer is None:
+            self._warn(NO_IMAGE)
+        return self.image.layer
 
     def _on_image(self) -> None:
-        image = self.image.layer
-        self.axis.setEnabled(image is not None and image.ndim == 3)
-        self.help.fill.networks.follow(image)
-        self._look_for_paintings()
+        self.help.fill.networks.follow(self.image.layer)
+        self._search_paintings()
         self._show_hint()
 
-    def _look_for_paintings(self) -> None:
-        image, self._unfit = self.image.layer, ""
-        if image is None:
-            self.restore_line.forget()
-            return
-        try:
-            shape = volume_of(image).shape
-        except EXPECTED as error:
-            self._unfit = str(error)
-            self.restore_line.forget()
-            return
-        self.restore_line.look(image, workspace_for(image), shape)
-
-    def _choose_painting(self) -> None:
-        """Take up a painting that is in the viewer already."""
-        for layer in reversed(self.viewer.layers):
-            if painting_of(layer) is not None:
-                self.labels.layer = layer
-                return
-        self._on_labels()
-
-    def _on_labels(self) -> None:
-        if self._following is not None:
-            self._following.follow_no_more()
-            self.followers.remove(self._following)
-            self._following = None
-        layer = self.labels.layer
-        self.painting = painting = painting_of(layer)
-        if painting is not None and layer is not None:
-            self._following = Listening(
-                (painting.changed, self._show),
-                (painting.failed, self._on_failed),
-                (layer.events.selected_label, self._on_selected_label),
-            )
-            self.followers.append(self._following)
-            with QSignalBlocker(self.axis):
-                self.axis.setCurrentText(painting.axis)
-        self._use.setVisible(layer is not None and painting is None)
-        self._show()
-
-    def _on_inserted(self, event: Any) -> None:
-        painting = painting_of(event.value)
-        if painting is not None:  # it may have been removed, and come back
-            self._tried(painting.claim)
-        self.restore_line.update_offer()
-
-    def _on_removed(self, event: Any) -> None:
-        painting = painting_of(event.value)
-        if painting is not None:
-            self._tried(painting.save)
-            painting.release()
-            self._look_for_paintings()
-
-    def _on_selected_label(self, event: object) -> None:
-        del event
-        if self.painting is not None:
-            self.phases.select(int(self.painting.layer.selected_label))
+    def _search_paintings(self) -> None:
+        is_fit = not self._choices.complaint
+        self.restore_line.search(self.image.layer if is_fit else None)
 
     # ---- what is shown ----
 
@@ -306,136 +189,75 @@ class LabelDock(Dock):
         self.slices.show_painting(painting)
         self.help.show_painting(painting)
         self.restore_line.set_quiet(is_quiet=painting is not None)
-        self._allow()
+        self.phases_controller.refresh()
+        self._enable()
         self._show_hint()
-        if painting is None:
-            return
-        if self.phases.phases != painting.phases:
-            self.phases.phases = painting.phases
-            self.phases.select(int(painting.layer.selected_label))
-        keys = " ".join(PHASE_KEYS[: len(painting.phases)])
-        ways = f", {NEXT_KEY} and {shown(PREVIOUS_KEY)} go between slices"
-        self._keys_text.setText(
-            f"Keys: {keys} paint a phase{ways if painting.n_slices > 1 else ''}."
-        )
 
     def _show_view(self, event: object = None) -> None:
         del event
         self.slices.show_view()
-        self._allow()
+        self._enable()
         if self.painting is not None:
             self._show_hint()
 
-    def _allow(self) -> None:
-        """Allow what can be done now."""
-        painting = self.painting
-        is_free = not self.is_busy
-        is_free &= painting is None or not painting.is_renumbering
+    def _enable(self) -> None:
+        """Enable what can be done now."""
+        is_renumbering = self.painting is not None and self.painting.is_renumbering
+        is_free = not self.is_busy and not is_renumbering
         self.phases.setEnabled(is_free)
-        self.help.allow(is_free=is_free)
+        self.help.enable(is_free=is_free)
 
     def on_busy(self) -> None:
-        """Bring the buttons in line with `is_busy`."""
+        """Enable or disable the buttons, and show what to do next."""
         if not self.is_busy:
             self._worked_on = None
             self._show_hint(is_news=not self.said)
-        self._allow()
+        self._enable()
 
     def say(self, text: str, kind: Kind = "hint") -> None:
         """Show a sentence; news stay until the next step is another one."""
-        self._is_told = kind != "hint"
+        self._shows_news = kind != "hint"
         super().say(text, kind)
 
     def _show_hint(self, *, is_news: bool = False) -> None:
-        hint = self._next_step()
+        complaint = "" if self.painting is not None else self._choices.complaint
+        hint = complaint or self._next_step()
         is_news |= hint != self._hint
         self._hint = hint
-        may_replace = is_news or not (self._is_told or self.is_busy)
+        may_replace = is_news or not (self._shows_news or self.is_busy)
         if may_replace and hint != self.said:
-            self.say(hint, "warning" if hint == self._unfit else "hint")
+            self.say(hint, "hint" if complaint in ("", NO_IMAGE) else "warning")
 
     def _next_step(self) -> str:
         if self.painting is not None:
             return next_step(self.painting, self.slices.index)
-        if self.image.layer is None:
-            return _NO_IMAGE
-        if self._unfit:
-            return self._unfit
         if self.restore_line.offered:
             return "Click Restore, or begin anew by New labels layer."
         return "Check the phases, then click New labels layer."
 
-    def _on_failed(self, text: str) -> None:
-        if text:
-            self._fail(text)
-        else:
-            self.say("The painting is saved again.", "done")
-
     def _warn(self, text: str) -> None:
         self.say(text, "warning")
 
-    def _fail(self, text: str) -> None:
-        self.say(text, "error")
-        self._allow()
+    def _on_failed(self, text: str) -> None:
+        """Show what failed; an empty text means that it works again."""
+        if text:
+            self.say(text, "error")
+            self._enable()
+        else:
+            self.say("The painting is saved again.", "done")
 
-    # ---- phases ----
-
-    def paint_with(self, label: int) -> None:
-        """Paint with a phase: its key was pressed."""
-        painting = self.painting
-        if painting is None or label > len(painting.phases):
-            return
-        self.select_phase(label)
-        self.viewer.layers.selection.active = painting.layer
-        if painting.layer.mode in ("pan_zoom", "erase", "pick", "transform"):
-            painting.layer.mode = "paint"
-
-    def select_phase(self, label: int) -> None:
-        """Let the brush paint a phase."""
-        if self.painting is not None:
-            self.painting.layer.selected_label = label
-
-    def edit_phases(self, phases: PhaseTable, mapping: Mapping[int, int]) -> None:
-        """Take other phases, asking first where painted voxels would be erased."""
-        painting = self.painting
-        if painting is None:
-            self.phases.phases = phases
-            return
-        if not mapping:
-            self._tried(lambda: painting.rename(phases))
-        elif not self.is_busy and self._may_renumber(painting, mapping):
-            self._tried(lambda: painting.begin_to_renumber(mapping, phases=phases))
-        self.phases.phases = painting.phases
-        self._allow()
-
-    def _may_renumber(self, painting: Painting, mapping: Mapping[int, int]) -> bool:
-        question = what_is_lost(painting, mapping)
-        return not question or self.confirm(question)
-
-    def confirm(self, question: str) -> bool:
-        """Ask the user whether to go on."""
-        answer = QMessageBox.question(self, "Change the phases?", question)
-        return bool(answer == QMessageBox.StandardButton.Yes)
-
-    # ---- jobs ----
-
-    def _work(self, name: str, events: Iterator[Any]) -> None:
-        if self.is_busy:
-            return
-        self._worked_on = self.painting
-
-        def begin() -> Events:
-            yield from events
-
-        self.begin(name, begin)
+    def _start_job(self, name: str, events: Events) -> None:
+        if not self.is_busy:
+            self._worked_on = self.painting
+            self.begin(name, lambda: events)
 
     def on_event(self, event: Any) -> None:
-        """Take what a job has made."""
+        """Show what a job has made."""
         match event:
             case Filled() | Imported():
                 painting = self._worked_on
                 if painting is not None and painting.layer in self.viewer.layers:
-                    take(painting, event)
+                    merge(painting, event)
             case Exported():
                 self.say(f"{event.n} pairs are in {event.folder}.", "done")
             case Segmented():
@@ -450,46 +272,25 @@ class LabelDock(Dock):
             case Notice():
                 self.say(f"{event.text[0].upper()}{event.text[1:]}.")
 
-    def _tried(self, action: Callable[[], object]) -> bool:
-        """Do something, or say why it cannot be done."""
-        try:
-            action()
-        except EXPECTED as error:
-            self.say(str(error), "error")
-            return False
-        return True
-
-    # ---- settings and closing ----
-
     def settings(self) -> dict[str, Any]:
         """Return the phases and how slices are filled."""
         return {"phases": self.phases.phases.to_dicts(), "fill": self.help.fill.method}
 
     def remember(self) -> None:
         """Keep the settings, and save the paintings: the window closes."""
-        for painting in map(painting_of, self.viewer.layers):
-            if painting is not None:
-                self._tried(painting.save)
+        self.paintings.save()
         super().remember()
 
     def leave(self) -> None:
         """Stop; with the window, the paintings are closed too."""
         super().leave()
         # napari closes a dock alone by taking it out of the window, which goes on.
-        if isalive(self) and self.parent() is None:
-            return
-        for painting in map(painting_of, self.viewer.layers):
-            if painting is not None:
-                painting.release()
-
-    def _last_phases(self) -> PhaseTable:
-        try:
-            return PhaseTable.from_dicts(self.recall()["phases"])
-        except (KeyError, TypeError, ValueError):
-            return ELECTRODE
+        if not isalive(self) or self.parent() is not None:
+            self.paintings.unlock()
 
 
-def _quiet(made: QPushButton) -> QPushButton:
-    """Leave the keys to the canvas."""
-    made.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    return made
+def _phases_of(settings: dict[str, Any]) -> PhaseTable:
+    try:
+        return PhaseTable.from_dicts(settings["phases"])
+    except (KeyError, TypeError, ValueError):
+        return ELECTRODE

@@ -1,4 +1,4 @@
-"""How a slice is filled, or all of them are segmented, with or without a network."""
+"""Choose how a slice is filled, or all of them segmented, perhaps by a network."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 from napari_lrcs.classical.baselines import Method
 from napari_lrcs.inference.fill import SliceToFill, fill_by_baseline, fill_by_network
 from napari_lrcs.inference.segment import BaselineTask
+from napari_lrcs.plugin.label.keys import without_focus
 from napari_lrcs.plugin.parts.model_choice import ModelChoice
 
 _NETWORK = "network"
@@ -38,7 +39,7 @@ _TOOLTIPS = {
 
 
 class FillPanel(QWidget):
-    """How the slice in view is to be filled."""
+    """Form for how to fill the slice in view."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +73,7 @@ class FillPanel(QWidget):
         self._show_rows()
 
     def add_buttons(self, fill: QPushButton, segment: QPushButton) -> None:
-        """Put the buttons below; the second is for what needs no network."""
+        """Add the buttons below; `segment` is hidden while a network is chosen."""
         self._rows.addRow(fill)
         self._rows.addRow(segment)
         self._segment = segment
@@ -81,19 +82,19 @@ class FillPanel(QWidget):
     def choose(
         self, method: str, *, fractions: str = "", keep_painted: bool = True
     ) -> None:
-        """Set the panel: a method of `BaselineTask`, or "network"."""
+        """Fill in the form: a method of `BaselineTask`, or "network"."""
         self._method.setCurrentIndex(list(_TITLES).index(method))
         self._fractions.setText(fractions)
         self._only_unpainted.setChecked(keep_painted)
 
     @property
     def method(self) -> str:
-        """How to fill."""
+        """The chosen method."""
         return list(_TITLES)[self._method.currentIndex()]
 
     @property
     def title(self) -> str:
-        """How to fill, for people."""
+        """Name of the chosen method, as it is shown."""
         return _TITLES[self.method]
 
     @property
@@ -102,12 +103,12 @@ class FillPanel(QWidget):
         return bool(self._only_unpainted.isChecked())
 
     def events(self, target: SliceToFill) -> Iterator[Any]:
-        """Begin to fill a slice; what is made here runs in a thread.
+        """Return the generator that fills a slice, to be run in a thread.
 
         Raises
         ------
         ValueError
-            If the fractions cannot be read, nothing is painted that could be learnt, or
+            If the shares cannot be read, nothing is painted that could be learned, or
             there is no network.
         """
         if self.method == _NETWORK:
@@ -115,7 +116,7 @@ class FillPanel(QWidget):
         return fill_by_baseline(target, self.task(target))
 
     def task(self, target: SliceToFill) -> BaselineTask:
-        """Say how the image is segmented without a network; errors as of `events`."""
+        """Return how to segment the image without a network; raises as `events`."""
         fractions = self._read_fractions() if self.method == "fractions" else None
         return target.task(cast(Method, self.method), fractions)
 
@@ -139,14 +140,13 @@ class FillPanel(QWidget):
         self._rows.setRowVisible(self._fractions, self.method == "fractions")
         self._rows.setRowVisible(self.networks, self.method == _NETWORK)
         if self.method == _NETWORK:
-            self.networks.refresh()  # what has been trained by now
+            self.networks.refresh()  # one may have been trained meanwhile
         if self._segment is not None:
             self._segment.setVisible(self.method != _NETWORK)
 
 
 def _combo(titles: dict[str, str], tooltip: str) -> QComboBox:
-    combo = QComboBox()
+    combo = without_focus(QComboBox())
     combo.addItems(list(titles.values()))
     combo.setToolTip(tooltip)
-    combo.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     return combo

@@ -11,10 +11,11 @@ from napari.viewer import Viewer
 from napari_lrcs.plugin.parts.layers import layer_shape
 
 _MOST_VOXELS = 200_000_000
-"""napari takes about 14 s for the labels of 1000³ voxels, and blocks meanwhile."""
+"""Voxels of labels; for 1000³ of them napari blocks the window for about 14 s."""
 
 _MOST_BYTES = 2**31
-"""Of an image that is not in memory: napari reads all of it, whatever fits."""
+"""Size of an image that is not in memory: napari reads all of it, even if it does not
+fit."""
 
 
 class LargeIn3D:
@@ -23,8 +24,9 @@ class LargeIn3D:
     Parameters
     ----------
     viewer : Viewer
+        The viewer that is watched.
     warn : callable
-        Takes the sentence that says so.
+        Shows a sentence that says which layers are hidden.
     """
 
     def __init__(self, viewer: Viewer, warn: Callable[[str], None]) -> None:

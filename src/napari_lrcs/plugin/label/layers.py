@@ -1,17 +1,23 @@
-"""Which layers are painted: the image, and the labels upon it."""
+"""Choose which layers are painted: the image, and the labels of it."""
 
 from collections.abc import Callable
-from typing import get_args
+from typing import cast, get_args
 
 from napari.components import LayerList
 from napari.layers import Image, Labels
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QWidget
+from superqt.utils import signals_blocked
 
 from napari_lrcs.config import Axis
+from napari_lrcs.plugin.label.keys import without_focus
 from napari_lrcs.plugin.painting.default_layers import image_to_segment
+from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.dock import button
 from napari_lrcs.plugin.parts.forms import LayerChoice
+from napari_lrcs.plugin.parts.layers import volume_of
+from napari_lrcs.plugin.parts.workers import EXPECTED
+
+NO_IMAGE = "Open an image: File > Open File(s)…, or File > Open Sample > LRCS-Net."
 
 
 class LayersPart(QWidget):
@@ -20,6 +26,7 @@ class LayersPart(QWidget):
     Parameters
     ----------
     layers : LayerList
+        Layers of the viewer.
     on_use : callable
         Called when the labels layer is to become a painting.
     """
@@ -32,7 +39,7 @@ class LayersPart(QWidget):
         self.axis = QComboBox()
         self.axis.addItems(get_args(Axis))
         self.labels = LayerChoice(layers, Labels, none="None yet")
-        self.use = button(
+        self._use_button = button(
             "Use this layer",
             "Keep what is painted in this layer safe, and its phases and roles with it",
             on_use,
@@ -47,6 +54,36 @@ class LayersPart(QWidget):
             label = QLabel(name)
             for part in (label, widget):
                 part.setToolTip(tooltip)
-            widget.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys stay with the canvas
-            rows.addRow(label, widget)
-        rows.addRow(self.use)
+            rows.addRow(label, without_focus(widget))
+        rows.addRow(self._use_button)
+        self.image.chosen.connect(self._on_image)
+        self._on_image()
+
+    @property
+    def chosen_axis(self) -> Axis:
+        """The axis that a new painting lies across."""
+        return cast(Axis, self.axis.currentText())
+
+    @property
+    def complaint(self) -> str:
+        """Why the image cannot be painted; empty if it can."""
+        if self.image.layer is None:
+            return NO_IMAGE
+        try:
+            volume_of(self.image.layer)
+        except EXPECTED as error:
+            return str(error)
+        return ""
+
+    def refresh(self) -> None:
+        """Show what the chosen labels layer is: a painting, or not yet."""
+        layer = self.labels.layer
+        painting = painting_of(layer)
+        self._use_button.setVisible(layer is not None and painting is None)
+        if painting is not None:
+            with signals_blocked(self.axis):
+                self.axis.setCurrentText(painting.axis)
+
+    def _on_image(self) -> None:
+        image = self.image.layer
+        self.axis.setEnabled(image is not None and image.ndim == 3)

@@ -1,18 +1,19 @@
-"""Help to paint: filling a slice, the field of view, and pairs of files."""
+"""Help to paint: fill a slice, set the field of view, import and export pairs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_lrcs.inference.fill import Filled, SliceToFill
 from napari_lrcs.phases import UNPAINTED
 from napari_lrcs.plugin.label.fill import FillPanel
+from napari_lrcs.plugin.label.keys import canvas_button, keys_hint
 from napari_lrcs.plugin.label.pairs import (
     Imported,
     PairsPanel,
@@ -21,33 +22,33 @@ from napari_lrcs.plugin.label.pairs import (
 )
 from napari_lrcs.plugin.label.whole_volume import WholeVolume
 from napari_lrcs.plugin.painting.painting import Painting
-from napari_lrcs.plugin.parts.dock import button
 from napari_lrcs.plugin.parts.field_of_view import FieldOfView
 from napari_lrcs.plugin.parts.forms import Fold
 from napari_lrcs.plugin.parts.layers import labels_of, volume_of
-from napari_lrcs.plugin.parts.workers import EXPECTED
+from napari_lrcs.plugin.parts.workers import EXPECTED, Events
 
 
-class HelpPart(QWidget):
-    """What helps to paint, folded away.
+class PaintHelp(QWidget):
+    """What helps to paint, folded away; below it, which keys do what.
 
     Parameters
     ----------
     viewer : Viewer
+        The viewer that is painted in.
     image : callable
-        Returns the image that is painted, or says that there is none.
+        Returns the image that is painted, or warns that there is none.
     index : callable
         Returns the slice in view, if there is one.
     """
 
-    work = Signal(str, object)
-    """A job to be done: its name, and the generator that does it."""
+    job_requested = Signal(str, object)
+    """Name of a job, and the generator that does it."""
 
-    stop_wanted = Signal()
+    stop_requested = Signal()
     """The job is to end."""
 
-    said = Signal(str, str)
-    """A sentence and its kind, as `Dock.say` takes them."""
+    failed = Signal(str)
+    """Something cannot be done; why."""
 
     def __init__(
         self,
@@ -62,40 +63,48 @@ class HelpPart(QWidget):
         self._is_segmenting = False
         self._image, self._index = image, index
         self.fill = FillPanel()
-        self._fill_button = button(
+        self._fill_button = canvas_button(
             "Fill this slice",
             "A first guess, to be corrected by hand; Ctrl+Z takes it back",
             self.fill_slice,
         )
-        self._segment_button = button("", "", self.segment_volume)
-        for made in (self._fill_button, self._segment_button):
-            made.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._segment_button = canvas_button("", "", self.segment_volume)
         self.fill.add_buttons(self._fill_button, self._segment_button)
         self._name_segment_button()
-        # isinstance takes a union, though it is no type.
+        # isinstance takes a union, although it is not a type.
         either = cast("type[Layer]", Image | Labels)
         self.field_of_view = FieldOfView(
             viewer.layers, offered=either, none="Choose a layer…"
         )
         self.pairs = PairsPanel()
+        self._keys_text = QLabel()
+        self._keys_text.setWordWrap(True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(Fold("Help to paint", self.fill))
         layout.addWidget(Fold("Field of view", self.field_of_view))
         layout.addWidget(Fold("Import and export", self.pairs))
-        self.fill.networks.failed.connect(self._show_error)
+        layout.addWidget(self._keys_text)
+        self.fill.networks.failed.connect(self.failed)
         self.field_of_view.wanted.connect(self.set_mask)
-        self.pairs.export_wanted.connect(self.export_pairs)
-        self.pairs.import_wanted.connect(self.import_pairs)
+        self.pairs.export_requested.connect(self.export_pairs)
+        self.pairs.import_requested.connect(self.import_pairs)
 
     def show_painting(self, painting: Painting | None) -> None:
         """Help with another painting, or the same as it is now."""
         self._painting = painting
         if painting is not None:
             self.field_of_view.show_mask(painting.mask)
+            n_phases = len(painting.phases)
+            self._keys_text.setText(keys_hint(n_phases, n_slices=painting.n_slices))
 
-    def allow(self, *, is_free: bool) -> None:
-        """Allow what can be done now."""
+    def follow_no_more(self) -> None:
+        """Stop listening to the viewer."""
+        self.field_of_view.layers.follow_no_more()
+        self.fill.networks.follow_no_more()
+
+    def enable(self, *, is_free: bool) -> None:
+        """Enable what can be done now: `is_free` is False while a job runs."""
         self.pairs.setEnabled(is_free)
         self._fill_button.setEnabled(is_free and self._index() is not None)
         self._is_segmenting &= not is_free
@@ -103,39 +112,42 @@ class HelpPart(QWidget):
         self._name_segment_button()
 
     def fill_slice(self) -> None:
-        """Fill the slice in view, as the panel says."""
-        painting, image = self._painting, self._image()
-        if painting is None or image is None:
-            return
+        """Fill the slice in view, as the form says."""
         index = self._index()
-        if index is None:
-            return
-        try:
-            events = self.fill.events(self._target(painting, image, index))
-        except EXPECTED as error:
-            self.said.emit(str(error), "error")
-            return
-        self.work.emit("Filling a slice", events)
+        if index is not None:
+            self._request(
+                "Filling a slice",
+                lambda painting, image: self.fill.events(
+                    self._target(painting, image, index)
+                ),
+            )
 
     def segment_volume(self) -> None:
-        """Segment all slices, as the panel says; while that runs, stop it."""
+        """Segment all slices, as the form says; while that runs, stop it."""
         if self._is_segmenting:
-            self.stop_wanted.emit()
-            return
+            self.stop_requested.emit()
+        else:
+            self._request("Segmenting the volume", self._segmenting)
+
+    def _segmenting(self, painting: Painting, image: Image) -> Events:
+        task = self.fill.task(self._target(painting, image, 0))
+        whole = WholeVolume(self._viewer, image, task, name=self.fill.title)
+        self._is_segmenting = True
+        return whole.events()
+
+    def _request(
+        self, name: str, make: Callable[[Painting, Image], Iterator[Any]]
+    ) -> None:
+        """Request a job on the painting and its image, or say why it cannot be done."""
         painting, image = self._painting, self._image()
         if painting is None or image is None:
             return
         try:
-            task = self.fill.task(self._target(painting, image, 0))
-            whole = WholeVolume(self._viewer, image, task, name=self.fill.title)
+            events = make(painting, image)
         except EXPECTED as error:
-            self.said.emit(str(error), "error")
-            return
-        self._is_segmenting = True
-        self.work.emit("Segmenting the volume", whole.events())
-
-    def _show_error(self, text: str) -> None:
-        self.said.emit(text, "error")
+            self.failed.emit(str(error))
+        else:
+            self.job_requested.emit(name, events)
 
     def _name_segment_button(self) -> None:
         is_running = self._is_segmenting
@@ -171,34 +183,30 @@ class HelpPart(QWidget):
         )
 
     def set_mask(self, mask: Any) -> None:
-        """Take a field of view."""
+        """Give the painting a field of view."""
         painting = self._painting
         if painting is None:
             return
         try:
             painting.mask = mask
         except EXPECTED as error:
-            self.said.emit(str(error), "error")
+            self.failed.emit(str(error))
         self.field_of_view.show_mask(painting.mask)
 
     def export_pairs(self, folder: Path) -> None:
         """Write the painted slices as pairs."""
-        painting, image = self._painting, self._image()
-        if painting is None or image is None:
-            return
-        try:
+
+        def export(painting: Painting, image: Image) -> Iterator[Any]:
             painting.save()  # and count the last strokes
-        except EXPECTED as error:
-            self.said.emit(str(error), "error")
-            return
-        events = write_pairs(
-            folder,
-            volume_of(image),
-            volume_of(painting.layer),
-            indices=list(painting.painted()),
-            axis=painting.axis,
-        )
-        self.work.emit("Exporting pairs", events)
+            return write_pairs(
+                folder,
+                volume_of(image),
+                volume_of(painting.layer),
+                indices=list(painting.painted()),
+                axis=painting.axis,
+            )
+
+        self._request("Exporting pairs", export)
 
     def import_pairs(self, folder: Path, first_label: int = 1) -> None:
         """Read pairs into the painting; voxels that are painted stay as they are."""
@@ -210,14 +218,14 @@ class HelpPart(QWidget):
             axis=painting.axis,
             first_label=first_label,
         )
-        self.work.emit("Importing pairs", events)
+        self.job_requested.emit("Importing pairs", events)
 
 
-def take(painting: Painting, event: Filled | Imported) -> None:
-    """Put what a job has made into a painting; what was painted meanwhile stays."""
+def merge(painting: Painting, event: Filled | Imported) -> None:
+    """Merge what a job has made into a painting; what was painted meanwhile stays."""
     current = painting.plane(event.index)
     if isinstance(event, Filled):
-        painting.put(event.index, event.merged(current))
+        painting.set_plane(event.index, event.merged(current))
     else:
         free = current == UNPAINTED
-        painting.put(event.index, np.where(free, event.labels, current))
+        painting.set_plane(event.index, np.where(free, event.labels, current))

@@ -1,4 +1,4 @@
-"""Labels layers to paint: begun, opened again, or taken up from memory."""
+"""Make labels layers that can be painted: new, opened again, or the user's own."""
 
 import numpy as np
 from napari.layers import Image, Labels
@@ -7,7 +7,8 @@ from napari_lrcs.annotation.painting import ImageIdentity, PaintingFolder, Paint
 from napari_lrcs.config import Axis
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.phases import MAX_PHASES, Phase, PhaseTable
-from napari_lrcs.plugin.painting.painting import Counts, Painting
+from napari_lrcs.plugin.painting.autosave import Counts
+from napari_lrcs.plugin.painting.painting import Painting
 from napari_lrcs.plugin.parts.layers import (
     appearance,
     layer_shape,
@@ -26,6 +27,7 @@ def new_painting(image: Image, *, phases: PhaseTable, axis: Axis = "z") -> Label
     image : Image
         2D or 3D, of any size: only what is painted takes room, on disk.
     phases : PhaseTable
+        What the labels stand for.
     axis : {"z", "y", "x"}
         Axis that the painted slices lie across; z for a 2D image.
 
@@ -53,12 +55,13 @@ def open_painting(
     Parameters
     ----------
     folder : PaintingFolder
+        Where the painting is.
     image : Image
-        Of the painting's shape.
+        The image that is painted on.
     state : PaintingState
         What `folder.read` returns.
     counts : mapping of int to ndarray of int64
-        What `folder.painted_slices` returns.
+        What `folder.labels.painted_slices` returns.
 
     Returns
     -------
@@ -77,7 +80,7 @@ def open_painting(
             f"the painting {folder.path.name} is of an image of {state.image.shape} "
             f"(z, y, x), and {image.name} is {found}; choose the image it belongs to"
         )
-    array = folder.kept_array
+    array = folder.labels.retrying_array
     layer = Labels(
         np.asarray(array[0]) if image.ndim == 2 else array,
         name=f"{image.name} labels",
@@ -94,11 +97,13 @@ def adopt(layer: Labels, image: Image, *, phases: PhaseTable, axis: Axis) -> Pai
     Parameters
     ----------
     layer : Labels
-        Of the image's shape; what is painted in it is saved within seconds.
+        What is painted in it is saved within seconds.
     image : Image
+        The image that is painted on, of the layer's shape.
     phases : PhaseTable
-        Labels beyond them become further phases.
+        What the labels stand for; higher labels become further phases.
     axis : {"z", "y", "x"}
+        Axis that the painted slices lie across.
 
     Raises
     ------
@@ -109,8 +114,8 @@ def adopt(layer: Labels, image: Image, *, phases: PhaseTable, axis: Axis) -> Pai
     """
     if not isinstance(layer.data, np.ndarray):
         raise VolumeError(
-            f"{layer.name} is no array in memory, so its painting cannot be kept; make "
-            "a new labels layer"
+            f"{layer.name} is not an array in memory, so its painting cannot be kept; "
+            "make a new labels layer"
         )
     if layer_shape(layer) != (found := layer_shape(image)):
         raise VolumeError(
@@ -127,7 +132,7 @@ def adopt(layer: Labels, image: Image, *, phases: PhaseTable, axis: Axis) -> Pai
     state, folder = _begin(image, phases=phases, axis=axis)
     show_phases(layer, phases)
     painting = Painting(layer, folder, image=image, state=state, counts={})
-    painting.check(range(state.n_slices))
+    painting.mark_changed(range(state.n_slices))
     return painting
 
 

@@ -4,20 +4,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_lrcs.annotation.pairs import export_pairs, find_pairs, read_pair_labels
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import Axis
 from napari_lrcs.io.volume import Volume
+from napari_lrcs.plugin.label.keys import without_focus
 from napari_lrcs.plugin.parts.dock import button
 from napari_lrcs.preprocessing.slices import AXES
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """Pairs are written."""
+    """Pairs have been written: their folder and number."""
 
     folder: Path
     n: int
@@ -25,39 +26,38 @@ class Exported:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Imported:
-    """The painting of a slice is read."""
+    """The labels of a slice have been read."""
 
     index: int
     labels: Labels
 
 
 class PairsPanel(QWidget):
-    """Buttons that ask for a folder of pairs."""
+    """Buttons to import or export a folder of pairs."""
 
-    export_wanted = Signal(object)
-    """The folder."""
+    export_requested = Signal(object)
+    """The folder to write."""
 
-    import_wanted = Signal(object, int)
-    """The folder, and what the first phase is called in it."""
+    import_requested = Signal(object, int)
+    """The folder to read, and the label of the first phase in it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._from_0 = QCheckBox("Phases count from 0 (SegmentPy)")
+        self._from_0 = without_focus(QCheckBox("Phases count from 0 (SegmentPy)"))
         self._from_0.setToolTip(
             "In SegmentPy's files 0 is the first phase; here it means unpainted"
         )
-        self._from_0.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         buttons = QHBoxLayout()
         for text, tooltip, action in (
             (
                 "Import…",
                 "Read 100_label.tif and the like into slice 100; what is painted stays",
-                self.ask_import,
+                self.choose_import,
             ),
             (
                 "Export…",
                 "Write the painted slices as 100.tif and 100_label.tif",
-                self.ask_export,
+                self.choose_export,
             ),
         ):
             buttons.addWidget(button(text, tooltip, action))
@@ -68,18 +68,18 @@ class PairsPanel(QWidget):
 
     @property
     def first_label(self) -> int:
-        """What the first phase is called in files to import."""
+        """Label of the first phase in files to import."""
         return 0 if self._from_0.isChecked() else 1
 
-    def ask_import(self) -> None:
+    def choose_import(self) -> None:
         """Let the user choose the folder to read."""
         if folder := QFileDialog.getExistingDirectory(self, "Folder of pairs"):
-            self.import_wanted.emit(Path(folder), self.first_label)
+            self.import_requested.emit(Path(folder), self.first_label)
 
-    def ask_export(self) -> None:
+    def choose_export(self) -> None:
         """Let the user choose the folder to write."""
         if folder := QFileDialog.getExistingDirectory(self, "Folder for the pairs"):
-            self.export_wanted.emit(Path(folder))
+            self.export_requested.emit(Path(folder))
 
 
 def write_pairs(
@@ -93,7 +93,7 @@ def write_pairs(
 def read_pairs(
     folder: Path, *, shape: tuple[int, int, int], axis: Axis, first_label: int
 ) -> Iterator[Imported]:
-    """Read the painting of pairs, in a thread."""
+    """Read the labels of pairs, in a thread."""
     n_slices = shape[AXES[axis]]
     rows, columns = (n for i, n in enumerate(shape) if i != AXES[axis])
     pairs = find_pairs(folder)

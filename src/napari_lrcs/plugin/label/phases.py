@@ -1,8 +1,8 @@
-"""A table of phases to edit."""
+"""A table to edit phases in."""
 
 from collections.abc import Mapping
 
-from qtpy.QtCore import QSignalBlocker, QSize, Qt, Signal
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -15,29 +15,33 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
-from napari_lrcs.phases import ELECTRODE, UNPAINTED, Phase, PhaseTable
-from napari_lrcs.plugin.label.keys import PHASE_KEYS
-from napari_lrcs.plugin.painting.painting import Painting
-from napari_lrcs.plugin.parts.dock import button
+from napari_lrcs.phases import ELECTRODE, Phase, PhaseTable
+from napari_lrcs.plugin.label.keys import PHASE_KEYS, canvas_button, without_focus
 from napari_lrcs.plugin.parts.sizing import fit_height
 
 _COLOUR, _NAME, _KEY = range(3)
-_ROWS_IN_SIGHT = 8
+_VISIBLE_ROWS = 8
 
 
 class PhaseEditor(QWidget):
     """A table of phases, with buttons to add, remove and reorder them.
 
-    It shows `phases`; what the user wants of them is asked for by `edited`, and shown
+    It shows `phases`. What the user changes is requested by `edit_requested`, and shown
     once `phases` is set to it.
+
+    Parameters
+    ----------
+    phases : PhaseTable
+        What the table shows at first.
     """
 
-    edited = Signal(object, object)
-    """The wanted phases, and new labels by old ones where they change (0: removed)."""
+    edit_requested = Signal(object, object)
+    """The new phases, and new labels by old ones where they change (0: removed)."""
 
     refused = Signal(str)
-    """What was typed is not possible; why."""
+    """The user wants something that is not possible; why."""
 
     selected = Signal(int)
     """The label of the phase whose row was clicked."""
@@ -54,12 +58,11 @@ class PhaseEditor(QWidget):
             ("▼", "Move the selected phase down", lambda: self.move_by(1)),
             (
                 "Electrode",
-                f"Take the phases of a battery electrode: {', '.join(ELECTRODE.names)}",
-                self.take_electrode,
+                f"Use the phases of a battery electrode: {', '.join(ELECTRODE.names)}",
+                self.use_electrode,
             ),
         ):
-            made = button(text, tooltip, action)
-            made.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys stay with the canvas
+            made = canvas_button(text, tooltip, action)
             made.setMaximumWidth(90 if len(text) > 1 else 34)
             buttons.addWidget(made)
         buttons.addStretch()
@@ -71,14 +74,13 @@ class PhaseEditor(QWidget):
         self._show()
 
     def _make_table(self) -> QTableWidget:
-        table = QTableWidget(0, 3)
+        table = without_focus(QTableWidget(0, 3))
         table.setHorizontalHeaderLabels(["", "Phase", "Key"])
         table.setToolTip(
             "Click a phase to paint with it; double-click its name or colour to change"
         )
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         table.setIconSize(QSize(18, 18))
         header = table.horizontalHeader()
         assert header is not None
@@ -94,7 +96,7 @@ class PhaseEditor(QWidget):
 
     @property
     def phases(self) -> PhaseTable:
-        """What is shown."""
+        """The phases that are shown."""
         return self._phases
 
     @phases.setter
@@ -103,35 +105,35 @@ class PhaseEditor(QWidget):
         self._show()
 
     def select(self, label: int) -> None:
-        """Highlight a phase; none for a label that is no phase."""
+        """Highlight a phase; none if no phase has the label."""
         if 1 <= label <= len(self._phases):
             self._table.selectRow(label - 1)
         else:
             self._table.clearSelection()
 
-    # ---- what the user wants ----
+    # ---- requests of the user ----
 
     def add(self) -> None:
-        """Ask for one phase more."""
+        """Request one more phase."""
         names, colours = set(self._phases.names), {p.colour for p in self._phases}
         label = len(self._phases) + 1
         offered = PhaseTable.numbered(2 * label)
         name = next(p.name for p in offered.phases[label - 1 :] if p.name not in names)
         free = (p.colour for p in offered if p.colour not in colours)
         colour = next(free, offered.phases[label - 1].colour)
-        self._ask([*self._phases, Phase(label=label, name=name, colour=colour)])
+        self._request([*self._phases, Phase(label=label, name=name, colour=colour)])
 
     def remove(self) -> None:
-        """Ask for the phases without the selected one."""
+        """Request the phases without the selected one."""
         label = self._label
         if label is None:
             self.refused.emit("Click the phase to be removed first")
             return
         kept = [phase for phase in self._phases if phase.label != label]
-        self._ask(kept, mapping={label: 0})
+        self._request(kept, mapping={label: 0})
 
     def move_by(self, step: int) -> None:
-        """Ask for the selected phase to trade places with a neighbour."""
+        """Request that the selected phase and a neighbour change places."""
         label = self._label
         if label is None or not 1 <= label + step <= len(self._phases):
             return
@@ -140,18 +142,18 @@ class PhaseEditor(QWidget):
             rows[label - 1 + step],
             rows[label - 1],
         )
-        self._ask(rows)
+        self._request(rows)
         self.select(label + step)
 
-    def take_electrode(self) -> None:
-        """Ask for the phases of an electrode."""
+    def use_electrode(self) -> None:
+        """Request the phases of an electrode."""
         further = range(len(ELECTRODE) + 1, len(self._phases) + 1)
-        self.edited.emit(ELECTRODE, dict.fromkeys(further, 0))
+        self.edit_requested.emit(ELECTRODE, dict.fromkeys(further, 0))
 
     def change(
         self, label: int, *, name: str | None = None, colour: str | None = None
     ) -> None:
-        """Ask for another name or colour of a phase."""
+        """Request another name or colour of a phase."""
         rows = list(self._phases)
         former = rows[label - 1]
         try:
@@ -163,9 +165,11 @@ class PhaseEditor(QWidget):
         except ValueError as error:
             self._refuse(error)
             return
-        self._ask(rows)
+        self._request(rows)
 
-    def _ask(self, rows: list[Phase], mapping: Mapping[int, int] | None = None) -> None:
+    def _request(
+        self, rows: list[Phase], mapping: Mapping[int, int] | None = None
+    ) -> None:
         moved = {old.label: new for new, old in enumerate(rows, 1) if old.label != new}
         try:
             phases = PhaseTable(
@@ -177,7 +181,7 @@ class PhaseEditor(QWidget):
         except ValueError as error:
             self._refuse(error)
             return
-        self.edited.emit(phases, {**moved, **(mapping or {})})
+        self.edit_requested.emit(phases, {**moved, **(mapping or {})})
 
     def _refuse(self, error: ValueError) -> None:
         self.refused.emit(str(error))
@@ -193,12 +197,12 @@ class PhaseEditor(QWidget):
 
     def _show(self) -> None:
         row = self._table.currentRow()
-        with QSignalBlocker(self._table):
+        with signals_blocked(self._table):
             self._table.setRowCount(len(self._phases))
             for phase in self._phases:
                 self._show_row(phase)
         self._table.selectRow(min(max(row, 0), len(self._phases) - 1))
-        fit_height(self._table, most_rows=_ROWS_IN_SIGHT)
+        fit_height(self._table, most_rows=_VISIBLE_ROWS)
 
     def _show_row(self, phase: Phase) -> None:
         row = phase.label - 1
@@ -225,20 +229,3 @@ class PhaseEditor(QWidget):
             colour = QColorDialog.getColor(former, self, "Colour of the phase")
             if colour.isValid():
                 self.change(row + 1, colour=colour.name())
-
-
-def what_is_lost(painting: Painting, mapping: Mapping[int, int]) -> str:
-    """Say what renumbering a painting cannot give back; empty if that is nothing."""
-    counts = painting.painted().values()
-    erased = [old for old, new in mapping.items() if new == UNPAINTED]
-    n_erased = sum(int(n[old - 1]) for n in counts for old in erased)
-    if not any(n[old - 1] for n in counts for old in mapping):
-        return ""
-    text = "The undo history of the painting will be empty afterwards."
-    if n_erased:
-        names = ", ".join(painting.phases.names[old - 1] for old in erased)
-        text = (
-            f"{n_erased:,} voxels are painted {names}. They become unpainted, and "
-            f"this cannot be undone. {text}"
-        )
-    return text

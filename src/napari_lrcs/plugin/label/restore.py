@@ -1,4 +1,4 @@
-"""Offer paintings that are on disk but not open: after a crash, or the next day."""
+"""Offer to open paintings that are on disk: after a crash, or the next day."""
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -11,16 +11,27 @@ from qtpy.QtWidgets import QFrame, QLabel, QMenu, QVBoxLayout
 from napari_lrcs.annotation.painting import PaintingFolder, PaintingState
 from napari_lrcs.annotation.workspace import Workspace
 from napari_lrcs.errors import LrcsError
-from napari_lrcs.plugin.painting.painting import Counts
+from napari_lrcs.plugin.painting.autosave import Counts
 from napari_lrcs.plugin.parts.dock import button
+from napari_lrcs.plugin.parts.layers import volume_of, workspace_for
 from napari_lrcs.plugin.parts.workers import Job, Work, start_job
 
 _QUIET = "background: transparent; text-align: left; text-decoration: underline"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Found:
-    """A painting on disk, read."""
+class FoundPainting:
+    """A painting on disk that can be opened again.
+
+    Parameters
+    ----------
+    folder : PaintingFolder
+        Where the painting is.
+    state : PaintingState
+        What the folder holds.
+    counts : mapping of int to ndarray of int64
+        Painted voxels of each phase, by slice.
+    """
 
     folder: PaintingFolder
     state: PaintingState
@@ -33,27 +44,27 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Damaged:
-    """A painting on disk that cannot be read; why."""
+class DamagedPainting:
+    """A painting on disk that cannot be read, and why."""
 
     reason: str
 
 
 def find_paintings(
     workspace: Workspace, *, shape: tuple[int, ...]
-) -> Generator[Found | Damaged, None, None]:
+) -> Generator[FoundPainting | DamagedPainting, None, None]:
     """Read the paintings of an image, the one saved last first; runs in a thread."""
     for folder in workspace.paintings():
         try:
             state = folder.read()
             if state.image.shape != shape:  # an image of the same name
                 continue
-            counts = folder.painted_slices()
+            counts = folder.labels.painted_slices()
         except LrcsError as error:
-            yield Damaged(str(error))
+            yield DamagedPainting(str(error))
             continue
         if counts or state.roles:
-            yield Found(folder=folder, state=state, counts=counts)
+            yield FoundPainting(folder=folder, state=state, counts=counts)
 
 
 class RestoreLine(QFrame):
@@ -62,16 +73,16 @@ class RestoreLine(QFrame):
     Parameters
     ----------
     is_open : callable
-        Whether the painting in a folder is in the viewer.
+        Returns whether the painting in a folder is in the viewer.
     """
 
-    wanted = Signal(object)
-    """The `Found` that is to be restored."""
+    restore_requested = Signal(object)
+    """The `FoundPainting` to open."""
 
     changed = Signal()
     """Something else is offered, or nothing."""
 
-    trouble = Signal(str)
+    failed = Signal(str)
     """A painting is damaged; why."""
 
     def __init__(self, is_open: Callable[[PaintingFolder], bool]) -> None:
@@ -80,7 +91,7 @@ class RestoreLine(QFrame):
         self._job: Job | None = None
         self._image_name = ""
         self._place: tuple[Path, tuple[int, ...]] | None = None
-        self._found: list[Found] = []
+        self._found: list[FoundPainting] = []
         self._text = QLabel()
         self._text.setWordWrap(True)
         self._button = button("Restore", "Open the painting again", self.restore)
@@ -92,7 +103,7 @@ class RestoreLine(QFrame):
         self.setVisible(False)
 
     def set_quiet(self, *, is_quiet: bool) -> None:
-        """Offer in passing: while something else is painted, it is no next step."""
+        """Take less room: while another painting is open, this is not the next step."""
         shape = QFrame.Shape.NoFrame if is_quiet else QFrame.Shape.StyledPanel
         self.setFrameShape(shape)
         self._text.setVisible(not is_quiet)
@@ -106,37 +117,37 @@ class RestoreLine(QFrame):
 
     @property
     def text_is_hidden(self) -> bool:
-        """Whether it offers in passing."""
+        """Whether only the button is shown."""
         return bool(self._text.isHidden())
 
     @property
-    def offered(self) -> tuple[Found, ...]:
+    def offered(self) -> tuple[FoundPainting, ...]:
         """What can be restored, the one saved last first."""
         return tuple(found for found in self._found if not self._is_open(found.folder))
 
-    def look(self, image: Image, workspace: Workspace, shape: tuple[int, ...]) -> None:
-        """Look for paintings of an image, in a thread."""
-        self.forget()
+    def search(self, image: Image | None) -> None:
+        """Search for paintings of an image, in a thread; without one, offer nothing."""
+        self.follow_no_more()
+        self._found = []
+        self.refresh()
+        if image is None:
+            return
+        workspace, shape = workspace_for(image), volume_of(image).shape
         self._image_name, self._place = image.name, (workspace.path, shape)
         self._job = start_job(
             Work(
-                "Looking for paintings", lambda: find_paintings(workspace, shape=shape)
+                "Searching for paintings",
+                lambda: find_paintings(workspace, shape=shape),
             ),
-            connect={"yielded": self._take},
+            connect={"yielded": self._on_found},
         )
 
-    def forget(self) -> None:
-        """Offer nothing."""
-        self.follow_no_more()
-        self._found = []
-        self.update_offer()
-
     def restore(self) -> None:
-        """Ask for the painting saved last."""
+        """Request the painting that was saved last."""
         if self.offered:
-            self.wanted.emit(self.offered[0])
+            self.restore_requested.emit(self.offered[0])
 
-    def update_offer(self) -> None:
+    def refresh(self) -> None:
         """Offer what is not open."""
         offered = self.offered
         self.setVisible(bool(offered))
@@ -151,29 +162,29 @@ class RestoreLine(QFrame):
             former.deleteLater()
 
     def follow_no_more(self) -> None:
-        """Stop looking; Qt may have deleted the line by now."""
+        """Stop searching; Qt may have deleted the line by now."""
         self._place = None
         if self._job is not None:
             self._job.quit()
             self._job = None
 
-    def _menu(self, offered: tuple[Found, ...]) -> QMenu:
+    def _menu(self, offered: tuple[FoundPainting, ...]) -> QMenu:
         menu = QMenu(self)
         for found in offered:
             action = menu.addAction(str(found))
             assert action is not None
             action.triggered.connect(
-                lambda _checked=False, found=found: self.wanted.emit(found)
+                lambda _checked=False, found=found: self.restore_requested.emit(found)
             )
         return menu
 
-    def _take(self, event: Found | Damaged) -> None:
-        if isinstance(event, Damaged):
-            self.trouble.emit(event.reason)
+    def _on_found(self, event: FoundPainting | DamagedPainting) -> None:
+        if isinstance(event, DamagedPainting):
+            self.failed.emit(event.reason)
             return
         is_known = any(found.folder == event.folder for found in self._found)
-        # Not what was under way for the image before.
+        # An event of the former search may still arrive.
         is_here = self._place == (event.folder.path.parent, event.state.image.shape)
         if is_here and not is_known:
             self._found.append(event)
-            self.update_offer()
+            self.refresh()

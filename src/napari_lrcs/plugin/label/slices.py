@@ -1,26 +1,27 @@
-"""The slices of a painting: what is painted, what they serve for, how to get there."""
+"""The slices of a painting: what is painted, their roles, and how to go to them."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_lrcs.annotation.annotation import Role
-from napari_lrcs.annotation.painting import suggest_slices
-from napari_lrcs.plugin.label.keys import NEXT_KEY, PREVIOUS_KEY, shown
-from napari_lrcs.plugin.label.slices_table import (
-    SlicesTable,
-    annotated,
-    gaps,
+from napari_lrcs.annotation.suggested_slices import suggest_slices
+from napari_lrcs.plugin.label.keys import (
+    NEXT_KEY,
+    PREVIOUS_KEY,
+    canvas_button,
+    key_text,
 )
+from napari_lrcs.plugin.label.slices_table import SlicesTable, annotated, gaps
 from napari_lrcs.plugin.painting.painting import Painting
 from napari_lrcs.plugin.parts.current_slice import go_to, show_across, slice_in_view
-from napari_lrcs.plugin.parts.dock import button
 from napari_lrcs.plugin.parts.workers import EXPECTED
 
 _N_SLICES = 3
-"""To annotate at first: one to train on, one to validate with, one to test with."""
+"""Slices to annotate at first: to train on, to validate with and to test with."""
 
 _ROLES: Mapping[Role | None, tuple[str, str]] = {
     "train": ("Train", "Train on the slice in view"),
@@ -36,6 +37,7 @@ class SlicesPart(QWidget):
     Parameters
     ----------
     viewer : Viewer
+        The viewer that shows the slices.
     """
 
     failed = Signal(str)
@@ -48,10 +50,10 @@ class SlicesPart(QWidget):
         self._suggested: frozenset[int] = frozenset()
         self._in_view = QLabel()
         self.table = SlicesTable()
-        self.table.jump.connect(self.go_to)
+        self.table.slice_activated.connect(self.go_to)
         self._gaps = QLabel()
         self._gaps.setWordWrap(True)
-        self._ways = self._way_buttons()
+        self._steps = self._step_buttons()
         self._roles: dict[Role | None, QPushButton] = {}
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -59,28 +61,25 @@ class SlicesPart(QWidget):
         layout.addLayout(self._role_buttons())
         layout.addWidget(self.table)
         layout.addWidget(self._gaps)
-        layout.addWidget(self._ways)
+        layout.addWidget(self._steps)
 
     def _role_buttons(self) -> QHBoxLayout:
         row = QHBoxLayout()
         row.setSpacing(2)
         for role, (title, tooltip) in _ROLES.items():
-            made = _slim(title, tooltip, self._marking(role))
+            made = _slim(title, tooltip, partial(self.mark, role))
             made.setCheckable(True)
             self._roles[role] = made
             row.addWidget(made)
         return row
 
-    def _marking(self, role: Role | None) -> Callable[[], None]:
-        return lambda: self.mark(role)
-
-    def _way_buttons(self) -> QWidget:
+    def _step_buttons(self) -> QWidget:
         part = QWidget()
         row = QHBoxLayout(part)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(2)
-        back = f"Previous slice of the table (key {shown(PREVIOUS_KEY)})"
-        ahead = f"Next slice of the table (key {shown(NEXT_KEY)})"
+        back = f"Previous slice of the table (key {key_text(PREVIOUS_KEY)})"
+        ahead = f"Next slice of the table (key {key_text(NEXT_KEY)})"
         apart = "Add slices that lie far apart to the table, and go to the first"
         row.addWidget(_slim("Suggest slices", apart, self.suggest))
         row.addWidget(_slim("◀ Previous", back, lambda: self.step(-1)))
@@ -97,7 +96,7 @@ class SlicesPart(QWidget):
 
     @property
     def gaps(self) -> str:
-        """What is said to be missing."""
+        """What is missing, as it is shown."""
         return str(self._gaps.text())
 
     def show_painting(self, painting: Painting | None) -> None:
@@ -109,7 +108,7 @@ class SlicesPart(QWidget):
             self._suggested -= {*painting.painted(), *painting.roles}
             self._gaps.setText("\n".join(gaps(painting)))
             self._gaps.setVisible(bool(self._gaps.text()))
-            self._ways.setVisible(painting.n_slices > 1)
+            self._steps.setVisible(painting.n_slices > 1)
         self.table.show_painting(painting, suggested=self._suggested)
         self.show_view()
 
@@ -127,8 +126,8 @@ class SlicesPart(QWidget):
             text = f"Slice {painting.axis} = {index} is for:"
         self._in_view.setText(text)
         role = None if index is None else painting.roles.get(index)
-        for of_button, made in self._roles.items():
-            made.setChecked(index is not None and of_button == role)
+        for other, made in self._roles.items():
+            made.setChecked(index is not None and other == role)
             made.setEnabled(index is not None)
 
     def mark(self, role: Role | None) -> None:
@@ -173,7 +172,6 @@ class SlicesPart(QWidget):
 
 
 def _slim(text: str, tooltip: str, on_click: Callable[[], None]) -> QPushButton:
-    made = button(text, tooltip, on_click)
-    made.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys stay with the canvas
+    made = canvas_button(text, tooltip, on_click)
     made.setStyleSheet("padding: 3px")
     return made

@@ -1,7 +1,7 @@
 """What is painted, slice by slice, and what is missing."""
 
 import numpy as np
-from qtpy.QtCore import QSignalBlocker, QSize, Qt, Signal
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -9,23 +9,24 @@ from qtpy.QtWidgets import (
     QTableWidget,
     QTableWidgetItem,
 )
+from superqt.utils import signals_blocked
 
 from napari_lrcs.phases import Phase
 from napari_lrcs.plugin.painting.painting import Painting
 from napari_lrcs.plugin.parts.sizing import fit_height
 
 _MISSING = QColor("#c87f0a")
-_ROWS_IN_SIGHT = 6
+_VISIBLE_ROWS = 6
 _MOST_SENTENCES = 3
 _SHORT = {"train": "train", "validation": "valid.", "test": "test"}
-"""Roles in the table: five phases fit beside them."""
+"""Names of roles that leave room for five phases in the table."""
 
 
 class SlicesTable(QTableWidget):
     """The slices that are painted, have a role, or are suggested."""
 
-    jump = Signal(int)
-    """The slice whose row was double-clicked."""
+    slice_activated = Signal(int)
+    """The row of this slice was double-clicked."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +41,7 @@ class SlicesTable(QTableWidget):
         assert vertical is not None
         vertical.setVisible(False)
         self.cellDoubleClicked.connect(
-            lambda row, _column: self.jump.emit(self._indices[row])
+            lambda row, _column: self.slice_activated.emit(self._indices[row])
         )
         self.show_painting(None)
 
@@ -54,13 +55,13 @@ class SlicesTable(QTableWidget):
     ) -> None:
         """Show the slices of a painting; none without one."""
         self._indices = [] if painting is None else annotated(painting, suggested)
-        with QSignalBlocker(self):
+        with signals_blocked(self):
             self.setRowCount(len(self._indices))
             if painting is not None:
                 self._show_header(painting)
                 for row, index in enumerate(self._indices):
                     self._show_row(row, index, painting)
-        fit_height(self, most_rows=_ROWS_IN_SIGHT)
+        fit_height(self, most_rows=_VISIBLE_ROWS)
         self.setVisible(bool(self._indices))
 
     def mark(self, index: int | None) -> None:
@@ -71,7 +72,7 @@ class SlicesTable(QTableWidget):
             self.clearSelection()
 
     def texts(self) -> list[list[str]]:
-        """Return what the cells say, row by row."""
+        """Return the texts of the cells, row by row."""
         return [
             [self._text(row, column) for column in range(self.columnCount())]
             for row in range(self.rowCount())
@@ -119,7 +120,7 @@ def annotated(painting: Painting, suggested: frozenset[int] = frozenset()) -> li
 
 
 def next_step(painting: Painting, index: int | None) -> str:
-    """Say what is to be done now, at the slice in view; the last step is to train."""
+    """Say what to do next in the slice in view; the last step is to train."""
     painted, phases = painting.painted(), painting.phases
     for_training = painting.slices_with("train")
     if not painted:
@@ -140,7 +141,7 @@ def next_step(painting: Painting, index: int | None) -> str:
 
 
 def gaps(painting: Painting) -> list[str]:
-    """List what scores will lack, though a training may begin."""
+    """List what scores will lack if a training begins now."""
     painted, sentences = painting.painted(), []
     for index, role in painting.roles.items():
         if index not in painted:

@@ -1,4 +1,4 @@
-"""All slices segmented without a network, from the dock's button to a layer."""
+"""Segment all slices without a network, into a layer of its own."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +24,12 @@ class Segmented:
 
     Parameters
     ----------
-    labels : array of uint8, shape (z, y, x), or a list, a pyramid
+    labels : array of uint8, shape (z, y, x), or a list of them
+        The result; a list is a pyramid.
     layers : PredictedLayers
-        Where they are to be shown.
+        Shows the result.
     name : str
-        Of the layer.
+        Name of the layer.
     """
 
     labels: Any
@@ -45,16 +46,18 @@ class Segmented:
 
 
 class WholeVolume:
-    """A segmentation that has yet to run, into memory or, if that is short, to disk.
+    """A segmentation to be run, into memory or, if that is too small, to disk.
 
     Parameters
     ----------
     viewer : Viewer
+        Where the result is shown.
     image : Image
         Gives the place in the world; it may be removed later.
     task : BaselineTask
+        What to segment, and how.
     name : str
-        Of the method.
+        Name of the method, for the layer.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Which layers are chosen to begin with: for training, prediction and comparison."""
+"""Choose the layers that docks offer first: to train, to predict and to compare."""
 
 from collections.abc import Sequence
 
@@ -12,11 +12,11 @@ from napari_lrcs.plugin.parts.layer_kinds import kind_of
 from napari_lrcs.plugin.parts.layers import layer_shape
 
 _NO_RESULTS = frozenset({"training preview", "perturbed preview", "difference map"})
-"""Kinds of labels that are never judged unless the user chooses them."""
+"""Kinds of labels that are judged only if the user chooses them."""
 
 _FEWEST_GREY_LEVELS = 16
 _SAMPLE = 256
-"""Voxels a side of the sample in which grey levels are counted."""
+"""Side, in voxels, of the sample in which grey levels are counted."""
 
 
 def image_to_segment(images: Sequence[Image], layers: LayerList) -> Image | None:
@@ -41,8 +41,9 @@ def labels_to_learn_from(
     Parameters
     ----------
     labels : sequence of Labels
+        Layers to choose from.
     image : Image or None
-        None for any image.
+        The image that the labels are of; None for any image.
     """
     paintings = [layer for layer in labels if _is_painting_of(layer, image)]
     if paintings:
@@ -71,8 +72,9 @@ def labels_to_judge_by(
     Parameters
     ----------
     labels : sequence of Labels
+        Layers to choose from; those of the shape of `judged` come first.
     judged : Labels or None
-        Those of its shape come first; it is never chosen itself.
+        Labels that are judged; they are never chosen themselves.
     """
     others = [layer for layer in labels if layer != judged]
     paintings = [layer for layer in others if kind_of(layer) == "painting"]

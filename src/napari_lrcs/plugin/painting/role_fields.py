@@ -1,4 +1,4 @@
-"""Which slices are for training, validation and test: three short texts."""
+"""Text fields for the slices of each role: training, validation and test."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,7 +22,7 @@ _USE: Mapping[Role, str] = {
 
 
 class RoleFields:
-    """Slices by role; follows the roles that are marked in a painting."""
+    """A text field for each role; follows the roles in a painting."""
 
     def __init__(self) -> None:
         self._painting: Painting | None = None

@@ -1,4 +1,4 @@
-"""Whole slices into a labels layer, without holding up its window."""
+"""Write whole slices into a labels layer while its window stays responsive."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -15,67 +15,70 @@ from napari_lrcs.preprocessing.slices import AXES
 
 _STROKE_MS = 50
 _BAND_VOXELS = 100_000
-"""That napari replaces in about 25 ms, undo history included."""
+"""What napari replaces in about 25 ms, undo history included."""
 _END = object()
 
 
-class SlicePutter:
-    """Replaces slices in bands of rows; meanwhile the layer's brush is put aside.
+class SliceWriter:
+    """Replaces slices in bands of rows; meanwhile nothing can be painted.
 
     Parameters
     ----------
     layer : Labels
+        The layer that is written into.
     axis : {"z", "y", "x"}
-        That the slices lie across.
+        Axis that the slices lie across.
     """
 
     def __init__(self, layer: Labels, axis: Axis) -> None:
         self._layer, self._axis = layer, axis
         self._waiting: deque[tuple[int, LabelArray]] = deque()
-        self._puts: Iterator[None] | None = None
+        self._steps: Iterator[None] | None = None
 
-    def put(self, index: int, labels: LabelArray) -> None:
+    def write(self, index: int, labels: LabelArray) -> None:
         """Replace the labels of a slice, as one step of the layer's undo history.
 
         Parameters
         ----------
         index : int
+            Place of the slice along the axis, from 0.
         labels : ndarray of uint8, shape (rows, columns)
+            The new labels.
         """
         self._waiting.append((index, labels))
-        if self._puts is None:
-            self._puts = self._put_all()
-            self._put_some()
+        if self._steps is None:
+            self._steps = self._write_all()
+            self._write_some()
 
     def finish(self) -> None:
-        """Put now what waits."""
-        for _ in self._puts or ():
+        """Write everything that waits now."""
+        for _ in self._steps or ():
             pass
-        self._puts = None
+        self._steps = None
 
-    def _put_some(self) -> None:
-        if self._puts is None:  # finished meanwhile
+    def _write_some(self) -> None:
+        if self._steps is None:  # finished meanwhile
             return
         # napari's strokes and ours must not overlap: each opens and closes the history.
         is_drawing = QApplication.mouseButtons() != Qt.MouseButton.NoButton
-        if is_drawing or next(self._puts, _END) is not _END:
-            QTimer.singleShot(_STROKE_MS if is_drawing else 0, self._put_some)
+        if is_drawing or next(self._steps, _END) is not _END:
+            QTimer.singleShot(_STROKE_MS if is_drawing else 0, self._write_some)
         else:
-            self._puts = None
+            self._steps = None
 
-    def _put_all(self) -> Iterator[None]:
+    def _write_all(self) -> Iterator[None]:
         while self._waiting:
             index, labels = self._waiting.popleft()
             height = max(1, _BAND_VOXELS // labels.shape[1])
-            with self._brush_aside(), self._layer.block_history():
+            with self._without_brush(), self._layer.block_history():
                 for start in range(0, len(labels), height):
                     if start:
                         yield
-                    self._put_band(index, start, labels[start : start + height])
+                    self._write_band(index, start, labels[start : start + height])
             if self._waiting:
                 yield
 
-    def _put_band(self, index: int, start: int, labels: LabelArray) -> None:
+    def _write_band(self, index: int, start: int, labels: LabelArray) -> None:
         rows, columns = np.indices(labels.shape, np.int32)
         indices = [(rows + start).ravel(), columns.ravel()]
         if self._layer.ndim == 3:
@@ -84,7 +87,7 @@ class SlicePutter:
         self._layer.data_setitem(tuple(indices), labels.ravel())
 
     @contextmanager
-    def _brush_aside(self) -> Iterator[None]:
+    def _without_brush(self) -> Iterator[None]:
         mode = self._layer.mode
         self._layer.mode = "pan_zoom"
         try:

@@ -1,4 +1,4 @@
-"""What a network learns from: an image, and the labels upon it."""
+"""Choose what a network learns from: an image, and the labels of it."""
 
 from collections.abc import Container, Sequence
 
@@ -16,15 +16,16 @@ from napari_lrcs.plugin.parts.layer_kinds import Kind, kind_of
 from napari_lrcs.plugin.parts.layers import volume_of
 
 _ALLOWED = "napari_lrcs_may_train"
-"""In the metadata of a result that its user wants to train on."""
+"""Metadata key of a result that the user has allowed to train on."""
 
 
 class TrainingLayers:
-    """Choices of an image and of its labels; what is chosen in one guides the other.
+    """Choices of an image and of its labels, each of which guides the other.
 
     Parameters
     ----------
     layers : LayerList
+        Layers of the viewer.
     without : container of str
         Kinds of layers that cannot be chosen.
     """
@@ -82,11 +83,12 @@ class TrainingLayers:
 
 
 def may_train_on(layer: Labels | None, parent: QWidget) -> bool:
-    """Ask once before a network learns from a result; what is painted needs no asking.
+    """Ask once before a network learns from a result; never ask about a painting.
 
     Parameters
     ----------
     layer : Labels or None
+        Labels to learn from.
     parent : QWidget
         Dock that asks.
     """

@@ -1,0 +1,165 @@
+"""Which painting is chosen, and how paintings come into a viewer and leave it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from napari.viewer import Viewer
+from psygnal import Signal
+
+from napari_lrcs.annotation.painting import PaintingFolder
+from napari_lrcs.phases import PhaseTable
+from napari_lrcs.plugin.label.layers import LayersPart
+from napari_lrcs.plugin.label.painted_layers import adopt, new_painting, open_painting
+from napari_lrcs.plugin.label.restore import FoundPainting
+from napari_lrcs.plugin.painting.painting import Painting, painting_of
+from napari_lrcs.plugin.parts.current_slice import show_across
+from napari_lrcs.plugin.parts.dock import Listening
+from napari_lrcs.plugin.parts.layers import layer_shape, phases_shown
+from napari_lrcs.plugin.parts.workers import EXPECTED
+
+
+class PaintingController:
+    """Begins, opens, chooses and saves the paintings of a viewer.
+
+    A painting is locked while its layer is in the viewer, and saved when it leaves.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        The viewer that is painted in.
+    choices : LayersPart
+        What the user has chosen.
+    """
+
+    changed = Signal()
+    """Another painting is chosen, or the chosen one has changed."""
+
+    failed = Signal(str)
+    """A painting cannot be saved or locked; the reason. Empty once it is saved."""
+
+    phase_selected = Signal(int)
+    """The brush of the chosen painting has another label."""
+
+    opened = Signal()
+    """A painting has come into the viewer."""
+
+    closed = Signal()
+    """A painting has left the viewer."""
+
+    def __init__(self, viewer: Viewer, choices: LayersPart) -> None:
+        self.painting: Painting | None = None
+        """The painting of the chosen labels layer."""
+        self.viewer, self._choices = viewer, choices
+        self._connections = Listening()
+        self._viewer_connections = Listening(
+            (viewer.layers.events.inserted, self._on_inserted),
+            (viewer.layers.events.removed, self._on_removed),
+        )
+        choices.labels.chosen.connect(self.refresh)
+
+    def __iter__(self) -> Iterator[Painting]:
+        """Go through the paintings in the viewer."""
+        paintings = map(painting_of, self.viewer.layers)
+        return (painting for painting in paintings if painting is not None)
+
+    def is_open(self, folder: PaintingFolder) -> bool:
+        """Whether the painting in a folder is in the viewer."""
+        return any(painting.folder == folder for painting in self)
+
+    def choose_newest(self) -> None:
+        """Choose the painting that came into the viewer last, if there is one."""
+        if paintings := list(self):
+            self._choices.labels.layer = paintings[-1].layer
+        else:
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Follow the painting of the chosen labels layer."""
+        self._connections.follow_no_more()
+        layer = self._choices.labels.layer
+        self.painting = painting = painting_of(layer)
+        if painting is not None and layer is not None:
+            self._connections = Listening(
+                (painting.changed, self.changed),
+                (painting.failed, self.failed),
+                (layer.events.selected_label, self._on_selected_label),
+            )
+        self._choices.refresh()
+        self.changed.emit()
+
+    # ---- paintings begin; each raises what `painted_layers` raises ----
+
+    def begin(self, image: Image, phases: PhaseTable) -> None:
+        """Begin a painting of an image, ready for the first stroke."""
+        self._add(new_painting(image, phases=phases, axis=self._choices.chosen_axis))
+
+    def open(self, found: FoundPainting, image: Image) -> None:
+        """Open a painting again."""
+        state = found.folder.read()
+        self._add(open_painting(found.folder, image, state=state, counts=found.counts))
+
+    def adopt(self, layer: Labels, image: Image, phases: PhaseTable) -> None:
+        """Make a painting of a labels layer; its own phases come first."""
+        phases = phases_shown(layer) or phases
+        adopt(layer, image, phases=phases, axis=self._choices.chosen_axis)
+        self.refresh()
+        self._make_ready(layer)
+
+    def _add(self, layer: Labels) -> None:
+        self.viewer.add_layer(layer)
+        self._choices.labels.layer = layer
+        self._make_ready(layer)
+
+    def _make_ready(self, layer: Labels) -> None:
+        assert self.painting is not None
+        show_across(self.viewer, layer, self.painting.axis)
+        self.viewer.layers.selection.active = layer
+        layer.brush_size = int(np.clip(min(layer_shape(layer)[-2:]) / 40, 3, 40))
+        layer.selected_label = 1
+        layer.mode = "paint"
+
+    # ---- paintings end ----
+
+    def save(self) -> None:
+        """Save all paintings."""
+        for painting in self:
+            self._save(painting)
+
+    def unlock(self) -> None:
+        """Let all paintings be opened elsewhere."""
+        for painting in self:
+            painting.unlock()
+
+    def follow_no_more(self) -> None:
+        """Stop listening to the viewer and to the painting."""
+        self._connections.follow_no_more()
+        self._viewer_connections.follow_no_more()
+
+    def _save(self, painting: Painting) -> None:
+        try:
+            painting.save()
+        except EXPECTED as error:
+            self.failed.emit(str(error))
+
+    def _on_inserted(self, event: Any) -> None:
+        painting = painting_of(event.value)
+        if painting is not None:
+            try:
+                painting.lock()  # it may have been removed, and come back
+            except EXPECTED as error:
+                self.failed.emit(str(error))
+            self.opened.emit()
+
+    def _on_removed(self, event: Any) -> None:
+        painting = painting_of(event.value)
+        if painting is not None:
+            self._save(painting)
+            painting.unlock()
+            self.closed.emit()
+
+    def _on_selected_label(self, event: object) -> None:
+        del event
+        if self.painting is not None:
+            self.phase_selected.emit(int(self.painting.layer.selected_label))

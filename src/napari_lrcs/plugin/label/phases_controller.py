@@ -1,0 +1,116 @@
+"""Carry out what the user wants of the phases of a painting."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from psygnal import Signal
+from qtpy.QtWidgets import QMessageBox
+
+from napari_lrcs.phases import UNPAINTED, PhaseTable
+from napari_lrcs.plugin.label.keys import PHASE_KEYS
+from napari_lrcs.plugin.label.painting_controller import PaintingController
+from napari_lrcs.plugin.label.phases import PhaseEditor
+from napari_lrcs.plugin.painting.painting import Painting
+from napari_lrcs.plugin.parts.workers import EXPECTED
+
+
+class PhasesController:
+    """Paints with a phase, and renames, adds, removes and reorders phases.
+
+    Parameters
+    ----------
+    editor : PhaseEditor
+        The table of phases. While it is disabled, nothing is renumbered.
+    paintings : PaintingController
+        Knows the chosen painting; without one, only the table is edited.
+    """
+
+    edited = Signal()
+    """The phases are edited, or are being renumbered."""
+
+    failed = Signal(str)
+    """The phases could not be edited; why."""
+
+    def __init__(self, editor: PhaseEditor, paintings: PaintingController) -> None:
+        self._editor, self._paintings = editor, paintings
+        editor.edit_requested.connect(self.edit)
+        editor.selected.connect(self.select)
+        paintings.phase_selected.connect(editor.select)
+
+    @property
+    def actions(self) -> dict[str, Callable[[], None]]:
+        """What the key of each phase does."""
+        labels = enumerate(PHASE_KEYS, start=1)
+        return {key: partial(self.paint_with, label) for label, key in labels}
+
+    def refresh(self) -> None:
+        """Show the phases of the chosen painting."""
+        painting = self._paintings.painting
+        if painting is not None and self._editor.phases != painting.phases:
+            self._editor.phases = painting.phases
+            self._editor.select(int(painting.layer.selected_label))
+
+    def paint_with(self, label: int) -> None:
+        """Paint with a phase, whatever the mouse does and whichever layer is active."""
+        painting = self._paintings.painting
+        if painting is None or label > len(painting.phases):
+            return
+        self.select(label)
+        self._paintings.viewer.layers.selection.active = painting.layer
+        if painting.layer.mode in ("pan_zoom", "erase", "pick", "transform"):
+            painting.layer.mode = "paint"
+
+    def select(self, label: int) -> None:
+        """Give the brush the label of a phase."""
+        if self._paintings.painting is not None:
+            self._paintings.painting.layer.selected_label = label
+
+    def edit(self, phases: PhaseTable, mapping: Mapping[int, int]) -> None:
+        """Replace the phases; ask first if painted voxels would be erased.
+
+        Parameters
+        ----------
+        phases : PhaseTable
+            The new phases.
+        mapping : mapping of int to int
+            New labels by old ones where they change; 0 removes a phase.
+        """
+        painting = self._paintings.painting
+        if painting is None:
+            self._editor.phases = phases
+            return
+        try:
+            if not mapping:
+                painting.rename(phases)
+            elif self._editor.isEnabled() and self._may_renumber(painting, mapping):
+                painting.renumber(mapping, phases=phases)
+        except EXPECTED as error:
+            self.failed.emit(str(error))
+        self._editor.phases = painting.phases
+        self.edited.emit()
+
+    def confirm(self, question: str) -> bool:
+        """Ask the user whether to go on."""
+        answer = QMessageBox.question(self._editor, "Change the phases?", question)
+        return bool(answer == QMessageBox.StandardButton.Yes)
+
+    def _may_renumber(self, painting: Painting, mapping: Mapping[int, int]) -> bool:
+        question = _what_is_lost(painting, mapping)
+        return not question or self.confirm(question)
+
+
+def _what_is_lost(painting: Painting, mapping: Mapping[int, int]) -> str:
+    """Say what cannot be restored after a renumbering; empty if nothing is lost."""
+    counts = painting.painted().values()
+    erased = [old for old, new in mapping.items() if new == UNPAINTED]
+    n_erased = sum(int(n[old - 1]) for n in counts for old in erased)
+    if not any(n[old - 1] for n in counts for old in mapping):
+        return ""
+    text = "The undo history of the painting will be empty afterwards."
+    if n_erased:
+        names = ", ".join(painting.phases.names[old - 1] for old in erased)
+        text = (
+            f"{n_erased:,} voxels are painted {names}. They become unpainted, and "
+            f"this cannot be undone. {text}"
+        )
+    return text
