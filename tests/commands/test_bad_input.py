@@ -367,7 +367,7 @@ MISTAKES = {
         "train untrained.toml --out new", "no slice is for training"
     ),
     "slices beside a project": Mistake(
-        "train unknown.toml --train-z 1 --out new", "stand in the TOML file"
+        "train unknown.toml --train-z 1 --out new", "belong in the TOML file"
     ),
     # models
     "missing model": Mistake(predict(model="no"), "no checkpoint at no; name a"),
@@ -416,7 +416,9 @@ MISTAKES = {
     "malformed slices": Mistake(predict(flags="--z 1-3"), "got '1-3'"),
     "mask of another volume": Mistake(predict(flags="--mask short.tif"), "the mask sh"),
     "unknown device to predict": Mistake(predict(flags="--device tpu"), "got 'tpu'"),
-    "glob without a file": Mistake(predict("no*.tif", out="segs"), "no file fits no*"),
+    "glob without a file": Mistake(
+        predict("no*.tif", out="segs"), "no file matches no*"
+    ),
     "confidence of a series": Mistake(
         predict("*/scan.tif", out="segs", flags="--confidence c.tif"), "a single image"
     ),
@@ -442,7 +444,7 @@ MISTAKES = {
     "scores of grey levels": Mistake("evaluate image.tif labels.tif", "from 0 to 255"),
     "table of particles for a folder": Mistake(
         "measure labels.tif --particles 1 --csv mine --overwrite",
-        "mine is a folder; choose",
+        "mine is a folder; give",
     ),
     "measures of nothing": Mistake("measure zero.tif", "labelled; nothing to measure"),
     "measures of float": Mistake("measure float.tif", "convert it to uint8"),
@@ -490,7 +492,7 @@ MISTAKES = {
         "compare labels.tif one.tif --majority mine.tif --overwrite", "choose another"
     ),
     "table over a folder": Mistake(
-        "compare labels.tif one.tif --csv mine --overwrite", "mine is a folder; choose"
+        "compare labels.tif one.tif --csv mine --overwrite", "mine is a folder; give"
     ),
     "one file for two votes": Mistake(
         "compare labels.tif one.tif --majority new.tif --agreement new.tif",
@@ -498,7 +500,7 @@ MISTAKES = {
     ),
     # baselines
     "number of phases left out": Mistake(
-        baseline("--method otsu"), "--n-phases is missing; say how many"
+        baseline("--method otsu"), "--n-phases is missing; give the number"
     ),
     "one phase to part": Mistake(
         baseline("--method otsu --n-phases 1"), "n_phases must be 2 to 255, got 1"
@@ -876,7 +878,7 @@ def test_prediction_on_a_full_disk_is_continued_when_there_is_room(
     error = only_error(capsys.readouterr().err)
     assert code == BAD_INPUT
     assert os.strerror(errno.ENOSPC) in error
-    assert f"kept in {out}.partial: the same command goes on" in error
+    assert f"kept in {out}.partial: run the same command again" in error
     partial = f"{out}.partial"
     after = contents(copy)
     assert {n: b for n, b in after.items() if not n.startswith(partial)} == before
@@ -900,7 +902,7 @@ def test_prediction_without_room_for_its_second_file_is_continued(
     with monkeypatch.context() as patch:
         leave_no_room_for_tiff(patch)
         assert call(command) == BAD_INPUT
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "run the same command again to continue" in capsys.readouterr().err
     assert not Path("new.zarr").exists()
 
     assert call(command) == 0
@@ -946,7 +948,7 @@ def test_training_on_a_full_disk_is_resumed_when_there_is_room(
     error = only_error(printed.err)
     assert (code, printed.out) == (BAD_INPUT, "")
     assert os.strerror(errno.ENOSPC) in error
-    assert "the run in new is kept: go on with --resume" in error
+    assert "the run in new is kept: continue with --resume" in error
     after = contents(copy)
     assert {n: b for n, b in after.items() if not n.startswith("new")} == before
 

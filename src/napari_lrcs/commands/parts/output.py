@@ -1,4 +1,4 @@
-"""Results on standard output: one JSON object, or tables and lines to read."""
+"""Print results on standard output: one JSON object, or tables and lines of text."""
 
 import json
 import math
@@ -29,14 +29,20 @@ def _without_nan(values: Any) -> Any:
 
 
 def console(*, stderr: bool = False) -> "Console":
-    """Make a console that shows text as it is; what it prints must be `printable`."""
+    """Make a console that interprets no markup; text printed to it must be `printable`.
+
+    Parameters
+    ----------
+    stderr : bool
+        Whether to print to standard error, not standard output.
+    """
     from rich.console import Console
 
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
 def print_line(text: str) -> None:
-    """Print a line, however long it is."""
+    """Print a line without wrapping it."""
     console().print(printable(text), soft_wrap=True)
 
 
@@ -49,8 +55,16 @@ def print_table(
 ) -> None:
     """Print a table whose first column is text and whose other columns are numbers.
 
-    An empty header is none, and all columns are text then. An empty row is a line
-    across the table.
+    Parameters
+    ----------
+    title : str
+        Printed above the table.
+    header : sequence of str
+        Names of the columns; if empty, no header is shown and all columns are text.
+    rows : iterable of sequence of str
+        Cells of each row; an empty row is a line across the table.
+    caption : str
+        Printed below the table.
     """
     from rich.table import Table
 
@@ -72,7 +86,7 @@ def print_table(
 
 
 def percent(share: float | None) -> str:
-    """Show a share of 0 to 1 in percent; a dash if it is undefined.
+    """Format a share, 0 to 1, in percent; a dash if it is undefined.
 
     Examples
     --------
