@@ -238,18 +238,20 @@ MISTAKES = {
         train("corrupt.tif", slices="--train-z 0"), "cannot be read"
     ),
     "text named TIFF": Mistake(train("text.tif"), "text.tif cannot be read"),
-    "unknown type": Mistake(train("image.xyz"), "no known type; expected .tif"),
+    "unknown type": Mistake(train("image.xyz"), "not of a known type; expected .tif"),
     "colour": Mistake(train("colour.tif"), "colour image (32, 32, 3); convert it"),
     "4D": Mistake(train("four.npy"), "4 axes of 2 × 6 × 24 × 24; expected z, y, x"),
-    "no voxel": Mistake(train("hollow.npy"), "has no voxel"),
+    "no voxel": Mistake(train("hollow.npy"), "has no voxels"),
     "complex": Mistake(train("complex.npy"), "complex numbers; expected integers"),
     "NaN": Mistake(train("nan.npy"), "NaN or infinity (1 voxels, the first in slice z"),
     "infinity": Mistake(train("inf.npy"), "replace them, or leave them outside a mask"),
     "constant": Mistake(train("constant.npy"), "constant (7) on the training slices"),
     "several datasets": Mistake(train("several.h5"), "/raw (6, 24, 24)"),
-    "absent dataset": Mistake(train("several.h5:/dark"), "no dataset /dark but"),
+    "absent dataset": Mistake(
+        train("several.h5:/dark"), "no dataset /dark; it holds /"
+    ),
     "group": Mistake(train("group.zarr"), "open an array in it, as in group.zarr/0"),
-    "folder without slices": Mistake(train("mine"), "no TIFF slice and no Zarr"),
+    "folder without slices": Mistake(train("mine"), "neither TIFF slices nor a Zarr"),
     # labels
     "missing labels": Mistake(
         train(labels="nowhere.tif"), "no file or folder nowhere.tif"
@@ -278,11 +280,12 @@ MISTAKES = {
         train(slices="--train-z 1 --test-z 24", flags="--axis x"),
         "slices 0 to 23 along x",
     ),
-    "open range": Mistake(train(slices="--train-z 50:"), "must read like 10, 10,30 or"),
+    "open range": Mistake(train(slices="--train-z 50:"), "must look like 10, 10,30 or"),
     "word for a slice": Mistake(train(slices="--train-z a"), "got 'a'"),
     "empty range": Mistake(train(slices="--train-z 60:50"), "the range 60:50 of slice"),
     "slipped digit": Mistake(
-        train(slices="--train-z 0:99999999999"), "beyond any volume; check the number"
+        train(slices="--train-z 0:99999999999"),
+        "more than any volume has; check the number",
     ),
     "shared slice": Mistake(
         train(slices="--train-z 1:3 --test-z 2"), "slice 2 has more than one role"
@@ -387,7 +390,9 @@ MISTAKES = {
         predict(model="mixed.safetensors"), "does not fit the network"
     ),
     "bare header": Mistake(predict(model="bare.safetensors"), "header of bare.safeten"),
-    "image for a model": Mistake(predict(model="image.tif"), "no safetensors file"),
+    "image for a model": Mistake(
+        predict(model="image.tif"), "not a valid safetensors file"
+    ),
     # predictions
     "existing TIFF": Mistake(predict(out="done.tif"), "done.tif exists already"),
     "existing Zarr": Mistake(predict(out="done.zarr"), "done.zarr exists already"),
@@ -399,10 +404,11 @@ MISTAKES = {
     ),
     "unknown ending": Mistake(predict(out="new.png"), "end in .tif or .tiff or .zarr"),
     "probabilities to TIFF": Mistake(
-        predict(flags="--probabilities p.tif"), "the probabilities cannot go to p.tif"
+        predict(flags="--probabilities p.tif"),
+        "the probabilities cannot be written to p.tif",
     ),
     "one file for two": Mistake(
-        predict(flags="--confidence new.tif"), "need a place each"
+        predict(flags="--confidence new.tif"), "overlap; choose another name"
     ),
     "over the image": Mistake(
         predict(out="image.tif", flags="--overwrite"), "image.tif is an input"
@@ -496,7 +502,7 @@ MISTAKES = {
     ),
     "one file for two votes": Mistake(
         "compare labels.tif one.tif --majority new.tif --agreement new.tif",
-        "need a place each",
+        "overlap; choose another name",
     ),
     # baselines
     "number of phases left out": Mistake(
@@ -597,7 +603,7 @@ MISTAKES = {
             ),
             "compare labels.tif one.tif --csv one.tif --overwrite": "is an input",
             "measure labels.tif --particles 1 --csv q --particles-out q": (
-                "need a place each"
+                "overlap; choose another name"
             ),
             "perturb run/labels.tif --out run --overwrite": "contains the input",
             uncertainty(labels="run/labels.tif", out="run", flags="--overwrite"): (

@@ -39,7 +39,7 @@ def test_links_are_resolved(linked: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("other", ["q", "q/inside.csv", "./q"])
 def test_outputs_need_a_place_each(other: str) -> None:
-    with pytest.raises(ValueError, match="need a place each"):
+    with pytest.raises(ValueError, match="overlap; choose another name"):
         check_outputs([Path("q"), Path(other)], inputs=[])
 
 
