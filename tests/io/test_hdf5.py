@@ -310,8 +310,8 @@ def test_a_filter_that_is_missing_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(
         VolumeError,
-        match=r"/data of scan\.h5 is compressed with .* \(HDF5 filter 32767\), which is "
-        r"not installed; .* pip install hdf5plugin",
+        match=r"/data of scan\.h5 is compressed with .* \(HDF5 filter 32767\), which "
+        r"is not installed; .* pip install hdf5plugin",
     ):
         open_volume(path)
 
