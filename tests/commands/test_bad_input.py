@@ -391,7 +391,7 @@ MISTAKES = {
     ),
     "bare header": Mistake(predict(model="bare.safetensors"), "header of bare.safeten"),
     "image for a model": Mistake(
-        predict(model="image.tif"), "not a valid safetensors file"
+        predict(model="image.tif"), "no safetensors file"
     ),
     # predictions
     "existing TIFF": Mistake(predict(out="done.tif"), "done.tif exists already"),
