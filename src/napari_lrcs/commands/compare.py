@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     )
     from napari_lrcs.comparison.votes import VoteFiles
 
-HELP = "compare what several experimenters have painted"
+HELP = "compare the labels of several experimenters"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

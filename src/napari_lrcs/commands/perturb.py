@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         PerturbTask,
     )
 
-HELP = "perturb labels at their interfaces, many times"
+HELP = "make perturbed copies of painted labels"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
