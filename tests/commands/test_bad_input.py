@@ -390,9 +390,7 @@ MISTAKES = {
         predict(model="mixed.safetensors"), "does not fit the network"
     ),
     "bare header": Mistake(predict(model="bare.safetensors"), "header of bare.safeten"),
-    "image for a model": Mistake(
-        predict(model="image.tif"), "no safetensors file"
-    ),
+    "image for a model": Mistake(predict(model="image.tif"), "no safetensors file"),
     # predictions
     "existing TIFF": Mistake(predict(out="done.tif"), "done.tif exists already"),
     "existing Zarr": Mistake(predict(out="done.zarr"), "done.zarr exists already"),
@@ -583,13 +581,13 @@ MISTAKES = {
                 "group.zarr contains the input group.zarr/a"
             ),
             predict("first", out="first/scan.tif", flags="--overwrite"): (
-                "first/scan.tif lies in the input first"
+                "first/scan.tif is inside the input first"
             ),
             predict("several.h5:/raw", out="link.tif", flags="--overwrite"): (
                 "link.tif is an input"
             ),
             predict("i*.tif", out=".", flags="--overwrite"): "image.tif is an input",
-            predict(out="run/best.safetensors/x.tif"): "lies in the input",
+            predict(out="run/best.safetensors/x.tif"): "is inside the input",
             baseline(
                 "--method otsu --n-phases 2 --mask one.tif --overwrite", out="one.tif"
             ): "is an input",
@@ -695,7 +693,7 @@ MISTAKES = {
         "perturb some.tif --out new --z 3", "painted on none of the chosen slices"
     ),
     "slice out of range to perturb": Mistake(
-        "perturb labels.tif --out new --z 4:9", "there are 6, 0 to 5"
+        "perturb labels.tif --out new --z 4:9", "there are 6 slices, 0 to 5"
     ),
     "no label to perturb": Mistake("perturb high.tif --out new", "from 0 to 255"),
     "no member": Mistake(

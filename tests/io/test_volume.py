@@ -843,7 +843,9 @@ def test_labels_are_uint8_whatever_their_file_holds(dtype: str, tmp_path: Path) 
 def test_float_labels_are_refused_at_once(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((2, 3, 4), np.float32))
 
-    with pytest.raises(VolumeError, match=r"a\.npy holds float32; labels are whole"):
+    with pytest.raises(
+        VolumeError, match=r"a\.npy holds float32 values; labels are whole"
+    ):
         open_labels(tmp_path / "a.npy")
 
 
@@ -913,15 +915,15 @@ def test_slices_are_read_in_ascending_order(
     ("choice", "message"),
     [
         ("", "must look like 10, 10,30 or 50:60 (60 excluded), got ''"),
-        ("ten", "must read like"),
-        ("10,", "must read like"),
-        ("-1", "must read like"),
-        ("1.5", "must read like"),
-        ("5:", "must read like"),
-        ("1:2:3", "must read like"),
+        ("ten", "must look like"),
+        ("10,", "must look like"),
+        ("-1", "must look like"),
+        ("1.5", "must look like"),
+        ("5:", "must look like"),
+        ("1:2:3", "must look like"),
         ("60:50", "the range 60:50 of slices '60:50' is empty"),
         ("50:50", "is empty"),
-        ("60", "slice 60 of '60' does not exist: there are 60, 0 to 59"),
+        ("60", "slice 60 of '60' does not exist: there are 60 slices, 0 to 59"),
         ("10,55:61", "slice 60 of '10,55:61' does not exist"),
     ],
 )

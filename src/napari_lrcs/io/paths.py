@@ -54,7 +54,7 @@ def _relation(output: Path, other: Path) -> str:
         return "is"
     if place in taken.parents:
         return "contains"
-    return "lies in" if taken in place.parents else ""
+    return "is inside" if taken in place.parents else ""
 
 
 def _is_same_file(place: Path, other: Path) -> bool:
