@@ -486,7 +486,7 @@ def test_particles_that_cannot_be_are_refused_before_anything_is_written(
         "--csv p.csv": "need particles; add --particles PHASE",
         "--particles 2 --csv image.tif": "image.tif exists already",
         "--particles 2 --overwrite --csv grains.tif": "is an input",
-        "--particles 2 --particles-out p.zarr": "written as TIFF",
+        "--particles 2 --particles-out p.zarr": "cannot be written to p.zarr",
         "--particles 2 --csv p.csv --tortuosity x": "there is no phase x",
     }
 
