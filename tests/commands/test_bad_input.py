@@ -260,7 +260,9 @@ MISTAKES = {
     "labels of another shape": Mistake(
         train(labels="short.tif"), "short.tif is (5, 24, 24)"
     ),
-    "labels of float": Mistake(train(labels="float.tif"), "float32 values; labels are whole"),
+    "labels of float": Mistake(
+        train(labels="float.tif"), "float32 values; labels are whole"
+    ),
     "negative labels": Mistake(train(labels="negative.tif"), "holds -1 in slice z = 1"),
     "labels above 255": Mistake(train(labels="high.tif"), "holds 300 in slice z = 1"),
     "one phase": Mistake(train(labels="one.tif"), "only phase 1; paint at least two"),

@@ -23,10 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", help="volume, or a quoted glob of a time series")
     parser.add_argument("model", type=Path, help="checkpoint or run folder")
     parser.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        help="SEG.tif or SEG.zarr; for a time series, a folder",
+        "--out", type=Path, required=True, help="SEG.tif or SEG.zarr, or a folder"
     )
     parser.add_argument(
         "--z", metavar="SLICES", help="slices to predict; the others stay 0"

@@ -20,19 +20,14 @@ HELP = "train a network on painted slices"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "image", type=Path, help="volume, or a TOML file that names several volumes"
-    )
+    parser.add_argument("image", type=Path, help="volume, or TOML file of several")
     parser.add_argument("labels", type=Path, nargs="?", help="painted labels")
-    for role, purpose in (
-        ("train", "to train on"),
-        ("validation", "to choose the best epoch by"),
-        ("test", "for the final score"),
-    ):
+    for role in ("train", "validation", "test"):
+        use = "training" if role == "train" else role
         parser.add_argument(
             f"--{role}-z",
             metavar="SLICES",
-            help=f"painted slices {purpose}: 10, or 10,30, or 50:60 (60 excluded)",
+            help=f"painted slices for {use}: 10, or 10,30, or 50:60 (60 excluded)",
         )
     parser.add_argument("--out", type=Path, required=True, help="folder for the run")
     flags.add(parser, "--preset", "--phases", "--mask")
@@ -42,9 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="checkpoint or run folder to start from (transfer learning)",
     )
-    parser.add_argument(
-        "--resume", action="store_true", help="continue the run in --out"
-    )
+    parser.add_argument("--resume", action="store_true", help="continue a run")
     flags.add(parser, "--overwrite", "--json")
     flags.add_config(parser, TrainConfig)
 

@@ -62,9 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="train in parallel, with one process per device, as in cuda:0 cuda:1; by "
         "default one network after another",
     )
-    parser.add_argument(
-        "--resume", action="store_true", help="continue the study in --out"
-    )
+    parser.add_argument("--resume", action="store_true", help="continue a study")
     flags.add(parser, "--overwrite", "--json", "--wanted-share")
     for config in (StudyConfig, PerturbConfig, TrainConfig):
         flags.add_config(parser, config)

@@ -235,8 +235,7 @@ def parse_header(metadata: Mapping[str, str], path: Path) -> Header:
     """
     if HEADER_KEY not in metadata:
         raise CheckpointError(
-            f"{path.name} holds tensors, but is not a checkpoint of napari-lrcs; "
-            "choose a file that a training wrote"
+            f"{path.name} holds tensors, but is not a checkpoint of napari-lrcs"
         )
     try:
         values = parse_json(metadata[HEADER_KEY], dict[str, Any])

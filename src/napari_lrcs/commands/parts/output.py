@@ -29,13 +29,7 @@ def _without_nan(values: Any) -> Any:
 
 
 def console(*, stderr: bool = False) -> "Console":
-    """Make a console that interprets no markup; text printed to it must be `printable`.
-
-    Parameters
-    ----------
-    stderr : bool
-        Whether to print to standard error, not standard output.
-    """
+    """Make a console without markup; text printed to it must be `printable`."""
     from rich.console import Console
 
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
@@ -55,16 +49,8 @@ def print_table(
 ) -> None:
     """Print a table whose first column is text and whose other columns are numbers.
 
-    Parameters
-    ----------
-    title : str
-        Printed above the table.
-    header : sequence of str
-        Names of the columns; if empty, no header is shown and all columns are text.
-    rows : iterable of sequence of str
-        Cells of each row; an empty row is a line across the table.
-    caption : str
-        Printed below the table.
+    If the header is empty, none is shown, and all columns are text. An empty row is
+    drawn as a line across the table.
     """
     from rich.table import Table
 

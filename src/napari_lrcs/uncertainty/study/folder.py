@@ -338,16 +338,8 @@ class StudyFolder:
     ) -> None:
         """Write the results so far to ``members.csv`` and ``study.json``.
 
-        Parameters
-        ----------
-        findings : StudyFindings
-            Results so far.
-        state : {"begun", "running", "stopped", "complete"}
-            State of the study.
-        task : mapping
-            Description of the task, from `StudyTask.to_dict`.
-        study : StudyConfig
-            Numbers of members.
+        `state` is "begun", "running", "stopped" or "complete", and `task` comes from
+        `StudyTask.to_dict`.
         """
         members, phases = findings.members, findings.phases
         if members:
