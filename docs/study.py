@@ -141,14 +141,14 @@ def report(case: Case, out: Path) -> Iterator[str]:
         FIGURES,
         (
             "IoU of each phase, member by member",
-            "IoU over the ratio of surface to volume",
+            "IoU against the ratio of surface to volume",
             "Share of voxels on each interface",
         ),
         strict=True,
     ):
         yield f"![{text}](images/study-{case.name}-{figure})"
         yield ""
-    yield "Where the members agree, the majority is right, and where not, less often:"
+    yield "The more members agree, the more often the majority is right:"
     yield ""
     yield from reliability(case, out)
 

@@ -32,7 +32,7 @@ def test_empty_name_is_refused(name: str) -> None:
     ["", "blue", "#fff", "0072b2", "0072b2f", "#0072bg", "#0072b2ff", "##0072b"],
 )
 def test_colour_that_is_no_rrggbb_is_refused(colour: str) -> None:
-    with pytest.raises(ValueError, match="a colour must read #rrggbb"):
+    with pytest.raises(ValueError, match="a colour must look like #rrggbb"):
         phase(1, colour=colour)
 
 

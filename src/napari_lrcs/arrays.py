@@ -1,4 +1,4 @@
-"""Type aliases of the arrays that the package passes around."""
+"""Type aliases for the arrays used throughout the package."""
 
 from typing import TypeAlias
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Labels: TypeAlias = NDArray[np.uint8]
-"""0 where unpainted, phases from 1."""
+"""0 for unpainted voxels, phases from 1."""
 
 GreyImage: TypeAlias = NDArray[np.float32]
 """Grey levels, filtered or normalised."""

@@ -1,4 +1,4 @@
-"""The whole way on the built-in sample, from its phantom to scores and a figure."""
+"""The whole workflow on the built-in sample, from a phantom to scores and a figure."""
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
@@ -28,12 +28,12 @@ from napari_lrcs.training.run_folder import RunFolder
 _UNIT = "micrometer"
 
 TRAIN_SLICE, VALIDATION_SLICE, TEST_SLICES = 8, 24, (40, 56)
-"""Far apart; the test's range shares no particle with the others'."""
+"""Far apart: the test slices share no particle with the other two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoEnded:
-    """The demo is over: what it left, and how good the segmentation is."""
+    """The demo is over: its results, and how good the segmentation is."""
 
     scores: ScoresDict
     figure: Path
@@ -51,7 +51,7 @@ def run_demo(out: Path, *, config: TrainConfig | None = None) -> Iterator[DemoEv
     ----------
     out : Path
         Folder for the volume, its labels, the run, the segmentation, its scores and a
-        figure; it must not exist yet, and is there when all of this is complete.
+        figure; it must not exist yet, and appears when all of them are complete.
     config : TrainConfig, optional
         The preset ``quick`` by default.
 
@@ -80,7 +80,7 @@ def run_demo(out: Path, *, config: TrainConfig | None = None) -> Iterator[DemoEv
 
 
 def _moved(event: DemoEvent, folder: Path, out: Path) -> DemoEvent:
-    """Name the places in an event as they are once the folder is complete."""
+    """Replace the temporary paths in an event by the final ones."""
     places: dict[str, Any] = {
         f.name: out / value.relative_to(folder)
         for f in fields(event)
@@ -99,7 +99,7 @@ def _run(out: Path, config: TrainConfig) -> Generator[DemoEvent]:
         roles={"train": (TRAIN_SLICE,), "validation": (VALIDATION_SLICE,)},
     )
     annotation = read_annotation([annotated], config=config, phases=ELECTRODE)
-    # First: it makes the folder, once the config is found to be in order.
+    # First, because it checks the config before it creates the folder.
     yield from train(annotation, config=config, run=out / "run")
     _write_sample(out, phantom)
     checkpoint = load_checkpoint(out / "run")

@@ -1,4 +1,4 @@
-"""The few exceptions that a caller may want to catch apart from the others."""
+"""The few exceptions that a caller may want to catch separately."""
 
 from collections.abc import Mapping
 
@@ -19,7 +19,7 @@ class SeveralVolumesError(VolumeError):
     message : str
         What the file holds, and what to do.
     shapes : mapping of str to tuple of int
-        Shapes of the volumes by their paths in the file; the likeliest comes first.
+        Shapes of the volumes by their paths in the file, the most likely one first.
     """
 
     def __init__(
@@ -30,12 +30,12 @@ class SeveralVolumesError(VolumeError):
 
 
 class CheckpointError(LrcsError, ValueError):
-    """A file that is no checkpoint, or one that does not fit its use."""
+    """A file that is not a checkpoint, or a checkpoint that does not match its use."""
 
 
 class ResultExistsError(LrcsError, FileExistsError):
-    """A result that would be overwritten without having been asked to."""
+    """A result that exists already and may not be overwritten."""
 
 
 class InUseError(LrcsError):
-    """A file or folder that another process, window or thread works on."""
+    """A file or folder that another process, window or thread is using."""

@@ -8,10 +8,10 @@ from typing import Self, TypedDict
 import msgspec
 
 UNPAINTED = 0
-"""Label of a voxel that nobody has painted: ignored in losses, scores and measures."""
+"""Label of unpainted voxels, which are ignored in losses, scores and measures."""
 
 MAX_PHASES = 255
-"""Labels are uint8 and 0 is taken."""
+"""Largest number of phases: labels are uint8, and 0 means unpainted."""
 
 # Okabe and Ito's colour-blind safe palette (https://jfly.uni-koeln.de/color/),
 # in an order that keeps neighbours far apart in lightness.
@@ -28,7 +28,7 @@ _PALETTE = (
 
 
 class PhaseDict(TypedDict):
-    """A phase as it stands in JSON."""
+    """A phase as a JSON object."""
 
     label: int
     name: str
@@ -42,16 +42,17 @@ class Phase:
     Parameters
     ----------
     label : int
-        Its value in labels, 1 to 255.
+        Value of its voxels in labels, 1 to 255.
     name : str
-        Its name on screen and in tables.
+        Name on screen and in tables.
     colour : str
-        Its colour as ``#rrggbb``.
+        Colour on screen, as ``#rrggbb``.
 
     Raises
     ------
     ValueError
-        If the label is out of range, the name is empty or the colour is no ``#rrggbb``.
+        If the label is out of range, the name is empty or the colour is not of the form
+        ``#rrggbb``.
     """
 
     label: int
@@ -66,7 +67,7 @@ class Phase:
         if not self.name.strip():
             raise ValueError(f"the phase with label {self.label} has an empty name")
         if not re.fullmatch("#[0-9a-fA-F]{6}", self.colour):
-            raise ValueError(f"a colour must read #rrggbb, got {self.colour!r}")
+            raise ValueError(f"a colour must look like #rrggbb, got {self.colour!r}")
 
     @property
     def rgb(self) -> tuple[float, float, float]:
@@ -77,7 +78,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class PhaseTable:
-    """Phases labelled 1 to `n_phases` without a gap.
+    """The phases of a segmentation, labelled 1 to `n_phases` without gaps.
 
     Parameters
     ----------
@@ -87,7 +88,7 @@ class PhaseTable:
     Raises
     ------
     ValueError
-        If there are fewer than two, labels have gaps, or a name stands twice.
+        If there are fewer than two phases, labels have gaps, or two names are the same.
 
     Examples
     --------
@@ -137,7 +138,7 @@ class PhaseTable:
 
     @classmethod
     def from_dicts(cls, rows: object) -> Self:
-        """Read what `to_dicts` wrote.
+        """Make a table from the JSON objects of `to_dicts`.
 
         Raises
         ------
@@ -181,4 +182,4 @@ ELECTRODE = PhaseTable(
         Phase(label=3, name="NMC", colour="#009e73"),
     )
 )
-"""Pores, carbon-binder domain and NMC particles of a battery cathode."""
+"""The phases of a battery cathode: pores, carbon-binder domain and NMC particles."""

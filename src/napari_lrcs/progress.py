@@ -1,7 +1,7 @@
-"""The events that long work yields: frozen values, no callbacks.
+"""The events that long work yields: frozen values instead of callbacks.
 
-A consumer (dock, command line, search, cluster) iterates a generator of these and shows
-what it likes; closing the generator stops the work.
+A consumer, such as a dock or the command line, iterates over a generator of events and
+shows what it needs; closing the generator stops the work.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ NoticeKind = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """Something that the user should read: a sentence, and what to do about it."""
+    """Something that the user should know: a sentence that says what to do about it."""
 
     kind: NoticeKind
     text: str
@@ -39,7 +39,7 @@ class TrainingStarted:
     n_epochs: int
     steps_per_epoch: int
     first_epoch: int
-    """1, or the epoch at which a resumed run goes on."""
+    """1, or the epoch from which a resumed run continues."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +55,10 @@ class StepEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scoring:
-    """A tile of the validation or test slices is scored."""
+    """Another tile of the validation or test slices is scored."""
 
     share: float
-    """Of the slices' voxels, 0 to 1."""
+    """Share of the slices' voxels that are scored, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +72,13 @@ class EpochEnded:
     learning_rate: float
     loss: float
     training: Confusion
-    """Of the epoch's augmented patches, as they were trained on."""
+    """Confusion on the epoch's augmented patches, counted as they were trained on."""
     validation_loss: float
     """NaN without validation."""
     validation: Confusion | None
     is_best: bool
     seconds: float
-    """Since the training began, earlier sessions of a resumed run included."""
+    """Duration of the training so far, including earlier sessions of a resumed run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,12 +87,13 @@ class TrainingEnded:
 
     best: Path
     epochs: int
-    """Epochs done, early stopping included."""
+    """Epochs done; fewer than planned after early stopping."""
     seconds: float
     device: str
     validation: Confusion | None
-    """Of the best model."""
+    """Confusion of the best model on the validation slices."""
     test: Confusion | None
+    """Confusion of the best model on the test slices."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,48 +104,48 @@ class PredictionStarted:
     precision: str
     n_slices: int
     n_done: int
-    """Slices that an earlier, interrupted prediction has left."""
+    """Slices that an earlier, interrupted prediction has finished."""
     n_tiles: int
-    """Tiles a slice; 1 where whole slices fit."""
+    """Tiles per slice; 1 if whole slices fit into memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TilePredicted:
-    """A tile of some slices is computed; yielded several times a second."""
+    """Another tile of some slices is computed; yielded several times a second."""
 
     n_done: float
-    """Slices of the region that are computed, parts included."""
+    """Slices computed so far; a fraction counts the tiles of unfinished slices."""
     n_slices: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlabPredicted:
-    """A run of slices has reached the result."""
+    """A slab of slices has been written to the result."""
 
     start: int
     stop: int
     n_done: int
-    """Slices of the region that are written."""
+    """Slices written so far."""
     n_slices: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publishing:
-    """A part of the complete result is cleaned, compressed or the like."""
+    """Another part of the result is cleaned, compressed or converted."""
 
     share: float
-    """Of its voxels, 0 to 1."""
+    """Share of the voxels that are done, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionEnded:
-    """The result is complete and in its place."""
+    """The result is complete and has its final name."""
 
     out: Path | None
-    """None for a prediction into memory."""
+    """File or folder of the labels; None for a prediction into memory."""
     shape: tuple[int, int, int]
     n_voxels: int
-    """Voxels predicted by this call, what a resumed prediction found done left out."""
+    """Voxels predicted by this call, without those of an earlier, interrupted one."""
     seconds: float
     device: str
 

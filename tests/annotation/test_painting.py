@@ -195,7 +195,7 @@ def test_plane_is_the_slice_of_a_flat_image(tmp_path: Path) -> None:
         (np.ones((6, 4, 5), np.uint8), 0, r"\(6, 4, 5\); expected .* \(6, 5, 4\)"),
         (np.full(SHAPE, 300), 0, "300 in slice z = 0"),
         (np.ones(SHAPE), 0, "labels are whole numbers"),
-        (np.ones(SHAPE, np.uint8), 6, "slices 6:7 along z leave labels"),
+        (np.ones(SHAPE, np.uint8), 6, "slices 6:7 along z are outside labels"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(

@@ -238,18 +238,20 @@ MISTAKES = {
         train("corrupt.tif", slices="--train-z 0"), "cannot be read"
     ),
     "text named TIFF": Mistake(train("text.tif"), "text.tif cannot be read"),
-    "unknown type": Mistake(train("image.xyz"), "no known type; expected .tif"),
+    "unknown type": Mistake(train("image.xyz"), "not of a known type; expected .tif"),
     "colour": Mistake(train("colour.tif"), "colour image (32, 32, 3); convert it"),
     "4D": Mistake(train("four.npy"), "4 axes of 2 × 6 × 24 × 24; expected z, y, x"),
-    "no voxel": Mistake(train("hollow.npy"), "has no voxel"),
+    "no voxel": Mistake(train("hollow.npy"), "has no voxels"),
     "complex": Mistake(train("complex.npy"), "complex numbers; expected integers"),
     "NaN": Mistake(train("nan.npy"), "NaN or infinity (1 voxels, the first in slice z"),
     "infinity": Mistake(train("inf.npy"), "replace them, or leave them outside a mask"),
     "constant": Mistake(train("constant.npy"), "constant (7) on the training slices"),
     "several datasets": Mistake(train("several.h5"), "/raw (6, 24, 24)"),
-    "absent dataset": Mistake(train("several.h5:/dark"), "no dataset /dark but"),
+    "absent dataset": Mistake(
+        train("several.h5:/dark"), "no dataset /dark; it holds /"
+    ),
     "group": Mistake(train("group.zarr"), "open an array in it, as in group.zarr/0"),
-    "folder without slices": Mistake(train("mine"), "no TIFF slice and no Zarr"),
+    "folder without slices": Mistake(train("mine"), "neither TIFF slices nor a Zarr"),
     # labels
     "missing labels": Mistake(
         train(labels="nowhere.tif"), "no file or folder nowhere.tif"
@@ -258,7 +260,9 @@ MISTAKES = {
     "labels of another shape": Mistake(
         train(labels="short.tif"), "short.tif is (5, 24, 24)"
     ),
-    "labels of float": Mistake(train(labels="float.tif"), "float32; labels are whole"),
+    "labels of float": Mistake(
+        train(labels="float.tif"), "float32 values; labels are whole"
+    ),
     "negative labels": Mistake(train(labels="negative.tif"), "holds -1 in slice z = 1"),
     "labels above 255": Mistake(train(labels="high.tif"), "holds 300 in slice z = 1"),
     "one phase": Mistake(train(labels="one.tif"), "only phase 1; paint at least two"),
@@ -278,11 +282,12 @@ MISTAKES = {
         train(slices="--train-z 1 --test-z 24", flags="--axis x"),
         "slices 0 to 23 along x",
     ),
-    "open range": Mistake(train(slices="--train-z 50:"), "must read like 10, 10,30 or"),
+    "open range": Mistake(train(slices="--train-z 50:"), "must look like 10, 10,30 or"),
     "word for a slice": Mistake(train(slices="--train-z a"), "got 'a'"),
     "empty range": Mistake(train(slices="--train-z 60:50"), "the range 60:50 of slice"),
     "slipped digit": Mistake(
-        train(slices="--train-z 0:99999999999"), "beyond any volume; check the number"
+        train(slices="--train-z 0:99999999999"),
+        "more than any volume has; check the number",
     ),
     "shared slice": Mistake(
         train(slices="--train-z 1:3 --test-z 2"), "slice 2 has more than one role"
@@ -367,7 +372,7 @@ MISTAKES = {
         "train untrained.toml --out new", "no slice is for training"
     ),
     "slices beside a project": Mistake(
-        "train unknown.toml --train-z 1 --out new", "stand in the TOML file"
+        "train unknown.toml --train-z 1 --out new", "belong in the TOML file"
     ),
     # models
     "missing model": Mistake(predict(model="no"), "no checkpoint at no; name a"),
@@ -399,10 +404,11 @@ MISTAKES = {
     ),
     "unknown ending": Mistake(predict(out="new.png"), "end in .tif or .tiff or .zarr"),
     "probabilities to TIFF": Mistake(
-        predict(flags="--probabilities p.tif"), "the probabilities cannot go to p.tif"
+        predict(flags="--probabilities p.tif"),
+        "the probabilities cannot be written to p.tif",
     ),
     "one file for two": Mistake(
-        predict(flags="--confidence new.tif"), "need a place each"
+        predict(flags="--confidence new.tif"), "overlap; choose another name"
     ),
     "over the image": Mistake(
         predict(out="image.tif", flags="--overwrite"), "image.tif is an input"
@@ -416,7 +422,9 @@ MISTAKES = {
     "malformed slices": Mistake(predict(flags="--z 1-3"), "got '1-3'"),
     "mask of another volume": Mistake(predict(flags="--mask short.tif"), "the mask sh"),
     "unknown device to predict": Mistake(predict(flags="--device tpu"), "got 'tpu'"),
-    "glob without a file": Mistake(predict("no*.tif", out="segs"), "no file fits no*"),
+    "glob without a file": Mistake(
+        predict("no*.tif", out="segs"), "no file matches no*"
+    ),
     "confidence of a series": Mistake(
         predict("*/scan.tif", out="segs", flags="--confidence c.tif"), "a single image"
     ),
@@ -442,7 +450,7 @@ MISTAKES = {
     "scores of grey levels": Mistake("evaluate image.tif labels.tif", "from 0 to 255"),
     "table of particles for a folder": Mistake(
         "measure labels.tif --particles 1 --csv mine --overwrite",
-        "mine is a folder; choose",
+        "mine is a folder; give",
     ),
     "measures of nothing": Mistake("measure zero.tif", "labelled; nothing to measure"),
     "measures of float": Mistake("measure float.tif", "convert it to uint8"),
@@ -490,15 +498,15 @@ MISTAKES = {
         "compare labels.tif one.tif --majority mine.tif --overwrite", "choose another"
     ),
     "table over a folder": Mistake(
-        "compare labels.tif one.tif --csv mine --overwrite", "mine is a folder; choose"
+        "compare labels.tif one.tif --csv mine --overwrite", "mine is a folder; give"
     ),
     "one file for two votes": Mistake(
         "compare labels.tif one.tif --majority new.tif --agreement new.tif",
-        "need a place each",
+        "overlap; choose another name",
     ),
     # baselines
     "number of phases left out": Mistake(
-        baseline("--method otsu"), "--n-phases is missing; say how many"
+        baseline("--method otsu"), "--n-phases is missing; give the number"
     ),
     "one phase to part": Mistake(
         baseline("--method otsu --n-phases 1"), "n_phases must be 2 to 255, got 1"
@@ -575,13 +583,13 @@ MISTAKES = {
                 "group.zarr contains the input group.zarr/a"
             ),
             predict("first", out="first/scan.tif", flags="--overwrite"): (
-                "first/scan.tif lies in the input first"
+                "first/scan.tif is inside the input first"
             ),
             predict("several.h5:/raw", out="link.tif", flags="--overwrite"): (
                 "link.tif is an input"
             ),
             predict("i*.tif", out=".", flags="--overwrite"): "image.tif is an input",
-            predict(out="run/best.safetensors/x.tif"): "lies in the input",
+            predict(out="run/best.safetensors/x.tif"): "is inside the input",
             baseline(
                 "--method otsu --n-phases 2 --mask one.tif --overwrite", out="one.tif"
             ): "is an input",
@@ -595,7 +603,7 @@ MISTAKES = {
             ),
             "compare labels.tif one.tif --csv one.tif --overwrite": "is an input",
             "measure labels.tif --particles 1 --csv q --particles-out q": (
-                "need a place each"
+                "overlap; choose another name"
             ),
             "perturb run/labels.tif --out run --overwrite": "contains the input",
             uncertainty(labels="run/labels.tif", out="run", flags="--overwrite"): (
@@ -687,7 +695,7 @@ MISTAKES = {
         "perturb some.tif --out new --z 3", "painted on none of the chosen slices"
     ),
     "slice out of range to perturb": Mistake(
-        "perturb labels.tif --out new --z 4:9", "there are 6, 0 to 5"
+        "perturb labels.tif --out new --z 4:9", "there are 6 slices, 0 to 5"
     ),
     "no label to perturb": Mistake("perturb high.tif --out new", "from 0 to 255"),
     "no member": Mistake(
@@ -876,7 +884,7 @@ def test_prediction_on_a_full_disk_is_continued_when_there_is_room(
     error = only_error(capsys.readouterr().err)
     assert code == BAD_INPUT
     assert os.strerror(errno.ENOSPC) in error
-    assert f"kept in {out}.partial: the same command goes on" in error
+    assert f"kept in {out}.partial: run the same command again" in error
     partial = f"{out}.partial"
     after = contents(copy)
     assert {n: b for n, b in after.items() if not n.startswith(partial)} == before
@@ -900,7 +908,7 @@ def test_prediction_without_room_for_its_second_file_is_continued(
     with monkeypatch.context() as patch:
         leave_no_room_for_tiff(patch)
         assert call(command) == BAD_INPUT
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "run the same command again to continue" in capsys.readouterr().err
     assert not Path("new.zarr").exists()
 
     assert call(command) == 0
@@ -946,7 +954,7 @@ def test_training_on_a_full_disk_is_resumed_when_there_is_room(
     error = only_error(printed.err)
     assert (code, printed.out) == (BAD_INPUT, "")
     assert os.strerror(errno.ENOSPC) in error
-    assert "the run in new is kept: go on with --resume" in error
+    assert "the run in new is kept: continue with --resume" in error
     after = contents(copy)
     assert {n: b for n, b in after.items() if not n.startswith("new")} == before
 

@@ -56,8 +56,8 @@ def test_predict_lists_several_volumes_and_takes_the_one_that_is_named(
 
     assert predict(scan, network, out) == 2
     assert capsys.readouterr().err == (
-        "error: scan.h5 holds 2 volumes: /raw (3, 20, 24), /phase (2, 20, 24); name "
-        "the one that is meant, as in scan.h5:/raw\n"
+        "error: scan.h5 holds 2 volumes: /raw (3, 20, 24), /phase (2, 20, 24); "
+        "choose one, as in scan.h5:/raw\n"
     )
     assert not out.exists()
 

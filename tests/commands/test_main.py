@@ -483,10 +483,10 @@ def test_particles_that_cannot_be_are_refused_before_anything_is_written(
     before = {path: path.read_bytes() for path in place.glob("*.tif")}
     refused = {
         "--particles 3": "there is no phase 3; the labels have 1 (pore), 2 (grain)",
-        "--csv p.csv": "name the phase that they are of: --particles PHASE",
+        "--csv p.csv": "need particles; add --particles PHASE",
         "--particles 2 --csv image.tif": "image.tif exists already",
         "--particles 2 --overwrite --csv grains.tif": "is an input",
-        "--particles 2 --particles-out p.zarr": "written as TIFF",
+        "--particles 2 --particles-out p.zarr": "cannot be written to p.zarr",
         "--particles 2 --csv p.csv --tortuosity x": "there is no phase x",
     }
 
@@ -692,7 +692,7 @@ def failed_series(
     with monkeypatch.context() as patch:
         patch.setattr(tifffile.TiffWriter, "write", fill)
         assert call(command) == 2
-    assert "the same command goes on from there" in capsys.readouterr().err
+    assert "run the same command again to continue" in capsys.readouterr().err
     assert Path("segs/t0.tif").is_file()
     return command
 

@@ -270,7 +270,7 @@ def test_other_endings_are_refused(names: dict[str, str], tmp_path: Path) -> Non
 
 
 def test_parts_need_a_file_each(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"a\.tif and .*a\.tif need a place each"):
+    with pytest.raises(ValueError, match=r"a\.tif and .*a\.tif overlap"):
         DiskResult(labels=tmp_path / "a.tif", confidence=tmp_path / "a.tif")
 
 

@@ -67,7 +67,8 @@ def test_a_missing_source_is_an_error(
     spoil(scan.parent / "2.h5")
 
     with pytest.raises(
-        VolumeError, match=r"scan\.h5 is virtual, and its source 2\.h5:image is missing"
+        VolumeError,
+        match=r"scan\.h5 is a virtual dataset, and its source 2\.h5:image is missing",
     ):
         open_volume(scan)
 
@@ -88,7 +89,9 @@ def test_sources_of_sources_are_looked_for_too(scan: Path) -> None:
         file.create_virtual_dataset("raw", layout)
     (scan.parent / "3.h5").unlink()
 
-    with pytest.raises(VolumeError, match=r"scan\.h5 is virtual, .* 3\.h5:image is"):
+    with pytest.raises(
+        VolumeError, match=r"scan\.h5 is a virtual dataset, .* 3\.h5:image is"
+    ):
         open_volume(scan.parent / "outer.h5")
 
 
@@ -98,7 +101,9 @@ def test_a_virtual_dataset_of_itself_is_an_error(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "scan.h5", "w") as file:
         file.create_virtual_dataset("raw", layout)
 
-    with pytest.raises(VolumeError, match="is virtual over more than 8 levels"):
+    with pytest.raises(
+        VolumeError, match="is a virtual dataset with more than 8 levels"
+    ):
         open_volume(tmp_path / "scan.h5")
 
 
@@ -108,7 +113,7 @@ def test_numbered_sources_are_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "scan.h5", "w") as file:
         file.create_virtual_dataset("raw", layout)
 
-    with pytest.raises(VolumeError, match=r"of numbered sources \(%b\.h5:image\)"):
+    with pytest.raises(VolumeError, match=r"with numbered sources \(%b\.h5:image\)"):
         open_volume(tmp_path / "scan.h5")
 
 
@@ -143,7 +148,7 @@ def test_external_storage_is_refused(tmp_path: Path) -> None:
         )
 
     with pytest.raises(
-        VolumeError, match=r"/raw of scan\.h5 lies in another file, raw"
+        VolumeError, match=r"/raw of scan\.h5 is stored in another file, raw"
     ):
         open_volume(tmp_path / "scan.h5")
 
@@ -305,8 +310,8 @@ def test_a_filter_that_is_missing_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(
         VolumeError,
-        match=r"/data of scan\.h5 is compressed by .* \(HDF5 filter 32767\), which is "
-        r"not installed; .* pip install hdf5plugin",
+        match=r"/data of scan\.h5 is compressed with .* \(HDF5 filter 32767\), which "
+        r"is not installed; .* pip install hdf5plugin",
     ):
         open_volume(path)
 
@@ -318,7 +323,7 @@ def test_a_filter_of_a_source_is_looked_for_too(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "scan.h5", "w") as file:
         file.create_virtual_dataset("data", layout)
 
-    with pytest.raises(VolumeError, match=r"/data of part\.h5 is compressed by"):
+    with pytest.raises(VolumeError, match=r"/data of part\.h5 is compressed with"):
         open_volume(tmp_path / "scan.h5")
 
 

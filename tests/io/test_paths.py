@@ -11,7 +11,7 @@ from napari_lrcs.io.paths import check_outputs
         ("a.tif", "a.tif", "a.tif is an input"),
         ("x/../a.tif", "a.tif", "is an input"),
         ("g.zarr", "g.zarr/0", "g.zarr contains the input g.zarr/0"),
-        ("stack/new.tif", "stack", "stack/new.tif lies in the input stack"),
+        ("stack/new.tif", "stack", "stack/new.tif is inside the input stack"),
     ],
 )
 def test_an_output_that_would_replace_an_input_is_refused(
@@ -39,7 +39,7 @@ def test_links_are_resolved(linked: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("other", ["q", "q/inside.csv", "./q"])
 def test_outputs_need_a_place_each(other: str) -> None:
-    with pytest.raises(ValueError, match="need a place each"):
+    with pytest.raises(ValueError, match="overlap; choose another name"):
         check_outputs([Path("q"), Path(other)], inputs=[])
 
 

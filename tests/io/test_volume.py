@@ -443,7 +443,7 @@ def test_a_slab_belongs_to_its_caller() -> None:
 def test_a_slab_beyond_the_volume_is_refused(run: tuple[int, int]) -> None:
     volume = as_volume(GREY, name="a.tif")
 
-    with pytest.raises(ValueError, match=r"along z leave a\.tif, which has 0:5"):
+    with pytest.raises(ValueError, match=r"along z are outside a\.tif, which has 0:5"):
         volume.slab(*run)
 
 
@@ -667,9 +667,13 @@ def two_images(path: Path) -> None:
 COLOUR = np.zeros((40, 50, 3), np.uint8)
 BAD: list[tuple[str, Writer, str]] = [
     ("missing.tif", lambda _: None, "there is no file or folder .*missing.tif"),
-    ("slices", folder_of_text, "the folder slices holds no TIFF slice and no Zarr"),
+    (
+        "slices",
+        folder_of_text,
+        "the folder slices holds neither TIFF slices nor a Zarr",
+    ),
     ("a.tif", text(b""), r"a\.tif is empty \(0 bytes\)"),
-    ("a.png", text(b"\x89PNG"), r"a\.png is of no known type; expected \.tif"),
+    ("a.png", text(b"\x89PNG"), r"a\.png is not of a known type; expected \.tif"),
     ("a.tif", text(b"no TIFF at all"), r"a\.tif cannot be read"),
     ("a.h5", text(b"no HDF5 at all"), r"a\.h5 cannot be read"),
     ("text.npy", text(b"no array at all"), r"text\.npy cannot be read"),
@@ -719,7 +723,7 @@ BAD: list[tuple[str, Writer, str]] = [
     ("a.npy", npy(GREY.astype(np.complex64)), "complex numbers; expected integers"),
     ("a.npy", npy(np.zeros((2, 2, 2), "i4,f4")), "expected integers or real numbers"),
     ("a.h5", hdf5(one=GREY, two=GREY), r"/one \(5, 7, 6\), /two .*a\.h5:/one$"),
-    ("a.h5", hdf5(angles=np.zeros(3)), r"no 3D dataset but /angles \(3,\)"),
+    ("a.h5", hdf5(angles=np.zeros(3)), r"no 3D dataset; it holds /angles \(3,\)"),
 ]
 
 
@@ -740,7 +744,9 @@ def test_a_missing_dataset_is_answered_with_those_that_are_there(
 ) -> None:
     hdf5(one=GREY)(tmp_path / "a.h5")
 
-    with pytest.raises(VolumeError, match=r"no dataset /two but /one \(5, 7, 6\)"):
+    with pytest.raises(
+        VolumeError, match=r"no dataset /two; it holds /one \(5, 7, 6\)"
+    ):
         open_volume(f"{tmp_path / 'a.h5'}:/two")
 
 
@@ -837,7 +843,9 @@ def test_labels_are_uint8_whatever_their_file_holds(dtype: str, tmp_path: Path) 
 def test_float_labels_are_refused_at_once(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((2, 3, 4), np.float32))
 
-    with pytest.raises(VolumeError, match=r"a\.npy holds float32; labels are whole"):
+    with pytest.raises(
+        VolumeError, match=r"a\.npy holds float32 values; labels are whole"
+    ):
         open_labels(tmp_path / "a.npy")
 
 
@@ -906,16 +914,16 @@ def test_slices_are_read_in_ascending_order(
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ("", "must read like 10, 10,30 or 50:60 (60 excluded), got ''"),
-        ("ten", "must read like"),
-        ("10,", "must read like"),
-        ("-1", "must read like"),
-        ("1.5", "must read like"),
-        ("5:", "must read like"),
-        ("1:2:3", "must read like"),
+        ("", "must look like 10, 10,30 or 50:60 (60 excluded), got ''"),
+        ("ten", "must look like"),
+        ("10,", "must look like"),
+        ("-1", "must look like"),
+        ("1.5", "must look like"),
+        ("5:", "must look like"),
+        ("1:2:3", "must look like"),
         ("60:50", "the range 60:50 of slices '60:50' is empty"),
         ("50:50", "is empty"),
-        ("60", "slice 60 of '60' does not exist: there are 60, 0 to 59"),
+        ("60", "slice 60 of '60' does not exist: there are 60 slices, 0 to 59"),
         ("10,55:61", "slice 60 of '10,55:61' does not exist"),
     ],
 )

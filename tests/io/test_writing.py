@@ -493,7 +493,7 @@ def test_a_zarr_replaces_an_earlier_one_whole(tmp_path: Path) -> None:
 def test_neither_writer_replaces_a_folder_of_something_else(tmp_path: Path) -> None:
     write_folder(tmp_path / "home")
 
-    with pytest.raises(VolumeError, match="is there and is no Zarr"):
+    with pytest.raises(VolumeError, match="exists and is not a Zarr"):
         create_ome_zarr(tmp_path / "home", shape=(6, 5, 4), chunks=(2, 5, 4))
     with pytest.raises(VolumeError, match="is a folder; expected the name of a TIFF"):
         write_labels_tiff(tmp_path / "home", [LABELS], shape=(6, 5, 4))

@@ -23,9 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--method",
         choices=("otsu", "fractions", "kmeans", "forest"),
         required=True,
-        help="how phases are told apart: by the thresholds that part them best or give "
-        "known volume fractions, by clusters of grey level and edge, or by a random "
-        "forest that learns from LABELS",
+        help="how to separate the phases: by the thresholds that separate them best or "
+        "give known volume fractions, by clusters of grey level and edge strength, or "
+        "by a random forest that learns from LABELS",
     )
     parser.add_argument(
         "--n-phases", type=int, help="number of phases (default: those of LABELS)"
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> None:
         follow(segment_volume(task, result=result), phases=task.phases)
     except KeyboardInterrupt:
         if not result.is_complete:
-            raise  # else it came too late
+            raise  # otherwise Ctrl-C came too late
 
 
 def _task(arguments: argparse.Namespace) -> "BaselineTask":
@@ -110,13 +110,13 @@ def _task(arguments: argparse.Namespace) -> "BaselineTask":
 def _phases(
     arguments: argparse.Namespace, labels: "Volume | None", train: Sequence[int]
 ) -> "PhaseTable":
-    """Take the phases of the labels, or number as many as there are."""
+    """Return the phases of the labels, or numbered ones."""
     from napari_lrcs.classical.thresholds import check_n_phases
     from napari_lrcs.phases import PhaseTable
 
     n_phases = arguments.n_phases
     if n_phases is None and labels is None:
-        raise ValueError("--n-phases is missing; say how many phases there are")
+        raise ValueError("--n-phases is missing; give the number of phases")
     if labels is not None and labels.phases is not None:
         if n_phases not in (None, len(labels.phases)):
             raise ValueError(

@@ -21,17 +21,19 @@ if TYPE_CHECKING:
     )
     from napari_lrcs.comparison.votes import VoteFiles
 
-HELP = "compare what several experimenters have painted"
+HELP = "compare the labels of several experimenters"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "labels", nargs="+", help="labels of one experimenter each, two or more"
+        "labels", nargs="+", help="two or more labels, one per experimenter"
     )
     parser.add_argument(
         "--target", metavar="LABELS", help="labels to score each experimenter against"
     )
-    parser.add_argument("--z", metavar="SLICES", help="slices that count")
+    parser.add_argument(
+        "--z", metavar="SLICES", help="slices to compare (default: all)"
+    )
     flags.add(parser, "--mask")
     parser.add_argument(
         "--near",
@@ -39,22 +41,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=(5, 10),
         metavar="VOXELS",
-        help="how near an interface a difference is looked for, within the slice "
+        help="distances from an interface, within the slice, to count differences in "
         "(default: 5 10)",
     )
     for name, text in (
-        ("majority", "what most have painted"),
-        ("agreement", "share of those who agree with the majority, 0 to 255"),
+        ("majority", "write what most experimenters painted"),
+        ("agreement", "write the share that agrees with the majority, 0 to 255"),
         (
             "consensus",
-            "what all have painted, the reliable weighing more (STAPLE); all labels in "
-            "memory; needs the extra consensus",
+            "write a vote in which reliable experimenters have more weight (STAPLE); "
+            "holds all labels in memory; needs the extra consensus",
         ),
     ):
         parser.add_argument(
             f"--{name}", type=Path, metavar="FILE", help=f"{text}; .tif or .zarr"
         )
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="table of all numbers")
+    parser.add_argument(
+        "--csv", type=Path, metavar="FILE", help="write a table of all numbers"
+    )
     flags.add(parser, "--overwrite", "--json")
 
 
@@ -151,7 +155,7 @@ def _print_experimenters(found: "ExperimentersDict") -> None:
     )
     print_line(
         f"on average {percent(found['mean_disagreement'])} of the voxels painted by "
-        f"both differ; of these, {nearness} of an interface"
+        f"both differ; of these differences, {nearness} of an interface"
     )
     phases = [phase["name"] for phase in found["pairs"][0]["phases"]]
     within = [f"Within {row['distance']}" for row in found["near_interfaces"]]

@@ -8,7 +8,7 @@ from napari_lrcs.commands.parts.output import print_scores
 from napari_lrcs.commands.parts.places import Places
 from napari_lrcs.config import PRESETS, TrainConfig
 
-HELP = "the whole way on the built-in sample"
+HELP = "run the whole workflow on the built-in sample"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         default=Path("lrcs-demo"),
-        help="folder for what the demo leaves (default: %(default)s)",
+        help="folder for the results (default: %(default)s)",
     )
     flags.add_config(parser, TrainConfig)
 
@@ -33,6 +33,6 @@ def run(arguments: argparse.Namespace) -> None:
     config = PRESETS["quick"].with_changes(**flags.given(arguments, TrainConfig))
     ended = follow(run_demo(arguments.out, config=config), phases=ELECTRODE)
     assert isinstance(ended, DemoEnded)
-    print_scores(ended.scores, title="Scores on slices that training never saw")
+    print_scores(ended.scores, title="Scores on slices that were not trained on")
     for path in (ended.segmentation, ended.run, ended.figure):
         print(path)

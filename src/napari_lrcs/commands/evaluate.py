@@ -6,13 +6,13 @@ from napari_lrcs.commands.parts import flags
 from napari_lrcs.commands.parts.output import print_json, print_scores
 from napari_lrcs.commands.parts.places import Places
 
-HELP = "score a segmentation against its truth"
+HELP = "score a segmentation against the ground truth"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("predicted", help="labels to score")
-    parser.add_argument("target", help="labels to score against; 0 does not count")
-    parser.add_argument("--z", metavar="SLICES", help="slices that count")
+    parser.add_argument("target", help="labels to score against; 0 is ignored")
+    parser.add_argument("--z", metavar="SLICES", help="slices to score (default: all)")
     flags.add(parser, "--mask", "--json")
 
 

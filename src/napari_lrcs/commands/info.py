@@ -6,7 +6,7 @@ from napari_lrcs.commands.parts import flags
 from napari_lrcs.commands.parts.output import print_json, print_table
 from napari_lrcs.commands.parts.places import Places
 
-HELP = "versions, devices, and why CUDA is or is not used"
+HELP = "show versions, devices, and why CUDA is or is not used"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def places(_: argparse.Namespace) -> Places:
-    """Name what is read and written: nothing."""
+    """Return no files or folders."""
     return Places()
 
 

@@ -1,7 +1,7 @@
 """The command line: parse, run one command, turn errors into exit codes.
 
-Each command is a module beside this one, which loads what is slow to import (numpy,
-rich, torch) only when it runs, so that help comes at once.
+Each command is a module next to this one. It imports what is slow (numpy, rich, torch)
+only when it runs, so that help is shown at once.
 """
 
 import argparse
@@ -35,16 +35,16 @@ INTERRUPTED = 130
 
 
 class Command(Protocol):
-    """What the module of a command has."""
+    """What the module of each command provides."""
 
     HELP: str
-    """What the command does, as the list of commands says it."""
+    """What the command does, as shown in the list of commands."""
 
     def add_arguments(self, parser: argparse.ArgumentParser, /) -> None:
-        """Add its arguments and flags."""
+        """Add the command's arguments and flags."""
 
     def places(self, arguments: argparse.Namespace, /) -> Places:
-        """Name the files and folders that it reads and writes."""
+        """Return the files and folders that the command reads and writes."""
 
     def run(self, arguments: argparse.Namespace, /) -> None:
         """Do the work and show the result."""
@@ -70,13 +70,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        Those of the process by default.
+        Command-line arguments; by default those of the process.
 
     Returns
     -------
     int
-        0, 2 for bad input (one line on standard error says what is wrong), 130 if
-        interrupted, 1 if nobody reads standard output any more.
+        Exit code: 0 for success, 2 for bad input (one line on standard error says what
+        is wrong), 130 if interrupted, 1 if nobody reads standard output any more.
     """
     is_closed = sys.stdout is None
     with usable_streams():
@@ -118,7 +118,7 @@ def _run(arguments: Sequence[str] | None, *, is_closed: bool) -> int:
         if is_closed:
             _check_nothing_to_print(parsed)
         command.run(parsed)
-        sys.stdout.flush()  # while its errors can still be reported
+        sys.stdout.flush()  # while an error can still be reported
     except BrokenPipeError:
         return READER_LEFT
     except KeyboardInterrupt:
@@ -131,7 +131,7 @@ def _run(arguments: Sequence[str] | None, *, is_closed: bool) -> int:
 
 
 def _check_nothing_to_print(arguments: argparse.Namespace) -> None:
-    """Refuse a command whose result is only printed, where nothing can be printed."""
+    """Refuse a command that only prints its result if nothing can be printed."""
     if getattr(arguments, "json", False) or "out" not in arguments:
         raise ValueError(
             f"standard output is closed, but {arguments.command} prints its result "

@@ -34,23 +34,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         choices=(4, 6, 8, 18, 26),
         default=26,
-        help="neighbours of a voxel; 4 and 8 within slices (default: %(default)s)",
+        help="how many voxels are neighbours of a voxel; 4 and 8 are within the slice "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--particles",
         metavar="PHASE",
-        help="separate the particles of this phase (name or number): count and sizes",
+        help="separate the particles of this phase (name or label), and give their "
+        "number and sizes",
     )
     parser.add_argument(
-        "--csv", type=Path, metavar="FILE", help="table of the particles"
+        "--csv", type=Path, metavar="FILE", help="write a table of the particles"
     )
     parser.add_argument(
-        "--particles-out", type=Path, metavar="FILE.tif", help="their numbers as labels"
+        "--particles-out",
+        type=Path,
+        metavar="FILE.tif",
+        help="write a label image of the particles",
     )
     parser.add_argument(
         "--tortuosity",
         metavar="PHASE",
-        help="tortuosity of this phase along z, y and x (needs the extra transport)",
+        help="compute the tortuosity of this phase (name or label) along z, y and x; "
+        "needs the extra transport",
     )
     flags.add(parser, "--overwrite", "--json")
 
@@ -100,13 +106,14 @@ def _check_particle_files(arguments: argparse.Namespace) -> None:
     csv, tif = arguments.csv, arguments.particles_out
     if (csv or tif) and arguments.particles is None:
         raise ValueError(
-            "--csv and --particles-out are for particles; name the phase that they are "
-            "of: --particles PHASE"
+            "--csv and --particles-out need particles; add --particles PHASE"
         )
     for path in (csv, tif):
         check_new_file(path, overwrite=arguments.overwrite)
     if tif is not None and tif.suffix.lower() not in (".tif", ".tiff"):
-        raise ValueError(f"particles are written as TIFF; name {tif} FILE.tif")
+        raise ValueError(
+            f"particles cannot be written to {tif}; choose a name that ends in .tif"
+        )
 
 
 def _phase_called(text: str, phases: "Sequence[Phase]") -> "Phase":
@@ -135,7 +142,7 @@ def _particles(
 
     with busy(f"separating {phase.name}"):
         particles = particles_of_volume(labels, phase=phase.label, mask=mask)
-    with ExitStack() as stack:  # both files, or none
+    with ExitStack() as stack:  # both files are written, or neither
         for path, write in (
             (arguments.csv, write_particles_csv),
             (arguments.particles_out, partial(write_particles_tiff, like=labels)),
@@ -223,7 +230,7 @@ def _print_particles(particles: "ParticlesDict") -> None:
 def _print_transport(transport: "PhaseTransport") -> None:
     rows = []
     for d in transport.directions:
-        missing = "did not settle" if d.percolates else "does not percolate"
+        missing = "did not converge" if d.percolates else "does not percolate"
         diffusivity = d.effective_diffusivity
         rows.append(
             [

@@ -22,36 +22,38 @@ if TYPE_CHECKING:
         PerturbTask,
     )
 
-HELP = "perturb labels at their interfaces, many times"
+HELP = "make perturbed copies of painted labels"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("labels", help="painted labels")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the set")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for the perturbed labels"
+    )
     parser.add_argument(
         "--n-members",
         type=int,
         default=15,
-        help="perturbed labels to write (default: %(default)s)",
+        help="number of perturbed copies to write (default: %(default)s)",
     )
     parser.add_argument(
-        "--z", metavar="SLICES", help="slices to perturb; others are 0 in the members"
+        "--z", metavar="SLICES", help="slices to perturb; the others become 0"
     )
     parser.add_argument(
         "--dimensions",
         type=int,
         choices=(2, 3),
-        help="perturb each slice on its own (2) or neighbours together (3; the default "
-        "where slices have neighbours)",
+        help="perturb each slice on its own (2) or adjacent slices together (3); by "
+        "default 3 if there are adjacent slices",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the set (default: %(default)s)"
+        "--seed", type=int, default=0, help="random seed (default: %(default)s)"
     )
     parser.add_argument(
         "--n-simulations",
         type=int,
-        help="for the histogram of interfaces; 0 for none (default: 1000 in 2D, 100 in "
-        "3D)",
+        help="simulations for the interface histogram; 0 for no histogram (default: "
+        "1000 in 2D, 100 in 3D)",
     )
     flags.add(parser, "--wanted-share", "--overwrite", "--json")
     flags.add_config(parser, PerturbConfig)
@@ -111,7 +113,7 @@ def _print_perturbed(perturbed: "PerturbedSet") -> None:
     moved = perturbed.moved.mean(axis=0)
     print_table(
         "Perturbed labels",
-        ["Phase", "Volume moved"],
+        ["Phase", "Change of volume"],
         [
             [phase.name, "–" if math.isnan(move) else f"{100 * move:+.1f} %"]
             for phase, move in zip(perturbed.phases, moved, strict=True)
@@ -134,7 +136,7 @@ def _print_perturbed(perturbed: "PerturbedSet") -> None:
             f"maximum, {perturbed.n_simulations} simulations)"
         )
     elif widths is not None:
-        print_line("interfaces are too near each other to tell their width")
+        print_line("interfaces are too close together to measure their width")
     for text in perturbed.advice:
         print_line(f"! {text}")
     print_line(f"{len(perturbed.files)} members in {perturbed.files[0].parent}")

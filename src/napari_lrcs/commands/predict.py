@@ -23,24 +23,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", help="volume, or a quoted glob of a time series")
     parser.add_argument("model", type=Path, help="checkpoint or run folder")
     parser.add_argument(
-        "--out", type=Path, required=True, help="SEG.tif, SEG.zarr, or a folder"
+        "--out", type=Path, required=True, help="SEG.tif or SEG.zarr, or a folder"
     )
     parser.add_argument(
-        "--z", metavar="SLICES", help="slices to predict; others stay 0"
+        "--z", metavar="SLICES", help="slices to predict; the others stay 0"
     )
     flags.add(parser, "--mask")
     parser.add_argument(
-        "--confidence", type=Path, help="file for the certainty of each voxel, 0 to 255"
+        "--confidence",
+        type=Path,
+        metavar="FILE",
+        help="write the probability of the predicted phase, 0 to 255; .tif or .zarr",
     )
     parser.add_argument(
-        "--probabilities", type=Path, help="OME-Zarr for the probability of each phase"
+        "--probabilities",
+        type=Path,
+        metavar="FILE.zarr",
+        help="write the probability of each phase",
     )
     flags.add(parser, "--overwrite")
     flags.add_config(parser, PredictConfig)
 
 
 def places(arguments: argparse.Namespace) -> Places:
-    """Name what is read and written: of a series, all images and results."""
+    """Return the files read and written; for a series, all images and results."""
     images = _images(arguments.image)
     return Places(
         read=[*images, network_file(arguments.model), arguments.mask],
@@ -66,41 +72,42 @@ def run(arguments: argparse.Namespace) -> None:
                 follow(events, phases=checkpoint.phases)
             except KeyboardInterrupt:
                 if not all(result.is_complete for result in results.values()):
-                    raise  # else it came too late
+                    raise  # otherwise Ctrl-C came too late
             except OSError as error:
                 if results[image].is_unfinished:
                     error.add_note(
-                        f"what is finished is kept in {results[image].partial}: the "
-                        "same command goes on from there"
+                        f"what is finished is kept in {results[image].partial}: run "
+                        "the same command again to continue"
                     )
                 raise
 
 
 def _images(text: str) -> list[str]:
-    """List the images that a glob fits; a name is itself."""
+    """List the images that match a glob; a name stands for itself."""
     if not any(sign in text for sign in "*?[") or Path(text).exists():
         return [text]
     images = sorted(glob(text))  # noqa: PTH207 absolute patterns too
     if not images:
-        raise ValueError(f"no file fits {text}; check the pattern and its quotes")
+        raise ValueError(f"no file matches {text}; check the pattern and its quotes")
     return images
 
 
 def _outs(images: Sequence[str], arguments: argparse.Namespace) -> list[Path]:
-    """List where the result of each image goes."""
+    """List where to write the result of each image."""
     if images == [arguments.image]:
         return [arguments.out]
     from napari_lrcs.inference.series import places_of_series
 
     if arguments.confidence or arguments.probabilities:
         raise ValueError(
-            "--confidence and --probabilities go with a single image, not a series"
+            "--confidence and --probabilities work with a single image, not with a "
+            "series; leave them out"
         )
     return list(places_of_series(images, arguments.out).values())
 
 
 def _results(arguments: argparse.Namespace) -> "dict[str, DiskResult]":
-    """Make the result of each image, and refuse a place that is taken."""
+    """Make the result of each image, and refuse one that exists already."""
     from napari_lrcs.inference.disk import DiskResult
 
     images = _images(arguments.image)
@@ -113,7 +120,7 @@ def _results(arguments: argparse.Namespace) -> "dict[str, DiskResult]":
         )
         for image, out in zip(images, _outs(images, arguments), strict=True)
     }
-    if images == [arguments.image]:  # `predict_series` looks at the places of a series
+    if images == [arguments.image]:  # `predict_series` checks those of a series
         results[arguments.image].check_new()
     return results
 

@@ -21,13 +21,14 @@ HELP = "train a network on painted slices"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", type=Path, help="volume, or a TOML file of several")
+    parser.add_argument("image", type=Path, help="volume, or TOML file of several")
     parser.add_argument("labels", type=Path, nargs="?", help="painted labels")
     for role in ("train", "validation", "test"):
+        use = "training" if role == "train" else role
         parser.add_argument(
             f"--{role}-z",
             metavar="SLICES",
-            help=f"painted slices for {role}: 10, or 10,30, or 50:60 (60 excluded)",
+            help=f"painted slices for {use}: 10, or 10,30, or 50:60 (60 excluded)",
         )
     parser.add_argument("--out", type=Path, required=True, help="folder for the run")
     flags.add(parser, "--preset", "--phases", "--mask")
@@ -37,13 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="checkpoint or run folder to start from (transfer learning)",
     )
-    parser.add_argument("--resume", action="store_true", help="go on with a run")
+    parser.add_argument("--resume", action="store_true", help="continue a run")
     flags.add(parser, "--overwrite", "--json")
     flags.add_config(parser, TrainConfig)
 
 
 def places(arguments: argparse.Namespace) -> Places:
-    """Name what is read and written; `run` checks what a TOML file names."""
+    """Return the files read and written; `run` checks those that a TOML file names."""
     weights = network_file(arguments.initial_weights)
     return Places(
         read=[arguments.image, arguments.labels, arguments.mask, weights],
@@ -81,14 +82,16 @@ def run(arguments: argparse.Namespace) -> None:
         ended = follow(events, phases=annotation.phases)
     except OSError as error:
         if RunFolder(arguments.out).is_run:
-            error.add_note(f"the run in {arguments.out} is kept: go on with --resume")
+            error.add_note(
+                f"the run in {arguments.out} is kept: continue with --resume"
+            )
         raise
     assert isinstance(ended, TrainingEnded)
     _print_end(ended, annotation.phases, as_json=arguments.json)
 
 
 def _config(arguments: argparse.Namespace) -> TrainConfig:
-    """Decide on the config, and refuse a place that the run may not take."""
+    """Combine flags, preset and earlier runs, and refuse an unsuitable folder."""
     from napari_lrcs.io.writing import check_new
     from napari_lrcs.models.checkpoint import load_checkpoint
     from napari_lrcs.training.run_folder import RunFolder
@@ -98,8 +101,8 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
     if arguments.resume:
         if arguments.overwrite or arguments.initial_weights:
             raise ValueError(
-                "--resume goes with neither --overwrite nor "
-                "--initial-weights; leave one of them out"
+                "--resume cannot be combined with --overwrite or --initial-weights; "
+                "leave one of them out"
             )
         return run.read_config().with_changes(**given)
     check_new(arguments.out, overwrite=True)
@@ -125,12 +128,12 @@ def _annotated_volumes(arguments: argparse.Namespace) -> "Sequence[AnnotatedVolu
             )
         if named or arguments.mask:
             raise ValueError(
-                "slices and masks of several volumes stand in the TOML file, not on "
-                "the command line"
+                "the slices and masks of several volumes belong in the TOML file, not "
+                "on the command line"
             )
         return read_project(arguments.image)
     if "train" not in named:
-        raise ValueError("--train-z is missing; name the painted slices to train on")
+        raise ValueError("--train-z is missing; give the painted slices to train on")
     return [
         open_annotated(
             arguments.image, arguments.labels, slices=named, mask=arguments.mask

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from napari_lrcs.uncertainty.study.summary import Member, StudySummary
     from napari_lrcs.uncertainty.study.task import StudyTask
 
-HELP = "train on perturbed labels, and see how far the results differ"
+HELP = "train on perturbed labels, and show how far the results differ"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,14 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--train-z",
         metavar="SLICES",
         required=True,
-        help="painted slices to perturb and train on, ten neighbours or more as 10:20; "
-        "the last fifth of several is for validation",
+        help="painted slices to perturb and train on, ideally ten or more adjacent "
+        "ones, as in 10:20; if there are several, the last fifth is for validation",
     )
     parser.add_argument(
         "--test-z",
         metavar="SLICES",
         required=True,
-        help="painted slices that all networks are scored on; never perturbed",
+        help="painted slices to score all networks on; never perturbed",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the study")
     flags.add(parser, "--preset", "--phases", "--mask")
@@ -59,10 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="DEVICE",
         default=(),
-        help="train on several devices at once, as cuda:0 cuda:1, a process each; one "
-        "after another by default",
+        help="train in parallel, with one process per device, as in cuda:0 cuda:1; by "
+        "default one network after another",
     )
-    parser.add_argument("--resume", action="store_true", help="go on with a study")
+    parser.add_argument("--resume", action="store_true", help="continue a study")
     flags.add(parser, "--overwrite", "--json", "--wanted-share")
     for config in (StudyConfig, PerturbConfig, TrainConfig):
         flags.add_config(parser, config)
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> None:
     for device in arguments.devices:
         resolve_device(device)
     task = _task(arguments)
-    with _a_process_each(arguments.devices) as executor:
+    with _process_per_device(arguments.devices) as executor:
         events = run_study(
             task,
             out=arguments.out,
@@ -99,7 +99,8 @@ def run(arguments: argparse.Namespace) -> None:
             is_begun = StudyFolder(arguments.out).has_members
             if is_begun and not isinstance(error, LrcsError):
                 error.add_note(
-                    f"what is finished is kept in {arguments.out}: go on with --resume"
+                    f"what is finished is kept in {arguments.out}: continue with "
+                    "--resume"
                 )
             raise
     if arguments.json:
@@ -140,19 +141,21 @@ def _task(arguments: argparse.Namespace) -> "StudyTask":
 
 
 def _initial_settings(arguments: argparse.Namespace) -> "StudySettings":
-    """Return what the flags change: the preset, or what a study was begun with."""
+    """Return the settings that flags change: a preset's, or those of the study."""
     from napari_lrcs.uncertainty.study.folder import StudyFolder, StudySettings
 
     if not arguments.resume:
         return StudySettings(config=PRESETS[arguments.preset])
     if arguments.overwrite:
-        raise ValueError("--resume does not go with --overwrite; leave one of them out")
+        raise ValueError(
+            "--resume cannot be combined with --overwrite; leave one of them out"
+        )
     return StudyFolder(arguments.out).read_settings()
 
 
 @contextmanager
-def _a_process_each(devices: Sequence[str]) -> "Iterator[Executor | None]":
-    """Start a process for each device; none where there is no device."""
+def _process_per_device(devices: Sequence[str]) -> "Iterator[Executor | None]":
+    """Start one process per device; yield None if there are no devices."""
     import signal
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
@@ -163,7 +166,7 @@ def _a_process_each(devices: Sequence[str]) -> "Iterator[Executor | None]":
     executor = ProcessPoolExecutor(
         len(devices),
         mp_context=get_context("spawn"),  # CUDA does not survive a fork
-        initializer=signal.signal,  # on Ctrl-C they end at once and say nothing
+        initializer=signal.signal,  # on Ctrl-C they end at once, without a traceback
         initargs=(signal.SIGINT, signal.SIG_DFL),
     )
     try:
@@ -176,7 +179,7 @@ def _a_process_each(devices: Sequence[str]) -> "Iterator[Executor | None]":
 
 
 def _follow(events: "Iterable[StudyEvent]") -> "StudyEnded":
-    """Draw the progress of a study on standard error and return its last event."""
+    """Show the progress of a study on standard error, and return its last event."""
     from napari_lrcs.commands.parts.progress import Display
     from napari_lrcs.uncertainty.study.events import StudyEnded
 
@@ -190,16 +193,16 @@ def _follow(events: "Iterable[StudyEvent]") -> "StudyEnded":
 
 
 class StudyDisplay:
-    """Draws one bar over all members, and above it a line for each that ended."""
+    """Shows one bar for all members, and above it a line for each finished one."""
 
     def __init__(self, display: "Display") -> None:
         self._display = display
-        self._phases: PhaseTable | tuple[()] = ()  # until the study names them
+        self._phases: PhaseTable | tuple[()] = ()  # until `StudyStarted` names them
         self._n_ended = 0
         self._is_combining = False
 
     def show(self, event: "StudyEvent") -> None:
-        """Draw one event."""
+        """Show one event."""
         from napari_lrcs.progress import Notice
         from napari_lrcs.uncertainty.study import events as kinds
 
@@ -235,7 +238,8 @@ class StudyDisplay:
         from napari_lrcs.progress import Notice
 
         notice = event.event
-        if isinstance(notice, Notice) and notice.kind != "advice":  # the study gave it
+        # The study has given the same advice before.
+        if isinstance(notice, Notice) and notice.kind != "advice":
             self._display.warn(f"{event.name}: {notice.text}")
         self._display.advance(self._n_ended + event.share)
 
@@ -263,7 +267,7 @@ def _print_summary(summary: "StudySummary") -> None:
             what = title if kind == "accuracy" else f"{title}, {row[0].name}"
             rows.append([what, *map(in_percent, row)])
         rows.append([])
-    caption = "scores of the test slices; shares of the voxels of the volume"
+    caption = "scores on the test slices; fractions of the voxels of the volume"
     failed = sum(group.n_failed for group in groups)
     if failed:
         caption += f"; {failed} networks failed and are left out"

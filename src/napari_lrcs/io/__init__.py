@@ -1,1 +1,1 @@
-"""Files: volumes, tables and our own records, read and written safely."""
+"""Read and write files safely: volumes, tables and our own records."""

@@ -1,4 +1,4 @@
-"""Names that results may have."""
+"""Check the names that results may have."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.paths import is_zarr
 
 LABELS_SUFFIXES = (".tif", ".tiff", ".zarr")
-"""What labels and the like can be written as."""
+"""Suffixes of the formats that labels can be written in."""
 
 
 def check_destination(
@@ -17,27 +17,27 @@ def check_destination(
     Parameters
     ----------
     what : str
-        The result, for the error.
+        What the result is called in the error.
     path : Path
-        Where it is to go.
+        Where to write it.
     suffixes : tuple of str
-        Endings of the formats that it can be written in.
+        Suffixes of the formats that it can be written in.
 
     Raises
     ------
     VolumeError
-        If the name has another ending, or is that of a folder or of a file that no
-        result could replace.
+        If the name has another suffix, or if a folder or file of that name exists that
+        no result may replace.
     """
     suffix = path.suffix.lower()
     if suffix not in suffixes:
         raise VolumeError(
-            f"the {what} cannot go to {path.name}: its name must end in "
+            f"the {what} cannot be written to {path.name}: its name must end in "
             f"{' or '.join(suffixes)}"
         )
     fits = is_zarr(path) if suffix == ".zarr" else path.is_file()
     if path.exists() and not fits:
         raise VolumeError(
-            f"{path} is there and is no {suffix} that a result could replace; choose "
+            f"{path} exists and is not a {suffix} that a result could replace; choose "
             "another name"
         )

@@ -1,4 +1,4 @@
-"""Open volumes of HDF5 files as the programs of beamlines lay them out."""
+"""Open volumes in HDF5 files, in the layouts of common beamline programs."""
 
 import posixpath
 import re
@@ -25,24 +25,24 @@ from napari_lrcs.io.watching import signature, watched
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Layout:
-    """Where a program puts its volume, and what it says about the voxels.
+    """Where a program puts its volume and the size of the voxels.
 
-    In paths, ``*`` stands for the name of any group. All paths but that of the volume
-    are relative to the volume's group.
+    In paths, ``*`` stands for the name of any group. All paths except that of the
+    volume are relative to the volume's group.
     """
 
     volume: str
     """Its path; ``@signal`` is the dataset that its NeXus group names, or ``data``."""
     definition: str = ""
-    """NeXus definition that the volume's entry must follow."""
+    """NeXus definition that the volume's entry must have."""
     sizes: tuple[str, ...] = ()
-    """Datasets of one or three sides of a voxel; the first one that is there counts."""
+    """Datasets with one or three sides of a voxel; the first that exists is used."""
     axes: tuple[str, ...] = ()
     """Datasets of positions along the three axes, unless the NeXus group names them."""
     unit: str | None = None
     """Unit of the sizes if the file gives none."""
     binning: str = ""
-    """Dataset of how many times the sides were doubled since the sizes were noted."""
+    """Dataset that says how often the sides were doubled after the sizes were saved."""
 
 
 _LAYOUTS = (
@@ -77,7 +77,7 @@ def open_hdf5(place: Path, dataset: str | None) -> Volume:
     place : Path
         HDF5 file.
     dataset : str or None
-        Path of the volume; None is that of the first known layout that fits, or the
+        Path of the volume; if None, that of the first known layout that matches, or the
         only 3D dataset.
 
     Returns
@@ -88,10 +88,9 @@ def open_hdf5(place: Path, dataset: str | None) -> Volume:
     Raises
     ------
     SeveralVolumesError
-        If `dataset` is None and several could be meant.
+        If `dataset` is None and the file holds several volumes.
     VolumeError
-        If there is no such dataset, or it is read from somewhere that is missing or
-        that is refused.
+        If there is no such dataset, or if one of its sources is missing or not allowed.
     """
     signatures = {place.resolve(): signature(place)}
     file = h5py.File(place, "r")
@@ -115,7 +114,7 @@ def _default_volume(file: h5py.File) -> h5py.Dataset | None:
 
 
 def _volumes(file: h5py.File, layout: _Layout) -> list[h5py.Dataset]:
-    """Find the datasets that a layout fits, each once even if two paths lead to it."""
+    """Find the datasets that match a layout, each once even if it has two paths."""
     found = [
         find_dataset(file, path)
         for path in _expand(file, layout.volume)
@@ -127,7 +126,7 @@ def _volumes(file: h5py.File, layout: _Layout) -> list[h5py.Dataset]:
 
 
 def _expand(file: h5py.File, pattern: str) -> list[str]:
-    """List the paths that a pattern stands for, whether anything is there or not."""
+    """List the paths that a pattern stands for, whether they exist or not."""
     paths = [""]
     for part in pattern.strip("/").split("/"):
         paths = [
@@ -154,8 +153,8 @@ def _only(file: h5py.File, nodes: list[h5py.Dataset]) -> h5py.Dataset:
     shapes = {node.name: node.shape for node in nodes}
     listing = ", ".join(f"{path} {shape}" for path, shape in shapes.items())
     raise SeveralVolumesError(
-        f"{name} holds {len(nodes)} volumes: {listing}; name the one that is meant, as "
-        f"in {name}:{nodes[0].name}",
+        f"{name} holds {len(nodes)} volumes: {listing}; choose one, as in "
+        f"{name}:{nodes[0].name}",
         shapes,
     )
 
@@ -164,8 +163,8 @@ def _no_dataset(file: h5py.File, wanted: str) -> VolumeError:
     name = Path(file.filename).name
     listing = ", ".join(f"{path} {shape}" for path, shape in _shapes(file).items())
     return VolumeError(
-        f"{name} has no {wanted} but {listing or 'none at all'}; "
-        f"name the one that is meant, as in {name}:/path/to/dataset"
+        f"{name} has no {wanted}; it holds {listing or 'no dataset'}: choose one, as "
+        f"in {name}:/path/to/dataset"
     )
 
 
@@ -186,9 +185,9 @@ def _shapes(file: h5py.File) -> dict[str, tuple[int, ...]]:
 def _physical(
     file: h5py.File, node: h5py.Dataset
 ) -> tuple[VoxelSize | None, str | None]:
-    """Read the voxel size of a volume, if it is where a layout has one."""
+    """Read the voxel size of a volume, if the file has one where a layout puts it."""
     for layout in _LAYOUTS:
-        with suppress(VolumeError):  # the layout's volume may lie in another file
+        with suppress(VolumeError):  # the layout's volume may be in another file
             if node in _volumes(file, layout):
                 return _voxel_size(file, node, layout)
     return None, None
@@ -246,7 +245,7 @@ def _beside(node: h5py.Dataset, path: str) -> str:
 
 
 def _numbers(file: h5py.File, path: str) -> tuple[list[float], str]:
-    """Read the first few numbers, and their unit."""
+    """Read the first few numbers of a dataset, and their unit."""
     values, unit = read_values(file, path)
     if values.dtype.kind not in "iuf":
         return [], unit

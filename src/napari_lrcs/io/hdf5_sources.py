@@ -1,4 +1,4 @@
-"""Look for all that a dataset of an HDF5 file is read from."""
+"""Find and check everything that a dataset of an HDF5 file is read from."""
 
 import importlib
 import re
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.watching import Signature, signature
 
-_MOST_LINKS = 16
-"""Links in a row that HDF5 itself follows."""
+_MAX_LINKS = 16
+"""Longest chain of links that HDF5 itself follows."""
 
-_MOST_FILES_DEEP = 8
-"""Virtual datasets of virtual datasets that are followed."""
+_MAX_DEPTH = 8
+"""Deepest nesting of virtual datasets that is followed."""
 
-_MOST_VALUES = 10_000_000
-"""Values of a dataset of metadata, far more than an axis has."""
+_MAX_VALUES = 10_000_000
+"""Largest dataset that is read as metadata; far more values than an axis has."""
 
 
 def find_dataset(file: h5py.File, path: str) -> h5py.Dataset | None:
@@ -38,7 +38,7 @@ def find_dataset(file: h5py.File, path: str) -> h5py.Dataset | None:
 
 
 def find_group(parent: h5py.Group, path: str) -> h5py.Group | None:
-    """Open a group; None if there is none at `path`, or it lies in another file."""
+    """Open a group; None if there is none at `path`, or it is in another file."""
     with suppress(VolumeError):
         _check_links(parent, path)
         node = parent.get(path)
@@ -47,20 +47,21 @@ def find_group(parent: h5py.Group, path: str) -> h5py.Group | None:
 
 
 def read_values(file: h5py.File, path: str) -> tuple[NDArray[Any], str]:
-    """Read a number, a text or a row of these, and its unit.
+    """Read a dataset of numbers or strings, and its unit.
 
     Parameters
     ----------
     file : h5py.File
+        Open file.
     path : str
-        Path of the dataset.
+        Path of a scalar or one-dimensional dataset.
 
     Returns
     -------
     values : ndarray, shape (n,)
-        Empty if there is nothing at `path`, or nothing that lies in this file.
+        Empty if there is no such dataset in this file.
     unit : str
-        As the file spells it; empty if it gives none.
+        As spelled in the file; empty if it gives none.
     """
     nothing = np.empty(0), ""
     try:
@@ -69,13 +70,13 @@ def read_values(file: h5py.File, path: str) -> tuple[NDArray[Any], str]:
         return nothing
     if node is None or node.is_virtual or node.external:
         return nothing
-    if len(node.shape or ()) > 1 or not 0 < (node.size or 0) <= _MOST_VALUES:
+    if len(node.shape or ()) > 1 or not 0 < (node.size or 0) <= _MAX_VALUES:
         return nothing
     return np.atleast_1d(node[()]), decoded(node.attrs.get("units"))
 
 
 def decoded(value: object) -> str:
-    """Return a text, in whatever form HDF5 libraries store it; empty if it is none."""
+    """Return a string in any form that HDF5 stores it in; empty for other values."""
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.ravel()[0]
     if isinstance(value, bytes):
@@ -84,24 +85,25 @@ def decoded(value: object) -> str:
 
 
 def check_sources(node: h5py.Dataset, signatures: dict[Path, Signature]) -> None:
-    """Check that all that a dataset is read from is there, and can be decompressed.
+    """Check that all sources of a dataset exist and can be decompressed.
 
     Parameters
     ----------
     node : h5py.Dataset
+        Dataset to check.
     signatures : dict of Path to Signature
-        Gains the source files of a virtual dataset, links resolved.
+        The source files of a virtual dataset are added to it, links resolved.
 
     Raises
     ------
     VolumeError
-        If a source is missing or refused, or a filter is not installed.
+        If a source is missing or not allowed, or a filter is not installed.
     """
     _Sources(signatures).check(node)
 
 
-def _check_links(group: h5py.Group, path: str, *, n_left: int = _MOST_LINKS) -> None:
-    """Refuse links to other files, before HDF5 opens these, whatever they are."""
+def _check_links(group: h5py.Group, path: str, *, n_left: int = _MAX_LINKS) -> None:
+    """Refuse links to other files before HDF5 opens those files."""
     if path.startswith("/"):
         group = group["/"]
     for part in filter(None, path.split("/")):
@@ -109,7 +111,8 @@ def _check_links(group: h5py.Group, path: str, *, n_left: int = _MOST_LINKS) -> 
         if isinstance(link, h5py.ExternalLink):
             raise VolumeError(
                 f"{path} of {Path(group.file.filename).name} is a link to the file "
-                f"{link.filename}; external links are not followed: open that file"
+                f"{link.filename}; external links are not followed: open that file "
+                "instead"
             )
         if isinstance(link, h5py.SoftLink) and n_left > 0:
             _check_links(group, link.path, n_left=n_left - 1)
@@ -122,7 +125,7 @@ def _check_links(group: h5py.Group, path: str, *, n_left: int = _MOST_LINKS) -> 
 def _link(
     group: h5py.Group, name: str
 ) -> h5py.HardLink | h5py.SoftLink | h5py.ExternalLink | None:
-    """Look up a link without following it, as `Group.get` would."""
+    """Look up a link without following it; `Group.get` would follow it."""
     links, key = group.id.links, name.encode()
     if name == ".":
         return h5py.HardLink()
@@ -137,21 +140,21 @@ def _link(
     return h5py.HardLink()
 
 
-# Where the voxels lie
+# Where the voxels are stored
 
 
 @dataclass(frozen=True, slots=True)
 class _Sources:
-    """Checks that all that a dataset is read from is there, and notes the files."""
+    """Checks that all sources of a dataset exist, and collects the files."""
 
     signatures: dict[Path, Signature]
     checked: set[tuple[Path, str]] = field(default_factory=set)
 
-    def check(self, node: h5py.Dataset, *, n_left: int = _MOST_FILES_DEEP) -> None:
+    def check(self, node: h5py.Dataset, *, n_left: int = _MAX_DEPTH) -> None:
         place = Path(node.file.filename)
         if node.external:
             raise VolumeError(
-                f"{node.name} of {place.name} lies in another file, "
+                f"{node.name} of {place.name} is stored in another file, "
                 f"{node.external[0][0]}; external storage is not read: copy it into "
                 "an ordinary dataset"
             )
@@ -160,8 +163,8 @@ class _Sources:
             return
         if n_left == 0:
             raise VolumeError(
-                f"{node.name} of {place.name} is virtual over more than "
-                f"{_MOST_FILES_DEEP} levels; copy it into an ordinary dataset"
+                f"{node.name} of {place.name} is a virtual dataset with more than "
+                f"{_MAX_DEPTH} levels; copy it into an ordinary dataset"
             )
         for source in node.virtual_sources():
             self._check_source(node, source, n_left=n_left - 1)
@@ -172,9 +175,9 @@ class _Sources:
         names = (source.file_name, source.dset_name)
         if any(re.search(r"%\d*b", name) for name in names):
             raise VolumeError(
-                f"{node.name} of {place.name} is virtual, of numbered sources "
-                f"({':'.join(names)}); these are not supported: copy it into an "
-                "ordinary dataset"
+                f"{node.name} of {place.name} is a virtual dataset with numbered "
+                f"sources ({':'.join(names)}), which are not supported; copy it into "
+                "an ordinary dataset"
             )
         is_same_file = source.file_name == "."
         file = place if is_same_file else place.parent / source.file_name
@@ -190,14 +193,14 @@ class _Sources:
 
 def _missing_source(node: h5py.Dataset, source: Any) -> VolumeError:
     return VolumeError(
-        f"{node.name} of {Path(node.file.filename).name} is virtual, and its source "
-        f"{source.file_name}:{source.dset_name} is missing or too small; put it back, "
-        "or copy the dataset again"
+        f"{node.name} of {Path(node.file.filename).name} is a virtual dataset, and its "
+        f"source {source.file_name}:{source.dset_name} is missing or too small; "
+        "restore it, or copy the dataset again"
     )
 
 
 def _holds(found: h5py.Dataset, source: Any) -> bool:
-    """Tell whether a dataset has all voxels that a virtual one takes from it."""
+    """Return whether a dataset has all voxels that a virtual one reads from it."""
     selected = source.src_space
     if selected.get_select_type() == h5py.h5s.SEL_ALL:
         return bool(found.size == source.vspace.get_select_npoints())
@@ -210,7 +213,7 @@ def _holds(found: h5py.Dataset, source: Any) -> bool:
 
 
 def _check_filters(node: h5py.Dataset) -> None:
-    """Refuse what is compressed by a filter that is not installed."""
+    """Refuse a dataset that is compressed with a filter that is not installed."""
     properties = node.id.get_create_plist()
     for i in range(properties.get_nfilters()):
         number, _, _, name = properties.get_filter(i)
@@ -218,9 +221,9 @@ def _check_filters(node: h5py.Dataset) -> None:
             continue
         known_as = name.decode(errors="replace").split(";")[0] or "a filter"
         raise VolumeError(
-            f"{node.name} of {Path(node.file.filename).name} is compressed by "
+            f"{node.name} of {Path(node.file.filename).name} is compressed with "
             f"{known_as} (HDF5 filter {number}), which is not installed; install it, "
-            "most likely by: pip install hdf5plugin"
+            "most likely with: pip install hdf5plugin"
         )
 
 

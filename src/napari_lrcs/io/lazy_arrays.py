@@ -1,4 +1,4 @@
-"""Arrays whose voxels stay in a file until they are asked for."""
+"""Arrays whose voxels stay in a file until they are needed."""
 
 import math
 import struct
@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 
 from napari_lrcs.errors import VolumeError
 
-# What damaged files make tifffile, h5py, zarr, numpy and their codecs raise.
+# Exceptions that tifffile, h5py, zarr, numpy and their codecs raise for damaged files.
 READ_ERRORS = (
     ArithmeticError,
     AssertionError,
     AttributeError,
     BufferError,
     EOFError,
-    ImportError,  # of a codec
+    ImportError,  # from a codec
     LZMAError,
     LookupError,
     OSError,
     ParseError,
     RuntimeError,
-    SystemError,  # of the Blosc codec
+    SystemError,  # from the Blosc codec
     TypeError,
     ValueError,
     TokenError,  # numpy parses the header of a .npy as Python
@@ -39,7 +39,7 @@ READ_ERRORS = (
 
 
 class ArrayLike3D(Protocol):
-    """What a volume's array must offer; slicing it may return anything array-like."""
+    """The interface of a volume's array; slicing may return anything array-like."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -55,37 +55,37 @@ class ArrayLike3D(Protocol):
 
 
 def damaged(what: str, error: BaseException) -> VolumeError:
-    """Make the error for what a library failed to read."""
+    """Make the error for something that a library failed to read."""
     reason = " ".join(str(error).split()) or type(error).__name__
     return VolumeError(
-        f"{what} cannot be read; is it damaged, or of another kind? ({reason})"
+        f"{what} cannot be read; it may be damaged, or have another format ({reason})"
     )
 
 
 def truncated(name: str, n_bytes: int) -> VolumeError:
     """Make the error for a file that ends before its voxels do."""
     return VolumeError(
-        f"{name} is truncated: it promises more data than its {n_bytes} bytes; "
+        f"{name} is truncated: it declares more data than its {n_bytes} bytes hold; "
         "copy or save it again"
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlainArray:
-    """Part of a file as an array; what is asked for is read, not mapped into memory.
+    """Part of a file as an array; slices are read, not mapped into memory.
 
-    A truncated file is then an error, where a memory map would end the process.
+    If the file is truncated, reading raises an error; a memory map would crash.
 
     Parameters
     ----------
     path : Path
-        Absolute, so that the working folder may change.
+        Absolute path, so that the working directory may change.
     offset : int
-        Of the first voxel, in bytes.
+        Position of the first voxel in the file, in bytes.
     shape : tuple of int
-        Along z, y and x; neighbours along x are neighbours in the file.
+        Lengths along z, y and x; x varies fastest in the file.
     dtype : dtype
-        In the file's byte order.
+        Type of the voxels, in the file's byte order.
 
     Raises
     ------
@@ -120,7 +120,7 @@ class PlainArray:
         return part
 
     def _read(self, file: BinaryIO, rows: NDArray[Any], *, row: int) -> None:
-        """Fill whole rows, from a row counted from the first voxel on."""
+        """Fill `rows` with whole rows, starting at the given row of the file."""
         file.seek(self.offset + row * self.shape[2] * self.dtype.itemsize)
         n_read = file.readinto(rows.reshape(-1).view(np.uint8))  # type: ignore[attr-defined]
         if n_read != rows.nbytes:
@@ -149,7 +149,7 @@ class Transposed:
 
 @dataclass(frozen=True)
 class Slices:
-    """Slices that are read one by one, when they are asked for."""
+    """A stack of slices that are read one by one when they are needed."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]

@@ -1,4 +1,4 @@
-"""Locks: one writer at a time for each place, one window for each painting."""
+"""Locks: one writer at a time per file or folder, one window per painting."""
 
 import errno
 import os
@@ -17,52 +17,52 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-_FAR = 1 << 20
-"""Byte that Windows locks: what it locks cannot be read, and the pid is before it."""
+_LOCKED_BYTE = 1 << 20
+"""Position of the byte that is locked on Windows, where locked bytes cannot be read:
+far behind the process id."""
 
 _HELD = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
-"""How systems say that another one holds the lock."""
+"""Error numbers that mean that somebody else holds the lock."""
 
-_LOOKS, _PAUSE = 20, 0.01
+_ATTEMPTS, _PAUSE = 20, 0.01
 """Attempts to read who holds a lock, and seconds between them: the holder writes its
 process id just after it has locked the file."""
 
 
 @contextmanager
 def only_writer(*places: Path) -> Iterator[None]:
-    """Keep all others from writing to some places, until the block ends.
+    """Be the only writer of some files or folders until the block ends.
 
     Parameters
     ----------
     *places : Path
-        Files or folders to be written; their parent folders must exist. Links are
-        resolved.
+        Files or folders to write; their parent folders must exist. Links are resolved.
 
     Raises
     ------
     InUseError
-        If another one writes to one of them, even in the same process.
+        If somebody else is writing to one of them, even in the same process.
     OSError
-        If a lock file cannot be made.
+        If a lock file cannot be created.
     """
     with ExitStack() as stack:
         for place in sorted(set(map(follow_link, places))):
             lock = FileLock(
                 lock_of(place),
                 refusal=f"{place} is being written by process {{process}}; wait until "
-                "that has ended, or choose another name",
+                "it has ended, or choose another name",
             )
             stack.callback(lock.remove)
         yield
 
 
 def check_not_in_use(place: Path) -> None:
-    """Refuse a place that another one writes to; nothing if it is free.
+    """Refuse a file or folder that somebody else is writing to.
 
     Raises
     ------
     InUseError
-        As `only_writer` does.
+        If somebody else is writing to it, even in the same process.
     """
     if place.parent.is_dir():
         with only_writer(place):
@@ -70,25 +70,25 @@ def check_not_in_use(place: Path) -> None:
 
 
 class FileLock:
-    """Holds a lock file until it is released, collected, or its process ends.
+    """Holds a lock until it is released or garbage-collected, or the process ends.
 
-    The system holds the lock, not the file: what a killed process leaves locks nothing.
-    The file names the process for those who are refused. Where a file system has no
-    locks, nobody is refused.
+    The operating system holds the lock, so the file that a killed process leaves behind
+    locks nothing. The file contains the process id, for the error that others get. On a
+    file system without locks, nobody is refused.
 
     Parameters
     ----------
     path : Path
-        The lock file; made where it is missing.
+        The lock file; created if it is missing.
     refusal : str
-        What to tell who is refused; ``{process}`` becomes the holder's process id.
+        Message of the error; ``{process}`` becomes the holder's process id.
 
     Raises
     ------
     InUseError
-        If another one holds it, even in the same process.
+        If somebody else holds the lock, even in the same process.
     OSError
-        If the file cannot be made.
+        If the file cannot be created.
     """
 
     def __init__(self, path: Path, *, refusal: str) -> None:
@@ -99,11 +99,11 @@ class FileLock:
         os.write(file, str(os.getpid()).encode())
 
     def release(self) -> None:
-        """Let others have it; once is enough."""
+        """Release the lock, unless it has been released already."""
         self._close()
 
     def remove(self) -> None:
-        """Let others have it, and remove the file."""
+        """Release the lock, and remove the file."""
         if sys.platform == "win32":  # where an open file cannot be removed
             self.release()
         with suppress(OSError):
@@ -135,7 +135,7 @@ def _is_at(file: int, path: Path) -> bool:
 
 
 def _read_holder(file: int) -> str:
-    for _ in range(_LOOKS):
+    for _ in range(_ATTEMPTS):
         os.lseek(file, 0, os.SEEK_SET)
         if holder := os.read(file, 20).decode("ascii", "replace").strip():
             return holder
@@ -145,7 +145,7 @@ def _read_holder(file: int) -> str:
 
 def _lock(file: int) -> None:
     if sys.platform == "win32":
-        os.lseek(file, _FAR, os.SEEK_SET)
+        os.lseek(file, _LOCKED_BYTE, os.SEEK_SET)
         try:
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
         finally:

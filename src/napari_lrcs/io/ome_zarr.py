@@ -58,7 +58,7 @@ def open_zarr(place: Path) -> Volume:
     names = "".join(axis["name"][:1] for axis in axes)
     spatial = (axis["name"] for axis in axes if axis["name"] in _SPATIAL)
     if not names.endswith("".join(sorted(spatial, reverse=True))):
-        remedy = "save it transposed to this order, these axes last"
+        remedy = "transpose it so that these axes come last, in this order"
         raise wrong_axes(array.shape, names, name, remedy=remedy)
     is_stack_of_channels = names == "cyx" and array.shape[0] > 1
     if is_stack_of_channels or len(axes) != array.ndim:
@@ -74,7 +74,7 @@ def open_zarr(place: Path) -> Volume:
 
 
 def _watched_zarr(volume: Volume, place: Path, path: str = "") -> Volume:
-    """Watch the array's metadata; its chunks are watched as they are read."""
+    """Watch the array's metadata; the store watches its chunks."""
     folder = place / path
     known = (folder / "zarr.json", folder / ".zarray", place / ".zmetadata")
     metadata = [file for file in known if file.is_file()]
@@ -85,7 +85,7 @@ def _watched_zarr(volume: Volume, place: Path, path: str = "") -> Volume:
 
 
 def multiscales(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Find the images in the attributes of an OME-Zarr group; none in another's."""
+    """Return the images in the attributes of an OME-Zarr group; empty for others."""
     # Version 0.5 moved everything under "ome".
     images: list[dict[str, Any]] = attributes.get("ome", attributes).get(
         "multiscales", []
@@ -96,7 +96,7 @@ def multiscales(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _ngff_physical(
     axes: Sequence[Mapping[str, str]], scaled: Iterable[Mapping[str, Any]]
 ) -> tuple[VoxelSize | None, str | None]:
-    """Multiply the scales of a level and of its image."""
+    """Return the voxel size: the scale of a level times that of its image."""
     scales = [
         transformation["scale"]
         for holder in scaled
@@ -115,7 +115,7 @@ def _ngff_physical(
 
 
 def _phases_in(attributes: Mapping[str, Any]) -> PhaseTable | None:
-    """Read the phases that we, or another program, have named."""
+    """Read the phases that we, or another program, stored."""
     if PHASES_KEY in attributes:
         return stored_phases(attributes)
     content = attributes.get("ome", attributes).get("image-label")
@@ -131,19 +131,19 @@ def _phases_in(attributes: Mapping[str, Any]) -> PhaseTable | None:
             if row["label-value"] != UNPAINTED
         ]
         return PhaseTable.from_dicts(sorted(rows, key=itemgetter("label")))
-    except READ_ERRORS:  # names no phases: none at all, or instances of something
+    except READ_ERRORS:  # there are no phases: no labels, or instances of something
         return None
 
 
 def name_phases(attributes: dict[str, Any], phases: PhaseTable) -> None:
-    """Note phases in the attributes of an OME-Zarr 0.5: for us, and as OME-NGFF does.
+    """Store phases in the attributes of an OME-Zarr 0.5: our way, and OME-NGFF's.
 
     Parameters
     ----------
     attributes : dict
-        Of the image's group; what it says of other phases is replaced.
+        Attributes of the image's group; phases in it are replaced.
     phases : PhaseTable
-        Other viewers show their names and colours.
+        Phases whose names and colours other viewers show.
     """
     attributes[PHASES_KEY] = {"phases": phases.to_dicts()}
     colours = {p.label: [*bytes.fromhex(p.colour[1:]), 255] for p in phases}
@@ -153,7 +153,7 @@ def name_phases(attributes: dict[str, Any], phases: PhaseTable) -> None:
     }
 
 
-def create_ome_zarr(  # noqa: PLR0913 what the image carries comes along
+def create_ome_zarr(  # noqa: PLR0913 the image has all this metadata
     path: Path,
     *,
     shape: tuple[int, ...],
@@ -164,24 +164,25 @@ def create_ome_zarr(  # noqa: PLR0913 what the image carries comes along
     phases: PhaseTable | None = None,
     name: str = "labels",
 ) -> zarr.Array[Any]:
-    """Create an OME-Zarr 0.5 image of one level, for slabs to be written into.
+    """Create an OME-Zarr 0.5 image with one level, to write slabs into.
 
     Parameters
     ----------
     path : Path
-        Folder; a Zarr that is there is replaced.
+        Folder to create; an existing Zarr is replaced.
     shape, chunks : tuple of int
         (z, y, x), or (channel, z, y, x).
     dtype : dtype-like
-        Of the voxels.
+        Type of the voxels.
     voxel_size : tuple of float, optional
         Along z, y and x, in `unit`.
     unit : str, optional
-        Of any known spelling; None or another, such as "pixel", where unknown.
+        Unit of length in any known spelling; an unknown one, such as "pixel", is left
+        out.
     phases : PhaseTable, optional
-        `open_volume` gives them back, and other viewers show them.
+        Phases of labels; `open_volume` returns them, and other viewers show them.
     name : str
-        Of the image, shown by viewers.
+        Name of the image, which viewers show.
 
     Returns
     -------
@@ -191,11 +192,11 @@ def create_ome_zarr(  # noqa: PLR0913 what the image carries comes along
     Raises
     ------
     VolumeError
-        If something is at `path` that is no Zarr.
+        If `path` exists and is not a Zarr.
     """
     if path.exists() and not is_zarr(path):
         raise VolumeError(
-            f"{path} is there and is no Zarr; choose another name or remove it"
+            f"{path} exists and is not a Zarr; choose another name, or remove it"
         )
     axes: list[dict[str, str]] = [{"name": axis, "type": "space"} for axis in "zyx"]
     if (known := known_unit(unit)) is not None:

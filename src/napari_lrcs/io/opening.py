@@ -1,6 +1,6 @@
 """Open volumes and labels lazily: TIFF, folders of TIFF, HDF5, OME-Zarr and NumPy.
 
-Opening reads metadata alone; voxels are read slab by slab, from any thread.
+Opening reads only metadata; voxels are read slab by slab, from any thread.
 """
 
 import os
@@ -41,23 +41,23 @@ def open_volume(path: str | Path) -> Volume:
     ----------
     path : str or Path
         A TIFF, a folder of TIFF slices (in natural order), an HDF5 file, an OME-Zarr
-        or Zarr array, or a ``.npy``. Of an HDF5 file, the volume of Data Exchange,
-        nabu, NXtomoproc or httomo, or the only 3D dataset; another one as
-        ``file.h5:/path/to/dataset``.
+        or Zarr array, or a ``.npy``. In an HDF5 file, the volume of Data Exchange,
+        nabu, NXtomoproc or httomo, or the only 3D dataset, is opened; name another one
+        as ``file.h5:/path/to/dataset``.
 
     Returns
     -------
     Volume
-        Of any integer or real type; a 2D image is one slice. The channels of a TIFF
-        are taken for slices, since tifffile calls slices so unless it is told better;
-        only a TIFF that ImageJ shows in colours (its mode composite or color) is not.
+        Any integer or real type; a 2D image is one slice. The channels of a TIFF are
+        read as slices, because tifffile saves slices as channels by default, unless
+        ImageJ shows them in colour (mode composite or color).
 
     Raises
     ------
     SeveralVolumesError
-        If an HDF5 file holds several volumes, and `path` names none.
+        If an HDF5 file holds several volumes, and `path` does not name one.
     VolumeError
-        If there is nothing at `path`, or nothing that can serve as a grey volume.
+        If `path` does not exist, or is not a grey-level volume.
     """
     place, dataset = split_dataset(path)
     if not place.exists():
@@ -72,7 +72,7 @@ def open_volume(path: str | Path) -> Volume:
         return _open(place, dataset)
     except VolumeError:
         raise
-    except (*READ_ERRORS, MemoryError) as error:  # of a shape that is not meant
+    except (*READ_ERRORS, MemoryError) as error:  # MemoryError: a damaged shape
         raise damaged(place.name, error) from error
 
 
@@ -82,12 +82,12 @@ def open_labels(path: str | Path) -> Volume:
     Parameters
     ----------
     path : str or Path
-        As for `open_volume`.
+        File or folder, as for `open_volume`.
 
     Returns
     -------
-    Volume
-        Of uint8; see `as_labels`.
+    Volume of uint8
+        See `as_labels`.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def open_labels(path: str | Path) -> Volume:
 
 
 def split_dataset(path: str | Path) -> tuple[Path, str | None]:
-    """Part the name of an HDF5 file from that of the data set that may follow it."""
+    """Split ``file.h5:/dataset`` into the file and the dataset; None without one."""
     suffixes = "|".join(re.escape(suffix) for suffix in HDF5_SUFFIXES)
     match = re.fullmatch(rf"(.+(?:{suffixes})):(.+)", str(path), re.IGNORECASE)
     if match is None:
@@ -124,14 +124,14 @@ def _open(place: Path, dataset: str | None) -> Volume:
     if suffix == ".npy":
         return watched(_open_npy(place), signatures)
     raise VolumeError(
-        f"{place.name} is of no known type; expected "
+        f"{place.name} is not of a known type; expected "
         f"{', '.join((*TIFF_SUFFIXES, *HDF5_SUFFIXES))}, .npy, a Zarr, or a folder of "
         "TIFF slices"
     )
 
 
 def _open_npy(place: Path) -> Volume:
-    # Only the header is read, and nothing of the map.
+    # Only the header is read, not the mapped data.
     header = np.load(place, mmap_mode="r", allow_pickle=False)
     check_shape(header.shape, "", place.name)
     shape = (1, *header.shape)[-3:]
@@ -152,7 +152,9 @@ def _open_npy(place: Path) -> Volume:
 def _open_folder(place: Path) -> Volume:
     files = _slice_files(place.absolute())
     if not files:
-        raise VolumeError(f"the folder {place.name} holds no TIFF slice and no Zarr")
+        raise VolumeError(
+            f"the folder {place.name} holds neither TIFF slices nor a Zarr"
+        )
     signatures = [{file.resolve(): signature(file)} for file in files]
     first = _open_slice(files[0])
     for file in files[1:]:
@@ -161,7 +163,7 @@ def _open_folder(place: Path) -> Volume:
             raise VolumeError(
                 f"{file.name} is {other.shape[1:]} {other.dtype}, "
                 f"{files[0].name} is {first.shape[1:]} {first.dtype}; "
-                f"expected slices that are alike in the folder {place.name}"
+                f"expected slices of one shape and type in the folder {place.name}"
             )
     folder = place.resolve()
     elsewhere = (file for one in signatures for file in one if file.parent != folder)
@@ -190,8 +192,8 @@ def _open_slice(file: Path) -> Volume:
     volume = open_volume(file)
     if volume.shape[0] != 1:
         raise VolumeError(
-            f"{file.name} holds {volume.shape[0]} slices; expected one, as in a folder "
-            "of slices: open the file itself"
+            f"{file.name} holds {volume.shape[0]} slices; expected one slice per file "
+            "in a folder: open the file itself"
         )
     return volume
 
@@ -207,25 +209,25 @@ def _read_slice(file: Path, signatures: Mapping[Path, Signature]) -> NDArray[Any
 
 
 def open_to_share(path: str | Path) -> Volume:
-    """Open a volume as `open_volume` does, so that it may go to other processes.
+    """Open a volume as `open_volume` does, so that it can be sent to other processes.
 
     Parameters
     ----------
     path : str or Path
-        As for `open_volume`; other processes must find the file there too.
+        File or folder, as for `open_volume`; other processes must find it there too.
 
     Returns
     -------
     Volume
-        Pickled, it is no more than the path, and is opened again where it arrives.
+        Only its path is pickled; the other process opens the file again.
 
     Raises
     ------
     VolumeError
-        As `open_volume` does; where it arrives, too.
+        As `open_volume` does, here or in the other process.
     """
     volume = open_volume(path)
-    place = os.path.abspath(path)  # noqa: PTH100 a data set's name may follow
+    place = os.path.abspath(path)  # noqa: PTH100 a dataset's name may follow
     return replace(volume, array=_Reopened(place, volume.array))
 
 

@@ -1,4 +1,4 @@
-"""Which places are inputs, which are outputs, and what we may touch beside them."""
+"""Check that outputs replace no input, and name our temporary files."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -14,9 +14,9 @@ def check_outputs(outputs: Sequence[Path], *, inputs: Iterable[str | Path]) -> N
     Parameters
     ----------
     outputs : sequence of Path
-        Files and folders that are to be written.
+        Files and folders to write.
     inputs : iterable of str or Path
-        Files and folders that are read. Links are resolved on both sides.
+        Files and folders to read. Links are resolved on both sides.
 
     Raises
     ------
@@ -42,24 +42,24 @@ def check_outputs(outputs: Sequence[Path], *, inputs: Iterable[str | Path]) -> N
     for one, other in combinations(outputs, 2):
         if _relation(one, other):
             raise ValueError(
-                f"the outputs {one} and {other} need a place each; choose another name "
-                "for one of them"
+                f"the outputs {one} and {other} overlap; choose another name for one "
+                "of them"
             )
 
 
 def _relation(output: Path, other: Path) -> str:
-    """Tell how an output relates to another place; empty if they are apart."""
+    """Describe how an output relates to another path; empty if they do not overlap."""
     place, taken = _resolved(output), _resolved(other)
     if place == taken or _is_same_file(place, taken):
         return "is"
     if place in taken.parents:
         return "contains"
-    return "lies in" if taken in place.parents else ""
+    return "is inside" if taken in place.parents else ""
 
 
 def _is_same_file(place: Path, other: Path) -> bool:
-    # Where the system ignores case, two names may be one folder. Files that share
-    # their content by a hard link are apart: we replace names, not contents.
+    # If the system ignores case, two names may be one folder. Files that share their
+    # content by a hard link are separate: we replace names, not contents.
     return place.is_dir() and other.is_dir() and place.samefile(other)
 
 
@@ -69,29 +69,28 @@ def follow_link(path: Path) -> Path:
 
 
 def _resolved(path: Path) -> Path:
-    # Not Path.resolve: until Python 3.13 it raises RuntimeError for a link to itself.
+    # Not Path.resolve: before Python 3.13 it raises RuntimeError for a link to itself.
     return Path(os.path.realpath(path))
 
 
-# Hidden names beside a result that nobody else gives to a file: what bears one is ours
-# to remove.
+# Hidden names next to a result that nobody else uses, so we may remove such files.
 
 
 def part_of(path: Path) -> Path:
-    """Name what is written beside `path` until it is complete; of the same suffix."""
+    """Return the name that `path` has until it is complete, with the same suffix."""
     return path.with_name(f".{path.stem}.lrcs-part{path.suffix}")
 
 
 def former_of(path: Path) -> Path:
-    """Name what `path` was, until it is removed; of the same suffix."""
+    """Return the name for what `path` replaces, with the same suffix."""
     return path.with_name(f".{path.stem}.lrcs-old{path.suffix}")
 
 
 def lock_of(path: Path) -> Path:
-    """Name the file that the writer of `path` has locked."""
+    """Return the name of the file that the writer of `path` locks."""
     return path.with_name(f".{path.name}.lrcs-lock")
 
 
 def is_zarr(place: Path) -> bool:
-    """Tell whether a folder is a Zarr array or group, of format 2 or 3."""
+    """Return whether a folder is a Zarr array or group, of format 2 or 3."""
     return any((place / file).is_file() for file in ("zarr.json", ".zarray", ".zgroup"))

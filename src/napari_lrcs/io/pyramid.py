@@ -1,4 +1,4 @@
-"""Coarser levels of an OME-Zarr image, so that a viewer need not read all of it."""
+"""Add coarser levels to an OME-Zarr image, so that viewers need not read all of it."""
 
 import json
 import math
@@ -15,26 +15,27 @@ from napari_lrcs.io.ome_zarr import multiscales
 from napari_lrcs.io.writing import replacing
 
 SMALL = 256
-"""Sides of no more voxels are not halved."""
+"""Sides of at most this many voxels are not halved."""
 
 COARSEST = 512
-"""No level is added to one whose sides have no more voxels: it fits a screen."""
+"""Longest side of the coarsest level, in voxels: it fits on a screen."""
 
 
 def add_levels(path: Path, *, n_levels: int | None = None) -> Iterator[float]:
-    """Add levels to an image of `create_ome_zarr` that is written completely.
+    """Add levels to a complete image of `create_ome_zarr`.
 
-    A level holds every second voxel, the first one included, along each side of more
-    than `SMALL` voxels: labels are never mixed. It is written chunk by chunk, and where
-    the finest level has no chunk on disk, nothing is read. Viewers learn of the levels
-    once all are there; until then the call can be repeated.
+    A level holds every second voxel, starting with the first, along each side of more
+    than `SMALL` voxels: labels are never mixed. It is written chunk by chunk; chunks
+    that the finest level does not have on disk are not read. Viewers see the levels
+    only once all of them are complete; until then the call can be repeated.
 
     Parameters
     ----------
     path : Path
         OME-Zarr folder; its only level, or its finest, is "0".
     n_levels : int, optional
-        Most levels to add; by default until all sides are `COARSEST` at most.
+        Maximum number of levels to add; by default, levels are added until no side is
+        longer than `COARSEST`.
 
     Yields
     ------
@@ -54,9 +55,9 @@ def add_levels(path: Path, *, n_levels: int | None = None) -> Iterator[float]:
             chunks=tuple(map(min, source.chunks, shape)),
             dtype=source.dtype,
             dimension_names=[axis["name"] for axis in axes],
-            overwrite=True,  # what a killed run has left
+            overwrite=True,  # a killed run may have left one
         )
-        # Of the level before, which holds the voxels that this one picks.
+        # Read from the previous level, which holds all voxels that this one keeps.
         before = steps[i - 1] if i else (1,) * len(shape)
         step = tuple(now // then for now, then in zip(steps[i], before, strict=True))
         for n in _fill(target, source, step, written_chunks(path / str(i))):
@@ -67,7 +68,7 @@ def add_levels(path: Path, *, n_levels: int | None = None) -> Iterator[float]:
 
 
 def has_levels(path: Path) -> bool:
-    """Tell whether an image of `create_ome_zarr` has all levels of `add_levels`."""
+    """Return whether an image of `create_ome_zarr` has all levels of `add_levels`."""
     levels = levels_of(path)
     return len(levels) == 1 + len(list(_steps(levels[0].shape)))
 
@@ -78,7 +79,7 @@ def levels_of(path: Path) -> list[zarr.Array[Any]]:
     Parameters
     ----------
     path : Path
-        OME-Zarr group; or a Zarr array, which is its own only level.
+        OME-Zarr group, or a Zarr array, which is then the only level.
 
     Raises
     ------
@@ -95,7 +96,7 @@ def levels_of(path: Path) -> list[zarr.Array[Any]]:
 
 
 def written_chunks(level: Path) -> set[tuple[int, ...]]:
-    """List the chunks on disk of an array of `create_ome_zarr`; the others are 0.
+    """List the chunks that an array of `create_ome_zarr` has on disk; others are 0.
 
     Parameters
     ----------
@@ -105,13 +106,13 @@ def written_chunks(level: Path) -> set[tuple[int, ...]]:
     Returns
     -------
     set of tuple of int
-        Their places, counted in chunks along each axis.
+        Index of each chunk along each axis.
     """
     n_axes = zarr.open_array(level, mode="r").ndim
     return {
         tuple(map(int, file.parts[-n_axes:]))
         for file in (level / "c").glob("/".join("*" * n_axes))
-        if file.name.isdigit()  # not what a killed writer has left
+        if file.name.isdigit()  # a killed writer may have left other files
     }
 
 
@@ -123,7 +124,7 @@ def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
 
 
 def _steps(shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """Yield for each level which share of the finest one's voxels it takes a side."""
+    """Yield for each level how many voxels of the finest one a step spans per side."""
     step = (1,) * len(shape)
     while max(sides := _coarser(shape, step)) > COARSEST:
         step = tuple(
@@ -142,7 +143,7 @@ def _fill(
     step: tuple[int, ...],
     written: set[tuple[int, ...]],
 ) -> Iterator[int]:
-    """Write chunk by chunk, those of empty space left out; yields numbers of voxels."""
+    """Write chunk by chunk, except empty ones; yield how many voxels are done."""
     n_passed = 0
     sides = zip(target.shape, target.chunks, strict=True)
     for starts in product(*(range(0, n, chunk) for n, chunk in sides)):
@@ -150,7 +151,7 @@ def _fill(
         for i, start in enumerate(starts):
             stop = min(start + target.chunks[i], target.shape[i])
             region.append(slice(start, stop))
-            # Up to the last voxel that is picked, and no chunk beyond.
+            # Up to the last voxel that is kept, and no chunk beyond.
             first, last = start * step[i], (stop - 1) * step[i]
             picked.append(slice(first, last + 1, step[i]))
             chunk = source.chunks[i]
@@ -164,13 +165,13 @@ def _fill(
 
 
 def _announce(path: Path, steps: list[tuple[int, ...]]) -> None:
-    """List the levels in the image's metadata, by one rename."""
+    """Add the levels to the image's metadata, with a single rename."""
     place = path / "zarr.json"
     metadata = json.loads(place.read_text(encoding="utf-8"))
     image = multiscales(metadata["attributes"])[0]
     finest = image["datasets"][0]
     sizes = finest["coordinateTransformations"][0]["scale"]
-    # No translation: each level begins with the finest one's first voxel.
+    # No translation: each level starts at the finest level's first voxel.
     image["datasets"] = [finest] + [
         {
             "path": str(i),

@@ -18,15 +18,15 @@ T = TypeVar("T")
 
 
 def convert(value: object, kind: type[T]) -> T:
-    """Check values by type, and build the dataclasses among them.
+    """Check the types of JSON values, and build dataclasses from them.
 
     Parameters
     ----------
     value : object
         JSON values: dicts, lists, strings, numbers, None.
     kind : type
-        What is expected: a dataclass, a ``TypedDict`` or a generic type. Keys that it
-        does not name are left out.
+        Expected type: a dataclass, a ``TypedDict`` or a generic type. Keys that it does
+        not name are ignored.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def convert(value: object, kind: type[T]) -> T:
     Raises
     ------
     ValueError
-        If a value has another type, is missing or is refused by its dataclass.
+        If a value has another type or is missing, or if its dataclass refuses it.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def parse_json(text: str, kind: type[T]) -> T:
     Raises
     ------
     ValueError
-        If the text is not JSON, or holds something else than expected.
+        If the text is not JSON, or does not match `kind`.
     """
     return convert(_parse(json.loads, text), kind)
 
@@ -71,7 +71,7 @@ def read_json(path: Path, kind: type[T]) -> T:
     Raises
     ------
     ValueError
-        If the file is not JSON, or holds something else than expected.
+        If the file is not JSON, or does not match `kind`.
     OSError
         If the file cannot be read.
     """
@@ -84,7 +84,7 @@ def read_toml(path: Path, kind: type[T]) -> T:
     Raises
     ------
     ValueError
-        If the file is not TOML, or holds something else than expected.
+        If the file is not TOML, or does not match `kind`.
     OSError
         If the file cannot be read.
     """
@@ -121,7 +121,7 @@ def _finite(values: object) -> object:
 
 
 def read_text(path: Path) -> str:
-    """Read a text file, but no pipe or device, whose end may never come.
+    """Read a text file; refuse pipes and devices, which may never end.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A Zarr on disk that keeps in memory what the disk does not take."""
+"""A Zarr on disk that keeps in memory what cannot be written, to try again later."""
 
 from pathlib import Path
 from typing import Any
@@ -12,32 +12,32 @@ from napari_lrcs.io.writing import replacing
 
 
 class KeptStore(WrapperStore[LocalStore]):
-    """A folder; chunks that cannot be written are kept, and written by `flush`.
+    """A Zarr on disk; chunks that cannot be written are kept until `flush` writes them.
 
-    A deep copy, which is what napari's "Duplicate layer" makes, lies in memory: two
-    layers never write into one file.
+    A deep copy, which napari's "Duplicate layer" makes, is in memory, so that two
+    layers never write to the same file.
 
     Parameters
     ----------
     store : LocalStore
-        Of chunks that are read and written whole.
+        Store whose chunks are read and written whole.
     """
 
     def __init__(self, store: LocalStore) -> None:
         super().__init__(store)
-        self._kept: dict[str, Buffer | None] = {}  # None is to be deleted
+        self._kept: dict[str, Buffer | None] = {}  # None: delete the chunk
 
     @property
     def _root(self) -> Path:
         return self._store.root
 
     def flush(self) -> None:
-        """Write what is kept.
+        """Write the chunks that were kept.
 
         Raises
         ------
         OSError
-            If it cannot be written; it stays kept.
+            If one cannot be written; it is kept on.
         """
         for key, value in list(self._kept.items()):
             path = self._root / key
@@ -55,7 +55,7 @@ class KeptStore(WrapperStore[LocalStore]):
         prototype: BufferPrototype,
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
-        """Read a chunk; the kept one comes first."""
+        """Read a chunk, from memory if it was kept."""
         if key in self._kept:
             return self._kept[key]
         return await super().get(key, prototype, byte_range)
@@ -70,7 +70,7 @@ class KeptStore(WrapperStore[LocalStore]):
             self._kept.pop(key, None)
 
     async def delete(self, key: str) -> None:
-        """Delete a chunk, or keep in mind to do so."""
+        """Delete a chunk, or remember to."""
         try:
             await super().delete(key)
         except OSError:
@@ -79,7 +79,7 @@ class KeptStore(WrapperStore[LocalStore]):
             self._kept.pop(key, None)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Store:
-        """Return all of it in memory."""
+        """Copy everything into memory."""
         buffer = default_buffer_prototype().buffer
         files = (path for path in self._root.rglob("*") if path.is_file())
         content: dict[str, Buffer] = {

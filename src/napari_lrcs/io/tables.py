@@ -1,4 +1,4 @@
-"""Tables as text: for spreadsheets, by clipboard or as CSV."""
+"""Tables as text for spreadsheets, to paste or as CSV."""
 
 import csv
 import io
@@ -24,22 +24,23 @@ def as_text(
     columns: Sequence[str] = (),
     delimiter: str = "\t",
 ) -> str:
-    r"""Lay out rows under the names of their columns.
+    r"""Format rows as lines of text, below a line with the names of the columns.
+
+    Text that a spreadsheet would run as a formula gets a leading apostrophe.
 
     Parameters
     ----------
     rows : sequence of mapping
-        Cells by column, the same columns in all; what is None or NaN stays empty.
+        Cells by column; all rows have the same columns. None and NaN become empty.
     columns : sequence of str
-        Their names; by default those of the first row. Like cells, texts that a
-        spreadsheet would run as a formula get an apostrophe in front.
+        Names of the columns; by default those of the first row.
     delimiter : str
-        Between the cells; spreadsheets paste tabs.
+        Text between cells; spreadsheets paste tabs.
 
     Returns
     -------
     str
-        Empty if there is neither a row nor a column.
+        Empty if there are neither rows nor columns.
 
     Examples
     --------
@@ -58,7 +59,7 @@ def as_text(
 def write_csv(
     path: Path, rows: Sequence[Mapping[str, Cell]], *, columns: Sequence[str] = ()
 ) -> None:
-    """Write rows, as `as_text`; a file is replaced when the new one is complete."""
+    """Write rows as CSV; an existing file is replaced when the new one is complete."""
     text = as_text(rows, columns=columns, delimiter=",")
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -66,6 +67,6 @@ def write_csv(
 
 def _shown(cell: Cell) -> Cell:
     if isinstance(cell, str):
-        text = cell.replace("\r", r"\r")  # which csv before Python 3.13 leaves unquoted
+        text = cell.replace("\r", r"\r")  # not quoted by csv before Python 3.13
         return f"'{text}" if text.startswith(_FORMULA) else text
     return None if isinstance(cell, float) and math.isnan(cell) else cell

@@ -1,4 +1,4 @@
-"""Open TIFF volumes without reading a voxel, and write labels as a stream."""
+"""Open TIFF volumes without reading any voxels, and write labels slab by slab."""
 
 import json
 import logging
@@ -35,7 +35,7 @@ from napari_lrcs.io.volume import (
 from napari_lrcs.io.writing import replacing
 from napari_lrcs.phases import PhaseTable
 
-# tifffile logs what it finds in damaged files; we say it in our errors, once.
+# tifffile logs what is wrong with damaged files; our errors say so already.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
@@ -43,18 +43,18 @@ TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
 PHASES_TAG = 65_311
 """TIFF tag of the phases' JSON; 65000 to 65535 are free for private use."""
 
-# Offsets of classic TIFF have 32 bits; 32 MiB are left for what is not voxels.
+# Offsets in classic TIFF have 32 bits; 32 MiB are left for everything but the voxels.
 _CLASSIC_LIMIT = 2**32 - 2**25
 
-# Bytes that are compressed in one go; tifffile's own choice is half a gigabyte.
+# Number of bytes to compress at a time; tifffile's default is half a gigabyte.
 _BUFFER = 2**24
 
 _SOFTWARE = "napari-lrcs"
-"""TIFF tag by which we know what we have written."""
+"""Value of the Software tag, by which we recognise our own files."""
 
 
 def open_tiff(place: Path) -> Volume:
-    """Open a TIFF of one image; see `open_volume`."""
+    """Open a TIFF that holds a single image; see `open_volume`."""
     with ExitStack() as stack:
         tif = stack.enter_context(tifffile.TiffFile(place))
         series = _only_series(tif, place.name)
@@ -78,9 +78,9 @@ def open_tiff(place: Path) -> Volume:
 def _shape_and_axes(
     series: tifffile.TiffPageSeries, name: str
 ) -> tuple[tuple[int, ...], str]:
-    """Leave out axes of length 1 while there are more than three, leading ones first.
+    """Remove axes of length 1, leading ones first, until three axes are left.
 
-    tifffile itself leaves out all of them, among them those of z, y and x.
+    tifffile itself would remove all of them, even z, y and x.
     """
     names, lengths = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
     axes = [axis for axis in zip(names, lengths, strict=True) if axis != ("S", 1)]
@@ -92,9 +92,9 @@ def _shape_and_axes(
 
 
 def _are_slices(series: tifffile.TiffPageSeries, name: str) -> bool:
-    """Tell whether a colour image is a stack of three or four slices instead.
+    """Return whether a colour image is in fact a stack of three or four slices.
 
-    tifffile writes one as a colour image, unless it is told better.
+    tifffile writes such a stack as a colour image by default.
     """
     is_planar = bool(series.get_axes(squeeze=False) == "SYX")
     if is_planar and series.dtype in (np.uint8, np.uint16):
@@ -111,7 +111,7 @@ def _tiff_array(
     place: Path,
     shape: tuple[int, ...],
 ) -> ArrayLike3D:
-    """Read the file as it is if it is plain, else page by page."""
+    """Read the file directly if it is uncompressed, otherwise page by page."""
     if series.dataoffset is not None:
         dtype = series.dtype.newbyteorder(tif.byteorder)
         return PlainArray(
@@ -124,8 +124,8 @@ def _tiff_array(
         )
     if len(pages) != shape[0] or series.keyframe.shape != shape[1:]:
         raise VolumeError(
-            f"{place.name} stores {series.keyframe.shape} a page; "
-            "expected a page a slice: save it as a plain TIFF stack"
+            f"{place.name} stores {series.keyframe.shape} per page; "
+            "expected one page per slice: save it as a plain TIFF stack"
         )
     return Slices(shape, series.dtype, lambda z: pages[z].asarray())
 
@@ -135,11 +135,11 @@ def _only_series(tif: tifffile.TiffFile, name: str) -> tifffile.TiffPageSeries:
     if len(found) != 1:
         raise VolumeError(
             f"{name} holds {len(found)} images, of shapes {found}; "
-            "expected one: save the one that is meant by itself"
+            "expected one: save the one you need in a file of its own"
         )
     if tif.series[0].is_multifile:
         raise VolumeError(
-            f"{name} is part of an image over several files; open their folder"
+            f"{name} is part of an image in several files; open their folder"
         )
     return tif.series[0]
 
@@ -156,7 +156,7 @@ def _check_no_composite(
 def _check_complete(
     tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, name: str
 ) -> None:
-    # tifffile stops silently where the chain of pages breaks; a whole one ends in 0.
+    # tifffile stops silently where the chain of pages breaks; a complete one ends in 0.
     tif.filehandle.seek(tif.pages.next_page_offset or 0)
     n_bytes = tif.tiff.offsetsize
     ends_properly = tif.filehandle.read(n_bytes) == bytes(n_bytes)
@@ -185,7 +185,7 @@ def _tiff_phases(tif: tifffile.TiffFile) -> PhaseTable | None:
     text = tif.pages.first.tags.valueof(PHASES_TAG)
     try:
         return stored_phases(json.loads(text))
-    except READ_ERRORS:  # somebody else's tag of the same number
+    except READ_ERRORS:  # another program's tag with the same number
         return None
 
 
@@ -202,7 +202,7 @@ def _ome_physical(xml: str) -> tuple[VoxelSize | None, str | None]:
     pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
     if "PhysicalSizeX" not in pixels:
         return None, None
-    # Voxels of which x alone is known are taken to be cubes.
+    # If only the size along x is known, voxels are assumed to be cubes.
     axes = [axis if f"PhysicalSize{axis}" in pixels else "X" for axis in "ZYX"]
     return physical_size(
         [pixels[f"PhysicalSize{axis}"] for axis in axes],
@@ -226,13 +226,13 @@ def _imagej_physical(
     y_unit = metadata.get("yunit", unit)
     z, z_unit = metadata.get("spacing"), metadata.get("zunit", unit)
     if z is None and metadata.get("images", 1) > 1:
-        z = 1.0  # the spacing that ImageJ leaves out
+        z = 1.0  # ImageJ leaves out a spacing of 1
     elif z is None:  # a single slice is as thick as its pixels are high
         z, z_unit = y, y_unit
     return physical_size([z, y, x], [z_unit, y_unit, unit])
 
 
-def write_labels_tiff(  # noqa: PLR0913 what the file carries comes along
+def write_labels_tiff(  # noqa: PLR0913 the file has all this metadata
     path: Path,
     slabs: Iterable[NDArray[Any]],
     *,
@@ -242,33 +242,34 @@ def write_labels_tiff(  # noqa: PLR0913 what the file carries comes along
     unit: str | None = None,
     phases: PhaseTable | None = None,
 ) -> None:
-    """Stream slabs into one compressed OME-TIFF.
+    """Write slabs one by one into a compressed OME-TIFF.
 
     Parameters
     ----------
     path : Path
-        Replaced only when the new file is complete.
+        File to write; an existing one is replaced when the new one is complete.
     slabs : iterable of ndarray, shape (n, y, x), of `dtype`
-        In order of z; n may differ from slab to slab.
+        Slabs in order of z; n may differ from slab to slab.
     shape : tuple of int
-        Of the whole, z, y and x.
+        Shape of the whole volume, (z, y, x).
     dtype : dtype-like
-        Of the voxels.
+        Type of the voxels.
     voxel_size : tuple of float, optional
         Along z, y and x, in `unit`.
     unit : str, optional
-        Of any known spelling; None or another, such as "pixel", where unknown.
+        Unit of length in any known spelling; an unknown one, such as "pixel", is left
+        out.
     phases : PhaseTable, optional
-        `open_volume` gives them back.
+        Phases of labels; `open_volume` returns them.
 
     Raises
     ------
     ValueError
-        If a slab does not fit, or there are too few or too many slices.
+        If a slab has another shape or type, or there are too few or too many slices.
     VolumeError
         If `path` is a folder.
     OSError
-        If the disk is full, or the like.
+        If the file cannot be written, for example because the disk is full.
     """
     if path.is_dir():
         raise VolumeError(f"{path} is a folder; expected the name of a TIFF file")
@@ -293,7 +294,7 @@ def write_labels_tiff(  # noqa: PLR0913 what the file carries comes along
 
 
 def is_ours(path: Path) -> bool:
-    """Tell whether a file is a TIFF of `write_labels_tiff`."""
+    """Return whether a file was written by `write_labels_tiff`."""
     try:
         with tifffile.TiffFile(path) as tif:
             return tif.pages.first.software == _SOFTWARE

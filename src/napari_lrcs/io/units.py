@@ -1,4 +1,4 @@
-"""Units of length: as OME-NGFF spells them, as others do, and in metres."""
+"""Units of length: their names in OME-NGFF, other spellings, and lengths in metres."""
 
 _UNITS = {
     "picometer": ("pm", 1e-12),
@@ -12,34 +12,34 @@ _UNITS = {
 }
 
 SYMBOLS = {unit: symbol for unit, (symbol, _) in _UNITS.items()}
-"""Symbols as OME-TIFF takes them, by the units' names in OME-NGFF."""
+"""Symbols in OME-TIFF, by the units' names in OME-NGFF."""
 
 METRES = {unit: metres for unit, (_, metres) in _UNITS.items()}
 """Lengths of the units in metres, by their names in OME-NGFF."""
 
-# Folding the case also makes the micro sign the Greek letter.
+# Folding the case also turns the micro sign into the Greek letter.
 _SPELLINGS = {
     **{unit: unit for unit in _UNITS},
     **{symbol.casefold(): unit for unit, symbol in SYMBOLS.items()},
     "um": "micrometer",
-    "\\u00b5m": "micrometer",  # ImageJ's escape, left as it stands by some readers
+    "\\u00b5m": "micrometer",  # ImageJ's escape, which some readers do not decode
     "micron": "micrometer",
     "microns": "micrometer",
 }
 
 
 def known_unit(spelling: str | None) -> str | None:
-    """Return a unit as OME-NGFF spells it.
+    """Return the name of a unit in OME-NGFF.
 
     Parameters
     ----------
     spelling : str, optional
-        Name or symbol, in capitals or not.
+        Name or symbol of the unit, in upper or lower case.
 
     Returns
     -------
     str or None
-        None where there is no unit, or none of length that is known, as for pixels.
+        None if there is no unit, or if it is not a known unit of length.
 
     Examples
     --------

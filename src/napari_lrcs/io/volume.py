@@ -1,4 +1,4 @@
-"""Volumes that are read slab by slab, whatever array they lie in."""
+"""Volumes that are read slab by slab, whatever array holds them."""
 
 import math
 import re
@@ -24,29 +24,29 @@ PHASES_KEY = "napari_lrcs"
 
 VoxelSize = tuple[float, float, float]
 
-_MOST_SLICES = 10_000_000
-"""Far beyond any detector; a slipped digit must not fill the memory."""
+_MAX_SLICES = 10_000_000
+"""Far more slices than any detector records: a typing error must not fill memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Volume:
-    """A 3D array that is read slab by slab, and what its file says about it.
+    """A 3D array that is read slab by slab, with the metadata of its file.
 
     Parameters
     ----------
     array : array-like, shape (z, y, x)
-        Sliced with three slices; numpy, h5py, zarr, dask, …
+        Array that can be indexed with three slices: numpy, h5py, zarr, dask, …
     name : str
         File name, for messages.
     voxel_size : tuple of float, optional
         Along z, y and x, in `unit`.
     unit : str, optional
-        Of any known spelling ("um"); kept as OME-NGFF spells it ("micrometer"), and as
-        None where unknown or pixels.
+        Unit of length in any known spelling ("um"), saved under its name in OME-NGFF
+        ("micrometer"); pixels and unknown units become None.
     phases : PhaseTable, optional
-        Of labels that this package has written.
+        Phases of labels, if the file names them.
     sources : tuple of Path, optional
-        Files and folders that it is read from, links resolved; none of an array in
+        Files and folders that it is read from, links resolved; empty for an array in
         memory.
     """
 
@@ -68,7 +68,7 @@ class Volume:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of what `slab` returns, in native byte order."""
+        """Type of the voxels that `slab` returns, in native byte order."""
         return np.dtype(self.array.dtype).newbyteorder("=")
 
     def slab(self, start: int, stop: int, *, axis: "Axis" = "z") -> NDArray[Any]:
@@ -84,27 +84,26 @@ class Volume:
         Returns
         -------
         ndarray, shape (stop - start, rows, columns), of `dtype`
-            Contiguous and the caller's own; the slices' axis first, the other two in
-            their order.
+            A contiguous copy; `axis` comes first, the other two keep their order.
 
         Raises
         ------
         ValueError
-            If the run leaves the volume.
+            If the slices are outside the volume.
         VolumeError
-            If the file turns out to be damaged, or has changed since it was opened.
+            If the file is damaged, or has changed since it was opened.
         """
         across = "zyx".index(axis)
         if not 0 <= start <= stop <= self.shape[across]:
             raise ValueError(
-                f"slices {start}:{stop} along {axis} leave {self.name}, "
+                f"slices {start}:{stop} along {axis} are outside {self.name}, "
                 f"which has 0:{self.shape[across]}"
             )
         key = [slice(None)] * 3
         key[across] = slice(start, stop)
         part = self._read(tuple(key), f"slices {start}:{stop}")
         moved = np.moveaxis(part, across, 0)
-        if self.sources and part.base is None:  # just read, and nobody else's
+        if self.sources and part.base is None:  # just read, so nothing else uses it
             return np.ascontiguousarray(moved, self.dtype)
         return np.array(moved, dtype=self.dtype, order="C")
 
@@ -114,7 +113,7 @@ class Volume:
         Raises
         ------
         VolumeError
-            If the file turns out to be damaged, or has changed since it was opened.
+            If the file is damaged, or has changed since it was opened.
         """
         return self._read((z, y, x), f"slices {z.start}:{z.stop}")
 
@@ -139,23 +138,23 @@ def as_volume(
     voxel_size: VoxelSize | None = None,
     unit: str | None = None,
 ) -> Volume:
-    """Wrap an array, lazy or not, after the checks that a file undergoes.
+    """Make a volume of an array, lazy or not, after the same checks as for files.
 
     Parameters
     ----------
     array : array-like of integers or reals, shape ([1, …,] z, y, x) or (y, x)
         Anything with `shape`, `dtype` and slicing.
     name : str
-        For messages.
+        Name of the volume in messages.
     voxel_size : tuple of float, optional
         Along z, y and x, in `unit`.
     unit : str, optional
-        Of any known spelling; None or another, such as "pixel", where unknown.
+        Unit of length in any known spelling; pixels and unknown units become None.
 
     Returns
     -------
     Volume
-        Of shape (z, y, x); a 2D array becomes one slice.
+        Shape (z, y, x); a 2D array becomes one slice.
 
     Raises
     ------
@@ -166,16 +165,16 @@ def as_volume(
 
 
 def as_labels(volume: Volume) -> Volume:
-    """Return a volume whose slabs are checked to be labels, as uint8.
+    """Return labels as uint8, checked slab by slab as they are read.
 
     Parameters
     ----------
     volume : Volume of integers or bool
-        0 unpainted, phases from 1.
+        Labels: 0 for unpainted, phases from 1.
 
     Returns
     -------
-    Volume
+    Volume of uint8
         Its `slab` raises VolumeError for a value below 0 or above 255.
 
     Raises
@@ -185,26 +184,26 @@ def as_labels(volume: Volume) -> Volume:
     """
     if volume.dtype.kind not in "bui":
         raise VolumeError(
-            f"{volume.name} holds {volume.dtype}; labels are whole numbers from 0 to "
-            "255: convert it to uint8"
+            f"{volume.name} holds {volume.dtype} values; labels are whole numbers from "
+            "0 to 255: convert it to uint8"
         )
     return replace(volume, array=_CheckedLabels(volume.array, volume.name))
 
 
 def parse_slices(text: str, *, n_slices: int | None = None) -> tuple[int, ...]:
-    """Read a choice of slices, ``10``, ``10,30`` or ``50:60`` (60 excluded).
+    """Parse a list of slices such as ``10``, ``10,30`` or ``50:60`` (60 excluded).
 
     Parameters
     ----------
     text : str
-        Numbers and ranges, separated by commas, counted from 0.
+        Numbers and ranges separated by commas, counted from 0.
     n_slices : int, optional
-        Number of slices that there are.
+        Number of slices in the volume.
 
     Returns
     -------
     tuple of int
-        Ascending, each slice once.
+        Slices in ascending order, without duplicates.
 
     Raises
     ------
@@ -220,7 +219,7 @@ def parse_slices(text: str, *, n_slices: int | None = None) -> tuple[int, ...]:
     if n_slices is not None and slices[-1] >= n_slices:
         raise ValueError(
             f"slice {slices[-1]} of {text!r} does not exist: "
-            f"there are {n_slices}, 0 to {n_slices - 1}"
+            f"there are {n_slices} slices, 0 to {n_slices - 1}"
         )
     return tuple(slices)
 
@@ -229,15 +228,15 @@ def _parse_range(part: str, text: str) -> range:
     match = re.fullmatch(r"\s*([0-9]+)\s*(?::\s*([0-9]+)\s*)?", part)
     if match is None:
         raise ValueError(
-            f"slices must read like 10, 10,30 or 50:60 (60 excluded), got {text!r}"
+            f"slices must look like 10, 10,30 or 50:60 (60 excluded), got {text!r}"
         )
     start = int(match[1])
     stop = start + 1 if match[2] is None else int(match[2])
     if stop <= start:
         raise ValueError(f"the range {part.strip()} of slices {text!r} is empty")
-    if stop > _MOST_SLICES:
+    if stop > _MAX_SLICES:
         raise ValueError(
-            f"slices {text!r} reach {stop}, beyond any volume; check the number"
+            f"slices {text!r} reach {stop}, more than any volume has; check the number"
         )
     return range(start, stop)
 
@@ -251,7 +250,7 @@ def checked_volume(
     phases: PhaseTable | None = None,
     sources: tuple[Path, ...] = (),
 ) -> Volume:
-    """Wrap an array whose axes, voxel size and phases its file has told."""
+    """Make a volume of an array, with the axes, voxel size and phases of its file."""
     _check_dtype(np.dtype(array.dtype), name)
     check_shape(array.shape, axes, name)
     voxel_size, unit = physical
@@ -274,7 +273,7 @@ def _check_dtype(dtype: np.dtype[Any], name: str) -> None:
 def check_shape(shape: tuple[int, ...], axes: str, name: str) -> None:
     """Raise VolumeError unless the shape is that of a grey image or volume."""
     if 0 in shape:
-        raise VolumeError(f"{name} has no voxel: its shape is {shape}")
+        raise VolumeError(f"{name} has no voxels: its shape is {shape}")
     if _is_colour(shape, axes):
         raise VolumeError(f"{name} is a colour image {shape}; convert it to grey")
     n_axes = len(shape)
@@ -289,9 +288,9 @@ def wrong_axes(
     axes: str,
     name: str,
     *,
-    remedy: str = "save one channel and time point by itself",
+    remedy: str = "save a single channel and time point",
 ) -> VolumeError:
-    """Make the error for an array that has other axes than z, y and x."""
+    """Make the error for an array with axes other than z, y and x."""
     sizes = " × ".join(str(length) for length in shape)
     return VolumeError(
         f"{name} has {f'axes {axes}' if axes else f'{len(shape)} axes'} of {sizes}; "
@@ -302,7 +301,7 @@ def wrong_axes(
 def _is_colour(shape: tuple[int, ...], axes: str) -> bool:
     if axes:
         return "S" in axes
-    # Nothing names the axes: a width of 3 is one only where the slices are small.
+    # Without names of axes: a last axis of 3 or 4 is colour unless slices are small.
     could_be = len(shape) in (3, 4) and shape[-1] in (3, 4)
     return could_be and (len(shape) == 4 or min(shape[:2]) >= 32)
 
@@ -319,7 +318,7 @@ class _CheckedLabels:
 
     def __getitem__(self, key: tuple[slice, slice, slice]) -> Labels:
         part = np.asarray(self.array[key])
-        if part.dtype == self.dtype:  # large, and right
+        if part.dtype == self.dtype:  # no value can be out of range
             return part
         wrong = (part < 0) | (part > 255)
         if wrong.any():
@@ -335,7 +334,7 @@ class _CheckedLabels:
 def physical_size(
     sizes: Sequence[float], units: Sequence[str | None]
 ) -> tuple[VoxelSize | None, str | None]:
-    """Bring the voxel's sides along z, y and x to the unit of x, where it has one."""
+    """Convert the sides of a voxel along z, y and x to the unit of x, if it has one."""
     if not all(math.isfinite(size) and size > 0 for size in sizes):
         return None, None
     known = [known_unit(unit) for unit in units]

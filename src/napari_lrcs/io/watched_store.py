@@ -1,4 +1,4 @@
-"""A Zarr on disk that notices when it changes; apart, since zarr is slow to import."""
+"""A Zarr on disk that notices changes; a separate module, as zarr is slow to import."""
 
 import stat
 import time
@@ -13,16 +13,17 @@ from napari_lrcs.io.watching import METADATA, changed, last_change
 
 
 class WatchedStore(WrapperStore[LocalStore]):
-    """A Zarr on disk, for reading only what was there when it was opened.
+    """A Zarr on disk that refuses to read what has changed since it was opened.
 
-    An absent chunk stands for the fill value, so that one that has been removed would
-    be read as zeros.
+    A missing chunk stands for the fill value, so without this check a chunk that was
+    removed would be read as zeros.
 
     Parameters
     ----------
     store : LocalStore
+        Store to read from.
     opened : int
-        From `moment_of_opening`.
+        Time of opening, from `moment_of_opening`.
     """
 
     def __init__(self, store: LocalStore, opened: int) -> None:
@@ -71,12 +72,12 @@ class WatchedStore(WrapperStore[LocalStore]):
                 modified = last_change(self._nearest_folder(path).stat())
         except OSError as error:
             raise changed(self._store.root) from error
-        # What lies in the future was written by a clock that is wrong, not just now.
+        # A time in the future comes from a wrong clock, not from a recent change.
         if self._opened < modified <= time.time_ns():
             raise changed(self._store.root)
 
     def _nearest_folder(self, path: Path) -> Path:
-        """Find the folder that a chunk would be in, or what is left of its path."""
+        """Find the folder of a chunk or, if it is missing, its nearest parent."""
         root = self._store.root
         below = (folder for folder in path.parents if folder.is_relative_to(root))
         return next((folder for folder in below if folder.is_dir()), root)

@@ -1,4 +1,4 @@
-"""Notice that a file or a Zarr changes while a volume is read from it."""
+"""Notice if a file or a Zarr changes while a volume is read from it."""
 
 import os
 import time
@@ -22,23 +22,23 @@ Signature = tuple[int, int, int, int]
 METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 """Files of a Zarr that are not chunks."""
 
-_MOST_ENTRIES = 1000
-"""Entries of a folder that are looked at for the newest."""
+_MAX_ENTRIES = 1000
+"""Number of entries of a folder among which the newest is looked for."""
 
 _SECOND = 1_000_000_000
 
 
 def changed(file: Path) -> VolumeError:
-    """Make the error for what is not as it was when it was opened."""
+    """Make the error for a file that is not as it was when it was opened."""
     name = file.parent.name if file.name in METADATA else file.name
     return VolumeError(
         f"{name} was changed or removed while it was read; start again when no other "
-        "program writes to it"
+        "program is writing to it"
     )
 
 
 def signature(file: Path) -> Signature:
-    """Tell one state of a file from another.
+    """Return values that differ if a file has changed.
 
     Raises
     ------
@@ -54,12 +54,12 @@ def signature(file: Path) -> Signature:
 
 @contextmanager
 def unchanged(signatures: Mapping[Path, Signature]) -> Iterator[None]:
-    """Read from files that must not have changed since their signatures were taken.
+    """Check after the block that files still have the given signatures.
 
     Raises
     ------
     VolumeError
-        If one has; also in place of the error that it has led to.
+        If a file has changed; also instead of any error that this caused in the block.
     """
     try:
         yield
@@ -71,14 +71,14 @@ def unchanged(signatures: Mapping[Path, Signature]) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """An array that refuses what it has read if its files have changed meanwhile.
+    """An array that raises an error if its files have changed since it was opened.
 
     Parameters
     ----------
     array : array-like, shape (z, y, x)
-        Read from the files.
+        Array that is read from the files.
     signatures : mapping of Path to Signature
-        The files as they were when the array was opened, links resolved.
+        Signatures of the files when the array was opened, links resolved.
     """
 
     array: ArrayLike3D
@@ -100,7 +100,7 @@ class Watched:
 
 
 def watched(volume: Volume, signatures: Mapping[Path, Signature]) -> Volume:
-    """Return a volume that refuses to be read once its files have changed."""
+    """Return a volume that cannot be read any more once its files have changed."""
     array = Watched(volume.array, signatures)
     return replace(volume, array=array, sources=tuple(signatures))
 
@@ -108,8 +108,8 @@ def watched(volume: Volume, signatures: Mapping[Path, Signature]) -> Volume:
 def moment_of_opening(place: Path) -> int:
     """Return the time, in ns, after which a Zarr must not be modified.
 
-    It is the present, but not before the newest files of the Zarr: the clock of a file
-    server may be ahead of ours.
+    This is the current time, or that of the newest file of the Zarr if later: the clock
+    of a file server may be ahead of ours.
 
     Parameters
     ----------
@@ -118,12 +118,12 @@ def moment_of_opening(place: Path) -> int:
     """
     now = time.time_ns()
     newest = _newest(place)
-    # Of files that are written at once, not all are looked at.
+    # Not all files are looked at, but those written together differ by little.
     return now if newest <= now else newest + _SECOND
 
 
 def _newest(place: Path) -> int:
-    """Find the last change of a folder, following the newest of its folders down."""
+    """Find the last change in a folder, descending into its newest subfolders."""
     newest = last_change(place.stat())
     folder: Path | None = place
     while folder is not None:
@@ -135,16 +135,16 @@ def _newest(place: Path) -> int:
 
 
 def _changes_in(folder: Path) -> dict[Path, int]:
-    """List the last changes of a folder's entries, as far as these can be seen."""
+    """Return when each entry of a folder last changed, if the folder is readable."""
     known: dict[Path, int] = {}
     with suppress(OSError), os.scandir(folder) as entries:
-        for entry in islice(entries, _MOST_ENTRIES):
+        for entry in islice(entries, _MAX_ENTRIES):
             known[Path(entry.path)] = last_change(entry.stat(follow_symlinks=False))
     return known
 
 
 def last_change(status: os.stat_result) -> int:
-    """Return the time, in ns, of the last change of a file or of what it is called."""
+    """Return the time, in ns, of the last change of a file's content or name."""
     # On Windows "ctime" is the time of creation.
     changed = status.st_ctime_ns if os.name == "posix" else 0
     return max(status.st_mtime_ns, changed)

@@ -21,28 +21,28 @@ if TYPE_CHECKING:
     import zarr
 
 _REMOVALS, _PAUSE = 20, 0.05
-"""Attempts to remove a folder that is still written to, and seconds between them."""
+"""Attempts to remove a folder that is still being written, and seconds between them."""
 
 
 def check_new(path: Path, *, overwrite: bool) -> None:
-    """Refuse a place for a result before any work is done for it.
+    """Check that a result can be written, before any work is done for it.
 
     Parameters
     ----------
     path : Path
-        File or folder that is to be written.
+        File or folder to write.
     overwrite : bool
-        Whether what is there may be replaced.
+        Whether an existing file or folder may be replaced.
 
     Raises
     ------
     ResultExistsError
-        If something is there and `overwrite` is False.
+        If `path` exists and `overwrite` is False.
     InUseError
-        If another one writes to it.
+        If somebody else is writing to it.
     VolumeError
-        If the parent folder is missing or may not be written to, a device, a pipe or
-        the like is there, or the name is not valid text.
+        If the parent folder is missing or read-only, if `path` is a device or a pipe,
+        or if its name is not valid UTF-8.
     """
     path = follow_link(path)
     if _is_not_text(path):
@@ -62,7 +62,7 @@ def check_new(path: Path, *, overwrite: bool) -> None:
 
 
 def _is_not_text(path: Path) -> bool:
-    """Tell whether a name holds bytes that not all libraries can take."""
+    """Return whether a name has bytes that some libraries cannot handle."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -71,49 +71,49 @@ def _is_not_text(path: Path) -> bool:
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
-    """Do what `check_new` does, for a place that the caller is the only writer of."""
+    """Do what `check_new` does, if the caller is the only writer already."""
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise VolumeError(
-            f"{path} is not a regular file; results go to files and folders: choose "
-            "another name"
+            f"{path} is not a regular file; results can only replace files and "
+            "folders: choose another name"
         )
     if path.exists() and not overwrite:
         raise ResultExistsError(
-            f"{path} exists already; choose another name, or ask to overwrite it"
+            f"{path} exists already; choose another name, or allow overwriting it"
         )
 
 
 @contextmanager
 def replacing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
-    """Write beside `path`, and put the result in its place when it is complete.
+    """Write to a temporary name, and rename it to `path` when it is complete.
 
     Parameters
     ----------
     path : Path
-        File or folder to create or replace; of a link, what it points to.
+        File or folder to create or replace; if it is a link, its target is replaced.
     overwrite : bool
-        Whether what is there may be replaced.
+        Whether an existing file or folder may be replaced.
 
     Yields
     ------
     Path
-        Hidden temporary name beside `path`, of the same suffix, where the block must
-        create a file or a folder. It is removed if the block raises, and `path` is
-        then as it was.
+        Hidden temporary name next to `path`, with the same suffix, where the block must
+        create a file or a folder. If the block raises, it is removed, and `path` is
+        unchanged.
 
     Raises
     ------
     InUseError
-        If another one writes to `path`.
+        If somebody else is writing to `path`.
     ResultExistsError, VolumeError
-        If something is there that may not be replaced.
+        If `path` exists and may not be replaced.
     OSError
-        If the disk is full, or the like; it names a file.
+        If writing fails, for example on a full disk; the error names a file.
     """
     path = follow_link(path)
     with only_writer(path), naming(path):
         _restore(path)
-        # Now that nobody else writes: until then, another one may have ended.
+        # Checked under the lock: another writer may have finished until now.
         check_free(path, overwrite=overwrite)
         with written_beside(path) as temporary:
             yield temporary
@@ -121,7 +121,7 @@ def replacing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
-    """Do what `replacing` does, for a place that the caller is the only writer of."""
+    """Do what `replacing` does, if the caller is the only writer already."""
     temporary = part_of(path)
     remove(temporary)  # left by a killed run
     try:
@@ -136,7 +136,7 @@ def written_beside(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Name a file in errors of the system that name none, such as of a full disk."""
+    """Add the file name to system errors that lack one, such as for a full disk."""
     try:
         yield
     except OSError as error:
@@ -147,9 +147,9 @@ def naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back until the block ends: for a few renames that belong together."""
+    """Delay Ctrl-C until the block ends: for a few renames that belong together."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # which Ctrl-C does not reach
+        yield  # Ctrl-C does not interrupt other threads
         return
     received: list[int] = []
     former = signal.signal(signal.SIGINT, lambda number, _: received.append(number))
@@ -164,22 +164,23 @@ def uninterrupted() -> Iterator[None]:
 def create_in_memory(
     shape: tuple[int, ...], *, across: int, dtype: DTypeLike = np.uint8
 ) -> "zarr.Array[Any]":
-    """Create an array in memory, of which empty slices take none.
+    """Create an array in memory, in which empty slices take no memory.
 
     Parameters
     ----------
     shape : tuple of int
+        Shape of the array.
     across : int
-        Axis that slices lie across; -1 or less where all is one slice.
+        Axis across which the slices lie; negative to make the whole array one chunk.
     dtype : dtype-like
-        Of the voxels; that of labels by default.
+        Type of the voxels; by default that of labels.
 
     Returns
     -------
     zarr.Array
-        0 everywhere.
+        Array of zeros.
     """
-    import zarr  # slow, and needless where files are only put in place
+    import zarr  # slow, and not needed to put files in place
 
     return zarr.create_array(
         zarr.storage.MemoryStore(),
@@ -191,7 +192,7 @@ def create_in_memory(
 
 
 def _put_in_place(temporary: Path, path: Path) -> None:
-    """Rename, a folder in two steps, since none can replace a full one in one."""
+    """Rename; folders in two steps, as one rename cannot replace a non-empty folder."""
     if temporary.is_file():
         with temporary.open("r+b") as file:
             os.fsync(file.fileno())
@@ -207,19 +208,19 @@ def _put_in_place(temporary: Path, path: Path) -> None:
 
 
 def _restore(path: Path) -> None:
-    """Undo what was killed between the two renames of a folder."""
+    """Undo the first rename of a folder if the process was killed before the second."""
     if not path.exists() and former_of(path).exists():
         former_of(path).replace(path)
 
 
 def move_aside(path: Path) -> None:
-    """Give `path` a hidden name, `former_of`; what an earlier one has left goes."""
+    """Rename `path` to `former_of(path)`, and remove what had that name before."""
     remove(former_of(path))
     path.replace(former_of(path))
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there."""
+    """Remove a file or a folder, if it exists."""
     if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
         return

@@ -20,10 +20,10 @@ FORMAT_VERSION = 1
 HEADER_KEY = "napari_lrcs"
 
 BEST_CHECKPOINT = "best.safetensors"
-"""The file of a run folder that stands for its network."""
+"""Name of the checkpoint that is used when a run folder is given as a model."""
 
 _TOLERANCE = 0.1
-"""Of the voxel size: a network knows structures by their size in voxels."""
+"""Relative tolerance of the voxel size: networks learn sizes in voxels."""
 
 Row = Mapping[str, float | int | None]
 """An epoch in ``history.csv``."""
@@ -31,23 +31,26 @@ Row = Mapping[str, float | int | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What a checkpoint says about itself.
+    """The metadata of a checkpoint.
 
     Parameters
     ----------
     config : TrainConfig
-        Network, filters, axis and context included.
+        Settings of the training, including network, filters, axis and context.
     phases : PhaseTable
+        Phases that the network predicts.
     normalisation : Normalisation
+        How grey levels are normalised.
     voxel_size : tuple of three floats, optional
-        z, y, x of the training volume.
+        Voxel size of the training volume along z, y and x, in `unit`.
     unit : str, optional
+        Unit of the voxel size; None if it has none.
     labels_hash : str
         SHA-256 of the painting.
     history : tuple of dict
-        A row an epoch, as in the run's ``history.csv``.
+        One row per epoch, as in the run's ``history.csv``.
     versions : mapping of str to str
-        Of the libraries that wrote it.
+        Versions of the libraries that wrote it.
     """
 
     config: TrainConfig
@@ -63,7 +66,7 @@ class Header:
         object.__setattr__(self, "unit", known_unit(self.unit))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields and the version of the format as JSON values."""
+        """Return the fields and the format version as JSON values."""
         return {
             "format_version": FORMAT_VERSION,
             "config": self.config.to_dict(),
@@ -79,23 +82,23 @@ class Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSummary:
-    """What lists and forms show of a checkpoint.
+    """The metadata of a checkpoint that lists and forms show.
 
     Parameters
     ----------
     path : Path
         The ``.safetensors`` file.
     config : TrainConfig
-        What it was trained with.
+        Settings of the training.
     phases : PhaseTable
-        What it predicts.
+        Phases that the network predicts.
     voxel_size : tuple of three floats, optional
-        z, y, x of the training volume, in `unit`.
+        Voxel size of the training volume along z, y and x, in `unit`.
     unit : str, optional
-        None where the voxel size has no unit.
+        Unit of the voxel size; None if it has none.
     scores : mapping of str to number
-        The history's row of the epoch that the weights are of; empty for a training
-        that was stopped within its first epoch.
+        Row of the history for the epoch of the weights; empty if the training was
+        stopped during its first epoch.
     """
 
     path: Path
@@ -118,28 +121,28 @@ class ModelSummary:
 
     @property
     def epoch(self) -> int | None:
-        """Epoch that the weights are of, from 1; None within the first one."""
+        """Epoch of the weights, from 1; None if the first one was not completed."""
         epoch = self.scores.get("epoch")
         return epoch if isinstance(epoch, int) else None
 
     @property
     def mean_iou(self) -> float | None:
-        """Validation score, 0 to 1; None without a validation."""
+        """Mean IoU on the validation slices, 0 to 1; None without validation."""
         return self.scores.get("validation_mean_iou")
 
     @property
     def ious(self) -> tuple[float | None, ...]:
-        """Validation score of each phase, 0 to 1; None where there is none."""
+        """IoU of each phase on the validation slices, 0 to 1; None if undefined."""
         labels = (phase.label for phase in self.phases)
         return tuple(self.scores.get(f"validation_iou_{label}") for label in labels)
 
     def warn_of_voxel_size(self, image: Volume) -> str:
-        """Describe how an image's voxels differ from those of the training.
+        """Describe how an image's voxel size differs from that of the training.
 
         Returns
         -------
         str
-            Ends a sentence; empty if they agree, or if either size is unknown.
+            Second half of a sentence; empty if the sizes agree or one is unknown.
         """
         here, there = image.voxel_size, self.voxel_size
         is_comparable = (image.unit is None) == (self.unit is None)
@@ -172,7 +175,7 @@ def checkpoint_file(path: Path) -> Path:
 
 
 def read_summary(path: Path) -> ModelSummary:
-    """Read what lists and forms show of a checkpoint.
+    """Read the metadata of a checkpoint that lists and forms show.
 
     Parameters
     ----------
@@ -198,7 +201,7 @@ def read_summary(path: Path) -> ModelSummary:
 
 
 def read_header(path: Path) -> Header:
-    """Read what a checkpoint says about itself.
+    """Read the metadata of a checkpoint.
 
     Parameters
     ----------
@@ -208,30 +211,31 @@ def read_header(path: Path) -> Header:
     Raises
     ------
     CheckpointError
-        If the file is missing, no checkpoint of ours, of another format version, or
-        damaged.
+        If the file is missing or damaged, is not a checkpoint of napari-lrcs, or has
+        another format version.
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
     except (safetensors.SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path.name} is no safetensors file, or a damaged one: {error}"
+            f"{path.name} is not a valid safetensors file: {error}"
         ) from error
     return parse_header(metadata, path)
 
 
 def parse_header(metadata: Mapping[str, str], path: Path) -> Header:
-    """Decode the metadata of a checkpoint's file.
+    """Parse the metadata of a safetensors file.
 
     Raises
     ------
     CheckpointError
-        If it is not a checkpoint of ours, of another format version, or damaged.
+        If it is damaged, is not that of a checkpoint of napari-lrcs, or has another
+        format version.
     """
     if HEADER_KEY not in metadata:
         raise CheckpointError(
-            f"{path.name} holds tensors, but not a checkpoint of napari-lrcs"
+            f"{path.name} holds tensors, but is not a checkpoint of napari-lrcs"
         )
     try:
         values = parse_json(metadata[HEADER_KEY], dict[str, Any])

@@ -254,7 +254,9 @@ def test_damaged_file_is_told_in_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "scan.h5"
     path.write_bytes(b"no HDF5 at all")
 
-    with pytest.raises(VolumeError, match=r"scan\.h5 cannot be read; is it damaged"):
+    with pytest.raises(
+        VolumeError, match=r"scan\.h5 cannot be read; it may be damaged"
+    ):
         read_layers(str(path))
 
 
@@ -271,7 +273,9 @@ def test_slice_that_turns_out_damaged_is_told_in_a_sentence(tmp_path: Path) -> N
 
     layer = layer_of(path)
 
-    with pytest.raises(VolumeError, match=r"scan\.h5 cannot be read; is it damaged"):
+    with pytest.raises(
+        VolumeError, match=r"scan\.h5 cannot be read; it may be damaged"
+    ):
         np.asarray(layer.data[-1])
 
 

@@ -208,7 +208,7 @@ def test_save_dialog_offers_us_by_name(
     offered = PluginManager.instance().iter_compatible_writers(["labels"])
 
     (ours,) = [one for one in offered if one.plugin_name == "napari-lrcs"]
-    assert ours.display_name == "labels, streamed"
+    assert ours.display_name == "labels, slice by slice"
 
 
 def test_saved_labels_open_again_as_they_were(

@@ -747,7 +747,7 @@ def test_a_file_that_is_no_network_is_refused_in_words(
     dock = make_dock(grey)
 
     with pytest.raises(
-        CheckpointError, match=r"no\.safetensors is no safetensors file"
+        CheckpointError, match=r"no\.safetensors is not a valid safetensors file"
     ):
         dock.setup.model_choice.choose(tmp_path / "no.safetensors")
 

@@ -278,7 +278,7 @@ def test_slices_that_do_not_fit_are_told_and_nothing_is_begun(
         ("1:3", ""): "Test slice: none is given",
         ("", "4"): "Training slices: none is given",
         ("1:3", "60"): "slice 60 of '60' does not exist",
-        ("1:x", "4"): "slices must read like",
+        ("1:x", "4"): "slices must look like",
         ("1:3", "2"): "slice 2 has more than one role",
         ("1:3", "5"): "has no painted voxel",
         ("0", "4"): "only phase 1",

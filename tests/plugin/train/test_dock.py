@@ -427,7 +427,7 @@ def test_two_docks_train_in_folders_of_their_own(
 @pytest.mark.parametrize(
     ("role", "text", "message"),
     [
-        ("train", "10-20", "Train slices: slices must read like 10, 10,30 or 50:60"),
+        ("train", "10-20", "Train slices: slices must look like 10, 10,30 or 50:60"),
         ("test", "6", "Test slices: slice 6 of '6' does not exist"),
     ],
 )

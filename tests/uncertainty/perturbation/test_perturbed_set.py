@@ -205,7 +205,7 @@ def test_a_folder_with_anything_else_is_never_replaced(
         ({"n_members": 0}, "number of members must be at least 1"),
         ({"n_simulations": -1}, "simulations must be at least 0, got -1"),
         ({"slices": (0,)}, "painted on none of the chosen slices"),
-        ({"slices": (12,)}, "slices 12:13 along z leave labels.tif"),
+        ({"slices": (12,)}, "slices 12:13 along z are outside labels.tif"),
         ({"wanted_share": 2.0}, "above 0 and below 1"),
     ],
 )

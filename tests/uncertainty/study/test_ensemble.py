@@ -114,7 +114,7 @@ def test_a_study_tells_its_way_and_leaves_all_files(
         *[MemberStarted, MemberEnded] * 3,
         StudyEnded,
     ]
-    assert "slices 3 of the training slices are for validation" in notices[0].text
+    assert "slices 3 of the training slices are used for validation" in notices[0].text
     assert "train and validation" not in " ".join(n.text for n in notices)
     assert of_type(events, StudyStarted)[0].names == NAMES
     shares = [e.share for e in of_type(events, MemberProgress) if e.name == NAMES[0]]
@@ -252,9 +252,11 @@ def test_another_task_is_not_gone_on_with(
     painted[2, 5, 5] = 2
     labels = replace(TASK, labels=as_labels(as_volume(painted)))
 
-    with pytest.raises(VolumeError, match=r"begun with other seed \(7, now 8\)"):
+    with pytest.raises(
+        VolumeError, match=r"started with other settings \(seed: 7, now 8\)"
+    ):
         list(run_study(seed, out=out, resume=True))
-    with pytest.raises(VolumeError, match="begun with other labels"):
+    with pytest.raises(VolumeError, match=r"started with other settings \(labels: "):
         list(run_study(labels, out=out, resume=True))
 
     assert found(out) == before

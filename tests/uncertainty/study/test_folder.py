@@ -81,7 +81,7 @@ def test_a_study_is_read_as_it_was_written(tmp_path: Path) -> None:
         (None, "no study in"),
         ("{", "is damaged"),
         ('{"format_version": 1}', "is damaged"),
-        ('{"format_version": 9}', "has the format 9, this version reads 1"),
+        ('{"format_version": 9}', "has format 9, but this version reads 1"),
     ],
 )
 def test_what_is_not_a_study_is_refused(

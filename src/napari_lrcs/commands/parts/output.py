@@ -1,4 +1,4 @@
-"""Results on standard output: one JSON object, or tables and lines to read."""
+"""Print results on standard output: one JSON object, or tables and lines of text."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -20,14 +20,14 @@ def print_json(values: Any) -> None:
 
 
 def console(*, stderr: bool = False) -> "Console":
-    """Make a console that shows text as it is; what it prints must be `printable`."""
+    """Make a console without markup; text printed to it must be `printable`."""
     from rich.console import Console
 
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
 def print_line(text: str) -> None:
-    """Print a line, however long it is."""
+    """Print a line without wrapping it."""
     console().print(printable(text), soft_wrap=True)
 
 
@@ -40,8 +40,8 @@ def print_table(
 ) -> None:
     """Print a table whose first column is text and whose other columns are numbers.
 
-    An empty header is none, and all columns are text then. An empty row is a line
-    across the table.
+    If the header is empty, none is shown, and all columns are text. An empty row is
+    drawn as a line across the table.
     """
     from rich.table import Table
 
@@ -63,7 +63,7 @@ def print_table(
 
 
 def percent(share: float | None) -> str:
-    """Show a share of 0 to 1 in percent; a dash if it is undefined.
+    """Format a share, 0 to 1, in percent; a dash if it is undefined.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a command reads and writes, checked before it starts."""
+"""The files and folders that a command reads and writes, checked before it starts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Files and folders that are given on the command line; None where one is not."""
+    """Files and folders given on the command line; None for those left out."""
 
     read: Sequence[str | Path | None] = ()
     written: Sequence[Path | None] = ()
@@ -26,7 +26,7 @@ class Places:
 
 
 def network_file(model: Path | None) -> Path | None:
-    """Locate what is read of a run folder, beside which there may be results."""
+    """Return the checkpoint of a run folder, which may also hold results."""
     if model is None:
         return None
     from napari_lrcs.models.header import checkpoint_file
@@ -36,11 +36,11 @@ def network_file(model: Path | None) -> Path | None:
 
 
 def check_new_file(path: Path | None, *, overwrite: bool) -> None:
-    """Refuse to write a file where a folder is, or a file that is to be kept."""
+    """Refuse to replace a folder by a file, or a file unless `overwrite` is True."""
     if path is None:
         return
     from napari_lrcs.io.writing import check_new
 
     if path.is_dir():
-        raise ValueError(f"{path} is a folder; choose the name of a file")
+        raise ValueError(f"{path} is a folder; give the name of a file")
     check_new(path, overwrite=overwrite)

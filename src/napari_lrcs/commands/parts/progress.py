@@ -1,4 +1,4 @@
-"""The progress of long work, drawn on standard error."""
+"""Show the progress of long work on standard error."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -36,7 +36,7 @@ Event = TypeVar("Event")
 
 
 def follow(events: Iterable[Event], *, phases: PhaseTable) -> Event:
-    """Draw the events of training and prediction, and return the last one."""
+    """Show the events of training and prediction, and return the last one."""
     last: Event | None = None
     with RunDisplay(phases) as display:
         for event in events:
@@ -47,7 +47,7 @@ def follow(events: Iterable[Event], *, phases: PhaseTable) -> Event:
 
 
 def follow_share(events: Iterable[Event], *, text: str) -> Event:
-    """Draw the `share` of the work that each event has, and return the last event."""
+    """Show the `share` of the work that each event reports; return the last event."""
     last: Event | None = None
     with Display() as display:
         display.begin(text, total=1)
@@ -59,12 +59,12 @@ def follow_share(events: Iterable[Event], *, text: str) -> Event:
 
 
 def busy(text: str) -> AbstractContextManager[object]:
-    """Show that some work goes on, when nobody knows how much of it is left."""
+    """Show that work is in progress when it is unknown how much of it is left."""
     return console(stderr=True).status(Text(printable(text)))
 
 
 def clock(seconds: float) -> str:
-    """Show a time in minutes and seconds.
+    """Format a time in minutes and seconds.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def clock(seconds: float) -> str:
 
 
 class Display:
-    """One bar, and above it the lines that stay."""
+    """A progress bar, and above it the lines printed so far."""
 
     def __init__(self) -> None:
         self._console = console(stderr=True)
@@ -106,18 +106,18 @@ class Display:
         self._console.print(text, style=style, soft_wrap=True)
 
     def warn(self, text: str) -> None:
-        """Print a line that stands out."""
+        """Print a warning."""
         self.print(f"! {text}", style="yellow")
 
     def begin(self, text: str, *, total: float, done: float = 0) -> None:
-        """Start the bar anew, for other work."""
+        """Start a new bar in place of the current one."""
         if self._task is not None:
             self._progress.remove_task(self._task)
         self._task = self._progress.add_task(text, total=total)
         self.advance(done)
 
     def advance(self, done: float | None) -> None:
-        """Move the bar to what is done by now; None leaves it where it is."""
+        """Move the bar to `done`; None leaves it where it is."""
         if self._task is not None:
             self._progress.update(self._task, completed=done)
 
@@ -131,7 +131,7 @@ class RunDisplay(Display):
         self._is_publishing = False
 
     def show(self, event: object) -> None:
-        """Draw one event."""
+        """Show one event."""
         match event:
             case StepEnded():
                 self.advance(event.epoch - 1 + event.step / event.steps_per_epoch)

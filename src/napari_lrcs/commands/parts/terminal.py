@@ -1,4 +1,4 @@
-"""Text on its way to a terminal, and the streams that it goes to."""
+"""Make text and the standard streams safe to print with."""
 
 import os
 import re
@@ -11,17 +11,17 @@ BAD_INPUT = 2
 """Exit code of the command line for bad input."""
 
 READER_LEFT = 1
-"""Exit code where nobody reads on, as after ``| head``."""
+"""Exit code if nobody reads standard output any more, as after ``| head``."""
 
-# Control characters and line breaks, marks that turn the direction of text, and
-# surrogates, which stand for the bytes of file names that are not text.
+# Control characters and line breaks, marks that change the direction of text, and
+# surrogates, which stand for bytes in file names that are not text.
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
 
 def printable(text: str) -> str:
-    r"""Show the characters that would steer a terminal as escapes.
+    r"""Escape the characters that would control a terminal.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def usable_streams() -> Iterator[None]:
     """Make the standard streams take any text, even where one is closed or breaks."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            # Left open: no file that is opened later may get the stream's number.
+            # Kept open, so that no later file gets the stream's number.
             nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
             setattr(sys, name, nowhere)
     if isinstance(sys.stdout, TextIOWrapper):
@@ -52,5 +52,5 @@ def usable_streams() -> Iterator[None]:
         try:
             sys.stdout.flush()
         except OSError:
-            # What is left in the buffer would fail once more when Python exits.
+            # What is left in the buffer would fail again when Python exits.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

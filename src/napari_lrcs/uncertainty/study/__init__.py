@@ -1,1 +1,1 @@
-"""Repeated trainings on perturbed labels, and what they tell."""
+"""Repeated trainings on perturbed labels, and a summary of their results."""

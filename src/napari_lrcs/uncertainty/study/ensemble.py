@@ -1,4 +1,4 @@
-"""Train many networks on perturbed labels, and see how far their results differ."""
+"""Train many networks on perturbed labels, and summarise how far they differ."""
 
 import time
 from collections import deque
@@ -34,13 +34,13 @@ from napari_lrcs.uncertainty.study.summary import GROUPS, Member
 from napari_lrcs.uncertainty.study.task import StudyTask, hash_of
 
 _FAILURES = (LrcsError, OSError, ValueError, MemoryError, RuntimeError)
-"""What sinks one member and not the others; torch raises RuntimeError."""
+"""Errors that fail one member but not the study; torch raises RuntimeError."""
 
-_TICK = 0.5
-"""Seconds between looks at other processes: closing the generator waits no longer."""
+_POLL_SECONDS = 0.5
+"""Seconds between checks of other processes: closing the generator waits no longer."""
 
-_FEWEST = 2
-"""Members on perturbed labels without which there is no deviation to give."""
+_MIN_MEMBERS = 2
+"""Members on perturbed labels that a standard deviation needs."""
 
 
 def run_study(
@@ -54,46 +54,49 @@ def run_study(
 ) -> Generator[StudyEvent, None, None]:
     """Train, predict, score and measure the members of a study, and combine them.
 
-    Member m of the first group is trained with the seed ``config.seed + m`` on the
-    labels that ``np.random.default_rng((config.seed, m))`` perturbs; member m of the
-    second group, which shows what training alone scatters, with the same seed on the
-    labels as painted.
+    A member is one network and its results. Member m of the first group is trained with
+    the seed ``config.seed + m`` on labels perturbed with
+    ``np.random.default_rng((config.seed, m))``. Member m of the second group, which
+    shows how much training alone scatters, is trained with the same seed on the labels
+    as painted.
 
     Parameters
     ----------
     task : StudyTask
+        Volumes, slices and settings of the study.
     out : Path
         Folder for ``study.json``, ``members.csv``, the members' folders, figures, and
         ``majority.zarr``, ``agreement.zarr`` and ``entropy.zarr`` of the members on
         perturbed labels.
     resume : bool
-        Go on with the study in the folder: members that ended are kept, what is half
-        done goes on, failed ones are tried again. All but the numbers of members and
-        the device must be the same.
+        Continue the study in the folder: finished members are kept, unfinished ones are
+        continued, and failed ones are tried again. Everything but the numbers of
+        members and the device must be the same.
     overwrite : bool
-        Replace a study that is in the folder, once all else is found to be in order.
+        Replace the study in the folder, after all other checks have passed.
     executor : concurrent.futures.Executor, optional
-        Where members run side by side; one after another in this process by default.
+        Runs members in parallel; by default they run one after another in this process.
     devices : sequence of str, optional
-        Devices that the executor's members share, one member on each at a time; by
-        default all members are handed in at once, with the config's device.
+        Devices for the executor, one member on each at a time; by default all members
+        are submitted at once, with the config's device.
 
     Yields
     ------
     StudyEvent
-        `Notice`, `StudyStarted`, `MemberEnded` for each that is there already,
-        then for each other `MemberStarted`, `MemberProgress` and `MemberEnded` or
-        `MemberFailed`; `Combining` and, last, `StudyEnded`. Closing the generator
-        keeps all to go on from; other processes end the members that they are at.
+        `Notice`, `StudyStarted`, `MemberEnded` for each member that was finished
+        before, then for each other member `MemberStarted`, `MemberProgress` and
+        `MemberEnded` or `MemberFailed`; then `Combining` and finally `StudyEnded`. If
+        the generator is closed, the study can be resumed; other processes finish the
+        members that they have begun.
 
     Raises
     ------
     ValueError
-        If labels, slices or settings do not fit; nothing is written then.
+        If labels, slices or settings are not valid; nothing is written then.
     ResultExistsError
-        If something is in the folder that is neither to be resumed nor replaced.
+        If the folder holds something that is to be neither resumed nor replaced.
     InUseError
-        If another process, or another window, works on the study.
+        If another process, or another window, is running the study.
     LrcsError
         If fewer than two members on perturbed labels succeed.
     OSError
@@ -110,7 +113,7 @@ def run_study(
     task, notices = _checked(task)
     study = _Study(task, folder)
     with only_writer(out):
-        # Again, now that nobody else writes: another one may have begun or ended.
+        # Checked again under the lock: another process may have started or finished.
         folder.check_place(resume=resume, overwrite=overwrite)
         if resume:
             folder.check_same(study.description)
@@ -126,10 +129,10 @@ def run_study(
 
 
 def _checked(task: StudyTask) -> tuple[StudyTask, list[Notice]]:
-    """Find what is wrong before anything is written, and what should be known."""
+    """Check the task before anything is written, and collect notices."""
     if not task.test:
         raise ValueError(
-            "no slice is for the test; name a painted slice that is not trained on"
+            "there is no test slice; choose a painted slice that is not trained on"
         )
     annotation = task.annotate(task.labels, with_test=True)
     task = replace(task.with_painted_slices_only(), phases=annotation.phases)
@@ -137,25 +140,26 @@ def _checked(task: StudyTask) -> tuple[StudyTask, list[Notice]]:
     task.config.with_changes(seed=task.config.seed + n_seeds - 1)
     original = task.read_labels(task.painted)
     texts = [
-        *_said_of_validation(task),
-        # These two lie side by side on purpose: no score of the study is from them.
+        *_validation_notices(task),
+        # The validation slices are next to the training slices on purpose: no score of
+        # the study comes from them.
         *(t for t in annotation.advice if not t.startswith("train and validation")),
         *advice(original, task.perturbed(0), annotation.phases),
     ]
     return task, [Notice(kind="advice", text=text) for text in texts]
 
 
-def _said_of_validation(task: StudyTask) -> Iterator[str]:
+def _validation_notices(task: StudyTask) -> Iterator[str]:
     if task.validation:
         yield (
             f"slices {', '.join(map(str, task.validation))} of the training slices "
-            "are for validation, which picks the best epoch; the scores are of the "
-            "test slices"
+            "are used for validation, which selects the best epoch; the scores are for "
+            "the test slices"
         )
 
 
 class _Study:
-    """A study's members, and what they have found so far."""
+    """A running study: its members, and their results so far."""
 
     def __init__(self, task: StudyTask, folder: StudyFolder) -> None:
         assert task.phases is not None
@@ -187,7 +191,7 @@ class _Study:
     def events(
         self, executor: Executor | None, devices: Sequence[str]
     ) -> Iterator[StudyEvent]:
-        """Bring all members to their end, and combine them."""
+        """Run all members that are not finished, and combine the results."""
         found = [member.finished() for member in self.members]
         self.ended = {member.name: member for member in found if member is not None}
         left = [member for member in self.members if member.name not in self.ended]
@@ -227,12 +231,14 @@ class _Study:
                     task, device = waiting.popleft(), free.popleft() if free else None
                     running[_submit(executor, task, device)] = task, device
                     yield self._started(task)
-                done, _ = wait(running, timeout=_TICK, return_when=FIRST_COMPLETED)
+                done, _ = wait(
+                    running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED
+                )
                 for future in done:
                     task, device = running.pop(future)
                     free.extend([] if device is None else [device])
                     yield self._result(task, future)
-                yield from [_going_on(task) for task, _ in running.values()]
+                yield from [_still_running(task) for task, _ in running.values()]
         finally:
             for future in running:
                 future.cancel()
@@ -272,13 +278,13 @@ class _Study:
             for task in self.members
             if task.group == "perturbed" and self.ended[task.name].error is None
         ]
-        if len(good) < _FEWEST:
+        if len(good) < _MIN_MEMBERS:
             errors = {m.error: m.name for m in self.ended.values() if m.error}
             reasons = "; ".join(f"{name}: {error}" for error, name in errors.items())
             raise LrcsError(
                 f"{len(good)} of {self.study.n_members} networks on perturbed labels "
-                f"succeeded, a study needs {_FEWEST}; fix the cause and resume "
-                f"({reasons})"
+                f"succeeded, but a study needs {_MIN_MEMBERS}; fix the cause and "
+                f"resume ({reasons})"
             )
         out = self.folder.path
         segmentations = [task.segmentation for task in good]
@@ -287,22 +293,22 @@ class _Study:
         write_study_figures(out, self.findings.summary)
 
     def end(self, seconds: float) -> StudyEnded:
-        """Note that all is done."""
+        """Record that the study is complete."""
         self.state = "complete"
         self.write()
         findings = self.findings
         return StudyEnded(summary=findings.summary, out=findings.out, seconds=seconds)
 
     def stop(self) -> None:
-        """Note that it was stopped, if it was."""
+        """Record that the study was stopped, unless it is complete."""
         if self.state == "running":
             self.state = "stopped"
-            with suppress(OSError):  # on a full disk, which the first error told of
+            with suppress(OSError):  # a full disk, which the first error reports
                 self.write()
 
     @property
     def findings(self) -> StudyFindings:
-        """What is known so far, the members in the study's order."""
+        """Results so far, with the members in the study's order."""
         ended = (self.ended.get(task.name) for task in self.members)
         return StudyFindings(
             out=self.folder.path,
@@ -311,7 +317,7 @@ class _Study:
         )
 
     def write(self) -> None:
-        """Write what is known so far."""
+        """Write the results so far."""
         self.folder.write(
             self.findings, state=self.state, task=self.description, study=self.study
         )
@@ -320,13 +326,13 @@ class _Study:
 def _submit(executor: Executor, task: MemberTask, device: str | None) -> Future[Member]:
     try:
         return executor.submit(run_member, task.on(device) if device else task)
-    except RuntimeError as error:  # a pool that broke takes no more
+    except RuntimeError as error:  # a broken pool accepts no more work
         future: Future[Member] = Future()
         future.set_exception(error)
         return future
 
 
-def _going_on(task: MemberTask) -> MemberProgress:
+def _still_running(task: MemberTask) -> MemberProgress:
     return MemberProgress(
         name=task.name, share=0.0, text="in another process", event=None
     )

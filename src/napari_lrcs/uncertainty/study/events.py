@@ -1,4 +1,4 @@
-"""The events of a study of uncertainty; needs no torch."""
+"""The events of an uncertainty study; needs no torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,37 +11,37 @@ from napari_lrcs.uncertainty.study.summary import Member, StudySummary
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyStarted:
-    """A study is about to train its first member, or to go on."""
+    """A study is about to start or to continue."""
 
     out: Path
     names: tuple[str, ...]
-    """Of all members, in their order."""
+    """Names of all members, in their order."""
     n_done: int
-    """Members that an earlier, interrupted study has left; their `MemberEnded` come
-    first."""
+    """Members that were finished before the study was interrupted; `MemberEnded` is
+    yielded for each of them first."""
     phases: PhaseTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberStarted:
-    """A member is about to be trained, or to go on."""
+    """A member is about to start or to continue."""
 
     name: str
     number: int
-    """Place among all members, from 1."""
+    """Position among all members, from 1."""
     n_members: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberProgress:
-    """A member has come further; yielded several times a second."""
+    """A member has made progress; yielded several times a second."""
 
     name: str
     share: float
-    """Of the member's work, 0 to 1; 0 while another process does it."""
+    """Share of the member's work that is done, 0 to 1; 0 if another process does it."""
     text: str
     event: TrainEvent | PredictEvent | None
-    """Of training or prediction; None between them, and in another process."""
+    """Event of training or prediction; None between them, and in another process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class MemberEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberFailed:
-    """A member could not be brought to its end; the others go on."""
+    """A member failed; the others continue."""
 
     name: str
     error: str
@@ -61,20 +61,20 @@ class MemberFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Combining:
-    """Agreement, entropy and majority are computed from all members."""
+    """Agreement, entropy and majority are being computed from all members."""
 
     share: float
-    """Of the voxels, 0 to 1."""
+    """Share of the voxels that are done, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyEnded:
-    """The study is complete and in its place."""
+    """The study is complete."""
 
     summary: StudySummary
     out: Path
     seconds: float
-    """Of this call, what a resumed study found done left out."""
+    """Duration of this call, without earlier sessions of a resumed study."""
 
 
 StudyEvent: TypeAlias = (

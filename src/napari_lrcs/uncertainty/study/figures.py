@@ -1,7 +1,7 @@
-"""Figures of a study of uncertainty, as the paper's Fig. 4c to 4e; needs no torch.
+"""Figures of an uncertainty study, as in the paper's Fig. 4c to 4e; needs no torch.
 
-The functions that take `Axes` draw into those of a dock as well, from a study that is
-still running too; their colours are readable on a light and on a dark background.
+The functions that take `Axes` also draw into a dock, even while the study is running;
+their colours are readable on light and dark backgrounds.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     _Colour = tuple[float, float, float]
 
 FIGURES = ("iou.png", "surface-volume.png", "interfaces.png")
-"""What `write_study_figures` leaves."""
+"""Files that `write_study_figures` writes."""
 
 _GREY = "#808080"
 _OFFSETS: dict[Group, float] = {"perturbed": -0.2, "same_labels": 0.2}
@@ -47,7 +47,7 @@ def write_study_figures(out: Path, summary: StudySummary) -> None:
         draw(ax, summary)
         legend = ax.get_legend()
         if legend is not None and draw is not draw_surface_against_volume:
-            # Distributions keep no corner clear of their values.
+            # Distributions leave no corner free for the legend.
             legend.set_loc("lower left")
             legend.set_bbox_to_anchor((0, 1), ax.transAxes)
         with replacing(out / name) as temporary:
@@ -55,38 +55,21 @@ def write_study_figures(out: Path, summary: StudySummary) -> None:
 
 
 def draw_iou_distributions(ax: "Axes", summary: StudySummary) -> None:
-    """Draw the IoU of each phase over the members: points, and a box of quartiles.
-
-    Parameters
-    ----------
-    ax : matplotlib.axes.Axes
-    summary : StudySummary
-    """
+    """Draw the IoU of each phase for all members: points, and a box of quartiles."""
     _draw_distributions(ax, summary, "iou")
     ax.set_ylabel("IoU in %")
 
 
 def draw_interfaces(ax: "Axes", summary: StudySummary) -> None:
-    """Draw the share of voxels on each interface over the members.
-
-    Parameters
-    ----------
-    ax : matplotlib.axes.Axes
-    summary : StudySummary
-    """
+    """Draw the share of voxels on each interface for all members."""
     _draw_distributions(ax, summary, "interface_fraction")
     ax.set_ylabel("Voxels on the interface in %")
 
 
 def draw_surface_against_volume(ax: "Axes", summary: StudySummary) -> None:
-    """Draw each member's IoU of a phase over the phase's ratio of surface to volume.
+    """Draw each member's IoU of a phase against the phase's ratio of surface to volume.
 
     In the paper, a higher ratio goes with a lower IoU.
-
-    Parameters
-    ----------
-    ax : matplotlib.axes.Axes
-    summary : StudySummary
     """
     for group_name, group in summary.groups.items():
         for phase in summary.phases:
@@ -106,7 +89,7 @@ def draw_surface_against_volume(ax: "Axes", summary: StudySummary) -> None:
             )
     ax.set_xlabel("Surface voxels per voxel of the phase")
     ax.set_ylabel("IoU in %")
-    _dress(ax, summary)
+    _style_axes(ax, summary)
 
 
 def _values(group: GroupSummary, kind: Kind, label: int) -> "_Numbers":
@@ -121,7 +104,7 @@ def _draw_distributions(ax: "Axes", summary: StudySummary, kind: Kind) -> None:
         for place, quantity in enumerate(quantities):
             _draw_one(ax, place + _OFFSETS[group_name], quantity, group_name, summary)
     ax.set_xticks(range(len(names)), names)
-    _dress(ax, summary)
+    _style_axes(ax, summary)
 
 
 def _draw_one(
@@ -143,7 +126,7 @@ def _draw_one(
         capprops=line,
         medianprops=line,
     )
-    # Spread evenly: random places would differ from one drawing to the next.
+    # Spread evenly: random positions would differ from one drawing to the next.
     spread = place + 0.05 * (np.arange(values.size) % 5 - (min(values.size, 5) - 1) / 2)
     _scatter(ax, spread, values, colour=colour, group=group)
 
@@ -157,7 +140,7 @@ def _scatter(
     group: Group,
     label: str | None = None,
 ) -> None:
-    """Draw points, those of the perturbed members filled."""
+    """Draw points, filled for the perturbed members."""
     ax.scatter(
         x,
         y,
@@ -177,7 +160,7 @@ def _colour(labels: Sequence[int], phases: PhaseTable) -> "_Colour":
     return red, green, blue
 
 
-def _dress(ax: "Axes", summary: StudySummary) -> None:
+def _style_axes(ax: "Axes", summary: StudySummary) -> None:
     from matplotlib.lines import Line2D
 
     handles = [

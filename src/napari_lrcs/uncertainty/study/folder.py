@@ -1,4 +1,4 @@
-"""The study folder: what a study leaves, and what it goes on from; needs no torch."""
+"""The study folder: the files that a study writes and resumes from; needs no torch."""
 
 import json
 import re
@@ -27,7 +27,7 @@ from napari_lrcs.uncertainty.study.summary import (
 from napari_lrcs.uncertainty.study.task import StudyTask, hash_of
 
 FORMAT_VERSION = 1
-"""Of ``study.json``."""
+"""Format version of ``study.json``."""
 
 _RECORD = "study.json"
 _TABLE = "members.csv"
@@ -45,11 +45,11 @@ _TaskDict = TypedDict(
         "min_size": int,
     },
 )
-"""The part of a study's task that is needed to go on with it."""
+"""The part of a study's task that is needed to resume it."""
 
 
 class StudyRecord(TypedDict):
-    """What ``study.json`` holds."""
+    """The content of ``study.json``."""
 
     state: str
     task: dict[str, Any]
@@ -65,17 +65,17 @@ class StudySettings:
     Parameters
     ----------
     config : TrainConfig
-        Of all trainings, without the device that they were begun on.
+        Settings of all trainings; the device is not saved.
     perturb : PerturbConfig
         How labels are perturbed.
     study : StudyConfig
         How many members it has.
     phases : PhaseTable, optional
-        None before a study has begun.
+        Phases of the labels; None before a study has started.
     train, test : tuple of int
         Slices that members are trained and scored on.
     min_size : int
-        Voxels of the smallest particle that predictions keep.
+        Size in voxels of the smallest speck that predictions keep.
     """
 
     config: TrainConfig = field(default_factory=TrainConfig)
@@ -87,7 +87,7 @@ class StudySettings:
     min_size: int = 0
 
     def for_task(self, task: StudyTask) -> StudyTask:
-        """Put these slices and settings into a task, which keeps its own device."""
+        """Return a task with these slices and settings, on its own device."""
         return replace(
             task,
             train=self.train,
@@ -101,16 +101,16 @@ class StudySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyFindings:
-    """What a study has found so far.
+    """The results of a study so far.
 
     Parameters
     ----------
     out : Path
         The study's folder.
     members : tuple of Member
-        Those that ended, in their order, failed ones too.
+        Finished and failed members, in the study's order.
     phases : PhaseTable
-        Of all members.
+        Phases that all members predict.
     """
 
     out: Path
@@ -125,20 +125,20 @@ class StudyFindings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyState:
-    """How far a study has come.
+    """The progress of a study.
 
     Parameters
     ----------
     path : Path
-        Its folder.
+        Folder of the study.
     modified : datetime
-        When it last wrote, in the local time zone.
+        When ``study.json`` was last written, in the local time zone.
     n_done, n_members : int
-        Networks that are there, and that are planned.
+        Number of networks finished, and planned.
     is_complete : bool
-        Whether it has come to its end; some networks may have failed.
+        Whether the study has ended; some networks may have failed.
     damaged : str
-        Why nothing else is known of it; empty for a sound one.
+        Why the study cannot be read; empty if it can.
     """
 
     path: Path
@@ -149,7 +149,7 @@ class StudyState:
     damaged: str = ""
 
     def __str__(self) -> str:
-        """Tell where it is, or why it cannot be read, as tooltips do."""
+        """Return its path, or why it cannot be read, for a tooltip."""
         return self.damaged or str(self.path)
 
     @property
@@ -172,7 +172,7 @@ class StudyFolder:
 
     path: Path
 
-    # ---- what is there ----
+    # ---- contents ----
 
     @property
     def members(self) -> Path:
@@ -181,12 +181,12 @@ class StudyFolder:
 
     @property
     def volumes(self) -> Mapping[str, Path]:
-        """Files of majority, agreement and entropy, by these names."""
+        """Paths of the volumes, by the names majority, agreement and entropy."""
         return {name: self.path / f"{name}.zarr" for name in VOLUMES}
 
     @property
     def is_study(self) -> bool:
-        """Whether a study has begun here."""
+        """Whether the folder holds a study."""
         return (self.path / _RECORD).is_file()
 
     @property
@@ -196,23 +196,23 @@ class StudyFolder:
 
     @property
     def is_vacant(self) -> bool:
-        """Whether there is a folder that holds nothing but hidden files."""
+        """Whether the folder exists and is empty but for hidden files."""
         path = self.path
         return path.is_dir() and all(f.name.startswith(".") for f in path.iterdir())
 
     def check_place(self, *, resume: bool, overwrite: bool) -> None:
-        """Refuse a folder that a study may not take.
+        """Refuse a folder that a study may not be written to.
 
         Raises
         ------
         ResultExistsError
-            If it holds a study that is neither to be resumed nor replaced, or
-            something else.
+            If it holds something else, or a study that is to be neither resumed nor
+            replaced.
         VolumeError
-            If it holds no study to resume, or one to replace is damaged.
+            If there is no study to resume, or the study to replace is damaged.
         """
         if self.is_study and overwrite:
-            self.read_record()  # somebody else's file of that name is not removed
+            self.read_record()  # refuses another program's file of that name
         if resume:
             if not self.is_study:
                 raise VolumeError(
@@ -226,11 +226,11 @@ class StudyFolder:
             )
         elif self.path.exists() and not (self.is_study or self.is_vacant):
             raise ResultExistsError(
-                f"{self.path} exists and is not a study; choose another place"
+                f"{self.path} exists and is not a study; choose another folder"
             )
 
     def check_same(self, task: Mapping[str, Any]) -> None:
-        """Refuse another task (from `StudyTask.to_dict`) than the one that was begun.
+        """Refuse a task (from `StudyTask.to_dict`) that differs from the study's own.
 
         Raises
         ------
@@ -241,20 +241,20 @@ class StudyFolder:
         for name, now in _flat(task).items():
             if begun.get(name) != now:
                 raise VolumeError(
-                    f"the study in {self.path} was begun with other {name} "
-                    f"({begun.get(name)}, now {now}); resume without changes, or "
-                    "choose another folder"
+                    f"the study in {self.path} was started with other settings "
+                    f"({name}: {begun.get(name)}, now {now}); resume without changes, "
+                    "or choose another folder"
                 )
 
     # ---- reading and writing ----
 
     def read_record(self) -> StudyRecord:
-        """Read ``study.json``: its task, its phases, its members and its state.
+        """Read ``study.json``: the task, phases, members and state of the study.
 
         Raises
         ------
         VolumeError
-            If there is none, or it is damaged.
+            If it is missing or damaged.
         """
         if not self.is_study:
             raise VolumeError(f"there is no study in {self.path}; run one there first")
@@ -266,12 +266,12 @@ class StudyFolder:
         except ValueError as error:
             raise self._damaged(error) from error
         raise VolumeError(
-            f"{_RECORD} in {self.path} has the format {version}, this version reads "
+            f"{_RECORD} in {self.path} has format {version}, but this version reads "
             f"{FORMAT_VERSION}; open it with the version that wrote it"
         )
 
     def read_settings(self) -> StudySettings:
-        """Read the settings that the study was begun with, to go on with it.
+        """Read the settings that the study was started with, to resume it.
 
         Raises
         ------
@@ -294,7 +294,7 @@ class StudyFolder:
             raise self._damaged(error) from error
 
     def read_findings(self) -> StudyFindings:
-        """Read what the study has found so far; it may still be running.
+        """Read the results so far; the study may still be running.
 
         Raises
         ------
@@ -313,7 +313,7 @@ class StudyFolder:
         return StudyFindings(out=self.path, members=members, phases=phases)
 
     def read_state(self) -> StudyState:
-        """Read how far the study has come, or why it cannot be read."""
+        """Read the progress of the study, or find out why it cannot be read."""
         changed = (self.path / _RECORD).stat().st_mtime
         modified = datetime.fromtimestamp(changed, UTC).astimezone()
         try:
@@ -336,10 +336,10 @@ class StudyFolder:
         task: Mapping[str, Any],
         study: StudyConfig,
     ) -> None:
-        """Write what is known so far: ``members.csv`` and ``study.json``.
+        """Write the results so far to ``members.csv`` and ``study.json``.
 
-        The state is "begun", "running", "stopped" or "complete", and the task comes
-        from `StudyTask.to_dict`.
+        `state` is "begun", "running", "stopped" or "complete", and `task` comes from
+        `StudyTask.to_dict`.
         """
         members, phases = findings.members, findings.phases
         if members:
@@ -362,9 +362,9 @@ class StudyFolder:
         members = [place for place in places if _MEMBER.fullmatch(place.name)]
         for folder in (*members, *self.volumes.values()):
             shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):  # it may hold something else, or be missing
+        with suppress(OSError):  # it may hold other files, or be missing
             self.members.rmdir()
-        # Last the file by which the folder is known as a study.
+        # `_RECORD` comes last: it marks the folder as a study.
         for name in (_TABLE, *FIGURES, _RECORD):
             (self.path / name).unlink(missing_ok=True)
 
@@ -373,12 +373,12 @@ class StudyFolder:
 
 
 def list_studies(folder: Path) -> list[StudyState]:
-    """Read how far the studies in a folder have come, the last one first.
+    """Read the progress of all studies in a folder, the latest one first.
 
     Parameters
     ----------
     folder : Path
-        Holds study folders, and perhaps other things; it need not exist.
+        Folder that may hold study folders; it need not exist.
     """
     studies = [
         StudyFolder(file.parent).read_state()
@@ -388,7 +388,7 @@ def list_studies(folder: Path) -> list[StudyState]:
 
 
 def _flat(task: Mapping[str, Any]) -> dict[str, Any]:
-    """Put the fields of a task's configs among its own."""
+    """Merge the fields of a task's configs with its own."""
     flat: dict[str, Any] = {}
     for name, value in task.items():
         flat |= value if isinstance(value, dict) else {name: value}

@@ -42,7 +42,7 @@ from napari_lrcs.uncertainty.study.summary import Group, Member, MemberDict
 from napari_lrcs.uncertainty.study.task import StudyTask
 
 _TRAINED, _PREDICTED = 0.7, 0.95
-"""Shares of a member's work, about, when it is trained and when it is predicted."""
+"""Approximate shares of a member's work that are done after training and prediction."""
 
 _SLAB = 16
 
@@ -54,18 +54,20 @@ class _MemberFile(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MemberTask:
-    """One member of a study; may be sent to another process.
+    """One member of a study; can be sent to another process.
 
     Parameters
     ----------
     task : StudyTask
-        With all phases.
+        Task of the whole study, with its phases.
     task_hash : str
+        Hash of the task, by which a finished member is recognised.
     group : {"perturbed", "same_labels"}
+        Whether it is trained on perturbed labels or on the labels as painted.
     number : int
-        Place in the group, from 0.
+        Position in the group, from 0.
     folder : Path
-        Of all members.
+        Folder that holds the folders of all members.
     """
 
     task: StudyTask
@@ -76,33 +78,33 @@ class MemberTask:
 
     @property
     def name(self) -> str:
-        """Of its folder, such as ``perturbed-003``."""
+        """Name of its folder, such as ``perturbed-003``."""
         kind = "perturbed" if self.group == "perturbed" else "repeat"
         return f"{kind}-{self.number:03d}"
 
     @property
     def place(self) -> Path:
-        """Its own folder."""
+        """Folder of this member."""
         return self.folder / self.name
 
     @property
     def run(self) -> RunFolder:
-        """Its training."""
+        """Folder of its training."""
         return RunFolder(self.place / "run")
 
     @property
     def segmentation(self) -> Path:
-        """The whole volume as it predicts it."""
+        """Path of its prediction of the whole volume."""
         return self.place / "segmentation.zarr"
 
     @property
     def seed(self) -> int:
-        """Of its training."""
+        """Seed of its training."""
         return self.task.config.seed + self.number
 
     @property
     def config(self) -> TrainConfig:
-        """Of its training."""
+        """Settings of its training."""
         return self.task.config.with_changes(seed=self.seed)
 
     @property
@@ -112,23 +114,23 @@ class MemberTask:
         return self.task.phases
 
     def on(self, device: str) -> "MemberTask":
-        """Move it to a device."""
+        """Return the same task on another device."""
         config = self.task.config.with_changes(device=device)
         predict = self.task.predict.with_changes(device=device)
         return replace(self, task=replace(self.task, config=config, predict=predict))
 
     def finished(self) -> Member | None:
-        """Read the member if it has come to its end with the same task."""
+        """Read the member if it is finished, with the same task; None otherwise."""
         try:
             saved = read_json(self.place / "member.json", _MemberFile)
             member = Member.from_dict(saved["member"], n_phases=len(self.phases))
         except (OSError, ValueError):
-            # Damaged is as good as missing: it is made again.
+            # A damaged member is treated like a missing one: it is computed again.
             return None
         return member if saved["task_hash"] == self.task_hash else None
 
     def failed(self, error: str) -> Member:
-        """Make what is reported of the member if it fails."""
+        """Return the member that is recorded if it fails."""
         return Member(
             name=self.name,
             group=self.group,
@@ -139,7 +141,7 @@ class MemberTask:
 
 
 def run_member(task: MemberTask) -> Member:
-    """Bring a member to its end; for other processes, which tell nothing meanwhile.
+    """Run a member to its end without events, for use in other processes.
 
     Raises
     ------
@@ -156,7 +158,7 @@ def run_member(task: MemberTask) -> Member:
 
 
 def member_events(task: MemberTask) -> Generator[MemberProgress, None, Member]:
-    """Perturb, train, predict, score and measure; go on with what is half done.
+    """Perturb, train, predict, score and measure; continue what is unfinished.
 
     Yields
     ------
@@ -166,7 +168,7 @@ def member_events(task: MemberTask) -> Generator[MemberProgress, None, Member]:
     Returns
     -------
     Member
-        Also written into its folder, last of all.
+        The finished member, which is also written to its folder as the last step.
 
     Raises
     ------
@@ -175,12 +177,12 @@ def member_events(task: MemberTask) -> Generator[MemberProgress, None, Member]:
     """
     started = time.monotonic()
     labels, changed_share = _labels_of(task)
-    tell = _Teller(task.name, task.config.optimisation.n_epochs)
-    yield from _telling(_train(task, labels), tell)
-    yield from _telling(_predict(task), tell)
+    progress = _Progress(task.name, task.config.optimisation.n_epochs)
+    yield from _reported(_train(task, labels), progress)
+    yield from _reported(_predict(task), progress)
     segmentation = open_labels(task.segmentation)
     confusion = _score(task, segmentation)
-    composition = yield from _measure(segmentation, task.phases, tell)
+    composition = yield from _measure(segmentation, task.phases, progress)
     member = Member(
         name=task.name,
         group=task.group,
@@ -197,7 +199,7 @@ def member_events(task: MemberTask) -> Generator[MemberProgress, None, Member]:
 
 
 def _labels_of(task: MemberTask) -> tuple[Volume, float]:
-    """Perturb and keep the labels; the share of painted voxels that changed with it."""
+    """Perturb and save the labels; return them with the share of voxels changed."""
     study = task.task
     original = study.read_labels(study.painted)
     labels = original
@@ -232,7 +234,7 @@ def _predict(task: MemberTask) -> Iterator[PredictEvent]:
 
 
 def _score(task: MemberTask, segmentation: Volume) -> Confusion:
-    """Count painted against predicted phases on the test slices."""
+    """Return the confusion matrix of the test slices."""
     study = task.task
     total = np.zeros((len(task.phases),) * 2, np.int64)
     for i in study.test:
@@ -248,16 +250,16 @@ def _score(task: MemberTask, segmentation: Volume) -> Confusion:
     return total
 
 
-def _telling(
-    events: Iterator[TrainEvent] | Iterator[PredictEvent], tell: "_Teller"
+def _reported(
+    events: Iterator[TrainEvent] | Iterator[PredictEvent], progress: "_Progress"
 ) -> Iterator[MemberProgress]:
     assert isinstance(events, Generator)
     with closing(events):  # `yield from` would not close what `map` reads
-        yield from map(tell, events)
+        yield from map(progress.after, events)
 
 
 def _measure(
-    segmentation: Volume, phases: PhaseTable, tell: "_Teller"
+    segmentation: Volume, phases: PhaseTable, progress: "_Progress"
 ) -> Generator[MemberProgress, None, Composition]:
     """Measure the whole segmentation, which is 0 outside the mask."""
     n_slices = segmentation.shape[0]
@@ -266,7 +268,7 @@ def _measure(
         segmentation.slab, n_slices=n_slices, n_phases=len(phases), slab=_SLAB
     ):
         parts.append(part)
-        yield tell.measuring(min(1.0, len(parts) * _SLAB / n_slices))
+        yield progress.while_measuring(min(1.0, len(parts) * _SLAB / n_slices))
     return reduce(add, parts)
 
 
@@ -277,15 +279,15 @@ def _write_member(task: MemberTask, member: Member) -> None:
 
 
 @dataclass(slots=True)
-class _Teller:
-    """Says how far a member is; what an event does not tell stays as it was."""
+class _Progress:
+    """Turns the events of training and prediction into the progress of a member."""
 
     name: str
     n_epochs: int
     share: float = 0.0
     text: str = "preparing"
 
-    def __call__(self, event: TrainEvent | PredictEvent | None) -> MemberProgress:
+    def after(self, event: TrainEvent | PredictEvent | None) -> MemberProgress:
         match event:
             case StepEnded():
                 done = event.epoch - 1 + event.step / event.steps_per_epoch
@@ -301,8 +303,7 @@ class _Teller:
             name=self.name, share=self.share, text=self.text, event=event
         )
 
-    def measuring(self, done: float) -> MemberProgress:
-        """Say how much of the measuring is done, 0 to 1."""
+    def while_measuring(self, done: float) -> MemberProgress:
         self.share = _PREDICTED + (1 - _PREDICTED) * done
         self.text = "measuring"
-        return self(None)
+        return self.after(None)

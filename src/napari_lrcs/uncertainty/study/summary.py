@@ -1,4 +1,4 @@
-"""What a study found: its members, and their means with standard deviations.
+"""The results of a study: its members, and their means with standard deviations.
 
 Needs no torch.
 """
@@ -18,8 +18,8 @@ from napari_lrcs.metrics.composition import MeasuresDict
 from napari_lrcs.phases import PhaseTable
 
 Group = Literal["perturbed", "same_labels"]
-"""Members trained on perturbed labels, and those on the labels as painted, which
-differ by their seeds alone."""
+"""Members trained on perturbed labels, and members trained on the labels as painted,
+which differ only in their seeds."""
 
 GROUPS: Mapping[Group, str] = {
     "perturbed": "perturbed labels",
@@ -48,7 +48,7 @@ _Share = Annotated[float, Meta(ge=0, le=1)] | None
 
 
 class MemberDict(TypedDict):
-    """A member as it stands in JSON."""
+    """A member as a JSON object."""
 
     name: str
     group: Group
@@ -64,28 +64,29 @@ class MemberDict(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One network of a study, and what it found.
+    """One network of a study, and its results.
 
     Parameters
     ----------
     name : str
-        Of its folder, such as ``perturbed-003``.
+        Name of its folder, such as ``perturbed-003``.
     group : {"perturbed", "same_labels"}
+        Whether it was trained on perturbed labels or on the labels as painted.
     number : int
-        Place in its group, from 0.
+        Position in its group, from 0.
     seed : int
-        Of its training.
+        Seed of its training.
     changed_share : float
-        Of the painted voxels that the perturbation changed, 0 to 1.
+        Share of the painted voxels that the perturbation changed, 0 to 1.
     accuracy : float
-        On the test slices, 0 to 1; NaN if it failed.
+        Accuracy on the test slices, 0 to 1; NaN if it failed.
     iou : tuple of float
-        Of each phase on the test slices; NaN for a phase absent from both. Empty if
-        it failed.
+        IoU of each phase on the test slices; NaN for a phase that occurs in neither
+        labels nor prediction. Empty if it failed.
     measures : MeasuresDict or None
-        Of its whole segmentation, as ``measure --json``; None if it failed.
+        Measures of its whole segmentation, as in ``measure --json``; None if it failed.
     seconds : float
-        That it took, in its last session.
+        Duration of its last session.
     error : str, optional
         Why it failed.
     """
@@ -110,12 +111,12 @@ class Member:
 
     @classmethod
     def from_dict(cls, values: MemberDict, *, n_phases: int) -> Self:
-        """Read what `to_dict` wrote.
+        """Make a member from the JSON values of `to_dict`.
 
         Raises
         ------
         ValueError
-            If it has the scores or measures of another number of phases.
+            If its scores or measures are not those of `n_phases` phases.
         """
         measures = values["measures"]
         if measures is not None:
@@ -145,12 +146,13 @@ class Quantity:
     ----------
     kind : {"accuracy", "iou", "volume_fraction", "surface_fraction", \
 "interface_fraction"}
+        What was measured.
     name : str
-        Of the phase, or of both phases of an interface; "all" for the accuracy.
+        Name of the phase, or of both phases of an interface; "all" for the accuracy.
     labels : tuple of int
-        Of the phase, or of both; none for the accuracy.
+        Label of the phase, or of both; empty for the accuracy.
     values : tuple of float
-        0 to 1, of each member in their order; NaN where undefined.
+        Value of each member, 0 to 1, in their order; NaN where undefined.
     """
 
     kind: Kind
@@ -160,12 +162,12 @@ class Quantity:
 
     @property
     def defined(self) -> tuple[float, ...]:
-        """The values that are no NaN."""
+        """The values that are not NaN."""
         return tuple(value for value in self.values if not math.isnan(value))
 
     @property
     def n_missing(self) -> int:
-        """Members for which it is undefined; mean and sd leave them out."""
+        """Number of members without a value; mean and sd leave them out."""
         return len(self.values) - len(self.defined)
 
     @property
@@ -175,7 +177,7 @@ class Quantity:
 
     @property
     def sd(self) -> float:
-        """Sample standard deviation (n - 1) of at least two values; NaN of fewer."""
+        """Sample standard deviation (n - 1); NaN for fewer than two values."""
         return (
             float(np.std(self.defined, ddof=1)) if len(self.defined) > 1 else math.nan
         )
@@ -183,12 +185,12 @@ class Quantity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSummary:
-    """All quantities over the members of a group that succeeded."""
+    """All quantities of the members of a group that succeeded."""
 
     n: int
     n_failed: int
     names: tuple[str, ...]
-    """Of the members that succeeded, in the order of the quantities' values."""
+    """Names of the members that succeeded, in the order of the quantities' values."""
     quantities: tuple[Quantity, ...]
 
     def of_kind(self, kind: Kind) -> tuple[Quantity, ...]:
@@ -198,13 +200,13 @@ class GroupSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudySummary:
-    """What a study found, group by group; one without a member is left out."""
+    """The results of a study, group by group; groups without members are left out."""
 
     phases: PhaseTable
     groups: Mapping[Group, GroupSummary]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all as JSON values, unrounded, None for NaN."""
+        """Return everything as JSON values, unrounded, None for NaN."""
         return {
             "phases": self.phases.to_dicts(),
             "groups": {
@@ -220,14 +222,14 @@ class StudySummary:
 
 
 def summarise(members: Sequence[Member], phases: PhaseTable) -> StudySummary:
-    """Gather the quantities of each group over its members.
+    """Collect the quantities of each group from its members.
 
     Parameters
     ----------
     members : sequence of Member
-        Those that ended, failed ones too; values come in this order.
+        Finished and failed members; values are in this order.
     phases : PhaseTable
-        Of all members.
+        Phases that all members predict.
     """
     groups = {}
     for group in GROUPS:
@@ -279,7 +281,7 @@ def _quantities(members: Sequence[Member], phases: PhaseTable) -> Iterator[Quant
 
 
 def summary_rows(summary: StudySummary) -> list[Row]:
-    """List a row a quantity and group: mean and sd as shares, NaN where undefined."""
+    """Return one row per quantity and group: mean and sd, 0 to 1; NaN if undefined."""
     return [
         {
             "group": name,
@@ -296,10 +298,10 @@ def summary_rows(summary: StudySummary) -> list[Row]:
 
 
 def member_rows(members: Sequence[Member], phases: PhaseTable) -> list[Row]:
-    """List a row a member: its scores and measures as shares, NaN where undefined.
+    """Return one row per member: scores and measures, 0 to 1; NaN if undefined.
 
-    Columns of phases end in their label (``iou_1``), of interfaces in both
-    (``interface_fraction_1_2``).
+    Columns of phases end in their label (``iou_1``), columns of interfaces in both
+    labels (``interface_fraction_1_2``).
     """
     return [_member_row(member, phases) for member in members]
 
@@ -320,19 +322,19 @@ def _member_row(member: Member, phases: PhaseTable) -> Row:
 
 
 def write_summary_csv(path: Path, summary: StudySummary) -> None:
-    """Write `summary_rows`; the file is replaced only when complete."""
+    """Write `summary_rows` as CSV; the file is replaced only when complete."""
     write_csv(path, summary_rows(summary))
 
 
 def write_members_csv(
     path: Path, members: Sequence[Member], phases: PhaseTable
 ) -> None:
-    """Write `member_rows`; the file is replaced only when complete."""
+    """Write `member_rows` as CSV; the file is replaced only when complete."""
     write_csv(path, member_rows(members, phases))
 
 
 def in_percent(quantity: Quantity) -> str:
-    """Write mean and standard deviation for a table on screen.
+    """Format mean and standard deviation for a table on screen.
 
     Examples
     --------
@@ -349,7 +351,7 @@ def in_percent(quantity: Quantity) -> str:
     mean, sd = 100 * quantity.mean, 100 * quantity.sd
     if math.isnan(sd):
         return f"{mean:.1f} %"
-    # A second one for a deviation that would not show.
+    # A second digit for a deviation that would otherwise be rounded to 0.
     digits = 2 if 0 < sd < 0.1 else 1
     return f"{mean:.{digits}f} ± {sd:.{digits}f} %"
 

@@ -1,4 +1,4 @@
-"""What a study of uncertainty is about; needs no torch."""
+"""The task of an uncertainty study: volumes, slices, settings; needs no torch."""
 
 import json
 from collections.abc import Mapping
@@ -29,32 +29,34 @@ from napari_lrcs.uncertainty.perturbation.suggestion import (
 )
 
 _VALIDATION_SHARE = 5
-"""One in so many of the training slices, the last ones, is for validation."""
+"""One in this many training slices, the last ones, is used for validation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StudyTask:
-    """Networks to be trained on perturbed labels and on the labels as painted.
+    """Networks to train on perturbed labels and on the labels as painted.
 
     Parameters
     ----------
     image : Volume
-        Grey levels. For an executor of other processes, from `open_to_share`, or in
-        memory.
+        Grey levels; to run in other processes, from `open_to_share` or in memory.
     labels : Volume of uint8
-        Painted labels of the image's shape.
+        Painted labels, with the image's shape.
     train : tuple of int
-        Painted slices across the config's axis to train on; of several, the last fifth
-        is for validation. All are perturbed, together if they are neighbours.
+        Painted slices across ``config.axis`` to train on; if there are several, the
+        last fifth is used for validation. All are perturbed, adjacent ones together.
     test : tuple of int
         Painted slices that all members are scored on; never perturbed.
     config : TrainConfig
-        Its seed is the study's: member m is trained with ``seed + m``.
+        Settings of the trainings; member m is trained with ``config.seed + m``.
     perturb : PerturbConfig
+        How the labels are perturbed.
     study : StudyConfig
+        Numbers of members.
     predict : PredictConfig
+        Settings of the predictions.
     phases : PhaseTable, optional
-        By default those of the labels' file, else numbered ones.
+        Phases of the labels; by default those named in the file, or numbered ones.
     mask : Volume of bool, optional
         Field of view.
     """
@@ -72,12 +74,12 @@ class StudyTask:
 
     @property
     def painted(self) -> tuple[int, ...]:
-        """Slices that are trained or validated on, ascending."""
+        """Slices to train or validate on, ascending."""
         return tuple(sorted(self.train))
 
     @property
     def validation(self) -> tuple[int, ...]:
-        """The last fifth of several training slices; none of a single one."""
+        """The last fifth of the training slices; empty if there is only one."""
         n = len(self.painted)
         return self.painted[n - max(1, n // _VALIDATION_SHARE) :] if n > 1 else ()
 
@@ -87,7 +89,7 @@ class StudyTask:
         return np.concatenate([self.labels.slab(i, i + 1, axis=axis) for i in slices])
 
     def annotate(self, labels: Volume, *, with_test: bool = False) -> Annotation:
-        """Read and check the slices with the given labels.
+        """Read and check the painted slices of `labels`.
 
         Raises
         ------
@@ -108,17 +110,17 @@ class StudyTask:
         return read_annotation([volume], config=self.config, phases=self.phases)
 
     def packed(self) -> PaintedSlices:
-        """Read the training slices as they are perturbed: neighbours together."""
+        """Read the training slices as they are perturbed: adjacent ones together."""
         labels = zip(self.painted, self.read_labels(self.painted), strict=True)
         return pack_slices(dict(labels), config=self.perturb)
 
     def perturbed(self, member: int) -> Labels:
-        """Perturb the training slices as for a member, ascending.
+        """Perturb the training slices for a member; they are in ascending order.
 
         Raises
         ------
         ValueError
-            If they show no interface.
+            If they contain no interface.
         """
         packed = self.packed()
         perturbation = Perturbation(
@@ -128,7 +130,7 @@ class StudyTask:
         return perturbed
 
     def suggest(self, *, wanted_share: float = 0.1) -> Suggestion:
-        """Look for a perturbation that changes a wanted share of the painted voxels.
+        """Find a perturbation that changes the wanted share of the painted voxels.
 
         Raises
         ------
@@ -145,22 +147,22 @@ class StudyTask:
         )
 
     def rng_of(self, member: int) -> np.random.Generator:
-        """Make the generator that perturbs the labels of a member."""
+        """Make the random generator that perturbs the labels of a member."""
         return np.random.default_rng((self.config.seed, member))
 
     def with_painting(self, training: Labels) -> Volume:
-        """Put other labels in place of those of the training slices.
+        """Return labels in which the training slices are replaced.
 
         Parameters
         ----------
         training : ndarray of uint8, shape (slices, rows, columns)
-            Of `painted`.
+            Labels of the slices in `painted`.
 
         Returns
         -------
         Volume of uint8
-            Of the image's shape, 0 in all slices but those and the test slices; no
-            other slice takes memory.
+            With the image's shape; 0 except in the training and test slices, and only
+            those take memory.
         """
         slices = dict(zip(self.painted, training, strict=True))
         slices |= zip(self.test, self.read_labels(self.test), strict=True)
@@ -170,11 +172,11 @@ class StudyTask:
         return as_labels(as_volume(array, name=self.labels.name))
 
     def with_painted_slices_only(self) -> "StudyTask":
-        """Keep of the labels those that count: they may be sent to other processes."""
+        """Keep only the labels that are used, so that they can be sent to a process."""
         return replace(self, labels=self.with_painting(self.read_labels(self.painted)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe all that the members' results depend on, as JSON values."""
+        """Describe everything that the results depend on, as JSON values."""
         config = self.config.to_dict()
         del config["device"]
         task = {
@@ -204,13 +206,13 @@ class StudyTask:
 
 
 def hash_of(task: Mapping[str, Any]) -> str:
-    """Tell one task from another, by all that its results depend on."""
+    """Return a hash of a task's description, to tell tasks apart."""
     return sha256(json.dumps(task, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class _SomeSlices:
-    """A volume of which only some slices are in memory; the others are 0."""
+    """A volume with only some slices in memory; the others are 0."""
 
     shape: tuple[int, ...]
     axis: int
