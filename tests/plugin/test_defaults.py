@@ -369,15 +369,13 @@ def test_a_study_tells_once_that_its_networks_never_predict_a_phase(
 ) -> None:
     dock = open_dock(viewer, "Uncertainty study", StudyDock)
     names = ("perturbed-000", "perturbed-001")
-    dock.on_event(StudyStarted(out=Path(), names=names, n_done=0, phases=PHASES))
+    dock.handle(StudyStarted(out=Path(), names=names, n_done=0, phases=PHASES))
     for name in names:
-        dock.on_event(
-            MemberProgress(name=name, share=0.5, text="training", event=NEVER)
-        )
+        dock.handle(MemberProgress(name=name, share=0.5, text="training", event=NEVER))
     ended = StudyEnded(summary=summarise((), PHASES), out=Path(), seconds=60)
 
-    dock.on_event(ended)
-    dock.on_busy()
+    dock.handle(ended)
+    dock.finish("done")
 
     assert dock.results.notices.told == (NEVER.text,)
     assert dock.said.startswith("Done in 1:00, but crack is never predicted by 2 of 2")

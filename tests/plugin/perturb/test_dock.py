@@ -53,7 +53,7 @@ def open_dock(viewer: Viewer, qtbot: QtBot) -> Iterator[Callable[[], PerturbDock
     docks: list[PerturbDock] = []
     yield build
     for dock in docks:
-        dock.leave()
+        dock.shut_down()
         settle(dock, qtbot)
     docks.clear()
 

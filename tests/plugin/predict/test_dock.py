@@ -139,7 +139,7 @@ def cancel_midway(dock: PredictDock, qtbot: QtBot) -> None:
     """Press Cancel once some slices are there."""
     dock.predict()
     until_slice(dock, qtbot, 4)
-    dock.cancel()
+    dock.stop()
     finish(dock, qtbot)
 
 
@@ -792,7 +792,7 @@ def test_a_cancelled_series_is_continued_where_it_was(
     text = "Volume 1 of 1, t.npy"
     qtbot.waitUntil(lambda: text in dock.progress.text, timeout=10_000)
     until_slice(dock, qtbot, 4)
-    dock.cancel()
+    dock.stop()
     finish(dock, qtbot)
     slowly.clear()
 

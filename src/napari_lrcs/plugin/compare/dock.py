@@ -38,7 +38,7 @@ from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.compare.experimenters import ExperimentersPart
 from napari_lrcs.plugin.compare.form import Asked, ComparisonForm
 from napari_lrcs.plugin.compare.results import ComparisonResults, percent
-from napari_lrcs.plugin.parts.dock import Dock, button
+from napari_lrcs.plugin.parts.dock import Dock, Outcome, button
 from napari_lrcs.plugin.parts.layer_kinds import marked
 from napari_lrcs.plugin.parts.layers import appearance, layer_shape, place_of
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events
@@ -93,9 +93,7 @@ class CompareDock(Dock):
         self.compare_button = button(
             "Compare", "Score the predicted labels against the target", self.compare
         )
-        self.stop_button = button(
-            "Stop", "Stop comparing; nothing is kept", self._stop_and_tell
-        )
+        self.stop_button = button("Stop", "Stop comparing; nothing is kept", self.stop)
         self.differences_button = button(
             "Show differences",
             "Add a layer of the voxels that differ, each in the colour of the phase "
@@ -148,7 +146,7 @@ class CompareDock(Dock):
     def _set_up(self) -> None:
         self.form.take(self.recall())
         self.results.setVisible(False)
-        self.on_busy()
+        self.update_buttons()
 
     # ---- comparing ----
 
@@ -168,7 +166,7 @@ class CompareDock(Dock):
         self.begin("Compare segmentations", self._asked.request.events)
         self.progress.begin("Looking for phases …")
 
-    def on_event(self, event: Any) -> None:
+    def handle(self, event: Any) -> None:
         """Show the phases, a slice or the end of a comparison, or files as saved."""
         match event:
             case PhaseTable():
@@ -186,26 +184,25 @@ class CompareDock(Dock):
                 names = " and ".join(path.name for path in event.paths)
                 self.say(f"Saved {names}", "done")
             case _:
-                self.several.on_event(event)
+                self.several.handle(event)
 
-    def on_busy(self) -> None:
-        """Offer what can be done now."""
-        can_go_on = not self.is_busy and self.comparison is not None
-        self.compare_button.setEnabled(not self.is_busy)
-        self.stop_button.setEnabled(self.is_busy)
-        for made in (self.copy_button, self.csv_button, self.figure_button):
-            made.setEnabled(can_go_on)
-        self._offer_layers()
-        self.several.on_busy()
-        if self.is_busy:
-            return
+    def finish(self, outcome: Outcome) -> None:
+        """Show nothing of a comparison without a result."""
         self._asked = None
         if self.comparison is None:
             self.results.setVisible(False)
+        if outcome == "stopped":
+            self.say("Stopped")
 
-    def _stop_and_tell(self) -> None:
-        self.stop()
-        self.say("Stopped")
+    def update_buttons(self) -> None:
+        """Enable the buttons that make sense now."""
+        can_go_on = not self.is_busy and self.comparison is not None
+        self.compare_button.setEnabled(not self.is_busy)
+        self.stop_button.setEnabled(self.is_busy and not self.is_stopping)
+        for made in (self.copy_button, self.csv_button, self.figure_button):
+            made.setEnabled(can_go_on)
+        self._offer_layers()
+        self.several.update_buttons()
 
     def _offer_layers(self) -> None:
         compared = self._compared

@@ -86,7 +86,7 @@ class ExperimentersPart(QWidget):
         self._dock.begin("Compare experimenters", asked.events)
         self._dock.progress.begin("Comparing …")
 
-    def on_event(self, event: Any) -> None:
+    def handle(self, event: Any) -> None:
         """Show how far a comparison is, or its end."""
         match event:
             case Comparing():
@@ -95,8 +95,8 @@ class ExperimentersPart(QWidget):
                 self._voted = event
                 self.results.show_compared(event.compared)
 
-    def on_busy(self) -> None:
-        """Offer what can be done now."""
+    def update_buttons(self) -> None:
+        """Show the buttons that make sense now."""
         is_there = self._voted is not None
         self.results.setVisible(is_there)
         for made in (

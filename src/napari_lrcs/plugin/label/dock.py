@@ -334,8 +334,8 @@ class LabelDock(Dock):
         self.phases.setEnabled(is_free)
         self.help.allow(is_free=is_free)
 
-    def on_busy(self) -> None:
-        """Bring the buttons in line with `is_busy`."""
+    def update_buttons(self) -> None:
+        """Enable or disable the buttons, and show what is to be done next."""
         if not self.is_busy:
             self._worked_on = None
             self._show_hint(is_news=not self.said)
@@ -429,7 +429,7 @@ class LabelDock(Dock):
 
         self.begin(name, begin)
 
-    def on_event(self, event: Any) -> None:
+    def handle(self, event: Any) -> None:
         """Take what a job has made."""
         match event:
             case Filled() | Imported():
@@ -472,9 +472,9 @@ class LabelDock(Dock):
                 self._tried(painting.save)
         super().remember()
 
-    def leave(self) -> None:
+    def shut_down(self) -> None:
         """Stop; with the window, the paintings are closed too."""
-        super().leave()
+        super().shut_down()
         # napari closes a dock alone by taking it out of the window, which goes on.
         if isalive(self) and self.parent() is None:
             return

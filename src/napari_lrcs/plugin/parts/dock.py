@@ -27,6 +27,9 @@ _PROGRESS_MS = 250
 
 Kind = Literal["hint", "done", "warning", "error"]
 
+Outcome = Literal["done", "stopped", "failed"]
+"""How a job ended."""
+
 COLOURS: Mapping[Kind, str] = {
     # Legible on napari's dark and on its light background.
     "hint": "",  # as napari's theme has it
@@ -68,19 +71,51 @@ class Listening:
         self._pairs = ()
 
 
-class Dock(QWidget):
-    """A dock: `body` scrolls, `footer` stays in sight.
+class Replaceable:
+    """Follows one thing at a time, such as the layer that is chosen."""
 
-    A dock may be closed, and the window too, while its job runs: `leave` then stops
-    the job, which closes its generator and so keeps what is done.
+    def __init__(self) -> None:
+        self._current: Follower | None = None
+
+    def replace(self, current: Follower | None) -> None:
+        """Let the last one follow no more, and keep another until it must not."""
+        if self._current is not None:
+            self._current.follow_no_more()
+        self._current = current
+
+    def follow_no_more(self) -> None:
+        """Disconnect."""
+        self.replace(None)
+
+
+class Dock(QWidget):
+    """A dock whose `body` scrolls and whose `footer` stays in sight.
+
+    A subclass builds its widgets, starts one job at a time by `begin`, and implements
+    what it needs of a contract of three methods, all called on the GUI thread:
+
+    ``handle(event)``
+        Show an event of the job.
+    ``finish(outcome)``
+        Show how the job ended: "done", "stopped" by `stop`, or "failed" by an error
+        that is shown already.
+    ``update_buttons()``
+        Enable or disable the buttons by `is_busy` and `is_stopping`, whenever these
+        change.
+
+    All else is the base's. A dock may be closed, and the window too, while its job
+    runs. That closes the job's generator, which keeps what is done, and none of the
+    three methods is called any more. So no subclass needs to ask whether its widgets
+    and its viewer are still there.
 
     Parameters
     ----------
     viewer : Viewer
+        The viewer whose window the dock is in.
     """
 
     key: ClassVar[str]
-    """Under which the dock's settings are remembered."""
+    """Name under which the dock's settings are remembered."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -88,9 +123,10 @@ class Dock(QWidget):
         self.job: Job | None = None
         self.followers: list[Follower] = []
         """What listens to the viewer, and must stop before Qt deletes it."""
+        self._job_beside: Job | None = None
+        self._has_failed = self._is_closed = False
         # Weak: napari's window holds its canvas, which must go once it is closed.
         self._window_ref: ref[QWidget] | None = None
-        self._is_closed = False
         content = QWidget()
         self.body = QVBoxLayout(content)
         self.body.setContentsMargins(2, 2, 2, 2)
@@ -111,7 +147,18 @@ class Dock(QWidget):
         outer.addWidget(self._message)
         outer.addStrut(292)  # a minimum width would win over the content's
 
-    # ---- words ----
+    # ---- the contract ----
+
+    def handle(self, event: Any) -> None:
+        """Show an event of the job."""
+
+    def finish(self, outcome: Outcome) -> None:
+        """Show how the job ended; `is_busy` is false by now."""
+
+    def update_buttons(self) -> None:
+        """Enable or disable the buttons by `is_busy` and `is_stopping`."""
+
+    # ---- messages ----
 
     def say(self, text: str, kind: Kind = "hint") -> None:
         """Show a sentence under the buttons; an empty one takes it away."""
@@ -124,6 +171,11 @@ class Dock(QWidget):
         """The sentence that is shown."""
         return str(self._message.text())
 
+    def show_error(self, error: Exception) -> None:
+        """Show what went wrong."""
+        text = str(error) if isinstance(error, EXPECTED) else repr(error)
+        self.say(text, "error")
+
     # ---- jobs ----
 
     @property
@@ -131,8 +183,13 @@ class Dock(QWidget):
         """Whether a job runs or is just stopping."""
         return self.job is not None
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the job was asked to stop."""
+        return self.job is not None and bool(self.job.abort_requested)
+
     def begin(self, name: str, events: Callable[[], Events]) -> None:
-        """Start the dock's job; `on_event` and the like are then called.
+        """Start the dock's job, unless one runs.
 
         Parameters
         ----------
@@ -144,37 +201,54 @@ class Dock(QWidget):
         if self.is_busy:
             return
         self.say("")
+        self._has_failed = False
         self.job = start_job(
             Work(name, events),
             connect={
-                "yielded": self.on_event,
-                "errored": self.on_error,
-                "finished": self._end,
+                "yielded": self._handle,
+                "errored": self._fail,
+                "finished": self._finish,
             },
         )
-        self.on_busy()
+        self.update_buttons()
 
-    def on_event(self, event: Any) -> None:
-        """Take an event of the job, on the GUI thread."""
-
-    def on_error(self, error: Exception) -> None:
-        """Tell what went wrong, on the GUI thread."""
-        text = str(error) if isinstance(error, EXPECTED) else repr(error)
-        self.say(text, "error")
-
-    def on_busy(self) -> None:
-        """Bring the buttons in line with `is_busy`."""
+    def begin_beside(self, name: str, events: Callable[[], Events]) -> None:
+        """Start a short job that may run beside the dock's own, as `begin` does."""
+        self._job_beside = start_job(
+            Work(name, events),
+            connect={"yielded": self._handle, "errored": self._show_error},
+        )
 
     def stop(self) -> None:
         """Ask the job to end at its next event."""
         if self.job is not None:
+            self.say("Stopping…")
             self.job.quit()
+            self.update_buttons()
 
-    def _end(self) -> None:
-        self.job = None
+    def _handle(self, event: Any) -> None:
+        if not self._is_closed:
+            self.handle(event)
+
+    def _fail(self, error: Exception) -> None:
+        self._has_failed = True
+        self._show_error(error)
+
+    def _show_error(self, error: Exception) -> None:
+        if not self._is_closed:
+            self.show_error(error)
+
+    def _finish(self) -> None:
+        is_stopped, self.job = self.is_stopping, None
+        if self._is_closed:
+            self._delete_if_closed()
+            return
         self.progress.end()
-        self.on_busy()
-        self._delete_if_closed()
+        if self._has_failed:
+            self.finish("failed")
+        else:
+            self.finish("stopped" if is_stopped else "done")
+        self.update_buttons()
 
     # ---- settings ----
 
@@ -192,12 +266,16 @@ class Dock(QWidget):
 
     # ---- closing ----
 
-    def leave(self) -> None:
-        """Stop, and follow the viewer no more: the dock or its window was closed.
+    def shut_down(self) -> None:
+        """Stop all work, and listen to the viewer no more.
 
-        Qt may have deleted the dock's widgets by now.
+        It is called when the dock or its window was closed. Qt may have deleted the
+        dock's widgets by then.
         """
-        self.stop()
+        self._is_closed = True
+        for job in (self.job, self._job_beside):
+            if job is not None:
+                job.quit()
         for follower in self.followers:
             follower.follow_no_more()
         self.followers.clear()
@@ -210,8 +288,7 @@ class Dock(QWidget):
             if self.parent() is None and self._window is not None:
                 self._follow(None)
                 self.remember()
-                self.leave()
-                self._is_closed = True
+                self.shut_down()
                 self._delete_if_closed()
         elif event.type() == QEvent.Type.Show and self.window() is not self:
             self._follow(self.window())
@@ -219,7 +296,7 @@ class Dock(QWidget):
 
     def _delete_if_closed(self) -> None:
         # PySide6 keeps what a lambda refers to, a dock's button its dock: for ever.
-        if self._is_closed and not self.is_busy:
+        if self.parent() is None and not self.is_busy:
             self.deleteLater()
 
     @property
@@ -246,15 +323,15 @@ class Dock(QWidget):
         if event.type() == QEvent.Type.Close and watched is self._window:
             self.remember()
             # Not the bound method: Qt drops its call if the dock is deleted first.
-            QTimer.singleShot(0, lambda: self._leave_if_closed())  # noqa: PLW0108
+            QTimer.singleShot(0, lambda: self._shut_down_if_closed())  # noqa: PLW0108
         return bool(super().eventFilter(watched, event))
 
-    def _leave_if_closed(self) -> None:
+    def _shut_down_if_closed(self) -> None:
         window = self._window
         if window is not None and window.isVisible():
             return
         self._window_ref = None
-        self.leave()
+        self.shut_down()
 
 
 class _Body(QScrollArea):

@@ -9,7 +9,14 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QSpinBox
 from napari_lrcs.annotation.painted_slices import SlicesRead
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.current_slice import go_to, slice_in_view
-from napari_lrcs.plugin.parts.dock import Dock, Listening, button
+from napari_lrcs.plugin.parts.dock import (
+    Dock,
+    Emitter,
+    Listening,
+    Outcome,
+    Replaceable,
+    button,
+)
 from napari_lrcs.plugin.parts.forms import Fold
 from napari_lrcs.plugin.parts.workers import EXPECTED
 from napari_lrcs.plugin.perturb import job as jobs
@@ -42,14 +49,14 @@ class PerturbDock(Dock):
         self.preview_layer = PreviewLayer(viewer)
         self._asked: Asked | None = None
         self._layers: PerturbedLayers | None = None
-        self._strokes = Listening()
+        self._strokes = Replaceable()
         self._nearest: int | None = None
         self._warnings: tuple[str, ...] = ()
         self._build()
         self.setup.take(self.recall())
         self._connect()
         self._on_labels()
-        self.on_busy()
+        self.update_buttons()
 
     def _build(self) -> None:
         self.preview = QCheckBox("Preview on the slice in view")
@@ -91,7 +98,7 @@ class PerturbDock(Dock):
             "Perturb", "Make the members, each perturbed anew", self.perturb
         )
         self.cancel_button = button(
-            "Cancel", "End here; layers that are made are kept", self.cancel
+            "Cancel", "End here; layers that are made are kept", self.stop
         )
         buttons = QHBoxLayout()
         buttons.addWidget(self.perturb_button, stretch=2)
@@ -113,6 +120,9 @@ class PerturbDock(Dock):
                 (dims.order, self.ask_for_preview),
                 (layers.removed, self._on_removed),
             ),
+            self._strokes,
+            self.previewer,
+            self.preview_layer,
         ]
 
     # ---- what the buttons do ----
@@ -124,7 +134,7 @@ class PerturbDock(Dock):
             asked = self._ask()
             folder = self.members.folder
         except EXPECTED as error:
-            self.on_error(error)
+            self.show_error(error)
             return
         if folder is None:
             self._begin(asked, lambda: jobs.members(asked, n_members))
@@ -136,7 +146,7 @@ class PerturbDock(Dock):
         try:
             asked = self._ask()
         except EXPECTED as error:
-            self.on_error(error)
+            self.show_error(error)
             return
         share = self.wanted.value() / 100
         self._begin(asked, lambda: jobs.suggest(asked, share))
@@ -147,18 +157,10 @@ class PerturbDock(Dock):
         try:
             asked = self._ask()
         except EXPECTED as error:
-            self.on_error(error)
+            self.show_error(error)
             return
         self.histogram.clear()
         self._begin(asked, lambda: jobs.histogram(asked, n_simulations))
-
-    def cancel(self) -> None:
-        """End the job; layers that are made are kept."""
-        if self.job is not None:
-            self.stop()
-            n_kept = 0 if self._layers is None else self._layers.n_members
-            self.say(f"Stopped; member layers kept: {n_kept or 'none'}")
-            self.on_busy()
 
     def _ask(self) -> Asked:
         return self.setup.asked(seed=self.members.seed.value())
@@ -174,10 +176,8 @@ class PerturbDock(Dock):
 
     # ---- running ----
 
-    def on_event(self, event: Any) -> None:
-        """Take an event of the job, on the GUI thread."""
-        if self.job is None or self.job.abort_requested:
-            return  # the viewer may be closed by now
+    def handle(self, event: Any) -> None:
+        """Show an event of the job."""
         match event:
             case SlicesRead():
                 text = f"Reading slice {event.n_done} of {event.n_slices}"
@@ -202,18 +202,22 @@ class PerturbDock(Dock):
             case Suggestion():
                 self._take(event)
 
-    def on_busy(self) -> None:
-        """Offer what can be done now, and tell the end."""
-        is_stopping = self.job is not None and self.job.abort_requested
+    def finish(self, outcome: Outcome) -> None:
+        """Say what is kept of a job that was stopped."""
+        if outcome == "stopped":
+            n_kept = 0 if self._layers is None else self._layers.n_members
+            self.say(f"Stopped; member layers kept: {n_kept or 'none'}")
+        self._asked = self._layers = None
+
+    def update_buttons(self) -> None:
+        """Enable the buttons that make sense now."""
         for made in (
             self.perturb_button,
             self.suggest_button,
             self.histogram.count_button,
         ):
             made.setEnabled(not self.is_busy)
-        self.cancel_button.setEnabled(self.is_busy and not is_stopping)
-        if not self.is_busy:
-            self._asked = self._layers = None
+        self.cancel_button.setEnabled(self.is_busy and not self.is_stopping)
 
     def _add_member(self, made: jobs.MemberMade) -> None:
         if self._layers is None:
@@ -315,18 +319,16 @@ class PerturbDock(Dock):
     def _on_labels(self) -> None:
         layer = self.setup.labels.layer
         self.preview_layer.remove()
-        self._strokes.follow_no_more()
         painting = painting_of(layer)
+        changes: list[Emitter] = []
         if painting is not None:
-            self._strokes = Listening((painting.changed, self.ask_for_preview))
+            changes = [painting.changed]
         elif layer is not None:
-            events = layer.events
-            self._strokes = Listening(
-                (events.paint, self.ask_for_preview),
-                (events.data, self.ask_for_preview),
-            )
+            changes = [layer.events.paint, layer.events.data]
         else:
             self.preview.setChecked(True)  # it was removed with all other layers
+        strokes = Listening(*((change, self.ask_for_preview) for change in changes))
+        self._strokes.replace(strokes)
         self.members.propose_folder(layer)
         self.ask_for_preview()
 
@@ -353,10 +355,3 @@ class PerturbDock(Dock):
     def settings(self) -> dict[str, Any]:
         """Return what to remember."""
         return self.setup.settings()
-
-    def leave(self) -> None:
-        """Stop, and take the preview out of the viewer."""
-        super().leave()
-        self._strokes.follow_no_more()
-        self.previewer.forget()
-        self.preview_layer.remove()

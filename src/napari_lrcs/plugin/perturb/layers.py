@@ -97,6 +97,10 @@ class PreviewLayer:
         if layer is not None and layer in self._layers:
             self._layers.remove(layer)
 
+    def follow_no_more(self) -> None:
+        """Take the layer out of the viewer; the dock was closed."""
+        self.remove()
+
 
 def _insert(layers: LayerList, place: int, layer: Layer) -> None:
     """Add a layer, and leave selected what its user may be painting just now."""

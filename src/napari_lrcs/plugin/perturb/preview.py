@@ -54,6 +54,10 @@ class Previewer:
         if self._job is not None:
             self._job.quit()
 
+    def follow_no_more(self) -> None:
+        """Make and show no more previews."""
+        self.forget()
+
     def _start(self) -> None:
         if self._job is not None or self._next is None:
             return

@@ -9,10 +9,10 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout
 
 from napari_lrcs.io.tables import as_text
 from napari_lrcs.plugin.painting.training_layers import may_train_on
-from napari_lrcs.plugin.parts.dock import Dock, Kind, button, clock
+from napari_lrcs.plugin.parts.dock import Dock, Kind, Outcome, button, clock
 from napari_lrcs.plugin.parts.layers import volume_of
 from napari_lrcs.plugin.parts.sizing import Tabs
-from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Job, Work, start_job
+from napari_lrcs.plugin.parts.workers import EXPECTED
 from napari_lrcs.plugin.study.job import (
     Mapped,
     Saved,
@@ -57,16 +57,14 @@ class StudyDock(Dock):
         self._out: Path | None = None
         self._layers: StudyLayers | None = None
         self._shape: tuple[int, ...] = ()
-        self._saving: Job | None = None
         self._end_text = ""
         self._end_kind: Kind = "done"
-        self._has_left = False
         self._build()
         self._connect()
         self.setup.recall(self.recall())
         self.followers += [self.setup, self.results.plot, self.studies]
         self._list_studies()
-        self.on_busy()
+        self.update_buttons()
 
     def _build(self) -> None:
         self.run_button = button(
@@ -147,7 +145,7 @@ class StudyDock(Dock):
         try:
             task = self.setup.task()
         except EXPECTED as error:
-            self.on_error(error)
+            self.show_error(error)
             return
         self._out, self._end_text = None, ""
         self.begin("Looking for a perturbation", lambda: suggest(task))
@@ -158,20 +156,15 @@ class StudyDock(Dock):
         if self.job is None:
             return
         self._end_text = "Stopped." if self._out is None else self.steps.kept
-        self.say("Stopping…")
         self.stop()
-        self.on_busy()
 
-    def on_busy(self) -> None:
-        """Bring buttons and studies in line with the job."""
-        is_stopping = self.job is not None and self.job.abort_requested
+    def update_buttons(self) -> None:
+        """Show the buttons that make sense now."""
         self.run_button.setVisible(not self.is_busy)
         self.stop_button.setVisible(self.is_busy)
-        self.stop_button.setEnabled(not is_stopping)
+        self.stop_button.setEnabled(not self.is_stopping)
         self.studies.set_busy(self.is_busy)
         self.setup.suggest.setEnabled(not self.is_busy)
-        if not self.is_busy:
-            self._finish()
         self._offer_to_continue()
 
     # ---- beginning and ending ----
@@ -182,7 +175,7 @@ class StudyDock(Dock):
         try:
             study = make()
         except EXPECTED as error:
-            self.on_error(error)
+            self.show_error(error)
             return
         self._look_for_place()
         self._out, self._end_text = study.out, ""
@@ -212,29 +205,15 @@ class StudyDock(Dock):
         self._layers = None if image is None else StudyLayers(self.viewer, image)
         self._shape = () if image is None else volume_of(image).shape
 
-    def _finish(self) -> None:
+    def finish(self, outcome: Outcome) -> None:
         """Say how the study ended, and list it."""
-        if self._has_left:
-            return
         self.steps.end()
         if self._out is not None:
             self._out = None
             self.setup.new_folder()  # lists the studies, too
-        if self._end_text:
+        if self._end_text and outcome != "failed":
             self.say(self._end_text, self._end_kind)
         self._end_kind = "done"
-
-    def on_error(self, error: Exception) -> None:
-        """Tell what went wrong; what the study had made stays."""
-        self._end_text = ""
-        super().on_error(error)
-
-    def leave(self) -> None:
-        """Stop; the study can be continued."""
-        self._has_left = True
-        if self._saving is not None:
-            self._saving.quit()
-        super().leave()
 
     def settings(self) -> dict[str, Any]:
         """Return what to remember."""
@@ -242,10 +221,8 @@ class StudyDock(Dock):
 
     # ---- events ----
 
-    def on_event(self, event: Any) -> None:
-        """Show an event of the study."""
-        if self._has_left:
-            return
+    def handle(self, event: Any) -> None:
+        """Show an event of the study, or files as saved."""
         self.results.take(event)
         self.steps.take(event)
         match event:
@@ -257,6 +234,9 @@ class StudyDock(Dock):
                 self._show_layers(event)
             case Suggestion():
                 self._take(event)
+            case Saved():
+                names = " and ".join(path.name for path in event.paths)
+                self.say(f"Saved {names}", "done")
 
     def _show_layers(self, event: Mapped) -> None:
         majority = event.volumes["majority"]
@@ -304,25 +284,13 @@ class StudyDock(Dock):
         """Write means and deviations to `path`, the networks' numbers beside it."""
         found = self.results.found
         if found is not None:
-            self._save(lambda: save_tables(path, found))
+            self.begin_beside("Saving", lambda: save_tables(path, found))
 
     def save_figure(self, path: Path) -> None:
         """Write the plot in sight."""
         found, draw = self.results.found, self.results.figure.draw
         if found is not None:
-            self._save(lambda: save_figure(path, draw, found))
-
-    def _save(self, events: Callable[[], Events]) -> None:
-        # A job of its own: the study may be running.
-        self._saving = start_job(
-            Work("Saving", events),
-            connect={"yielded": self._tell_saved, "errored": self.on_error},
-        )
-
-    def _tell_saved(self, event: Saved) -> None:
-        if not self._has_left:
-            names = " and ".join(path.name for path in event.paths)
-            self.say(f"Saved {names}", "done")
+            self.begin_beside("Saving", lambda: save_figure(path, draw, found))
 
     def _ask_for_csv(self) -> None:
         self._ask("uncertainty.csv", "Tables (*.csv)", self.save_csv)

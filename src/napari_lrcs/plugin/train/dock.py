@@ -19,7 +19,7 @@ from napari_lrcs.models.header import Row
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.painting.training_layers import may_train_on
 from napari_lrcs.plugin.parts.current_slice import SliceInView
-from napari_lrcs.plugin.parts.dock import Dock, Kind, clock
+from napari_lrcs.plugin.parts.dock import Dock, Kind, Outcome, Replaceable, clock
 from napari_lrcs.plugin.parts.layers import (
     RUN_KEY,
     labels_of,
@@ -76,20 +76,19 @@ class TrainDock(Dock):
         self.runs = RunsTable()
         self.buttons = TrainButtons()
         self._training: TrainingJob | None = None
-        self._in_view: SliceInView | None = None
+        self._in_view = Replaceable()
         self._preview: PreviewLayer | None = None
         self._layers: tuple[Image, Labels] | None = None
         self._best: float | None = None
         self._n_epochs = 1
         self._end_text, self._shortcoming = "", ""
         self._end_kind: Kind = "done"
-        self._has_left = False
         self._build()
         self.setup.recall(self.recall())
-        self.followers += [self.setup, self.curves, self.runs]
+        self.followers += [self.setup, self.curves, self.runs, self._in_view]
         self._connect()
         self._list_runs()
-        self.on_busy()
+        self.update_buttons()
 
     def _connect(self) -> None:
         self.buttons.train_asked.connect(self.train)
@@ -137,16 +136,16 @@ class TrainDock(Dock):
         else:
             self.job.pause()
             self.say("Paused.")
-        self.on_busy()
+        self.update_buttons()
 
     def stop_and_keep(self) -> None:
         """End the training; its best network stays, and it can be continued."""
         if self._preview is None:
-            self._leave_job("Stopped at once: nothing was learnt yet.")
+            self._stop("Stopped at once: nothing was learnt yet.")
             return
         best = self._best
         score = "" if best is None else f" Best mean IoU: {best:.1%}."
-        self._leave_job(f"Stopped.{score} The run is kept: see Runs. {_NEXT}")
+        self._stop(f"Stopped.{score} The run is kept: see Runs. {_NEXT}")
 
     def cancel(self) -> None:
         """End the training and remove its run, unless it was continued."""
@@ -154,24 +153,18 @@ class TrainDock(Dock):
         if training is None:
             return
         training.discarded.set()
-        self._leave_job(
+        self._stop(
             f"Stopped. {training.run.name} was continued, so it is kept as it is now."
             if training.is_resumed
             else "Cancelled: this run was removed, all others are as they were."
         )
 
-    def _leave_job(self, text: str) -> None:
-        if self.job is None:
-            return
+    def _stop(self, text: str) -> None:
         self._end_text = text
-        self.say("Stopping…")
         self.stop()
-        self.on_busy()
 
-    def on_busy(self) -> None:
-        """Bring buttons and runs in line with the job."""
-        if not self.is_busy:
-            self._finish()
+    def update_buttons(self) -> None:
+        """Show the buttons that make sense now."""
         self.buttons.suit(self.job)
         self.runs.set_busy(self.is_busy)
 
@@ -183,7 +176,7 @@ class TrainDock(Dock):
         try:
             training = make()
         except EXPECTED as error:
-            self.on_error(error)
+            self.show_error(error)
             return
         self._training, self._best, self._end_text = training, None, ""
         self._end_kind, self._shortcoming = "done", ""
@@ -232,7 +225,7 @@ class TrainDock(Dock):
                 volume=volume,
                 mask=None if painting is None else painting.mask_volume(volume.shape),
                 shape=layer_shape(image),
-                in_view=self._look_at(image),
+                in_view=self._follow_view(image),
             ),
             roles=roles,
             config=config,
@@ -243,40 +236,21 @@ class TrainDock(Dock):
         run.mkdir(parents=True, exist_ok=True)
         return training
 
-    def _look_at(self, image: Image) -> SliceInView:
+    def _follow_view(self, image: Image) -> SliceInView:
         """Follow the slice in view of this image alone."""
-        self._look_away()
-        self._in_view = SliceInView(self.viewer, image)
-        self.followers.append(self._in_view)
-        return self._in_view
+        in_view = SliceInView(self.viewer, image)
+        self._in_view.replace(in_view)
+        return in_view
 
-    def _look_away(self) -> None:
-        if self._in_view is not None:
-            self.followers.remove(self._in_view)
-            self._in_view.follow_no_more()
-            self._in_view = None
-
-    def _finish(self) -> None:
+    def finish(self, outcome: Outcome) -> None:
         """Say how the training ended, and list its run."""
-        if self._training is None or self._has_left:
-            return
         if self._layers is not None:
             _tell_of_runs(self._layers[0])
         self._training = self._layers = self._preview = None  # and so the image
-        self._look_away()
-        if self._end_text:
+        self._in_view.follow_no_more()
+        if self._end_text and outcome != "failed":
             self.say(self._end_text, self._end_kind)
         self._list_runs()
-
-    def on_error(self, error: Exception) -> None:
-        """Tell what went wrong; what the run had learnt stays."""
-        self._end_text = ""
-        super().on_error(error)
-
-    def leave(self) -> None:
-        """Stop; the run can be continued."""
-        self._has_left = True
-        super().leave()
 
     def settings(self) -> dict[str, Any]:
         """Return what to remember."""
@@ -284,10 +258,8 @@ class TrainDock(Dock):
 
     # ---- events ----
 
-    def on_event(self, event: Any) -> None:
+    def handle(self, event: Any) -> None:
         """Show an event of the training."""
-        if self._has_left:
-            return
         match event:
             case Notice():
                 self._add_notice(event)
@@ -354,7 +326,7 @@ class TrainDock(Dock):
         try:
             self.setup.start_from(run)
         except EXPECTED as error:
-            self.on_error(error)
+            self.show_error(error)
             return
         if self.setup.initial_weights == run:
             self.say(f"The next training starts from {run.name}.")
