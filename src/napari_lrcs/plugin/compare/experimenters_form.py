@@ -7,7 +7,7 @@ import zarr
 from napari.components import LayerList
 from napari.layers import Labels
 from napari.viewer import Viewer
-from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QFormLayout,
     QLabel,
@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_lrcs.comparison.experimenters import (
     ExperimentersCompared,
@@ -146,7 +147,7 @@ class LayerChecks(QListWidget):
         del event
         self._offered = [layer for layer in self._layers if isinstance(layer, Labels)]
         self._checked = [layer for layer in self._checked if layer in self._offered]
-        with QSignalBlocker(self):
+        with signals_blocked(self):
             self.clear()
             for layer in self._offered:
                 item = QListWidgetItem(layer.name)
@@ -170,7 +171,7 @@ class LayerChecks(QListWidget):
     def _let_fitting(self) -> None:
         """Let those be checked that have the shape of the checked ones."""
         shape = layer_shape(self._checked[0]) if self._checked else None
-        with QSignalBlocker(self):
+        with signals_blocked(self):
             for row, layer in enumerate(self._offered):
                 item = self.item(row)
                 assert item is not None

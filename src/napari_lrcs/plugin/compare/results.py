@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.backend_bases import Event, MouseEvent
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import qthrottled
 
 from napari_lrcs.arrays import Confusion
 from napari_lrcs.comparison.compare import comparison_rows
@@ -68,9 +69,9 @@ class ComparisonResults(QWidget):
         self.confusion_plot, self.slices_plot, self.shares_plot = self.plots
         self.slices_plot.setToolTip("Click to show a slice")
         self.slices_plot.mpl_connect("button_press_event", self._on_click)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._draw_slices)
+        self._draw_soon = qthrottled(
+            self._draw_slices, timeout=_PAUSE_MS, leading=False, parent=self
+        )
         self._build()
 
     def _build(self) -> None:
@@ -121,12 +122,11 @@ class ComparisonResults(QWidget):
         """Take a slice of a comparison that runs; it is drawn soon."""
         if confusion.any():
             self._per_slice.append((index, confusion))
-        if not self._timer.isActive():
-            self._timer.start(_PAUSE_MS)
+        self._draw_soon()
 
     def show_comparison(self, comparison: Comparison, *, title: str) -> None:
         """Show the numbers and plots of a comparison."""
-        self._timer.stop()
+        self._draw_soon.cancel()
         self.title.setText(title)
         phases = comparison.phases
         rows = comparison_rows(comparison)

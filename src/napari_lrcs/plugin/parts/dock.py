@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import qthrottled
 
 from napari_lrcs.plugin.parts.settings import recall, remember
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Job, Work, start_job
@@ -383,9 +384,9 @@ class Progress(QWidget):
         layout.addWidget(self._bar)
         self._begun = (0.0, 0.0)
         self._share, self._line = 0.0, ""
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._draw)
+        self._draw_soon = qthrottled(
+            self._draw, timeout=_PROGRESS_MS, leading=False, parent=self
+        )
         self.setVisible(False)
 
     def begin(self, text: str, *, share: float = 0.0) -> None:
@@ -398,12 +399,11 @@ class Progress(QWidget):
     def show_share(self, share: float, text: str) -> None:
         """Move the bar, 0 to 1, soon."""
         self._share, self._line = share, f"{text}{self._time_left(share)}"
-        if not self._timer.isActive():
-            self._timer.start(_PROGRESS_MS)
+        self._draw_soon()
 
     def end(self) -> None:
         """Take the bar away."""
-        self._timer.stop()
+        self._draw_soon.cancel()
         self.setVisible(False)
 
     @property

@@ -2,8 +2,9 @@
 
 from napari.components import LayerList
 from napari.layers import Labels, Layer
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from superqt.utils import signals_blocked
 
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.plugin.parts.forms import LayerChoice
@@ -77,7 +78,7 @@ class FieldOfView(QWidget):
 
     def show_mask(self, mask: Layer | str | None) -> None:
         """Show that of a painting."""
-        with QSignalBlocker(self.kind), QSignalBlocker(self.layers):
+        with signals_blocked(self.kind, self.layers):
             self._show_kind(mask)
             if isinstance(mask, Layer) and self.layers.offers(mask):
                 self.layers.layer = mask

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QGridLayout,
@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_lrcs.plugin.parts.dock import button
 from napari_lrcs.plugin.parts.workers import BackgroundReader
@@ -181,7 +182,7 @@ class FolderTable(QWidget, Generic[Item]):
         selected, ticked = self.selected, {item.path for item in self.ticked}
         self.items = items
         self._hint.setVisible(not items)
-        with QSignalBlocker(self._table):
+        with signals_blocked(self._table):
             self._table.clearSelection()
             self._table.setRowCount(len(items))
             for row, item in enumerate(items):

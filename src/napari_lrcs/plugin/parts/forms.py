@@ -8,7 +8,7 @@ from magicgui.widgets import ComboBox, FloatSpinBox, LineEdit, create_widget
 from magicgui.widgets.bases import ValueWidget
 from napari.components import LayerList
 from napari.layers import Layer
-from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_lrcs.config import PerturbConfig, PredictConfig, StudyConfig, TrainConfig
 from napari_lrcs.plugin.parts.layer_kinds import Kind, kind_of
@@ -117,7 +118,7 @@ class ConfigForm(QWidget, Generic[Config]):
     @config.setter
     def config(self, config: Config) -> None:
         self._config = config
-        with QSignalBlocker(self):
+        with signals_blocked(self):
             for name, widget in self._widgets.items():
                 widget.value = _shown(getattr(config, name), widget)
         self.changed.emit()
@@ -127,7 +128,7 @@ class ConfigForm(QWidget, Generic[Config]):
         widget = self._widgets[name]
         assert isinstance(widget, ComboBox)
         chosen = widget.value
-        with QSignalBlocker(self):
+        with signals_blocked(self):
             widget.choices = choices
             if chosen in choices:
                 widget.value = chosen
@@ -349,7 +350,7 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
         self._offered = [*([None] if self._none else []), *fitting]
         self._is_picked &= self._layer in self._offered
         shown = self._layer if self._is_picked else self._proposed(fitting)
-        with QSignalBlocker(self):
+        with signals_blocked(self):
             self.clear()
             self.setPlaceholderText("choose a layer" if fitting else "")
             self.addItems(

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from napari.layers import Image
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QVBoxLayout, QWidget
+from superqt.utils import signals_blocked
 
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.models.header import ModelSummary, read_summary
@@ -192,7 +193,7 @@ class ModelChoice(QWidget):
         return chosen if chosen in [run.path for run in runs] else None
 
     def _show_items(self) -> None:
-        with QSignalBlocker(self._box):
+        with signals_blocked(self._box):
             self._box.clear()
             if self._none:
                 self._box.addItem(self._none, None)

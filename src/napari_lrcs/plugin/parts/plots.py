@@ -9,9 +9,9 @@ from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from napari.utils.theme import get_theme
 from napari.viewer import Viewer
-from qtpy.QtCore import QTimer
 from qtpy.QtGui import QResizeEvent, QShowEvent
 from qtpy.QtWidgets import QSizePolicy
+from superqt.utils import qthrottled
 
 _PAUSE_MS = 500
 """Between two drawings: each holds the GUI thread for some tens of milliseconds."""
@@ -45,9 +45,9 @@ class Plot(FigureCanvasQTAgg):
         self._moving: list[Artist] = []
         self._still: Any = None
         self.mpl_connect("draw_event", self._keep_still)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._draw_now)
+        self._draw_later = qthrottled(
+            self._draw_now, timeout=_PAUSE_MS, leading=False, parent=self
+        )
         self.setMinimumHeight(height)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setStyleSheet("background: transparent")
@@ -61,8 +61,7 @@ class Plot(FigureCanvasQTAgg):
 
     def move_soon(self) -> None:
         """Draw, within half a second too, what moves: nothing else has changed."""
-        if not self._timer.isActive():
-            self._timer.start(_PAUSE_MS)
+        self._draw_later()
 
     def let_move(self, artists: Sequence[Artist]) -> None:
         """Draw these apart from all else, so that moving them costs little."""

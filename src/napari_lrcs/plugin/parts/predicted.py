@@ -5,7 +5,7 @@ from typing import Any
 
 from napari.layers import Image, Labels, Layer
 from napari.viewer import Viewer
-from qtpy.QtCore import QTimer
+from superqt.utils import qthrottled
 
 from napari_lrcs.config import Axis
 from napari_lrcs.phases import PhaseTable
@@ -16,8 +16,8 @@ from napari_lrcs.preprocessing.slices import AXES
 _PATH_KEY = "napari_lrcs_result"
 """In a layer's metadata: the file that it shows."""
 
-_PAUSE = 100
-"""ms between two refreshes, so that the window stays free."""
+_PAUSE_MS = 100
+"""Between two refreshes, so that the window stays free."""
 
 _KEPT = ("name", "visible", "opacity", "blending")
 """What the user may have changed of a layer that is replaced."""
@@ -53,10 +53,7 @@ class PredictedLayers:
         self._place = place_of(image)
         self._n_axes = len(layer_shape(image))
         self._layers: dict[str, Layer] = {}
-        self._timer = QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_PAUSE)
-        self._timer.timeout.connect(self.redraw)
+        self._redraw_soon = qthrottled(self.redraw, timeout=_PAUSE_MS, leading=False)
 
     @property
     def labels(self) -> Labels | None:
@@ -91,10 +88,10 @@ class PredictedLayers:
     def refresh(self, start: int, stop: int) -> None:
         """Redraw soon, if slices `start` to `stop` (excluded) are in view."""
         labels = self.labels
-        if labels is None or self._timer.isActive():
+        if labels is None:
             return
         if _is_in_view(self._viewer, labels, self._axis, start, stop):
-            self._timer.start()
+            self._redraw_soon()
 
     def redraw(self) -> None:
         """Redraw what is in view now."""
@@ -122,7 +119,7 @@ class PredictedLayers:
 
     def follow_no_more(self) -> None:
         """Redraw no more."""
-        self._timer.stop()
+        self._redraw_soon.cancel()
 
     def _layer(self, name: str) -> Any:
         layer = self._layers.get(name)

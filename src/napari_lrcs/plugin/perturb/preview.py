@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import QTimer
+from superqt.utils import qdebounced
 
 from napari_lrcs.plugin.parts.workers import Events, Job, Work, start_job
 
@@ -31,9 +31,7 @@ class Previewer:
         self._next: MakePreview | None = None
         self._job: Job | None = None
         self._is_stale = False
-        self._timer = QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._start)
+        self._start_soon = qdebounced(self._start, timeout=_SOON_MS)
 
     @property
     def is_busy(self) -> bool:
@@ -44,11 +42,11 @@ class Previewer:
         """Make a preview soon, in place of those asked for before."""
         self._is_stale = True
         self._next = make
-        self._timer.start(_SOON_MS)
+        self._start_soon()
 
     def forget(self) -> None:
         """Make none, and show none that is being made."""
-        self._timer.stop()
+        self._start_soon.cancel()
         self._next = None
         self._is_stale = True
         if self._job is not None:
@@ -82,5 +80,5 @@ class Previewer:
 
     def _on_finished(self) -> None:
         self._job = None
-        if not self._timer.isActive():
-            self._start()
+        if self._next is not None:
+            self._start_soon()

@@ -7,7 +7,7 @@ from typing import Any
 
 from napari.layers import Labels
 from napari.viewer import Viewer
-from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_lrcs.annotation.workspace import Workspace
 from napari_lrcs.config import Axis, PerturbConfig
@@ -243,7 +244,7 @@ class MembersPart(QWidget):
     def propose_folder(self, layer: Labels | None) -> None:
         """Name a folder that is not there, unless the user has named one."""
         if layer is not None and not self._own_folder:
-            with QSignalBlocker(self._folder):
+            with signals_blocked(self._folder):
                 self._folder.setText(str(_workspace(layer).new_perturbed()))
 
     def _choose_folder(self) -> None:

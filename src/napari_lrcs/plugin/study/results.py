@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from napari.viewer import Viewer
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
@@ -15,6 +14,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import qthrottled
 
 from napari_lrcs.plugin.parts.notices import Notices, shortcoming
 from napari_lrcs.plugin.parts.plots import Plot
@@ -106,9 +106,9 @@ class StudyResults(QWidget):
         for figure in FIGURES:
             self.tabs.setTabToolTip(self.tabs.addTab(figure.name), figure.tooltip)
         self.tabs.currentChanged.connect(lambda _place: self._draw_plot())
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._draw)
+        self._draw_soon = qthrottled(
+            self._draw, timeout=_PAUSE_MS, leading=False, parent=self
+        )
         self._rows: list[QWidget] = []
         self._build()
         self.clear()
@@ -159,7 +159,7 @@ class StudyResults(QWidget):
 
     def clear(self) -> None:
         """Forget the last study."""
-        self._timer.stop()
+        self._draw_soon.cancel()
         self.found, self._n_members = None, 0
         self._failures.clear()
         self._shortcomings.clear()
@@ -196,8 +196,7 @@ class StudyResults(QWidget):
                 self._add_failure(member.name, member.error)
             else:
                 self._failures.pop(member.name, None)
-        if not self._timer.isActive():
-            self._timer.start(_PAUSE_MS)
+        self._draw_soon()
 
     def _add_shortcoming(self, name: str, notice: Notice) -> None:
         """Show it once, however many networks share it."""
