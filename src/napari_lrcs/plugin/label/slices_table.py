@@ -12,7 +12,7 @@ from qtpy.QtWidgets import (
 
 from napari_lrcs.phases import Phase
 from napari_lrcs.plugin.painting.painting import Painting
-from napari_lrcs.plugin.parts.sizing import fit_height
+from napari_lrcs.plugin.parts.widgets import fit_height
 
 _MISSING = QColor("#c87f0a")
 _ROWS_IN_SIGHT = 6

@@ -11,7 +11,7 @@ from napari_lrcs.io.tables import as_text
 from napari_lrcs.plugin.painting.training_layers import may_train_on
 from napari_lrcs.plugin.parts.dock import Dock, Kind, Outcome, button, clock
 from napari_lrcs.plugin.parts.layers import volume_of
-from napari_lrcs.plugin.parts.sizing import Tabs
+from napari_lrcs.plugin.parts.widgets import Tabs
 from napari_lrcs.plugin.parts.workers import EXPECTED
 from napari_lrcs.plugin.study.job import (
     Mapped,

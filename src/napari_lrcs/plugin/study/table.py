@@ -13,7 +13,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.plugin.parts.sizing import fit_height
+from napari_lrcs.plugin.parts.widgets import fit_height
 from napari_lrcs.uncertainty.study.summary import (
     GROUPS,
     KINDS,

@@ -28,7 +28,7 @@ from napari_lrcs.plugin.parts.layers import (
     workspace_for,
 )
 from napari_lrcs.plugin.parts.notices import Notices, shortcoming
-from napari_lrcs.plugin.parts.sizing import Tabs
+from napari_lrcs.plugin.parts.widgets import Tabs
 from napari_lrcs.plugin.parts.workers import EXPECTED
 from napari_lrcs.plugin.train.buttons import TrainButtons
 from napari_lrcs.plugin.train.curves import Curves
