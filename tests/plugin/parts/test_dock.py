@@ -10,8 +10,8 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QThread
 from qtpy.QtWidgets import QApplication, QWidget
 
-from napari_lrcs.plugin.parts.dock import Dock, Outcome, button, clock
-from napari_lrcs.plugin.parts.settings import recall, remember
+from napari_lrcs.plugin.parts.dock import Dock, Outcome, recall, remember
+from napari_lrcs.plugin.parts.widgets import button, clock
 from napari_lrcs.plugin.parts.workers import Events
 
 pytestmark = pytest.mark.gui

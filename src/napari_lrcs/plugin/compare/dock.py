@@ -1,65 +1,42 @@
 """The dock "Compare segmentations": scores, shares and differences of two layers."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import uuid4
 
-import dask.array as da
-import numpy as np
 from napari.layers import Labels
 from napari.viewer import Viewer
-from qtpy.QtWidgets import (
-    QApplication,
-    QFileDialog,
-    QHBoxLayout,
-    QTabBar,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QTabBar, QWidget
 
 from napari_lrcs.annotation.painted_slices import SlicesRead
-from napari_lrcs.arrays import Labels as LabelArray
 from napari_lrcs.comparison.compare import (
     SliceCompared,
     as_text_table,
-    difference,
     write_comparison_csv,
     write_slices_csv,
 )
 from napari_lrcs.comparison.experimenter_tables import write_experimenters_csv
+from napari_lrcs.comparison.experimenters import Comparing
 from napari_lrcs.figures import write_comparison_figure
-from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.comparison import Comparison
 from napari_lrcs.metrics.overlap import mean_iou
 from napari_lrcs.phases import PhaseTable
+from napari_lrcs.plugin.compare.differences import differences_layer
 from napari_lrcs.plugin.compare.experimenters import ExperimentersPart
+from napari_lrcs.plugin.compare.experimenters_form import Voted
 from napari_lrcs.plugin.compare.form import Asked, ComparisonForm
-from napari_lrcs.plugin.compare.results import ComparisonResults, percent
-from napari_lrcs.plugin.parts.dock import Dock, Outcome, button
-from napari_lrcs.plugin.parts.layer_kinds import marked
-from napari_lrcs.plugin.parts.layers import appearance, layer_shape, place_of
-from napari_lrcs.plugin.parts.workers import EXPECTED, Events
+from napari_lrcs.plugin.compare.results import ComparisonResults, note_of, title_of
+from napari_lrcs.plugin.parts.dock import Dock, Outcome
+from napari_lrcs.plugin.parts.widgets import button, hbox, vbox
+from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Saved, save_files
 
 _KINDS = {
     "Two layers": "Score a segmentation against a target, and show where they differ",
     "Several experimenters": "How far people who painted the same slices agree",
 }
 
-_MOST_RUNS = 4
-"""Of slices that are told one by one."""
-
 
 Found = TypeVar("Found")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Saved:
-    """Files are written."""
-
-    paths: tuple[Path, ...]
 
 
 class CompareDock(Dock):
@@ -82,7 +59,10 @@ class CompareDock(Dock):
         self.form = ComparisonForm(viewer)
         self.results = ComparisonResults(viewer)
         self.results.slice_wanted.connect(self.go_to_slice)
-        self.several = ExperimentersPart(self, ask_for_csv=self._ask_for_their_csv)
+        self.several = ExperimentersPart(viewer)
+        self.several.compare_requested.connect(self._compare_several)
+        self.several.copy_requested.connect(self.copy_table)
+        self.several.csv_requested.connect(self._ask_for_their_csv)
         self._build()
         self._set_up()
         viewer.layers.events.removed.connect(self._on_removed)
@@ -117,10 +97,7 @@ class CompareDock(Dock):
             "Save figure…", "Save the plots as one figure", self._ask_for_figure
         )
         self._two = QWidget()
-        column = QVBoxLayout(self._two)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.form)
-        column.addWidget(self.results)
+        vbox(self._two, self.form, self.results)
         self.tabs = QTabBar()
         self.tabs.setDrawBase(False)
         for name, tooltip in _KINDS.items():
@@ -132,10 +109,8 @@ class CompareDock(Dock):
         self.results.add_buttons(self.differences_button, self.worst_button)
         self.results.add_buttons(self.copy_button, self.csv_button)
         self.results.add_buttons(self.figure_button)
-        row = QHBoxLayout()
-        row.addWidget(self.compare_button, stretch=2)
-        row.addWidget(self.stop_button, stretch=1)
-        self.footer.addLayout(row)
+        buttons = hbox(self.compare_button, self.stop_button, stretch=(2, 1))
+        self.footer.addLayout(buttons)
         self._turn_to(0)
 
     def _turn_to(self, place: int) -> None:
@@ -152,19 +127,23 @@ class CompareDock(Dock):
 
     def compare(self) -> None:
         """Compare the chosen layers, or say why they cannot be."""
-        if self.tabs.currentIndex() == 1:
-            self.several.compare()
-            return
         try:
+            if self.tabs.currentIndex() == 1:
+                self.several.compare()
+                return
             self._asked = self.form.request()
         except EXPECTED as error:
-            self.say(str(error), "error")
+            self.show_error(error)
             return
         self.comparison = self._compared = self._differences = None
         self.results.clear()
         self.results.setVisible(False)
         self.begin("Compare segmentations", self._asked.request.events)
         self.progress.begin("Looking for phases …")
+
+    def _compare_several(self, events: Callable[[], Events]) -> None:
+        self.begin("Compare experimenters", events)
+        self.progress.begin("Comparing …")
 
     def handle(self, event: Any) -> None:
         """Show the phases, a slice or the end of a comparison, or files as saved."""
@@ -180,11 +159,12 @@ class CompareDock(Dock):
                 self.results.add(event.index, event.confusion)
             case Comparison():
                 self._show(event)
-            case _Saved():
-                names = " and ".join(path.name for path in event.paths)
-                self.say(f"Saved {names}", "done")
-            case _:
-                self.several.handle(event)
+            case Comparing():
+                self.progress.show_share(event.share, "Comparing")
+            case Voted():
+                self.several.show_voted(event)
+            case Saved():
+                self.say(str(event), "done")
 
     def finish(self, outcome: Outcome) -> None:
         """Show nothing of a comparison without a result."""
@@ -202,7 +182,7 @@ class CompareDock(Dock):
         for made in (self.copy_button, self.csv_button, self.figure_button):
             made.setEnabled(can_go_on)
         self._offer_layers()
-        self.several.update_buttons()
+        self.several.update_buttons(is_busy=self.is_busy)
 
     def _offer_layers(self) -> None:
         compared = self._compared
@@ -217,9 +197,9 @@ class CompareDock(Dock):
         assert asked is not None
         self.comparison = comparison
         self.say("")
-        self.results.show_comparison(comparison, title=_title(asked, comparison))
+        self.results.show_comparison(comparison, title=title_of(asked, comparison))
         self.results.setVisible(True)
-        note = _note(asked.request.predicted, asked.request.target)
+        note = note_of(asked.request.predicted, asked.request.target)
         self.say(note, "warning")
         if {asked.predicted, asked.target} <= set(self.viewer.layers):
             self._compared = asked
@@ -234,7 +214,7 @@ class CompareDock(Dock):
         if self._compared is None or self.comparison is None:
             return
         if self._differences is None:
-            self._differences = _differences_layer(
+            self._differences = differences_layer(
                 self._compared, self.comparison.phases
             )
             self.viewer.add_layer(self._differences)
@@ -274,11 +254,8 @@ class CompareDock(Dock):
 
     def copy(self) -> None:
         """Copy all numbers as a table with tabs."""
-        clipboard = QApplication.clipboard()
-        if self.comparison is None or clipboard is None:
-            return
-        clipboard.setText(as_text_table(self.comparison))
-        self.say("Copied; paste it into a spreadsheet", "done")
+        if self.comparison is not None:
+            self.copy_table(as_text_table(self.comparison))
 
     def save_csv(self, path: Path) -> None:
         """Write all numbers to `path`, those of each slice beside it."""
@@ -299,28 +276,20 @@ class CompareDock(Dock):
         self, found: Found | None, writers: Mapping[Path, Callable[[Path, Found], None]]
     ) -> None:
         if found is not None:
-            self.begin("Save the comparison", lambda: _save(writers, found))
+            saves = {path: _writing(write, found) for path, write in writers.items()}
+            self.begin("Save the comparison", lambda: save_files(saves))
 
     def _ask_for_csv(self) -> None:
-        self._ask("comparison.csv", "Tables (*.csv)", self.save_csv)
+        self.ask_where_to_save("comparison.csv", "Tables (*.csv)", self.save_csv)
 
     def _ask_for_their_csv(self) -> None:
-        self._ask("experimenters.csv", "Tables (*.csv)", self.save_their_csv)
+        self.ask_where_to_save(
+            "experimenters.csv", "Tables (*.csv)", self.save_their_csv
+        )
 
     def _ask_for_figure(self) -> None:
         kinds = "Figures (*.png *.pdf *.svg)"
-        self._ask("comparison.png", kinds, self.save_figure)
-
-    def _ask(self, default: str, kinds: str, save: Callable[[Path], None]) -> None:
-        text, _ = QFileDialog.getSaveFileName(self, "Save", default, kinds)
-        if not text:
-            return
-        path = Path(text)
-        named = path if path.suffix else path.with_suffix(Path(default).suffix)
-        if named != path and named.exists():  # the dialog asked about another name
-            self.say(f"{named.name} is there; choose another name", "error")
-            return
-        save(named)
+        self.ask_where_to_save("comparison.png", kinds, self.save_figure)
 
     # ---- the rest ----
 
@@ -333,80 +302,7 @@ class CompareDock(Dock):
         self.viewer.layers.events.removed.disconnect(self._on_removed)
 
 
-def _title(compared: Asked, comparison: Comparison) -> str:
-    request = compared.request
-    scores = (
-        f"Accuracy {percent(comparison.accuracy)} %, "
-        f"mean IoU {percent(comparison.mean_iou)} %"
-    )
-    lines = [f"{request.predicted.name} against {request.target.name}", scores]
-    if request.target.shape[0] > 1:
-        lines.append(_told([index for index, _ in comparison.per_slice]))
-    return "\n".join(lines)
-
-
-def _told(slices: Sequence[int]) -> str:
-    """Tell slices, in runs.
-
-    Examples
-    --------
-    >>> _told([3, 4, 5, 9])
-    'Slices 3–5, 9'
-    """
-    ends = [i for i, (a, b) in enumerate(pairwise(slices)) if b > a + 1]
-    starts = [0, *(i + 1 for i in ends)]
-    runs = [
-        str(slices[i]) if i == j else f"{slices[i]}–{slices[j]}"
-        for i, j in zip(starts, [*ends, len(slices) - 1], strict=True)
-    ]
-    if len(runs) > _MOST_RUNS:
-        return f"{len(slices)} slices from {slices[0]} to {slices[-1]}"
-    return f"Slice{'s' if len(slices) > 1 else ''} {', '.join(runs)}"
-
-
-def _note(predicted: Volume, target: Volume) -> str:
-    """Warn of phases that are not the same."""
-    if predicted.phases is None or target.phases is None:
-        return ""
-    ours, theirs = predicted.phases.names, target.phases.names
-    if ours == theirs:
-        return ""
-    return (
-        f"{predicted.name} has {len(ours)} phases ({', '.join(ours)}), {target.name} "
-        f"{len(theirs)} ({', '.join(theirs)}); labels of the same number are compared"
-    )
-
-
-def _differences_layer(compared: Asked, phases: PhaseTable) -> Labels:
-    """Make a layer that is compared slice by slice, as it is looked at."""
-    request, target = compared.request, compared.target
-    n_z, n_y, n_x = request.target.shape
-
-    def compare_slice(block_id: tuple[int, ...]) -> LabelArray:
-        z = block_id[0]
-        painted: LabelArray = request.target.slab(z, z + 1)
-        if request.mask is not None:
-            painted *= request.mask.slab(z, z + 1)
-        return difference(request.predicted.slab(z, z + 1), painted)
-
-    array = da.map_blocks(
-        compare_slice,
-        chunks=((1,) * n_z, (n_y,), (n_x,)),
-        meta=np.empty((0, 0, 0), np.uint8),
-        name=f"differences-{uuid4().hex}",  # a hash would read all voxels
-    )
-    return Labels(
-        array.reshape(layer_shape(target)),
-        name=f"differences: {compared.predicted.name} vs {target.name}",
-        metadata=marked("difference map"),
-        **appearance(phases),
-        **place_of(target),
-    )
-
-
-def _save(
-    writers: Mapping[Path, Callable[[Path, Found], None]], found: Found
-) -> Events:
-    for path, write in writers.items():
-        write(path, found)
-    yield _Saved(paths=tuple(writers))
+def _writing(
+    write: Callable[[Path, Found], None], found: Found
+) -> Callable[[Path], None]:
+    return lambda path: write(path, found)

@@ -9,13 +9,11 @@ from napari.layers import Labels
 from napari.viewer import Viewer
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QFormLayout,
     QLabel,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
     QSizePolicy,
-    QVBoxLayout,
     QWidget,
 )
 from superqt.utils import signals_blocked
@@ -30,13 +28,14 @@ from napari_lrcs.io.volume import Volume, parse_slices
 from napari_lrcs.io.writing import create_in_memory
 from napari_lrcs.plugin.parts.dock import Follower, Listening
 from napari_lrcs.plugin.parts.field_of_view import FieldOfView
-from napari_lrcs.plugin.parts.forms import Fold, LayerChoice, add_row
+from napari_lrcs.plugin.parts.forms import Fold, LayerChoice, form_rows
 from napari_lrcs.plugin.parts.layers import (
     labels_of,
     layer_shape,
     n_slices_of,
     place_of,
 )
+from napari_lrcs.plugin.parts.widgets import vbox
 from napari_lrcs.plugin.parts.workers import Events
 
 _MOST_ROWS = 6
@@ -211,21 +210,26 @@ class ExperimentersForm(QWidget):
         tip = "Check two or more labels layers of one shape, one an experimenter"
         for widget in (label, self.experimenters):
             widget.setToolTip(tip)
-        rows, more = QFormLayout(), QFormLayout()
-        tip = "Labels to score each experimenter against, if there are any"
-        add_row(rows, "Target", self.target, tip)
-        tip = "Slices to compare, like 10, 10,30 or 50:60 (60 excluded); empty for all"
-        add_row(rows, "Slices", self.slices, tip)
-        add_row(more, "Field of view", self.field_of_view, "Where voxels count")
-        folded = QWidget()
-        folded.setLayout(more)
-        column = QVBoxLayout(self)
-        for layout in (rows, more, column):
-            layout.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(label)
-        column.addWidget(self.experimenters)
-        column.addLayout(rows)
-        column.addWidget(Fold("More", folded))
+        rows = form_rows(
+            (
+                "Target",
+                self.target,
+                "Labels to score each experimenter against, if there are any",
+            ),
+            (
+                "Slices",
+                self.slices,
+                "Slices to compare, like 10, 10,30 or 50:60 (60 excluded); empty for "
+                "all",
+            ),
+        )
+        more = QWidget()
+        more.setLayout(
+            form_rows(("Field of view", self.field_of_view, "Where voxels count"))
+        )
+        layout = vbox(self, label, self.experimenters)
+        layout.addLayout(rows)
+        layout.addWidget(Fold("More", more))
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
 
     def request(self) -> Request:

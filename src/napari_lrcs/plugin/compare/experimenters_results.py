@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from qtpy.QtWidgets import QLabel, QSizePolicy, QTabBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QSizePolicy, QTabBar, QWidget
 
 from napari_lrcs.comparison.experimenter_tables import (
     ExperimentersDict,
@@ -10,6 +10,7 @@ from napari_lrcs.comparison.experimenter_tables import (
 )
 from napari_lrcs.comparison.experimenters import ExperimentersCompared
 from napari_lrcs.plugin.compare.results import Table, percent
+from napari_lrcs.plugin.parts.widgets import vbox
 
 _TABS = {
     "Differ": "Share of the voxels painted by both that differ",
@@ -41,10 +42,7 @@ class ExperimentersResults(QWidget):
         for name, tooltip in _TABS.items():
             self.tabs.setTabToolTip(self.tabs.addTab(name), tooltip)
         self.tabs.currentChanged.connect(self._turn_to)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 6, 0, 0)
-        for widget in (self.title, self.tabs, *self.tables.values()):
-            column.addWidget(widget)
+        vbox(self, self.title, self.tabs, *self.tables.values(), top=6)
         self._turn_to(0)
 
     def _turn_to(self, place: int) -> None:

@@ -6,14 +6,7 @@ from typing import Any
 
 from napari.layers import Labels
 from napari.viewer import Viewer
-from qtpy.QtWidgets import (
-    QComboBox,
-    QFormLayout,
-    QLabel,
-    QLineEdit,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QLineEdit, QWidget
 
 from napari_lrcs.annotation.painted_slices import SliceFound, find_painted
 from napari_lrcs.comparison.compare import compare_volumes
@@ -27,8 +20,9 @@ from napari_lrcs.plugin.painting.default_layers import (
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.dock import Follower
 from napari_lrcs.plugin.parts.field_of_view import ABOUT_Z, EVERYTHING, FieldOfView
-from napari_lrcs.plugin.parts.forms import Fold, LayerChoice
+from napari_lrcs.plugin.parts.forms import Fold, LayerChoice, form_rows
 from napari_lrcs.plugin.parts.layers import labels_of, n_slices_of
+from napari_lrcs.plugin.parts.widgets import vbox
 from napari_lrcs.plugin.parts.workers import Events
 
 _AROUND: Mapping[Neighbourhood, str] = {
@@ -130,32 +124,38 @@ class ComparisonForm(QWidget):
         self._on_target()
 
     def _build(self) -> None:
-        tooltips: Mapping[str, tuple[QWidget, str]] = {
-            "Predicted": (self.predicted, "Labels to be judged, such as a result"),
-            "Target": (
-                self.target,
-                "Labels to judge by, such as a painting or another result; only voxels "
-                "that are painted in it count",
-            ),
-            "Slices": (
-                self.slices,
-                "Slices to compare, like 10, 10,30 or 50:60 (60 excluded); empty for "
-                "all that are painted in the target and predicted",
-            ),
-        }
-        more: Mapping[str, tuple[QWidget, str]] = {
-            "Field of view": (self.field_of_view, "Where voxels count"),
-            "Neighbours": (
-                self.neighbourhood,
-                "How many voxels around one count as its neighbours, for surfaces and "
-                "interfaces",
-            ),
-        }
-        self._fold = Fold("More", _rows(more))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(_rows(tooltips))
-        column.addWidget(self._fold)
+        layout = vbox(self)
+        layout.addLayout(
+            form_rows(
+                ("Predicted", self.predicted, "Labels to be judged, such as a result"),
+                (
+                    "Target",
+                    self.target,
+                    "Labels to judge by, such as a painting or another result; only "
+                    "voxels that are painted in it count",
+                ),
+                (
+                    "Slices",
+                    self.slices,
+                    "Slices to compare, like 10, 10,30 or 50:60 (60 excluded); empty "
+                    "for all that are painted in the target and predicted",
+                ),
+            )
+        )
+        more = QWidget()
+        more.setLayout(
+            form_rows(
+                ("Field of view", self.field_of_view, "Where voxels count"),
+                (
+                    "Neighbours",
+                    self.neighbourhood,
+                    "How many voxels around one count as its neighbours, for surfaces "
+                    "and interfaces",
+                ),
+            )
+        )
+        self._fold = Fold("More", more)
+        layout.addWidget(self._fold)
 
     def request(self) -> Asked:
         """Return what is to be compared.
@@ -239,16 +239,3 @@ class ComparisonForm(QWidget):
         if painting is not None and painting.mask is not None:
             self.field_of_view.show_mask(painting.mask)
             self._unfold()
-
-
-def _rows(fields: Mapping[str, tuple[QWidget, str]]) -> QWidget:
-    part = QWidget()
-    rows = QFormLayout(part)
-    rows.setContentsMargins(0, 0, 0, 0)
-    rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    for text, (field, tooltip) in fields.items():
-        label = QLabel(text)
-        for widget in (label, field):
-            widget.setToolTip(tooltip)
-        rows.addRow(label, field)
-    return part

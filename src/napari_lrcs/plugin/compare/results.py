@@ -2,21 +2,19 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from matplotlib.backend_bases import Event, MouseEvent
 from napari.viewer import Viewer
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QHBoxLayout,
     QHeaderView,
     QLabel,
     QSizePolicy,
     QTabBar,
     QTableWidget,
     QTableWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 from superqt.utils import qthrottled
@@ -24,9 +22,12 @@ from superqt.utils import qthrottled
 from napari_lrcs.arrays import Confusion
 from napari_lrcs.comparison.compare import comparison_rows
 from napari_lrcs.figures import draw_composition, draw_confusion, draw_slice_scores
+from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.comparison import Comparison
 from napari_lrcs.phases import PhaseTable
+from napari_lrcs.plugin.compare.form import Asked
 from napari_lrcs.plugin.parts.plots import Plot
+from napari_lrcs.plugin.parts.widgets import hbox, number_cell, swatch, vbox
 
 _TABS = {
     "Confusion": "Which phase was taken for which",
@@ -41,6 +42,9 @@ _COLUMNS, _LETTERS = 6, 50
 
 _PAUSE_MS = 500
 """Between two drawings of the scores so far."""
+
+_MOST_RUNS = 4
+"""Of slices that are told one by one."""
 
 
 class ComparisonResults(QWidget):
@@ -76,10 +80,7 @@ class ComparisonResults(QWidget):
 
     def _build(self) -> None:
         shares = QWidget()
-        column = QVBoxLayout(shares)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.shares_plot)
-        column.addWidget(self.shares)
+        vbox(shares, self.shares_plot, self.shares)
         self._pages: tuple[QWidget, ...] = (
             self.confusion_plot,
             self.slices_plot,
@@ -91,10 +92,8 @@ class ComparisonResults(QWidget):
         for name, tooltip in _TABS.items():
             self.tabs.setTabToolTip(self.tabs.addTab(name), tooltip)
         self.tabs.currentChanged.connect(self._turn_to)
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 6, 0, 0)
-        for widget in (self.title, self.scores, self.tabs, *self._pages):
-            self._column.addWidget(widget)
+        parts = (self.title, self.scores, self.tabs, *self._pages)
+        self._column = vbox(self, *parts, top=6)
         self._turn_to(0)
 
     def _turn_to(self, place: int) -> None:
@@ -103,10 +102,7 @@ class ComparisonResults(QWidget):
 
     def add_buttons(self, *buttons: QWidget) -> None:
         """Put buttons in a row under the plots."""
-        row = QHBoxLayout()
-        for made in buttons:
-            row.addWidget(made)
-        self._column.addLayout(row)
+        self._column.addLayout(hbox(*buttons))
 
     def clear(self) -> None:
         """Forget the last comparison."""
@@ -219,10 +215,10 @@ class Table(QTableWidget):
             item = QTableWidgetItem(str(first))
             item.setToolTip(tips[place] if tips else str(first))
             if colours:
-                item.setIcon(_swatch(colours[place]))
+                item.setIcon(swatch(colours[place]))
             self.setItem(place, 0, item)
             for column, number in enumerate(numbers, start=1):
-                self.setItem(place, column, _number(number))
+                self.setItem(place, column, number_cell(str(number)))
         self._fit()
 
     def _fit(self) -> None:
@@ -233,18 +229,6 @@ class Table(QTableWidget):
         rows = sum(map(self.rowHeight, range(self.rowCount())[: self._most_rows]))
         height = rows + top.sizeHint().height() + 2 * self.frameWidth()
         self.setFixedHeight(height + self._is_wide * bar.sizeHint().height())
-
-
-def _swatch(colour: str) -> QIcon:
-    square = QPixmap(12, 12)
-    square.fill(QColor(colour))
-    return QIcon(square)
-
-
-def _number(text: object) -> QTableWidgetItem:
-    item = QTableWidgetItem(str(text))
-    item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-    return item
 
 
 def _share_rows(rows: Sequence[Mapping[str, str | float | None]]) -> list[list[str]]:
@@ -269,3 +253,48 @@ def percent(share: str | float | None) -> str:
     if not isinstance(share, float) or math.isnan(share):
         return "–"
     return f"{100 * share:.1f}"
+
+
+def title_of(compared: Asked, comparison: Comparison) -> str:
+    """Sum up a comparison: what was compared, its scores, and on which slices."""
+    request = compared.request
+    scores = (
+        f"Accuracy {percent(comparison.accuracy)} %, "
+        f"mean IoU {percent(comparison.mean_iou)} %"
+    )
+    lines = [f"{request.predicted.name} against {request.target.name}", scores]
+    if request.target.shape[0] > 1:
+        lines.append(_told([index for index, _ in comparison.per_slice]))
+    return "\n".join(lines)
+
+
+def _told(slices: Sequence[int]) -> str:
+    """Tell slices, in runs.
+
+    Examples
+    --------
+    >>> _told([3, 4, 5, 9])
+    'Slices 3–5, 9'
+    """
+    ends = [i for i, (a, b) in enumerate(pairwise(slices)) if b > a + 1]
+    starts = [0, *(i + 1 for i in ends)]
+    runs = [
+        str(slices[i]) if i == j else f"{slices[i]}–{slices[j]}"
+        for i, j in zip(starts, [*ends, len(slices) - 1], strict=True)
+    ]
+    if len(runs) > _MOST_RUNS:
+        return f"{len(slices)} slices from {slices[0]} to {slices[-1]}"
+    return f"Slice{'s' if len(slices) > 1 else ''} {', '.join(runs)}"
+
+
+def note_of(predicted: Volume, target: Volume) -> str:
+    """Warn of phases that are not the same."""
+    if predicted.phases is None or target.phases is None:
+        return ""
+    ours, theirs = predicted.phases.names, target.phases.names
+    if ours == theirs:
+        return ""
+    return (
+        f"{predicted.name} has {len(ours)} phases ({', '.join(ours)}), {target.name} "
+        f"{len(theirs)} ({', '.join(theirs)}); labels of the same number are compared"
+    )

@@ -40,13 +40,14 @@ from napari_lrcs.plugin.label.whole_volume import Segmented
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
 from napari_lrcs.plugin.painting.training_layers import may_train_on
 from napari_lrcs.plugin.parts.current_slice import show_across
-from napari_lrcs.plugin.parts.dock import Dock, Kind, Listening, button
+from napari_lrcs.plugin.parts.dock import Dock, Listening
 from napari_lrcs.plugin.parts.layers import (
     layer_shape,
     phases_shown,
     volume_of,
     workspace_for,
 )
+from napari_lrcs.plugin.parts.widgets import Kind, button
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events
 from napari_lrcs.progress import Notice, PredictionStarted, TilePredicted
 

@@ -10,8 +10,8 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QWidget
 
 from napari_lrcs.config import Axis
 from napari_lrcs.plugin.painting.default_layers import image_to_segment
-from napari_lrcs.plugin.parts.dock import button
 from napari_lrcs.plugin.parts.forms import LayerChoice
+from napari_lrcs.plugin.parts.widgets import button
 
 
 class LayersPart(QWidget):

@@ -19,8 +19,7 @@ from qtpy.QtWidgets import (
 from napari_lrcs.phases import ELECTRODE, UNPAINTED, Phase, PhaseTable
 from napari_lrcs.plugin.label.keys import PHASE_KEYS
 from napari_lrcs.plugin.painting.painting import Painting
-from napari_lrcs.plugin.parts.dock import button
-from napari_lrcs.plugin.parts.widgets import fit_height
+from napari_lrcs.plugin.parts.widgets import button, fit_height
 
 _COLOUR, _NAME, _KEY = range(3)
 _ROWS_IN_SIGHT = 8

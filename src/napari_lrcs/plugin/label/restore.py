@@ -12,7 +12,7 @@ from napari_lrcs.annotation.painting import PaintingFolder, PaintingState
 from napari_lrcs.annotation.workspace import Workspace
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.plugin.painting.painting import Counts
-from napari_lrcs.plugin.parts.dock import button
+from napari_lrcs.plugin.parts.widgets import button
 from napari_lrcs.plugin.parts.workers import Job, Work, start_job
 
 _QUIET = "background: transparent; text-align: left; text-decoration: underline"

@@ -16,7 +16,7 @@ from napari_lrcs.plugin.label.slices_table import (
 )
 from napari_lrcs.plugin.painting.painting import Painting
 from napari_lrcs.plugin.parts.current_slice import go_to, show_across, slice_in_view
-from napari_lrcs.plugin.parts.dock import button
+from napari_lrcs.plugin.parts.widgets import button
 from napari_lrcs.plugin.parts.workers import EXPECTED
 
 _N_SLICES = 3

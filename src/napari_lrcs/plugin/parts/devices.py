@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QApplication, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QLabel, QWidget
 
-from napari_lrcs.plugin.parts.dock import button
+from napari_lrcs.plugin.parts.widgets import button, vbox
 from napari_lrcs.plugin.parts.workers import (
     EXPECTED,
     Events,
@@ -45,9 +45,7 @@ class DeviceLine(QWidget):
         )
         self.copy.setEnabled(False)
         self._installation: Mapping[str, str] = {}
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._line)
+        layout = vbox(self, self._line)
         layout.addWidget(self.copy, alignment=Qt.AlignmentFlag.AlignLeft)
 
     def look(self) -> None:

@@ -1,43 +1,31 @@
 """What all docks share: a body that scrolls, a footer in sight, one job at a time."""
 
-import time
+import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 from weakref import ref
 
 from napari.viewer import Viewer
 from qtpy.compat import isalive
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QSettings, Qt, QTimer
 from qtpy.QtWidgets import (
+    QApplication,
+    QFileDialog,
     QFrame,
     QLabel,
-    QProgressBar,
-    QPushButton,
     QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
-from superqt.utils import qthrottled
 
-from napari_lrcs.plugin.parts.settings import recall, remember
+from napari_lrcs.io.records import parse_json
+from napari_lrcs.plugin.parts.widgets import Kind, Progress, colour
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Job, Work, start_job
-
-_PROGRESS_MS = 250
-"""Between two moves of a bar: Qt paints it at once, and with it napari's canvas."""
-
-Kind = Literal["hint", "done", "warning", "error"]
 
 Outcome = Literal["done", "stopped", "failed"]
 """How a job ended."""
-
-COLOURS: Mapping[Kind, str] = {
-    # Legible on napari's dark and on its light background.
-    "hint": "",  # as napari's theme has it
-    "done": "#2e9e5b",
-    "warning": "#c87f0a",
-    "error": "#e0443e",
-}
 
 
 class Follower(Protocol):
@@ -251,6 +239,39 @@ class Dock(QWidget):
             self.finish("stopped" if is_stopped else "done")
         self.update_buttons()
 
+    # ---- tables and figures ----
+
+    def copy_table(self, text: str) -> None:
+        """Put a table with tabs on the clipboard."""
+        clipboard = QApplication.clipboard()
+        assert clipboard is not None
+        clipboard.setText(text)
+        self.say("Copied; paste it into a spreadsheet", "done")
+
+    def ask_where_to_save(
+        self, default: str, kinds: str, save: Callable[[Path], None]
+    ) -> None:
+        """Ask for a file, and save to it unless the user cancels.
+
+        Parameters
+        ----------
+        default : str
+            File name; its suffix is added where the user types none.
+        kinds : str
+            Kinds of files, as Qt's dialogs take them.
+        save : callable
+            Takes the path.
+        """
+        text, _ = QFileDialog.getSaveFileName(self, "Save", default, kinds)
+        if not text:
+            return
+        path = Path(text)
+        named = path if path.suffix else path.with_suffix(Path(default).suffix)
+        if named != path and named.exists():  # the dialog asked about another name
+            self.say(f"{named.name} is there; choose another name", "error")
+            return
+        save(named)
+
     # ---- settings ----
 
     def settings(self) -> dict[str, Any]:
@@ -361,89 +382,21 @@ class _Body(QScrollArea):
         self.setMinimumWidth(content.minimumSizeHint().width() + bar.sizeHint().width())
 
 
-class Progress(QWidget):
-    """A bar with a line of text and the time that is left.
-
-    Parameters
-    ----------
-    tells_time : bool
-        Whether to write the time.
-    """
-
-    def __init__(self, *, tells_time: bool = True) -> None:
-        super().__init__()
-        self._tells_time = tells_time
-        self._bar = QProgressBar()
-        self._bar.setRange(0, 1000)
-        self._bar.setTextVisible(False)
-        self._bar.setFixedHeight(8)
-        self._text = QLabel()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._text)
-        layout.addWidget(self._bar)
-        self._begun = (0.0, 0.0)
-        self._share, self._line = 0.0, ""
-        self._draw_soon = qthrottled(
-            self._draw, timeout=_PROGRESS_MS, leading=False, parent=self
-        )
-        self.setVisible(False)
-
-    def begin(self, text: str, *, share: float = 0.0) -> None:
-        """Show the bar; `share` is what an earlier session has done."""
-        self._begun = (time.monotonic(), share)
-        self._share, self._line = share, text
-        self._draw()
-        self.setVisible(True)
-
-    def show_share(self, share: float, text: str) -> None:
-        """Move the bar, 0 to 1, soon."""
-        self._share, self._line = share, f"{text}{self._time_left(share)}"
-        self._draw_soon()
-
-    def end(self) -> None:
-        """Take the bar away."""
-        self._draw_soon.cancel()
-        self.setVisible(False)
-
-    @property
-    def text(self) -> str:
-        """The line of text."""
-        return self._line
-
-    def _draw(self) -> None:
-        self._text.setText(self._line)
-        self._bar.setValue(round(1000 * self._share))
-
-    def _time_left(self, share: float) -> str:
-        start, done_before = self._begun
-        elapsed = time.monotonic() - start
-        if not self._tells_time or share <= done_before or elapsed < 2:
-            return ""
-        return f" · {clock(elapsed * (1 - share) / (share - done_before))} left"
+def remember(dock: str, values: Mapping[str, Any]) -> None:
+    """Keep a dock's settings, which must be JSON values, for later sessions."""
+    _store().setValue(dock, json.dumps(dict(values)))
 
 
-def colour(label: QLabel, kind: Kind) -> None:
-    """Give a label the colour of what it says."""
-    label.setStyleSheet(f"color: {COLOURS[kind]}" if COLOURS[kind] else "")
+def recall(dock: str) -> dict[str, Any]:
+    """Return what `remember` kept; empty for a dock that is new, or damaged text."""
+    try:
+        return parse_json(str(_store().value(dock, "{}")), dict[str, Any])
+    except ValueError:
+        return {}
 
 
-def clock(seconds: float) -> str:
-    """Write a duration as people read it.
-
-    Examples
-    --------
-    >>> clock(75), clock(3700)
-    ('1:15', '1:01:40')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def button(text: str, tooltip: str, on_click: Callable[[], None]) -> QPushButton:
-    """Make a push button."""
-    made = QPushButton(text)
-    made.setToolTip(tooltip)
-    made.clicked.connect(lambda _checked=False: on_click())
-    return made
+def _store() -> QSettings:
+    # A file on all systems, so that a test or a user can move it away.
+    return QSettings(
+        QSettings.Format.IniFormat, QSettings.Scope.UserScope, "napari-lrcs", "docks"
+    )

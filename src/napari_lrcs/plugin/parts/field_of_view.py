@@ -3,12 +3,13 @@
 from napari.components import LayerList
 from napari.layers import Labels, Layer
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 from superqt.utils import signals_blocked
 
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.plugin.parts.forms import LayerChoice
 from napari_lrcs.plugin.parts.layers import volume_of
+from napari_lrcs.plugin.parts.widgets import choice, vbox
 from napari_lrcs.preprocessing.mask import CYLINDER, as_mask, open_mask
 
 EVERYTHING, ABOUT_Z, LAYER = "Everything", "Cylinder about z", "Mask layer"
@@ -35,16 +36,13 @@ class FieldOfView(QWidget):
     ) -> None:
         super().__init__()
         self._file: str | None = None
-        self.kind = QComboBox()
-        self.kind.addItems([EVERYTHING, ABOUT_Z, LAYER])
+        self.kind = choice(EVERYTHING, ABOUT_Z, LAYER)
         self.kind.setToolTip("Outside it, nothing is trained, predicted or measured")
         self.layers = LayerChoice(layers, offered, none=none)
         self.layers.setToolTip("Inside is where this layer is not 0")
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
         for box in (self.kind, self.layers):
             box.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys stay with the canvas
-            layout.addWidget(box)
+        vbox(self, self.kind, self.layers)
         self.layers.setVisible(False)
         self.kind.currentIndexChanged.connect(self._on_kind)
         self.layers.chosen.connect(self._on_layer)

@@ -13,12 +13,11 @@ from qtpy.QtWidgets import (
     QPushButton,
     QTableWidget,
     QTableWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 from superqt.utils import signals_blocked
 
-from napari_lrcs.plugin.parts.dock import button
+from napari_lrcs.plugin.parts.widgets import button, vbox
 from napari_lrcs.plugin.parts.workers import BackgroundReader
 
 
@@ -77,9 +76,7 @@ class FolderTable(QWidget, Generic[Item]):
         self._table = _table(columns)
         self._table.itemSelectionChanged.connect(self._update_buttons)
         self._grid = QGridLayout()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 4, 0, 0)
-        layout.addWidget(self._hint)
+        layout = vbox(self, self._hint, top=4)
         layout.addWidget(self._table, stretch=1)
         layout.addLayout(self._grid)
 

@@ -14,14 +14,13 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QLabel,
     QPushButton,
-    QSizePolicy,
-    QVBoxLayout,
     QWidget,
 )
 from superqt.utils import signals_blocked
 
 from napari_lrcs.config import PerturbConfig, PredictConfig, StudyConfig, TrainConfig
 from napari_lrcs.plugin.parts.layer_kinds import Kind, kind_of
+from napari_lrcs.plugin.parts.widgets import vbox
 
 Config = TypeVar("Config", TrainConfig, PredictConfig, PerturbConfig, StudyConfig)
 LayerKind = TypeVar("LayerKind", bound=Layer)
@@ -77,8 +76,7 @@ class ConfigForm(QWidget, Generic[Config]):
             for f in fields(config)
             if f.name not in left_out
         }
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout = vbox(self)
         by_name = {f.name: f for f in fields(config)}
         if main:
             layout.addWidget(self._rows([by_name[name] for name in main]))
@@ -89,13 +87,8 @@ class ConfigForm(QWidget, Generic[Config]):
 
     def _rows(self, members: Sequence["Field[Any]"]) -> QWidget:
         part = QWidget()
-        rows = QFormLayout(part)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        for f in members:
-            label = QLabel(label_of(f))
-            label.setToolTip(self._widgets[f.name].tooltip)
-            rows.addRow(label, self._widgets[f.name].native)
+        widgets = ((label_of(f), self._widgets[f.name]) for f in members)
+        part.setLayout(form_rows(*((name, w.native, w.tooltip) for name, w in widgets)))
         return part
 
     @property
@@ -222,13 +215,23 @@ def _value_of(setting: "Field[Any]", widget: ValueWidget[Any]) -> object:
         ) from None
 
 
-def add_row(rows: QFormLayout, name: str, widget: QWidget, tip: str) -> None:
-    """Add a field with its name, both with a tooltip."""
-    label = QLabel(name)
-    for part in (label, widget):
-        part.setToolTip(tip)
-    widget.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    rows.addRow(label, widget)
+def form_rows(*fields: tuple[str, QWidget, str]) -> QFormLayout:
+    """Lay fields out below each other, with their names on the left, without a margin.
+
+    Parameters
+    ----------
+    *fields : tuple of str, QWidget and str
+        Name, field, and the tooltip of both.
+    """
+    rows = QFormLayout()
+    rows.setContentsMargins(0, 0, 0, 0)
+    rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    for name, field, tooltip in fields:
+        label = QLabel(name)
+        for part in (label, field):
+            part.setToolTip(tooltip)
+        rows.addRow(label, field)
+    return rows
 
 
 class Fold(QWidget):
@@ -243,10 +246,7 @@ class Fold(QWidget):
         self._button.setFlat(True)
         self._button.setStyleSheet("text-align: left; padding: 2px 4px")
         self._button.toggled.connect(self.unfold)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._button)
-        layout.addWidget(content)
+        vbox(self, self._button, content)
         self.unfold(shown=False)
 
     def unfold(self, shown: bool = True) -> None:  # noqa: FBT001, FBT002 a Qt slot

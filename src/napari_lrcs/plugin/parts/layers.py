@@ -1,12 +1,14 @@
 """Between napari's layers and the core's volumes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dask.array as da
 import numpy as np
+from napari.components import LayerList
 from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import DirectLabelColormap
 from platformdirs import user_data_path
@@ -97,6 +99,27 @@ def place_of(layer: Layer) -> dict[str, Any]:
         "units": layer.units,
         "axis_labels": layer.axis_labels,
     }
+
+
+@contextmanager
+def selection_kept(
+    layers: LayerList, *, heirs: Mapping[Layer, Layer] | None = None
+) -> Iterator[None]:
+    """Leave selected what the user may be painting just now, while layers are added.
+
+    Where nothing is selected, napari selects what is added.
+
+    Parameters
+    ----------
+    layers : LayerList
+        Layers of a viewer.
+    heirs : mapping of Layer to Layer, optional
+        Layers that are selected in place of others, which they replace.
+    """
+    selected = set(layers.selection)
+    yield
+    if selected:
+        layers.selection = {(heirs or {}).get(layer, layer) for layer in selected}
 
 
 def volume_of(layer: Image | Labels) -> Volume:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from napari.layers import Image
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QWidget
 from superqt.utils import signals_blocked
 
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.models.header import ModelSummary, read_summary
-from napari_lrcs.plugin.parts.dock import colour
 from napari_lrcs.plugin.parts.layers import RUN_KEY, volume_of, workspace_for
+from napari_lrcs.plugin.parts.widgets import colour, vbox
 from napari_lrcs.plugin.parts.workers import EXPECTED, BackgroundReader
 from napari_lrcs.training.run_folder import list_runs
 from napari_lrcs.training.run_summary import RunSummary, rank_runs
@@ -57,10 +57,7 @@ class ModelChoice(QWidget):
         self._box = _Box()
         self._line = QLabel()
         self._line.setWordWrap(True)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._box)
-        layout.addWidget(self._line)
+        vbox(self, self._box, self._line)
         self._box.opened.connect(self.refresh)
         self._box.activated.connect(self._handle_choice)
         self._show_items()

@@ -6,7 +6,7 @@ from html import escape
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 
-from napari_lrcs.plugin.parts.dock import COLOURS
+from napari_lrcs.plugin.parts.widgets import COLOURS
 from napari_lrcs.progress import Notice, NoticeKind
 
 _IS_WARNING: frozenset[NoticeKind] = frozenset(

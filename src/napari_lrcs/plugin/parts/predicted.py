@@ -10,7 +10,13 @@ from superqt.utils import qthrottled
 from napari_lrcs.config import Axis
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.parts.layer_kinds import Kind, marked
-from napari_lrcs.plugin.parts.layers import appearance, fitted, layer_shape, place_of
+from napari_lrcs.plugin.parts.layers import (
+    appearance,
+    fitted,
+    layer_shape,
+    place_of,
+    selection_kept,
+)
 from napari_lrcs.preprocessing.slices import AXES
 
 _PATH_KEY = "napari_lrcs_result"
@@ -133,22 +139,15 @@ class PredictedLayers:
             return
         layer = self._made(name, data)
         layers = self._viewer.layers
-        selected, active = set(layers.selection), layers.selection.active
-        place = len(layers)
-        if former is not None:
-            place = layers.index(former)
-            for attribute in _KEPT:
-                setattr(layer, attribute, getattr(former, attribute))
-            layers.remove(former)
-        layers.insert(place, layer)
         self._layers[name] = layer
-        if former in selected:
-            selected = {*selected - {former}, layer}
-            active = layer if active is former else active
-        # The user may be painting in another one just now.
-        if selected:
-            layers.selection = selected
-            layers.selection.active = active
+        with selection_kept(layers, heirs={former: layer}):
+            place = len(layers)
+            if former is not None:
+                place = layers.index(former)
+                for attribute in _KEPT:
+                    setattr(layer, attribute, getattr(former, attribute))
+                layers.remove(former)
+            layers.insert(place, layer)
 
     def _made(self, name: str, data: Any) -> Layer:
         kind: Kind = "prediction" if name == "labels" else "confidence map"

@@ -1,6 +1,26 @@
-"""Tables and tabs as high as what they show."""
+"""Small widgets that docks share, and how they are laid out."""
 
-from qtpy.QtWidgets import QHeaderView, QSizePolicy, QTableWidget, QTabWidget
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QTableWidget,
+    QTableWidgetItem,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt.utils import qthrottled
 
 _ROW = 26
 _HEADER = 24
@@ -8,6 +28,121 @@ _TABLE_FRAME = 4
 _SCROLL_BAR = 14
 _PAGE_FRAME = 6
 """Around a page, in pixels."""
+
+_PROGRESS_MS = 250
+"""Between two moves of a bar: Qt paints it at once, and with it napari's canvas."""
+
+Kind = Literal["hint", "done", "warning", "error"]
+"""What a sentence is."""
+
+COLOURS: Mapping[Kind, str] = {
+    # Legible on napari's dark and on its light background.
+    "hint": "",  # as napari's theme has it
+    "done": "#2e9e5b",
+    "warning": "#c87f0a",
+    "error": "#e0443e",
+}
+
+
+# ---- words and buttons ----
+
+
+def colour(label: QLabel, kind: Kind) -> None:
+    """Give a label the colour of what it says."""
+    label.setStyleSheet(f"color: {COLOURS[kind]}" if COLOURS[kind] else "")
+
+
+def clock(seconds: float) -> str:
+    """Write a duration as people read it.
+
+    Examples
+    --------
+    >>> clock(75), clock(3700)
+    ('1:15', '1:01:40')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def button(text: str, tooltip: str, on_click: Callable[[], None]) -> QPushButton:
+    """Make a push button."""
+    made = QPushButton(text)
+    made.setToolTip(tooltip)
+    made.clicked.connect(lambda _checked=False: on_click())
+    return made
+
+
+def choice(*texts: str) -> QComboBox:
+    """Make a box to choose among texts."""
+    box = QComboBox()
+    box.addItems(texts)
+    return box
+
+
+def swatch(colour: str) -> QIcon:
+    """Make an icon of one colour, for a table."""
+    square = QPixmap(12, 12)
+    square.fill(QColor(colour))
+    return QIcon(square)
+
+
+def number_cell(text: str) -> QTableWidgetItem:
+    """Make a cell of a table that holds a number."""
+    item = QTableWidgetItem(text)
+    item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+    return item
+
+
+# ---- layouts ----
+
+
+def hbox(*parts: QWidget, stretch: Sequence[int] = ()) -> QHBoxLayout:
+    """Lay widgets out beside each other, without a margin.
+
+    Parameters
+    ----------
+    *parts : QWidget
+        Widgets, from the left to the right.
+    stretch : sequence of int
+        How wide they become, in parts of the whole; by default as they need.
+    """
+    layout = QHBoxLayout()
+    layout.setContentsMargins(0, 0, 0, 0)
+    for part in parts:
+        layout.addWidget(part)
+    for place, share in enumerate(stretch):
+        layout.setStretch(place, share)
+    return layout
+
+
+def vbox(parent: QWidget, *parts: QWidget, top: int = 0) -> QVBoxLayout:
+    """Lay widgets out below each other in a parent, with no margin but the one on top.
+
+    Parameters
+    ----------
+    parent : QWidget
+        Widget that the layout is for.
+    *parts : QWidget
+        Widgets, from the top to the bottom; more can be added to the layout.
+    top : int
+        Margin on top, in pixels.
+    """
+    layout = QVBoxLayout(parent)
+    layout.setContentsMargins(0, top, 0, 0)
+    for part in parts:
+        layout.addWidget(part)
+    return layout
+
+
+def path_row(field: QWidget, tooltip: str, on_click: Callable[[], None]) -> QWidget:
+    """Put a button that opens a dialog beside the field of a path."""
+    part = QWidget()
+    part.setLayout(hbox(field, button("…", tooltip, on_click)))
+    return part
+
+
+# ---- sizes, and how far a job is ----
 
 
 def fit_height(table: QTableWidget, *, most_rows: int) -> None:
@@ -51,3 +186,65 @@ class Tabs(QTabWidget):
             size = QSizePolicy.Policy.Preferred
             page.setSizePolicy(size, size if i == shown else QSizePolicy.Policy.Ignored)
         self.updateGeometry()
+
+
+class Progress(QWidget):
+    """A bar with a line of text and the time that is left.
+
+    Parameters
+    ----------
+    tells_time : bool
+        Whether to write the time.
+    """
+
+    def __init__(self, *, tells_time: bool = True) -> None:
+        super().__init__()
+        self._tells_time = tells_time
+        self._bar = QProgressBar()
+        self._bar.setRange(0, 1000)
+        self._bar.setTextVisible(False)
+        self._bar.setFixedHeight(8)
+        self._text = QLabel()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._text)
+        layout.addWidget(self._bar)
+        self._begun = (0.0, 0.0)
+        self._share, self._line = 0.0, ""
+        self._draw_soon = qthrottled(
+            self._draw, timeout=_PROGRESS_MS, leading=False, parent=self
+        )
+        self.setVisible(False)
+
+    def begin(self, text: str, *, share: float = 0.0) -> None:
+        """Show the bar; `share` is what an earlier session has done."""
+        self._begun = (time.monotonic(), share)
+        self._share, self._line = share, text
+        self._draw()
+        self.setVisible(True)
+
+    def show_share(self, share: float, text: str) -> None:
+        """Move the bar, 0 to 1, soon."""
+        self._share, self._line = share, f"{text}{self._time_left(share)}"
+        self._draw_soon()
+
+    def end(self) -> None:
+        """Take the bar away."""
+        self._draw_soon.cancel()
+        self.setVisible(False)
+
+    @property
+    def text(self) -> str:
+        """The line of text."""
+        return self._line
+
+    def _draw(self) -> None:
+        self._text.setText(self._line)
+        self._bar.setValue(round(1000 * self._share))
+
+    def _time_left(self, share: float) -> str:
+        start, done_before = self._begun
+        elapsed = time.monotonic() - start
+        if not self._tells_time or share <= done_before or elapsed < 2:
+            return ""
+        return f" · {clock(elapsed * (1 - share) / (share - done_before))} left"

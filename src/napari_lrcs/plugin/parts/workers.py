@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -173,6 +174,23 @@ class BackgroundReader(QObject):
             self.failed.emit(answer.error)
         else:
             self.answered.emit(answer.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """Files are written."""
+
+    paths: tuple[Path, ...]
+
+    def __str__(self) -> str:
+        return f"Saved {' and '.join(path.name for path in self.paths)}"
+
+
+def save_files(writers: Mapping[Path, Callable[[Path], None]]) -> Events:
+    """Write files, each by its own function; yields `Saved`."""
+    for path, write in writers.items():
+        write(path)
+    yield Saved(paths=tuple(writers))
 
 
 def load_torch() -> None:

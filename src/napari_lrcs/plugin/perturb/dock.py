@@ -4,20 +4,14 @@ from typing import Any, ClassVar
 
 from napari.viewer import Viewer
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QSpinBox
+from qtpy.QtWidgets import QCheckBox, QLabel, QSpinBox
 
 from napari_lrcs.annotation.painted_slices import SlicesRead
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.current_slice import go_to, slice_in_view
-from napari_lrcs.plugin.parts.dock import (
-    Dock,
-    Emitter,
-    Listening,
-    Outcome,
-    Replaceable,
-    button,
-)
+from napari_lrcs.plugin.parts.dock import Dock, Emitter, Listening, Outcome, Replaceable
 from napari_lrcs.plugin.parts.forms import Fold
+from napari_lrcs.plugin.parts.widgets import button, hbox
 from napari_lrcs.plugin.parts.workers import EXPECTED
 from napari_lrcs.plugin.perturb import job as jobs
 from napari_lrcs.plugin.perturb.layers import PerturbedLayers, PreviewLayer
@@ -84,12 +78,8 @@ class PerturbDock(Dock):
         self.go_button = button(
             "", "Show the nearest slice that is painted", self._go_to_painted
         )
-        row = QHBoxLayout()
-        row.addWidget(label)
-        row.addWidget(self.wanted)
-        row.addWidget(self.suggest_button)
         self.body.addWidget(self.setup)
-        self.body.addLayout(row)
+        self.body.addLayout(hbox(label, self.wanted, self.suggest_button))
         for part in (self.preview, self.report, self.go_button, self.members):
             self.body.addWidget(part)
         self.body.addWidget(Fold("Interface histogram", self.histogram))
@@ -100,9 +90,7 @@ class PerturbDock(Dock):
         self.cancel_button = button(
             "Cancel", "End here; layers that are made are kept", self.stop
         )
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.perturb_button, stretch=2)
-        buttons.addWidget(self.cancel_button, stretch=1)
+        buttons = hbox(self.perturb_button, self.cancel_button, stretch=(2, 1))
         self.footer.addLayout(buttons)
 
     def _connect(self) -> None:

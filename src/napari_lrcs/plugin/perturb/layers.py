@@ -3,12 +3,11 @@
 from typing import Any
 
 import zarr
-from napari.components import LayerList
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Labels
 from napari.viewer import Viewer
 
 from napari_lrcs.plugin.parts.layer_kinds import marked
-from napari_lrcs.plugin.parts.layers import appearance, place_of
+from napari_lrcs.plugin.parts.layers import appearance, place_of, selection_kept
 from napari_lrcs.plugin.perturb.job import Counted, MemberMade
 from napari_lrcs.uncertainty.perturbation.perturbed_slices import PerturbedSlice
 
@@ -41,7 +40,8 @@ class PerturbedLayers:
             **appearance(made.phases),
             **self._place,
         )
-        _insert(self._layers, len(self._layers), layer)
+        with selection_kept(self._layers):
+            self._layers.append(layer)
         self.n_members += 1
 
     def add_counts(self, counted: Counted) -> None:
@@ -55,7 +55,8 @@ class PerturbedLayers:
             metadata=marked("interface histogram"),
             **self._place,
         )
-        _insert(self._layers, len(self._layers), layer)
+        with selection_kept(self._layers):
+            self._layers.append(layer)
 
 
 class PreviewLayer:
@@ -89,7 +90,8 @@ class PreviewLayer:
             **place_of(labels),
         )
         self.layer.editable = False
-        _insert(self._layers, self._layers.index(labels) + 1, self.layer)
+        with selection_kept(self._layers):
+            self._layers.insert(self._layers.index(labels) + 1, self.layer)
 
     def remove(self) -> None:
         """Take the layer out of the viewer."""
@@ -100,13 +102,3 @@ class PreviewLayer:
     def follow_no_more(self) -> None:
         """Take the layer out of the viewer; the dock was closed."""
         self.remove()
-
-
-def _insert(layers: LayerList, place: int, layer: Layer) -> None:
-    """Add a layer, and leave selected what its user may be painting just now."""
-    selected: set[Any] = set(layers.selection)
-    active = layers.selection.active
-    layers.insert(place, layer)
-    if selected:
-        layers.selection = selected
-        layers.selection.active = active

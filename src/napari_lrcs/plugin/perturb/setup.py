@@ -9,15 +9,9 @@ from napari.layers import Labels
 from napari.viewer import Viewer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
-    QComboBox,
     QFileDialog,
-    QFormLayout,
-    QHBoxLayout,
-    QLabel,
     QLineEdit,
-    QSizePolicy,
     QSpinBox,
-    QVBoxLayout,
     QWidget,
 )
 from superqt.utils import signals_blocked
@@ -28,9 +22,9 @@ from napari_lrcs.io.volume import Volume, parse_slices
 from napari_lrcs.plugin.painting.default_layers import labels_to_learn_from
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.current_slice import slice_in_view
-from napari_lrcs.plugin.parts.dock import button
-from napari_lrcs.plugin.parts.forms import KERNELS, ConfigForm, LayerChoice
+from napari_lrcs.plugin.parts.forms import KERNELS, ConfigForm, LayerChoice, form_rows
 from napari_lrcs.plugin.parts.layers import labels_of, n_slices_of, workspace_for
+from napari_lrcs.plugin.parts.widgets import choice, path_row, vbox
 
 PAINTED, RANGE, THIS = "All that are painted", "Some slices", "Slice in view"
 LAYERS, FILES = "Label layers", "TIFF files in a folder"
@@ -81,7 +75,7 @@ class PerturbSetup(QWidget):
             without=("perturbed preview",),
             propose=lambda labels: labels_to_learn_from(labels, None),
         )
-        self.region = _choice(PAINTED, RANGE, THIS)
+        self.region = choice(PAINTED, RANGE, THIS)
         self.range = QLineEdit()
         self.range.setPlaceholderText("10, 10,30 or 50:60 (60 excluded)")
         self.form = ConfigForm(
@@ -89,16 +83,12 @@ class PerturbSetup(QWidget):
             main=("kernel", "picked_fraction"),
             choices={"kernel": KERNELS},
         )
-        for name in ("kernel", "picked_fraction"):
-            field = self.form[name].native
-            field.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self._rows = _rows(
+        self._rows = form_rows(
             ("Labels", self.labels, "A painting or any labels; only what is painted"),
             ("Slices", self.region, "Slices to perturb; the others stay empty"),
             ("", self.range, "10, 10,30 or 50:60 (60 excluded), from 0"),
         )
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 4, 0, 0)
+        layout = vbox(self, top=4)
         layout.addLayout(self._rows)
         layout.addWidget(self.form)
         self._update()
@@ -197,24 +187,18 @@ class MembersPart(QWidget):
         super().__init__()
         self.n_members = _number(15, low=1, high=1000)
         self.seed = _number(0, low=0, high=2**31 - 1)
-        self.where = _choice(LAYERS, FILES)
+        self.where = choice(LAYERS, FILES)
         self._folder = QLineEdit()
-        folder_row = QWidget()
-        row = QHBoxLayout(folder_row)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._folder)
-        row.addWidget(button("…", "Choose the folder", self._choose_folder))
+        folder_row = path_row(self._folder, "Choose the folder", self._choose_folder)
         self._folder_row = folder_row
         self._own_folder = False
-        self._rows = _rows(
+        self._rows = form_rows(
             ("Members", self.n_members, "Sets of perturbed labels to make (paper: 15)"),
             ("Seed", self.seed, "The same seed gives the same labels"),
             ("Result", self.where, "Layers are in memory only; files can be many"),
             ("Folder", folder_row, "For member-000.tif, member-001.tif, …"),
         )
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(self._rows)
+        self.setLayout(self._rows)
         self._folder.textEdited.connect(self._take_own_folder)
         self.where.currentTextChanged.connect(self._on_where)
         self._on_where(LAYERS)
@@ -264,23 +248,6 @@ def _workspace(layer: Labels) -> Workspace:
     if painting is None:
         return workspace_for(layer)
     return Workspace(painting.folder.path.parent)
-
-
-def _rows(*fields: tuple[str, QWidget, str]) -> QFormLayout:
-    rows = QFormLayout()
-    rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    for name, field, tooltip in fields:
-        label = QLabel(name)
-        for part in (label, field):
-            part.setToolTip(tooltip)
-        rows.addRow(label, field)
-    return rows
-
-
-def _choice(*texts: str) -> QComboBox:
-    box = QComboBox()
-    box.addItems(texts)
-    return box
 
 
 def _number(value: int, *, low: int, high: int) -> QSpinBox:

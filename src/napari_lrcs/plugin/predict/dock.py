@@ -4,10 +4,10 @@ from math import ceil
 from typing import Any, ClassVar
 
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QHBoxLayout
 
-from napari_lrcs.plugin.parts.dock import Dock, Outcome, Replaceable, button, clock
+from napari_lrcs.plugin.parts.dock import Dock, Outcome, Replaceable
 from napari_lrcs.plugin.parts.notices import Notices
+from napari_lrcs.plugin.parts.widgets import button, clock, hbox
 from napari_lrcs.plugin.parts.workers import EXPECTED
 from napari_lrcs.plugin.predict.attempt import Attempt, next_attempt
 from napari_lrcs.plugin.predict.job import AllDone, NextVolume, Opened
@@ -58,10 +58,7 @@ class PredictDock(Dock):
             "End here; what is done is kept, and can be continued",
             self.stop,
         )
-        row = QHBoxLayout()
-        row.addWidget(self._predict)
-        row.addWidget(self._cancel)
-        self.footer.addLayout(row)
+        self.footer.addLayout(hbox(self._predict, self._cancel))
         self.footer.addWidget(self.notices)
 
     # ---- what the buttons do ----

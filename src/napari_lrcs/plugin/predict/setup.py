@@ -11,11 +11,8 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFileDialog,
-    QFormLayout,
-    QHBoxLayout,
     QLabel,
     QLineEdit,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -27,15 +24,15 @@ from napari_lrcs.io.volume import parse_slices
 from napari_lrcs.models.header import ModelSummary
 from napari_lrcs.plugin.painting.default_layers import image_to_segment
 from napari_lrcs.plugin.parts.current_slice import nearest_slice, place_in_view
-from napari_lrcs.plugin.parts.dock import button
 from napari_lrcs.plugin.parts.field_of_view import FieldOfView
-from napari_lrcs.plugin.parts.forms import ConfigForm, Fold, LayerChoice
+from napari_lrcs.plugin.parts.forms import ConfigForm, Fold, LayerChoice, form_rows
 from napari_lrcs.plugin.parts.layers import (
     n_slices_of,
     volume_of,
     workspace_for,
 )
 from napari_lrcs.plugin.parts.model_choice import ModelChoice
+from napari_lrcs.plugin.parts.widgets import button, choice, path_row, vbox
 from napari_lrcs.plugin.predict.more_volumes import MoreVolumes
 
 THIS, RANGE, ALL = "This slice", "Some slices", "All slices"
@@ -64,10 +61,10 @@ class PredictSetup(QWidget):
             propose=lambda images: image_to_segment(images, viewer.layers),
         )
         self.model_choice = ModelChoice()
-        self.region = _choice(ALL, THIS, RANGE)
+        self.region = choice(ALL, THIS, RANGE)
         self.range = QLineEdit()
         self.field_of_view = FieldOfView(viewer.layers)
-        self.where = _choice(MEMORY, ZARR, TIFF)
+        self.where = choice(MEMORY, ZARR, TIFF)
         self.file = QLineEdit()
         self.overwrite = QCheckBox("Overwrite a file that is there")
         self.confidence = QCheckBox("Confidence")
@@ -83,26 +80,14 @@ class PredictSetup(QWidget):
 
     def _build(self) -> None:
         self.range.setPlaceholderText("10, 10,30 or 50:60 (60 excluded)")
-        self._file_row = QWidget()
-        row = QHBoxLayout(self._file_row)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.file)
-        row.addWidget(button("…", "Choose the file", self._choose_file))
+        self._file_row = path_row(self.file, "Choose the file", self._choose_file)
         self.unfinished = button(
             "",
             "Take its file again, to go on where it was stopped: with the same model, "
             "image and settings; with others it begins anew",
             self._choose_unfinished,
         )
-        self._rows = QFormLayout()
-        self._rows.setFieldGrowthPolicy(
-            QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow
-        )
-        for name, widget, tip in self._fields():
-            label = QLabel(name)
-            for part in (label, widget):
-                part.setToolTip(tip)
-            self._rows.addRow(label, widget)
+        self._rows = form_rows(*self._fields())
         self.overwrite.setToolTip("Replace the file if there is one")
         self.confidence.setToolTip(
             "Also keep the probability of the predicted phase, as 0 to 255"
@@ -110,15 +95,18 @@ class PredictSetup(QWidget):
         self.probabilities.setToolTip(
             "Also write the probability of each phase, as OME-Zarr beside the labels"
         )
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 4, 0, 0)
+        layout = vbox(self, top=4)
         layout.addLayout(self._rows)
-        for widget in (self.overwrite, self.confidence, self.probabilities):
-            layout.addWidget(widget)
-        layout.addWidget(self.unfinished)
-        layout.addWidget(self._hint)
-        layout.addWidget(self.form)
-        layout.addWidget(Fold("More volumes", self.more))
+        for part in (
+            self.overwrite,
+            self.confidence,
+            self.probabilities,
+            self.unfinished,
+            self._hint,
+            self.form,
+            Fold("More volumes", self.more),
+        ):
+            layout.addWidget(part)
         layout.addStretch()
 
     def _fields(self) -> list[tuple[str, QWidget, str]]:
@@ -341,9 +329,3 @@ class PredictSetup(QWidget):
     def _ticks(self) -> Mapping[str, QCheckBox]:
         # Not `overwrite`: that is asked for each time.
         return {"confidence": self.confidence, "probabilities": self.probabilities}
-
-
-def _choice(*texts: str) -> QComboBox:
-    box = QComboBox()
-    box.addItems(texts)
-    return box

@@ -5,17 +5,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout
 
 from napari_lrcs.io.tables import as_text
 from napari_lrcs.plugin.painting.training_layers import may_train_on
-from napari_lrcs.plugin.parts.dock import Dock, Kind, Outcome, button, clock
+from napari_lrcs.plugin.parts.dock import Dock, Outcome
 from napari_lrcs.plugin.parts.layers import volume_of
-from napari_lrcs.plugin.parts.widgets import Tabs
-from napari_lrcs.plugin.parts.workers import EXPECTED
+from napari_lrcs.plugin.parts.widgets import Kind, Tabs, button, clock, hbox
+from napari_lrcs.plugin.parts.workers import EXPECTED, Saved
 from napari_lrcs.plugin.study.job import (
     Mapped,
-    Saved,
     StudyJob,
     read_study,
     save_figure,
@@ -101,10 +99,8 @@ class StudyDock(Dock):
         self.tabs.addTab(self.results, "Results")
         self.tabs.addTab(self.studies, "Studies")
         self.body.addWidget(self.tabs)
-        row = QHBoxLayout()
-        for made in (self.run_button, self.continue_button, self.stop_button):
-            row.addWidget(made)
-        self.footer.addLayout(row)
+        buttons = (self.run_button, self.continue_button, self.stop_button)
+        self.footer.addLayout(hbox(*buttons))
         self.footer.addWidget(self.steps)
 
     def _connect(self) -> None:
@@ -235,8 +231,7 @@ class StudyDock(Dock):
             case Suggestion():
                 self._take(event)
             case Saved():
-                names = " and ".join(path.name for path in event.paths)
-                self.say(f"Saved {names}", "done")
+                self.say(str(event), "done")
 
     def _show_layers(self, event: Mapped) -> None:
         majority = event.volumes["majority"]
@@ -273,12 +268,9 @@ class StudyDock(Dock):
 
     def copy(self) -> None:
         """Copy all numbers as a table with tabs."""
-        clipboard = QApplication.clipboard()
         found = self.results.found
-        if found is None or clipboard is None:
-            return
-        clipboard.setText(as_text(summary_rows(found.summary)))
-        self.say("Copied; paste it into a spreadsheet", "done")
+        if found is not None:
+            self.copy_table(as_text(summary_rows(found.summary)))
 
     def save_csv(self, path: Path) -> None:
         """Write means and deviations to `path`, the networks' numbers beside it."""
@@ -293,22 +285,14 @@ class StudyDock(Dock):
             self.begin_beside("Saving", lambda: save_figure(path, draw, found))
 
     def _ask_for_csv(self) -> None:
-        self._ask("uncertainty.csv", "Tables (*.csv)", self.save_csv)
+        self.ask_where_to_save("uncertainty.csv", "Tables (*.csv)", self.save_csv)
 
     def _ask_for_figure(self) -> None:
-        name = f"{self.results.figure.file}.png"
-        self._ask(name, "Figures (*.png *.svg *.pdf)", self.save_figure)
-
-    def _ask(self, default: str, kinds: str, save: Callable[[Path], None]) -> None:
-        text, _ = QFileDialog.getSaveFileName(self, "Save", default, kinds)
-        if not text:
-            return
-        path = Path(text)
-        named = path if path.suffix else path.with_suffix(Path(default).suffix)
-        if named != path and named.exists():  # the dialog asked about another name
-            self.say(f"{named.name} is there; choose another name", "error")
-            return
-        save(named)
+        self.ask_where_to_save(
+            f"{self.results.figure.file}.png",
+            "Figures (*.png *.svg *.pdf)",
+            self.save_figure,
+        )
 
 
 def _end_text(event: StudyEnded, *, but: str) -> str:

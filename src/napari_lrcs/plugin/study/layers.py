@@ -10,7 +10,13 @@ from napari.viewer import Viewer
 
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.parts.layer_kinds import Kind, marked
-from napari_lrcs.plugin.parts.layers import appearance, fitted, layer_shape, place_of
+from napari_lrcs.plugin.parts.layers import (
+    appearance,
+    fitted,
+    layer_shape,
+    place_of,
+    selection_kept,
+)
 
 STUDY_KEY = "napari_lrcs_study"
 """In the metadata of these layers: the study's folder."""
@@ -66,13 +72,9 @@ class StudyLayers:
         for layer in tuple(layers):
             if layer.metadata.get(STUDY_KEY) == out:
                 layers.remove(layer)
-        selected, active = set(layers.selection), layers.selection.active
-        for name in NAMES:
-            layers.append(self._made(name, volumes[name], phases=phases, out=out))
-        # The user may be painting in another one just now.
-        if selected:
-            layers.selection = selected
-            layers.selection.active = active
+        with selection_kept(layers):
+            for name in NAMES:
+                layers.append(self._made(name, volumes[name], phases=phases, out=out))
 
     def _made(self, name: str, data: Any, *, phases: PhaseTable, out: Path) -> Layer:
         data = fitted(data, self._n_axes)

@@ -5,19 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from napari.viewer import Viewer
-from qtpy.QtWidgets import (
-    QHBoxLayout,
-    QLabel,
-    QPushButton,
-    QSizePolicy,
-    QTabBar,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QTabBar, QWidget
 from superqt.utils import qthrottled
 
 from napari_lrcs.plugin.parts.notices import Notices, shortcoming
 from napari_lrcs.plugin.parts.plots import Plot
+from napari_lrcs.plugin.parts.widgets import hbox, vbox
 from napari_lrcs.plugin.study.job import Draw
 from napari_lrcs.plugin.study.table import StudyTable
 from napari_lrcs.progress import Notice
@@ -114,22 +107,15 @@ class StudyResults(QWidget):
         self.clear()
 
     def _build(self) -> None:
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 4, 0, 0)
         self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         parts: list[QWidget] = [self.title, self.failed, self.table, self.tabs]
-        for part in parts:
-            self._column.addWidget(part)
-        self._column.addWidget(self.plot)
+        self._column = vbox(self, *parts, self.plot, top=4)
 
     def add_buttons(self, *rows: tuple[QPushButton, ...]) -> None:
         """Put rows of buttons, and the notices, under the plot."""
         for buttons in rows:
             part = QWidget()
-            row = QHBoxLayout(part)
-            row.setContentsMargins(0, 0, 0, 0)
-            for made in buttons:
-                row.addWidget(made)
+            part.setLayout(hbox(*buttons))
             self._rows.append(part)
             self._column.addWidget(part)
             part.setVisible(self.found is not None)

@@ -3,7 +3,7 @@
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QGridLayout, QWidget
 
-from napari_lrcs.plugin.parts.dock import button
+from napari_lrcs.plugin.parts.widgets import button
 from napari_lrcs.plugin.parts.workers import Job
 
 

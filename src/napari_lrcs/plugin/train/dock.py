@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from napari.layers import Image, Labels
 from napari.viewer import Viewer
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_lrcs.annotation.annotation import Role
 from napari_lrcs.annotation.painted_slices import SlicesRead
@@ -19,7 +19,7 @@ from napari_lrcs.models.header import Row
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.painting.training_layers import may_train_on
 from napari_lrcs.plugin.parts.current_slice import SliceInView
-from napari_lrcs.plugin.parts.dock import Dock, Kind, Outcome, Replaceable, clock
+from napari_lrcs.plugin.parts.dock import Dock, Outcome, Replaceable
 from napari_lrcs.plugin.parts.layers import (
     RUN_KEY,
     labels_of,
@@ -28,7 +28,7 @@ from napari_lrcs.plugin.parts.layers import (
     workspace_for,
 )
 from napari_lrcs.plugin.parts.notices import Notices, shortcoming
-from napari_lrcs.plugin.parts.widgets import Tabs
+from napari_lrcs.plugin.parts.widgets import Kind, Tabs, clock, vbox
 from napari_lrcs.plugin.parts.workers import EXPECTED
 from napari_lrcs.plugin.train.buttons import TrainButtons
 from napari_lrcs.plugin.train.curves import Curves
@@ -104,11 +104,7 @@ class TrainDock(Dock):
 
     def _build(self) -> None:
         watch = QWidget()
-        column = QVBoxLayout(watch)
-        column.setContentsMargins(0, 4, 0, 0)
-        column.addWidget(self.curves)
-        column.addWidget(self.notices)
-        column.addStretch()
+        vbox(watch, self.curves, self.notices, top=4).addStretch()
         self.tabs = Tabs()
         self.tabs.addTab(self.setup, "Setup")
         self.tabs.addTab(watch, "Curves")

@@ -1,46 +1,40 @@
-"""How each network of a study is trained: a preset, its settings and the device."""
+"""How networks are trained: the settings of `TrainConfig`, a preset and the device."""
 
-from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
+from collections.abc import Sequence
+
+from qtpy.QtWidgets import QWidget
 
 from napari_lrcs.config import PRESETS, TrainConfig
 from napari_lrcs.plugin.parts.devices import DeviceLine, Devices
 from napari_lrcs.plugin.parts.forms import ConfigForm
 from napari_lrcs.plugin.parts.presets import PresetChoice
+from napari_lrcs.plugin.parts.widgets import vbox
 
 _NETWORKS = ("lrcsnet", "unet")
 
 
-class StudyTraining(QWidget):
-    """The settings of `TrainConfig`; in sight are the preset and the device."""
+class TrainingForm(QWidget):
+    """The settings of a training, below the line that tells the device.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    main : sequence of str
+        Names of the settings in sight, in this order.
+    """
+
+    def __init__(self, main: Sequence[str]) -> None:
         super().__init__()
         self.form = ConfigForm(
             PRESETS["quick"],
-            main=("device",),
+            main=main,
             choices={"device": ("auto", "cpu"), "model": _NETWORKS},
         )
         self.preset = PresetChoice(self.form)
+        """The choice of a preset, to be put where the dock wants it."""
         self.device_line = DeviceLine()
-        self._build()
         self.device_line.found.connect(self._offer_devices)
         self.device_line.look()
-
-    def _build(self) -> None:
-        rows = QFormLayout()
-        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        label = QLabel("Preset")
-        for part in (label, self.preset):
-            part.setToolTip(
-                "quick: a minute or two a network, on a CPU too; paper: the published "
-                "network and schedule, for a GPU"
-            )
-        rows.addRow(label, self.preset)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(rows)
-        layout.addWidget(self.form)
-        layout.addWidget(self.device_line)
+        vbox(self, self.device_line, self.form)
 
     @property
     def config(self) -> TrainConfig:
