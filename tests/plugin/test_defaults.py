@@ -199,7 +199,7 @@ def test_a_prediction_is_learnt_from_only_when_its_user_agrees_once(
     train = open_train(viewer, tiny_config.with_changes(n_epochs=1))
     assert train.setup.labels_choice.layer is None
     press(train, "Train")
-    assert "no labels are chosen for scan" in train.said
+    assert "no labels are chosen for scan" in train.message
     questions: list[str] = []
     answers = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes]
 
@@ -355,12 +355,12 @@ def test_a_training_that_never_predicts_a_phase_does_not_end_as_done(
     press(dock, "Train")
     finish(dock, qtbot)
 
-    assert dock.said == (
+    assert dock.message == (
         "Done in 0:12: validation mean IoU 40.0%, but crack is never predicted: see "
         "Curves."
     )
     assert COLOURS["warning"] in _message(dock).styleSheet()
-    assert dock.notices.told == (NEVER.text,)
+    assert dock.notices.texts == (NEVER.text,)
     assert COLOURS["warning"] in dock.notices.text()
     assert dock.notices.isVisible()
 
@@ -378,11 +378,15 @@ def test_a_study_tells_once_that_its_networks_never_predict_a_phase(
     dock.handle(ended)
     dock.finish("done")
 
-    assert dock.results.notices.told == (NEVER.text,)
-    assert dock.said.startswith("Done in 1:00, but crack is never predicted by 2 of 2")
+    assert dock.results.notices.texts == (NEVER.text,)
+    assert dock.message.startswith(
+        "Done in 1:00, but crack is never predicted by 2 of 2"
+    )
     assert COLOURS["warning"] in _message(dock).styleSheet()
 
 
 def _message(dock: Dock) -> QLabel:
-    (label,) = [made for made in dock.findChildren(QLabel) if made.text() == dock.said]
+    (label,) = [
+        made for made in dock.findChildren(QLabel) if made.text() == dock.message
+    ]
     return label

@@ -68,7 +68,7 @@ class Listener:
 
     listens = True
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         self.listens = False
 
 
@@ -175,7 +175,7 @@ def test_what_the_user_did_wrong_is_told_in_a_sentence(
     dock.begin("Refuse", lambda: (event for event in refuse()))
 
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
-    assert dock.said == "nothing is painted; paint a slice"
+    assert dock.message == "nothing is painted; paint a slice"
     assert dock.outcomes == ["failed"]
 
 
@@ -192,17 +192,17 @@ def test_our_own_mistakes_are_told_by_napari_too(viewer: Viewer, qtbot: Any) -> 
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
     notification_manager.notification_ready.disconnect(told.append)
 
-    assert dock.said == "RuntimeError('a bug')"
+    assert dock.message == "RuntimeError('a bug')"
     assert ["a bug" in notification.message for notification in told] == [True]
 
 
 def test_next_job_takes_the_last_sentence_away(viewer: Viewer, qtbot: Any) -> None:
     dock = _open(viewer)
-    dock.say("Something was wrong", "error")
+    dock.show_message("Something was wrong", "error")
 
     dock.begin("Count", lambda: (i for i in range(3)))
 
-    assert dock.said == ""
+    assert dock.message == ""
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
 
 
@@ -226,7 +226,7 @@ def test_dock_widens_with_its_content(viewer: Viewer, qtbot: Any) -> None:
 def test_closed_dock_stops_its_job_within_a_second(viewer: Viewer, qtbot: Any) -> None:
     dock = _open(viewer)
     listener = Listener()
-    dock.followers.append(listener)
+    dock.connections.append(listener)
     endless = _begin_endless(dock, qtbot)
 
     viewer.window.remove_dock_widget(dock)
@@ -243,10 +243,10 @@ def test_dock_closed_in_mid_work_gets_no_event(
     dock, calls = _open(viewer), list[int]()
 
     class Counter:
-        def follow_no_more(self) -> None:
+        def disconnect_events(self) -> None:
             calls.append(len(dock.events))
 
-    dock.followers.append(Counter())
+    dock.connections.append(Counter())
     endless = _begin_endless(dock, qtbot)
     dock.busy.clear()
     time.sleep(0.1)  # some events wait for the window
@@ -309,7 +309,7 @@ def test_dock_that_its_own_button_closes_stops_its_job(
     dock = PlainDock(viewer)
     wrapper = viewer.window.add_dock_widget(dock, name="Plain")
     listener = Listener()
-    dock.followers.append(listener)
+    dock.connections.append(listener)
     endless = _begin_endless(dock, qtbot)
 
     wrapper.destroyOnClose()  # what the title bar's cross does
@@ -323,7 +323,7 @@ def test_closed_window_stops_the_job_within_a_second(
 ) -> None:
     dock = _open(viewer)
     listener = Listener()
-    dock.followers.append(listener)
+    dock.connections.append(listener)
     endless = _begin_endless(dock, qtbot)
 
     viewer.close()

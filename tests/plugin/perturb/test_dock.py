@@ -214,14 +214,14 @@ def test_destroyed_phase_is_warned_of_and_a_fitting_perturbation_suggested(
     dock = open_dock()
     assert "volume of skin moved by" in report(dock)
 
-    dock.wanted.setValue(3)
+    dock.wanted_share.setValue(3)
     dock.suggest_button.click()
     settle(dock, qtbot)
 
     config = dock.setup.form.config
     assert config.kernel == "cross"
     assert 0 < config.picked_fraction < 0.1
-    assert "of the voxels change" in dock.said
+    assert "of the voxels change" in dock.message
 
 
 # ---- members ----
@@ -256,8 +256,8 @@ def test_members_are_layers_of_the_perturbed_slices(
         assert phases_shown(found) == PHASES
     assert len(made[0].data.store._store_dict) <= 3 + 1  # chunks and metadata
     np.testing.assert_array_equal(layer.data, labels)
-    assert dock.said.startswith("Made 3 label layers")
-    assert "at least 10 adjacent" in dock.said
+    assert dock.message.startswith("Made 3 label layers")
+    assert "at least 10 adjacent" in dock.message
 
 
 def test_flat_labels_have_no_slices_to_choose(
@@ -298,12 +298,12 @@ def test_members_are_files_as_the_command_line_writes_them(
     np.testing.assert_array_equal(member.slab(0, N), expected)
     assert member.phases == PHASES
     assert members_of(viewer) == []
-    assert str(tmp_path / "set") in dock.said
+    assert str(tmp_path / "set") in dock.message
 
     dock.perturb_button.click()
     settle(dock, qtbot)
 
-    assert "exists already" in dock.said
+    assert "exists already" in dock.message
 
 
 def test_files_go_beside_the_labels_unless_a_folder_is_named(
@@ -349,7 +349,7 @@ def test_interfaces_are_counted_into_an_image_layer_and_a_plot(
     counted = ax.lines[0]
     assert np.argmax(counted.get_ydata()) in range(12, 18)
     assert "Gaussian of" in ax.get_title()
-    assert "60 simulations" in dock.said
+    assert "60 simulations" in dock.message
 
 
 # ---- bad input ----
@@ -384,8 +384,8 @@ def test_labels_without_an_interface_are_refused_in_words(
         made.click()
         settle(dock, qtbot)
 
-        assert told in dock.said
-        dock.say("")
+        assert told in dock.message
+        dock.show_message("")
     assert list(viewer.layers) == [layer]
 
 
@@ -399,14 +399,14 @@ def test_slices_that_cannot_be_read_are_refused_in_words(
 
     dock.perturb_button.click()
 
-    assert "does not exist" in dock.said
+    assert "does not exist" in dock.message
     assert "does not exist" in report(dock)
 
     dock.setup.region.setCurrentText(THIS)
     viewer.dims.ndisplay = 3
     dock.perturb_button.click()
 
-    assert "the view shows no slice" in dock.said
+    assert "the view shows no slice" in dock.message
     viewer.dims.ndisplay = 2
 
 
@@ -417,7 +417,7 @@ def test_without_labels_the_dock_says_what_to_do(
 
     dock.perturb_button.click()
 
-    assert "choose labels: paint some in Label phases" in dock.said
+    assert "choose labels: paint some in Label phases" in dock.message
 
 
 # ---- stopping and closing ----
@@ -442,7 +442,7 @@ def test_cancelled_job_leaves_no_layer(
     counting.cancel_button.click()
     settle(counting, qtbot)
 
-    assert counting.said.startswith("Stopped")
+    assert counting.message.startswith("Stopped")
     assert not any("histogram" in layer.name for layer in viewer.layers)
     assert counting.perturb_button.isEnabled()
 
@@ -481,7 +481,7 @@ def test_window_closed_with_a_preview_does_no_harm(
     viewer.close()
     qtbot.wait(50)
 
-    assert dock.followers == []
+    assert dock.connections == []
 
 
 def test_settings_are_remembered(

@@ -107,7 +107,7 @@ def predict(dock: PredictDock, qtbot: QtBot) -> Labels:
     """Press the button, wait, and return the new layer."""
     dock.predict()
     finish(dock, qtbot)
-    assert dock.said.startswith("Done"), dock.said
+    assert dock.message.startswith("Done"), dock.message
     return prediction(dock.viewer)
 
 
@@ -401,8 +401,8 @@ def test_a_cancelled_prediction_is_continued(
     layer = prediction(dock.viewer)
     kept = np.flatnonzero(np.asarray(layer.data).any(axis=(1, 2)))
     assert 2 <= len(kept) < 8
-    assert "Kept" in dock.said
-    assert "Predict again continues" in dock.said
+    assert "Kept" in dock.message
+    assert "Predict again continues" in dock.message
     slowly.clear()
     layer = predict(dock, qtbot)
     assert sum(slowly) == 8 - len(kept)
@@ -496,7 +496,7 @@ def test_renamed_layers_keep_their_names(
 
     finish(dock, qtbot)
     assert [layer.name for layer in dock.viewer.layers] == ["other", "mine"]
-    assert dock.said.startswith("Done")
+    assert dock.message.startswith("Done")
 
 
 @pytest.mark.usefixtures("slowly")
@@ -572,8 +572,8 @@ def test_memory_that_is_not_there_is_refused_with_the_estimate(
     dock.predict()
 
     assert not dock.is_busy
-    assert "needs 6.0 KiB of memory" in dock.said
-    assert "8.0 KiB that are free" in dock.said
+    assert "needs 6.0 KiB of memory" in dock.message
+    assert "8.0 KiB that are free" in dock.message
     assert len(dock.viewer.layers) == 1
 
 
@@ -599,7 +599,7 @@ def test_a_file_that_is_there_is_refused_unless_overwriting_is_asked_for(
 
     dock.predict()
 
-    assert "exists already" in dock.said
+    assert "exists already" in dock.message
     dock.setup.overwrite.setChecked(True)
     predict(dock, qtbot)
     assert first not in dock.viewer.layers
@@ -619,7 +619,7 @@ def test_a_file_that_another_layer_shows_is_never_overwritten(
 
     dock.predict()
 
-    assert "is what the layer painting shows" in dock.said
+    assert "is what the layer painting shows" in dock.message
     assert not dock.is_busy
 
 
@@ -637,7 +637,7 @@ def test_other_images_are_refused_in_words(
 
     dock.predict()
 
-    assert word in dock.said
+    assert word in dock.message
     assert not dock.is_busy
 
 
@@ -650,7 +650,7 @@ def test_a_range_that_leaves_the_image_is_refused(
 
     dock.predict()
 
-    assert "slice 19 of '3:20' does not exist" in dock.said
+    assert "slice 19 of '3:20' does not exist" in dock.message
 
 
 # ---- models ----

@@ -9,12 +9,12 @@ from napari.layers import Labels
 from napari_lrcs.arrays import Labels as LabelArray
 from napari_lrcs.comparison.compare import difference
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.plugin.compare.form import Asked
+from napari_lrcs.plugin.compare.form import ComparedLayers
 from napari_lrcs.plugin.parts.layer_kinds import marked
 from napari_lrcs.plugin.parts.layers import appearance, layer_shape, place_of
 
 
-def differences_layer(compared: Asked, phases: PhaseTable) -> Labels:
+def differences_layer(compared: ComparedLayers, phases: PhaseTable) -> Labels:
     """Make a layer that is compared slice by slice, as it is looked at."""
     request, target = compared.request, compared.target
     n_z, n_y, n_x = request.target.shape

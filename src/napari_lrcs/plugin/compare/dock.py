@@ -24,9 +24,9 @@ from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.compare.differences import differences_layer
 from napari_lrcs.plugin.compare.experimenters import ExperimentersPart
 from napari_lrcs.plugin.compare.experimenters_form import Voted
-from napari_lrcs.plugin.compare.form import Asked, ComparisonForm
+from napari_lrcs.plugin.compare.form import ComparedLayers, ComparisonForm
 from napari_lrcs.plugin.compare.results import ComparisonResults, note_of, title_of
-from napari_lrcs.plugin.parts.dock import Dock, Outcome
+from napari_lrcs.plugin.parts.dock import Connections, Dock, Outcome
 from napari_lrcs.plugin.parts.widgets import button, hbox, vbox
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Saved, save_files
 
@@ -53,21 +53,24 @@ class CompareDock(Dock):
         super().__init__(viewer)
         self.comparison: Comparison | None = None
         """What is shown."""
-        self._asked: Asked | None = None
-        self._compared: Asked | None = None
+        self._comparing: ComparedLayers | None = None
+        self._compared: ComparedLayers | None = None
         self._differences: Labels | None = None
         self.form = ComparisonForm(viewer)
         self.results = ComparisonResults(viewer)
-        self.results.slice_wanted.connect(self.go_to_slice)
+        self.results.slice_requested.connect(self.go_to_slice)
         self.several = ExperimentersPart(viewer)
         self.several.compare_requested.connect(self._compare_several)
         self.several.copy_requested.connect(self.copy_table)
         self.several.csv_requested.connect(self._ask_for_their_csv)
         self._build()
         self._set_up()
-        viewer.layers.events.removed.connect(self._on_removed)
-        self.followers += [self, *self.form.followers, *self.results.plots]
-        self.followers += self.several.form.followers
+        self.connections += [
+            *self.form.connections,
+            *self.results.plots,
+            *self.several.form.connections,
+            Connections((viewer.layers.events.removed, self._on_removed)),
+        ]
 
     def _build(self) -> None:
         self.compare_button = button(
@@ -102,7 +105,7 @@ class CompareDock(Dock):
         self.tabs.setDrawBase(False)
         for name, tooltip in _KINDS.items():
             self.tabs.setTabToolTip(self.tabs.addTab(name), tooltip)
-        self.tabs.currentChanged.connect(self._turn_to)
+        self.tabs.currentChanged.connect(self._show_page)
         for part in (self.tabs, self._two, self.several):
             self.body.addWidget(part)
         self.body.addStretch()
@@ -111,15 +114,15 @@ class CompareDock(Dock):
         self.results.add_buttons(self.figure_button)
         buttons = hbox(self.compare_button, self.stop_button, stretch=(2, 1))
         self.footer.addLayout(buttons)
-        self._turn_to(0)
+        self._show_page(0)
 
-    def _turn_to(self, place: int) -> None:
+    def _show_page(self, place: int) -> None:
         self._two.setVisible(place == 0)
         self.several.setVisible(place == 1)
-        self.say("")
+        self.show_message("")
 
     def _set_up(self) -> None:
-        self.form.take(self.recall())
+        self.form.restore(self.recall())
         self.results.setVisible(False)
         self.update_buttons()
 
@@ -131,14 +134,14 @@ class CompareDock(Dock):
             if self.tabs.currentIndex() == 1:
                 self.several.compare()
                 return
-            self._asked = self.form.request()
+            self._comparing = self.form.request()
         except EXPECTED as error:
             self.show_error(error)
             return
         self.comparison = self._compared = self._differences = None
         self.results.clear()
         self.results.setVisible(False)
-        self.begin("Compare segmentations", self._asked.request.events)
+        self.begin("Compare segmentations", self._comparing.request.events)
         self.progress.begin("Looking for phases …")
 
     def _compare_several(self, events: Callable[[], Events]) -> None:
@@ -164,15 +167,15 @@ class CompareDock(Dock):
             case Voted():
                 self.several.show_voted(event)
             case Saved():
-                self.say(str(event), "done")
+                self.show_message(str(event), "done")
 
     def finish(self, outcome: Outcome) -> None:
         """Show nothing of a comparison without a result."""
-        self._asked = None
+        self._comparing = None
         if self.comparison is None:
             self.results.setVisible(False)
         if outcome == "stopped":
-            self.say("Stopped")
+            self.show_message("Stopped")
 
     def update_buttons(self) -> None:
         """Enable the buttons that make sense now."""
@@ -193,16 +196,16 @@ class CompareDock(Dock):
         self.worst_button.setEnabled(are_there and has_slices)
 
     def _show(self, comparison: Comparison) -> None:
-        asked = self._asked
-        assert asked is not None
+        compared = self._comparing
+        assert compared is not None
         self.comparison = comparison
-        self.say("")
-        self.results.show_comparison(comparison, title=title_of(asked, comparison))
+        self.show_message("")
+        self.results.show_comparison(comparison, title=title_of(compared, comparison))
         self.results.setVisible(True)
-        note = note_of(asked.request.predicted, asked.request.target)
-        self.say(note, "warning")
-        if {asked.predicted, asked.target} <= set(self.viewer.layers):
-            self._compared = asked
+        note = note_of(compared.request.predicted, compared.request.target)
+        self.show_message(note, "warning")
+        if {compared.predicted, compared.target} <= set(self.viewer.layers):
+            self._compared = compared
 
     # ---- layers ----
 
@@ -222,7 +225,9 @@ class CompareDock(Dock):
         self._differences.visible = True
         for layer in (self._compared.predicted, self._compared.target):
             layer.visible = False
-        self.say("The compared layers are hidden, so that the differences stand out")
+        self.show_message(
+            "The compared layers are hidden, so that the differences stand out"
+        )
 
     def go_to_worst_slice(self) -> None:
         """Show the slice with the lowest mean IoU."""
@@ -296,10 +301,6 @@ class CompareDock(Dock):
     def settings(self) -> dict[str, Any]:
         """Return the neighbourhood and the field of view."""
         return self.form.settings()
-
-    def follow_no_more(self) -> None:
-        """Stop listening to the viewer."""
-        self.viewer.layers.events.removed.disconnect(self._on_removed)
 
 
 def _writing(

@@ -16,7 +16,7 @@ from napari_lrcs.plugin.compare.experimenters_form import (
 )
 from napari_lrcs.plugin.compare.experimenters_results import ExperimentersResults
 from napari_lrcs.plugin.parts.layer_kinds import marked
-from napari_lrcs.plugin.parts.layers import appearance, fitted
+from napari_lrcs.plugin.parts.layers import appearance, match_ndim
 from napari_lrcs.plugin.parts.widgets import button, hbox, vbox
 
 
@@ -130,7 +130,7 @@ class ExperimentersPart(QWidget):
             # Other than 3D it would become lazy, and could not be painted in.
             array = array if voted.n_axes == 3 else np.asarray(array)
             layer = kind(
-                fitted(array, voted.n_axes),
+                match_ndim(array, voted.n_axes),
                 name=f"{name} of {len(voted.compared.names)}",
                 **options,
                 **voted.place,

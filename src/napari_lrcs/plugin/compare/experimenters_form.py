@@ -26,7 +26,7 @@ from napari_lrcs.comparison.experimenters import (
 )
 from napari_lrcs.io.volume import Volume, parse_slices
 from napari_lrcs.io.writing import create_in_memory
-from napari_lrcs.plugin.parts.dock import Follower, Listening
+from napari_lrcs.plugin.parts.dock import Connections, Disconnectable
 from napari_lrcs.plugin.parts.field_of_view import FieldOfView
 from napari_lrcs.plugin.parts.forms import Fold, LayerChoice, form_rows
 from napari_lrcs.plugin.parts.layers import (
@@ -61,7 +61,7 @@ class Voted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Request:
+class ExperimentersRequest:
     """Whose labels are compared, against what, and where."""
 
     experimenters: tuple[Volume, ...]
@@ -118,7 +118,7 @@ class LayerChecks(QListWidget):
         # napari's own boxes are hardly seen on the list's background.
         self.setStyleSheet("QListView::indicator:unchecked { border: 1px solid gray }")
         events = layers.events
-        self.following = Listening(
+        self.connections = Connections(
             *(
                 (event, self._refresh)
                 for event in (
@@ -129,7 +129,7 @@ class LayerChecks(QListWidget):
                 )
             )
         )
-        self.itemChanged.connect(self._take)
+        self.itemChanged.connect(self._on_item_changed)
         self._refresh()
 
     @property
@@ -155,19 +155,19 @@ class LayerChecks(QListWidget):
                     Qt.CheckState.Checked if is_checked else Qt.CheckState.Unchecked
                 )
                 self.addItem(item)
-        self._let_fitting()
+        self._allow_fitting()
         rows = min(max(len(self._offered), 2), _MOST_ROWS)
         height = max(self.sizeHintForRow(0), _ROW) + 2 * _SPACING
         self.setFixedHeight(rows * height + 2 * (self.frameWidth() + _SPACING))
 
-    def _take(self, item: QListWidgetItem) -> None:
+    def _on_item_changed(self, item: QListWidgetItem) -> None:
         layer = self._offered[self.row(item)]
         others = [other for other in self._checked if other is not layer]
         is_checked = item.checkState() == Qt.CheckState.Checked
         self._checked = [*others, layer] if is_checked else others
-        self._let_fitting()
+        self._allow_fitting()
 
-    def _let_fitting(self) -> None:
+    def _allow_fitting(self) -> None:
         """Let those be checked that have the shape of the checked ones."""
         shape = layer_shape(self._checked[0]) if self._checked else None
         with signals_blocked(self):
@@ -198,8 +198,8 @@ class ExperimentersForm(QWidget):
         self.slices = QLineEdit()
         self.slices.setPlaceholderText("all that are painted")
         self.field_of_view = FieldOfView(viewer.layers)
-        self.followers: list[Follower] = [
-            self.experimenters.following,
+        self.connections: list[Disconnectable] = [
+            self.experimenters.connections,
             self.target,
             self.field_of_view.layers,
         ]
@@ -232,7 +232,7 @@ class ExperimentersForm(QWidget):
         layout.addWidget(Fold("More", more))
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
 
-    def request(self) -> Request:
+    def request(self) -> ExperimentersRequest:
         """Return what is to be compared.
 
         Raises
@@ -250,7 +250,7 @@ class ExperimentersForm(QWidget):
             )
         text = self.slices.text().strip()
         n_slices = n_slices_of(layers[0], "z")
-        request = Request(
+        request = ExperimentersRequest(
             experimenters=tuple(labels_of(layer) for layer in layers),
             target=None if target is None else labels_of(target),
             slices=parse_slices(text, n_slices=n_slices) if text else None,

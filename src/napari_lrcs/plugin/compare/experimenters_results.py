@@ -41,11 +41,11 @@ class ExperimentersResults(QWidget):
         self.tabs.setDrawBase(False)
         for name, tooltip in _TABS.items():
             self.tabs.setTabToolTip(self.tabs.addTab(name), tooltip)
-        self.tabs.currentChanged.connect(self._turn_to)
+        self.tabs.currentChanged.connect(self._show_page)
         vbox(self, self.title, self.tabs, *self.tables.values(), top=6)
-        self._turn_to(0)
+        self._show_page(0)
 
-    def _turn_to(self, place: int) -> None:
+    def _show_page(self, place: int) -> None:
         for i, table in enumerate(self.tables.values()):
             table.setVisible(i == place)
 

@@ -18,7 +18,7 @@ from napari_lrcs.plugin.painting.default_layers import (
     labels_to_judge_by,
 )
 from napari_lrcs.plugin.painting.painting import painting_of
-from napari_lrcs.plugin.parts.dock import Follower
+from napari_lrcs.plugin.parts.dock import Disconnectable
 from napari_lrcs.plugin.parts.field_of_view import ABOUT_Z, EVERYTHING, FieldOfView
 from napari_lrcs.plugin.parts.forms import Fold, LayerChoice, form_rows
 from napari_lrcs.plugin.parts.layers import labels_of, n_slices_of
@@ -34,7 +34,7 @@ _WITHIN: Mapping[Neighbourhood, str] = {8: "8: edges, corners", 4: "4: edges"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Request:
+class ComparisonRequest:
     """What is compared, where and how."""
 
     predicted: Volume
@@ -80,12 +80,12 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Asked:
+class ComparedLayers:
     """The layers of the comparison that is shown."""
 
     predicted: Labels
     target: Labels
-    request: Request
+    request: ComparisonRequest
 
 
 class ComparisonForm(QWidget):
@@ -108,7 +108,7 @@ class ComparisonForm(QWidget):
         self.slices.setPlaceholderText("all that are painted")
         self.field_of_view = FieldOfView(viewer.layers)
         self.neighbourhood = QComboBox()
-        self.followers: list[Follower] = [
+        self.connections: list[Disconnectable] = [
             self.predicted,
             self.target,
             self.field_of_view.layers,
@@ -157,7 +157,7 @@ class ComparisonForm(QWidget):
         self._fold = Fold("More", more)
         layout.addWidget(self._fold)
 
-    def request(self) -> Asked:
+    def request(self) -> ComparedLayers:
         """Return what is to be compared.
 
         Raises
@@ -180,14 +180,14 @@ class ComparisonForm(QWidget):
             )
         request = self._request(predicted, target)
         check_comparable(request.predicted, request.target, slices=request.slices)
-        return Asked(predicted=predicted, target=target, request=request)
+        return ComparedLayers(predicted=predicted, target=target, request=request)
 
-    def _request(self, predicted: Labels, target: Labels) -> Request:
+    def _request(self, predicted: Labels, target: Labels) -> ComparisonRequest:
         n_slices = n_slices_of(target, "z")
         text = self.slices.text().strip() if self.slices.isEnabled() else ""
         painting = painting_of(target)
         is_known = painting is not None and painting.axis == "z"
-        return Request(
+        return ComparisonRequest(
             predicted=labels_of(predicted),
             target=labels_of(target),
             slices=parse_slices(text, n_slices=n_slices) if text else None,
@@ -209,7 +209,7 @@ class ComparisonForm(QWidget):
             "view": self.field_of_view.kind.currentText(),
         }
 
-    def take(self, settings: Mapping[str, Any]) -> None:
+    def restore(self, settings: Mapping[str, Any]) -> None:
         """Show settings, as far as they are known."""
         place = self.neighbourhood.findData(settings.get("neighbourhood"))
         self.neighbourhood.setCurrentIndex(max(place, 0))

@@ -25,7 +25,7 @@ from napari_lrcs.figures import draw_composition, draw_confusion, draw_slice_sco
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.comparison import Comparison
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.plugin.compare.form import Asked
+from napari_lrcs.plugin.compare.form import ComparedLayers
 from napari_lrcs.plugin.parts.plots import Plot
 from napari_lrcs.plugin.parts.widgets import hbox, number_cell, swatch, vbox
 
@@ -56,7 +56,7 @@ class ComparisonResults(QWidget):
         Its theme gives the colours of the plots.
     """
 
-    slice_wanted = Signal(int)
+    slice_requested = Signal(int)
     """A slice was clicked in the plot."""
 
     def __init__(self, viewer: Viewer) -> None:
@@ -91,12 +91,12 @@ class ComparisonResults(QWidget):
         self.tabs.setDrawBase(False)
         for name, tooltip in _TABS.items():
             self.tabs.setTabToolTip(self.tabs.addTab(name), tooltip)
-        self.tabs.currentChanged.connect(self._turn_to)
+        self.tabs.currentChanged.connect(self._show_page)
         parts = (self.title, self.scores, self.tabs, *self._pages)
         self._column = vbox(self, *parts, top=6)
-        self._turn_to(0)
+        self._show_page(0)
 
-    def _turn_to(self, place: int) -> None:
+    def _show_page(self, place: int) -> None:
         for i, page in enumerate(self._pages):
             page.setVisible(i == place)
 
@@ -158,7 +158,7 @@ class ComparisonResults(QWidget):
         clicked = event.xdata
         if clicked is not None and self._per_slice:
             places = [index for index, _ in self._per_slice]
-            self.slice_wanted.emit(min(places, key=lambda z: abs(z - clicked)))
+            self.slice_requested.emit(min(places, key=lambda z: abs(z - clicked)))
 
 
 class Table(QTableWidget):
@@ -255,7 +255,7 @@ def percent(share: str | float | None) -> str:
     return f"{100 * share:.1f}"
 
 
-def title_of(compared: Asked, comparison: Comparison) -> str:
+def title_of(compared: ComparedLayers, comparison: Comparison) -> str:
     """Sum up a comparison: what was compared, its scores, and on which slices."""
     request = compared.request
     scores = (
@@ -264,16 +264,16 @@ def title_of(compared: Asked, comparison: Comparison) -> str:
     )
     lines = [f"{request.predicted.name} against {request.target.name}", scores]
     if request.target.shape[0] > 1:
-        lines.append(_told([index for index, _ in comparison.per_slice]))
+        lines.append(_slices_text([index for index, _ in comparison.per_slice]))
     return "\n".join(lines)
 
 
-def _told(slices: Sequence[int]) -> str:
+def _slices_text(slices: Sequence[int]) -> str:
     """Tell slices, in runs.
 
     Examples
     --------
-    >>> _told([3, 4, 5, 9])
+    >>> _slices_text([3, 4, 5, 9])
     'Slices 3–5, 9'
     """
     ends = [i for i, (a, b) in enumerate(pairwise(slices)) if b > a + 1]

@@ -40,7 +40,7 @@ from napari_lrcs.plugin.label.whole_volume import Segmented
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
 from napari_lrcs.plugin.painting.training_layers import may_train_on
 from napari_lrcs.plugin.parts.current_slice import show_across
-from napari_lrcs.plugin.parts.dock import Dock, Listening
+from napari_lrcs.plugin.parts.dock import Connections, Dock
 from napari_lrcs.plugin.parts.layers import (
     layer_shape,
     phases_shown,
@@ -71,7 +71,7 @@ class LabelDock(Dock):
         self._worked_on: Painting | None = None
         self._hint = self._unfit = ""
         self._is_told = False
-        self._following: Listening | None = None
+        self._following: Connections | None = None
         self._make_choices()
         self._make_painting_part()
         self._make_footer()
@@ -133,7 +133,7 @@ class LabelDock(Dock):
         self.slices.failed.connect(self._fail)
         self.help.work.connect(self._work)
         self.help.stop_wanted.connect(self.stop)
-        self.help.said.connect(self.say)
+        self.help.said.connect(self.show_message)
         events = viewer.dims.events
         actions = {
             NEXT_KEY: lambda: self.slices.step(1),
@@ -141,7 +141,7 @@ class LabelDock(Dock):
         }
         for label, key in enumerate(PHASE_KEYS, start=1):
             actions[key] = self._painting_with(label)
-        self.followers += [
+        self.connections += [
             self.image,
             self.labels,
             self.help.field_of_view.layers,
@@ -149,7 +149,7 @@ class LabelDock(Dock):
             self.restore_line,
             Keys(viewer, actions),
             LargeIn3D(viewer, self._warn),
-            Listening(
+            Connections(
                 (events.current_step, self._show_view),
                 (events.order, self._show_view),
                 (events.ndisplay, self._show_view),
@@ -171,7 +171,7 @@ class LabelDock(Dock):
         try:
             layer = new_painting(image, phases=self.phases.phases, axis=axis)
         except EXPECTED as error:
-            self.say(str(error), "error")
+            self.show_message(str(error), "error")
             return
         self._add(layer)
         self._show_hint(is_news=True)
@@ -185,11 +185,11 @@ class LabelDock(Dock):
                 found.folder, image, state=found.folder.read(), counts=found.counts
             )
         except EXPECTED as error:
-            self.say(str(error), "error")
+            self.show_message(str(error), "error")
             return
         self._add(layer)
         self.slices.step(1)
-        self.say(f"The painting is back. {self._hint}", "done")
+        self.show_message(f"The painting is back. {self._hint}", "done")
 
     def use_layer(self) -> None:
         """Make a painting of the chosen labels layer."""
@@ -201,11 +201,11 @@ class LabelDock(Dock):
         try:
             adopt(layer, image, phases=phases, axis=axis)
         except EXPECTED as error:
-            self.say(str(error), "error")
+            self.show_message(str(error), "error")
             return
         self._on_labels()
         self._make_ready(layer)
-        self.say(f"This layer is saved from now on. {self._hint}", "done")
+        self.show_message(f"This layer is saved from now on. {self._hint}", "done")
 
     def _add(self, layer: Labels) -> None:
         self.viewer.add_layer(layer)
@@ -225,7 +225,7 @@ class LabelDock(Dock):
     def _image_or_complaint(self) -> Image | None:
         image = self.image.layer
         if image is None:
-            self.say(_NO_IMAGE, "warning")
+            self.show_message(_NO_IMAGE, "warning")
         return image
 
     def _is_open(self, folder: PaintingFolder) -> bool:
@@ -264,18 +264,18 @@ class LabelDock(Dock):
 
     def _on_labels(self) -> None:
         if self._following is not None:
-            self._following.follow_no_more()
-            self.followers.remove(self._following)
+            self._following.disconnect_events()
+            self.connections.remove(self._following)
             self._following = None
         layer = self.labels.layer
         self.painting = painting = painting_of(layer)
         if painting is not None and layer is not None:
-            self._following = Listening(
+            self._following = Connections(
                 (painting.changed, self._show),
                 (painting.failed, self._on_failed),
                 (layer.events.selected_label, self._on_selected_label),
             )
-            self.followers.append(self._following)
+            self.connections.append(self._following)
             with QSignalBlocker(self.axis):
                 self.axis.setCurrentText(painting.axis)
         self._use.setVisible(layer is not None and painting is None)
@@ -339,21 +339,21 @@ class LabelDock(Dock):
         """Enable or disable the buttons, and show what is to be done next."""
         if not self.is_busy:
             self._worked_on = None
-            self._show_hint(is_news=not self.said)
+            self._show_hint(is_news=not self.message)
         self._allow()
 
-    def say(self, text: str, kind: Kind = "hint") -> None:
+    def show_message(self, text: str, kind: Kind = "hint") -> None:
         """Show a sentence; news stay until the next step is another one."""
         self._is_told = kind != "hint"
-        super().say(text, kind)
+        super().show_message(text, kind)
 
     def _show_hint(self, *, is_news: bool = False) -> None:
         hint = self._next_step()
         is_news |= hint != self._hint
         self._hint = hint
         may_replace = is_news or not (self._is_told or self.is_busy)
-        if may_replace and hint != self.said:
-            self.say(hint, "warning" if hint == self._unfit else "hint")
+        if may_replace and hint != self.message:
+            self.show_message(hint, "warning" if hint == self._unfit else "hint")
 
     def _next_step(self) -> str:
         if self.painting is not None:
@@ -370,13 +370,13 @@ class LabelDock(Dock):
         if text:
             self._fail(text)
         else:
-            self.say("The painting is saved again.", "done")
+            self.show_message("The painting is saved again.", "done")
 
     def _warn(self, text: str) -> None:
-        self.say(text, "warning")
+        self.show_message(text, "warning")
 
     def _fail(self, text: str) -> None:
-        self.say(text, "error")
+        self.show_message(text, "error")
         self._allow()
 
     # ---- phases ----
@@ -438,9 +438,11 @@ class LabelDock(Dock):
                 if painting is not None and painting.layer in self.viewer.layers:
                     take(painting, event)
             case Exported():
-                self.say(f"{event.n} pairs are in {event.folder}.", "done")
+                self.show_message(f"{event.n} pairs are in {event.folder}.", "done")
             case Segmented():
-                self.say(f"All slices are in the layer {event.show()}.", "done")
+                self.show_message(
+                    f"All slices are in the layer {event.show()}.", "done"
+                )
             case PredictionStarted():
                 self.progress.begin("Starting…")
             case TilePredicted():
@@ -449,14 +451,14 @@ class LabelDock(Dock):
                     f"Slice {ceil(event.n_done)} of {event.n_slices}",
                 )
             case Notice():
-                self.say(f"{event.text[0].upper()}{event.text[1:]}.")
+                self.show_message(f"{event.text[0].upper()}{event.text[1:]}.")
 
     def _tried(self, action: Callable[[], object]) -> bool:
         """Do something, or say why it cannot be done."""
         try:
             action()
         except EXPECTED as error:
-            self.say(str(error), "error")
+            self.show_message(str(error), "error")
             return False
         return True
 

@@ -46,7 +46,7 @@ class Keys:
                 continue
             self._bound.append(key)
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Give the keys back."""
         for key in self._bound:
             self._viewer.bind_key(key, None)

@@ -47,7 +47,7 @@ class HelpPart(QWidget):
     """The job is to end."""
 
     said = Signal(str, str)
-    """A sentence and its kind, as `Dock.say` takes them."""
+    """A sentence and its kind, as `Dock.show_message` takes them."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class HelpPart(QWidget):
         layout.addWidget(Fold("Field of view", self.field_of_view))
         layout.addWidget(Fold("Import and export", self.pairs))
         self.fill.networks.failed.connect(self._show_error)
-        self.field_of_view.wanted.connect(self.set_mask)
+        self.field_of_view.requested.connect(self.set_mask)
         self.pairs.export_wanted.connect(self.export_pairs)
         self.pairs.import_wanted.connect(self.import_pairs)
 

@@ -127,7 +127,7 @@ class RestoreLine(QFrame):
 
     def forget(self) -> None:
         """Offer nothing."""
-        self.follow_no_more()
+        self.disconnect_events()
         self._found = []
         self.update_offer()
 
@@ -150,7 +150,7 @@ class RestoreLine(QFrame):
         if former is not None:
             former.deleteLater()
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Stop looking; Qt may have deleted the line by now."""
         self._place = None
         if self._job is not None:

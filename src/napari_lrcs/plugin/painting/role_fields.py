@@ -41,7 +41,7 @@ class SliceFields:
     def follow(self, painting: Painting | None) -> None:
         """Show the slices of a painting by their roles, or none, and follow changes."""
         had_one = self._painting is not None
-        self.follow_no_more()
+        self.disconnect_events()
         self._painting = painting
         if painting is not None:
             painting.changed.connect(self._refill)
@@ -49,7 +49,7 @@ class SliceFields:
         elif had_one:  # what was typed without one stays
             self._fill({})
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Stop listening to the painting."""
         if self._painting is not None:
             self._painting.changed.disconnect(self._refill)

@@ -48,11 +48,11 @@ class DeviceLine(QWidget):
         layout = vbox(self, self._line)
         layout.addWidget(self.copy, alignment=Qt.AlignmentFlag.AlignLeft)
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Look for devices, in a thread."""
         self._job = start_job(
             Work("Looking for devices", find_devices),
-            connect={"yielded": self._show, "errored": self._tell},
+            connect={"yielded": self._show, "errored": self._show_error},
         )
 
     @property
@@ -60,7 +60,7 @@ class DeviceLine(QWidget):
         """The line."""
         return str(self._line.text())
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Take no notice of what is still found."""
         self._job.quit()
 
@@ -70,7 +70,7 @@ class DeviceLine(QWidget):
         self.copy.setEnabled(True)
         self.found.emit(devices)
 
-    def _tell(self, error: Exception) -> None:
+    def _show_error(self, error: Exception) -> None:
         self._line.setText(str(error) if isinstance(error, EXPECTED) else repr(error))
 
     def _copy_diagnostics(self) -> None:

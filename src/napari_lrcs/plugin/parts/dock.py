@@ -28,32 +28,39 @@ Outcome = Literal["done", "stopped", "failed"]
 """How a job ended."""
 
 
-class Follower(Protocol):
-    """What listens to a viewer."""
+class Disconnectable(Protocol):
+    """Something that listens to a viewer or a layer."""
 
-    def follow_no_more(self) -> None:
-        """Stop listening; needs no widget that is still there."""
+    # Not `disconnect`, which PySide6 calls on a widget to disconnect its signals.
+    def disconnect_events(self) -> None:
+        """Stop listening, even if Qt has deleted the widgets."""
 
 
 class Emitter(Protocol):
     """A signal of psygnal, or an event of napari."""
 
     def connect(self, slot: Callable[..., None]) -> object:
-        """Call it from now on."""
+        """Call a function at each emission."""
 
     def disconnect(self, slot: Callable[..., None]) -> object:
-        """Call it no more."""
+        """Stop calling a function."""
 
 
 class Listening:
-    """Callbacks that are connected until they are to follow no more."""
+    """Callbacks that are connected until `disconnect_events`.
+
+    Parameters
+    ----------
+    *pairs : tuple of Emitter and callable
+        Signals, each with the function that it calls.
+    """
 
     def __init__(self, *pairs: tuple[Emitter, Callable[..., None]]) -> None:
         self._pairs = pairs
         for emitter, slot in pairs:
             emitter.connect(slot)
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Disconnect."""
         for emitter, slot in self._pairs:
             emitter.disconnect(slot)
@@ -61,18 +68,18 @@ class Listening:
 
 
 class Replaceable:
-    """Follows one thing at a time, such as the layer that is chosen."""
+    """Keeps one thing connected, in place of the one before."""
 
     def __init__(self) -> None:
-        self._current: Follower | None = None
+        self._current: Disconnectable | None = None
 
-    def replace(self, current: Follower | None) -> None:
-        """Let the last one follow no more, and keep another until it must not."""
+    def replace(self, current: Disconnectable | None) -> None:
+        """Disconnect what is kept, and keep something else, or nothing."""
         if self._current is not None:
-            self._current.follow_no_more()
+            self._current.disconnect_events()
         self._current = current
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Disconnect."""
         self.replace(None)
 
@@ -110,8 +117,8 @@ class Dock(QWidget):
         super().__init__()
         self.viewer = viewer
         self.job: Job | None = None
-        self.followers: list[Follower] = []
-        """What listens to the viewer, and must stop before Qt deletes it."""
+        self.connections: list[Disconnectable] = []
+        """Everything that listens to the viewer until the dock is closed."""
         self._job_beside: Job | None = None
         self._has_failed = self._is_closed = False
         # Weak: napari's window holds its canvas, which must go once it is closed.
@@ -149,21 +156,21 @@ class Dock(QWidget):
 
     # ---- messages ----
 
-    def say(self, text: str, kind: Kind = "hint") -> None:
-        """Show a sentence under the buttons; an empty one takes it away."""
+    def show_message(self, text: str, kind: Kind = "hint") -> None:
+        """Show a sentence under the buttons, or hide it if it is empty."""
         self._message.setText(text)
         colour(self._message, kind)
         self._message.setVisible(bool(text))
 
     @property
-    def said(self) -> str:
+    def message(self) -> str:
         """The sentence that is shown."""
         return str(self._message.text())
 
     def show_error(self, error: Exception) -> None:
         """Show what went wrong."""
         text = str(error) if isinstance(error, EXPECTED) else repr(error)
-        self.say(text, "error")
+        self.show_message(text, "error")
 
     # ---- jobs ----
 
@@ -183,13 +190,13 @@ class Dock(QWidget):
         Parameters
         ----------
         name : str
-            Shown by napari if its window is closed meanwhile.
+            Name that napari shows if its window is closed meanwhile.
         events : callable
-            Makes the generator, in the thread: what is slow belongs inside.
+            Called in the thread, and makes the generator: slow work belongs inside.
         """
         if self.is_busy:
             return
-        self.say("")
+        self.show_message("")
         self._has_failed = False
         self.job = start_job(
             Work(name, events),
@@ -211,7 +218,7 @@ class Dock(QWidget):
     def stop(self) -> None:
         """Ask the job to end at its next event."""
         if self.job is not None:
-            self.say("Stopping…")
+            self.show_message("Stopping…")
             self.job.quit()
             self.update_buttons()
 
@@ -246,7 +253,7 @@ class Dock(QWidget):
         clipboard = QApplication.clipboard()
         assert clipboard is not None
         clipboard.setText(text)
-        self.say("Copied; paste it into a spreadsheet", "done")
+        self.show_message("Copied; paste it into a spreadsheet", "done")
 
     def ask_where_to_save(
         self, default: str, kinds: str, save: Callable[[Path], None]
@@ -268,7 +275,7 @@ class Dock(QWidget):
         path = Path(text)
         named = path if path.suffix else path.with_suffix(Path(default).suffix)
         if named != path and named.exists():  # the dialog asked about another name
-            self.say(f"{named.name} is there; choose another name", "error")
+            self.show_message(f"{named.name} is there; choose another name", "error")
             return
         save(named)
 
@@ -289,7 +296,7 @@ class Dock(QWidget):
     # ---- closing ----
 
     def shut_down(self) -> None:
-        """Stop all work, and listen to the viewer no more.
+        """Stop all work, and disconnect from the viewer.
 
         It is called when the dock or its window was closed. Qt may have deleted the
         dock's widgets by then.
@@ -298,9 +305,9 @@ class Dock(QWidget):
         for job in (self.job, self._job_beside):
             if job is not None:
                 job.quit()
-        for follower in self.followers:
-            follower.follow_no_more()
-        self.followers.clear()
+        for connection in self.connections:
+            connection.disconnect_events()
+        self.connections.clear()
 
     def event(self, event: QEvent | None) -> bool:
         """Notice being put into a window, or taken out of it."""

@@ -28,7 +28,7 @@ class FieldOfView(QWidget):
         What stands for no layer; empty where one is to be proposed.
     """
 
-    wanted = Signal(object)
+    requested = Signal(object)
     """None, "cylinder" or a layer."""
 
     def __init__(
@@ -99,8 +99,8 @@ class FieldOfView(QWidget):
         if text == LAYER:
             self._on_layer()
         else:
-            self.wanted.emit(self.spec)
+            self.requested.emit(self.spec)
 
     def _on_layer(self) -> None:
         if self.layer is not None:
-            self.wanted.emit(self.layer)
+            self.requested.emit(self.layer)

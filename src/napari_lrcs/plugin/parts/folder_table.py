@@ -141,7 +141,7 @@ class FolderTable(QWidget, Generic[Item]):
         else:
             self._reader.read(lambda: self._list_items(folder))
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Ignore what is still read."""
         self._reader.cancel()
 

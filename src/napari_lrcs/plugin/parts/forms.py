@@ -335,7 +335,7 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
         """Whether a layer can be chosen."""
         return layer in self._offered
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Stop listening to the viewer, before Qt deletes the widget."""
         for event in self._events:
             event.disconnect(self._refresh)
@@ -358,7 +358,7 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
             )
             is_offered = shown in self._offered
             self.setCurrentIndex(self._offered.index(shown) if is_offered else -1)
-        self._take()
+        self._update_layer()
 
     def _proposed(self, fitting: Sequence[LayerKind]) -> LayerKind | None:
         if self._propose is not None:
@@ -370,9 +370,9 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
     def _pick(self, index: int) -> None:
         del index
         self._is_picked = True
-        self._take()
+        self._update_layer()
 
-    def _take(self) -> None:
+    def _update_layer(self) -> None:
         place = self.currentIndex()
         layer = None if place < 0 else self._offered[place]
         if layer is not self._layer:

@@ -179,10 +179,10 @@ def layer_shape(layer: Layer) -> tuple[int, ...]:
     return tuple((layer.data[0] if layer.multiscale else layer.data).shape)
 
 
-def fitted(array: Any, n_axes: int) -> Any:
+def match_ndim(array: Any, n_axes: int) -> Any:
     """Bring an array (z, y, x), or those of a pyramid, to the axes of a layer."""
     if isinstance(array, Sequence):
-        return [fitted(level, n_axes) for level in array]
+        return [match_ndim(level, n_axes) for level in array]
     if n_axes == 3:
         return array
     if not isinstance(array, np.ndarray | da.Array):

@@ -142,7 +142,7 @@ class ModelChoice(QWidget):
 
     def follow(self, image: Image | None) -> None:
         """Offer the networks that were trained on an image."""
-        self._leave_image()
+        self._disconnect_image()
         self._image = image
         if image is not None:
             image.events.metadata.connect(self.refresh)
@@ -160,12 +160,12 @@ class ModelChoice(QWidget):
         else:
             self._reader.read(lambda: list_runs(folder))
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Ignore the image, and what is still listed."""
-        self._leave_image()
+        self._disconnect_image()
         self._folder = None
 
-    def _leave_image(self) -> None:
+    def _disconnect_image(self) -> None:
         self._reader.cancel()
         if self._image is not None:
             self._image.events.metadata.disconnect(self.refresh)

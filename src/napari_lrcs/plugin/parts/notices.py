@@ -41,7 +41,7 @@ class Notices(QLabel):
         self._show(f"<p style='margin: 3px 0'>{text}</p>{self.text()}")
 
     @property
-    def told(self) -> tuple[str, ...]:
+    def texts(self) -> tuple[str, ...]:
         """The sentences, the oldest first."""
         return tuple(self._texts)
 

@@ -42,9 +42,9 @@ class Plot(FigureCanvasQTAgg):
         self.axes: list[Axes] = list(figure.subplots(n_axes, 1, squeeze=False)[:, 0])
         self._viewer = viewer
         self._left = _MARGIN["left"]
-        self._moving: list[Artist] = []
-        self._still: Any = None
-        self.mpl_connect("draw_event", self._keep_still)
+        self._animated: list[Artist] = []
+        self._background: Any = None
+        self.mpl_connect("draw_event", self._save_background)
         self._draw_later = qthrottled(
             self._draw_now, timeout=_PAUSE_MS, leading=False, parent=self
         )
@@ -56,17 +56,17 @@ class Plot(FigureCanvasQTAgg):
 
     def draw_soon(self) -> None:
         """Draw within half a second, once for all that is asked meanwhile."""
-        self._still = None
-        self.move_soon()
+        self._background = None
+        self.blit_soon()
 
-    def move_soon(self) -> None:
+    def blit_soon(self) -> None:
         """Draw, within half a second too, what moves: nothing else has changed."""
         self._draw_later()
 
-    def let_move(self, artists: Sequence[Artist]) -> None:
+    def animate(self, artists: Sequence[Artist]) -> None:
         """Draw these apart from all else, so that moving them costs little."""
-        self._moving = list(artists)
-        for artist in self._moving:
+        self._animated = list(artists)
+        for artist in self._animated:
             artist.set_animated(True)
         self.draw_soon()
 
@@ -95,7 +95,7 @@ class Plot(FigureCanvasQTAgg):
         self._fit()
         self.draw_soon()
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Stop listening to the viewer, before Qt deletes the widget."""
         self._viewer.events.theme.disconnect(self.restyle)
 
@@ -111,21 +111,21 @@ class Plot(FigureCanvasQTAgg):
     def _draw_now(self) -> None:
         if not self.isVisible():
             return
-        if self._still is None:
+        if self._background is None:
             self.draw()
             return
-        self.restore_region(self._still)
-        self._draw_moving()
+        self.restore_region(self._background)
+        self._draw_animated()
         self.update()
 
-    def _keep_still(self, event: object) -> None:
+    def _save_background(self, event: object) -> None:
         """Keep the picture of what does not move, each time it is drawn."""
         del event
-        self._still = self.copy_from_bbox(self.figure.bbox)
-        self._draw_moving()
+        self._background = self.copy_from_bbox(self.figure.bbox)
+        self._draw_animated()
 
-    def _draw_moving(self) -> None:
-        for artist in self._moving:
+    def _draw_animated(self) -> None:
+        for artist in self._animated:
             self.figure.draw_artist(artist)
 
 

@@ -12,8 +12,8 @@ from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.parts.layer_kinds import Kind, marked
 from napari_lrcs.plugin.parts.layers import (
     appearance,
-    fitted,
     layer_shape,
+    match_ndim,
     place_of,
     selection_kept,
 )
@@ -89,7 +89,7 @@ class PredictedLayers:
             # A layer that the user has removed does not come back.
             if array is None or (name in self._layers and self._layer(name) is None):
                 continue
-            self._show(name, fitted(array, self._n_axes))
+            self._show(name, match_ndim(array, self._n_axes))
 
     def refresh(self, start: int, stop: int) -> None:
         """Redraw soon, if slices `start` to `stop` (excluded) are in view."""
@@ -123,7 +123,7 @@ class PredictedLayers:
             if heir is not None:
                 heir.name = layer.name
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Redraw no more."""
         self._redraw_soon.cancel()
 

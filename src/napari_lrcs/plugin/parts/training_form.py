@@ -33,7 +33,7 @@ class TrainingForm(QWidget):
         """The choice of a preset, to be put where the dock wants it."""
         self.device_line = DeviceLine()
         self.device_line.found.connect(self._offer_devices)
-        self.device_line.look()
+        self.device_line.refresh()
         vbox(self, self.device_line, self.form)
 
     @property
@@ -50,6 +50,6 @@ class TrainingForm(QWidget):
     def _offer_devices(self, devices: Devices) -> None:
         self.form.offer("device", devices.names)
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Take no notice of devices that are still found."""
-        self.device_line.follow_no_more()
+        self.device_line.disconnect_events()

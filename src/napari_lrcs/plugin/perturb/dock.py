@@ -9,15 +9,21 @@ from qtpy.QtWidgets import QCheckBox, QLabel, QSpinBox
 from napari_lrcs.annotation.painted_slices import SlicesRead
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.current_slice import go_to, slice_in_view
-from napari_lrcs.plugin.parts.dock import Dock, Emitter, Listening, Outcome, Replaceable
+from napari_lrcs.plugin.parts.dock import (
+    Connections,
+    Dock,
+    Emitter,
+    Outcome,
+    Replaceable,
+)
 from napari_lrcs.plugin.parts.forms import Fold
-from napari_lrcs.plugin.parts.widgets import button, hbox
+from napari_lrcs.plugin.parts.widgets import Kind, button, hbox
 from napari_lrcs.plugin.parts.workers import EXPECTED
 from napari_lrcs.plugin.perturb import job as jobs
 from napari_lrcs.plugin.perturb.layers import PerturbedLayers, PreviewLayer
 from napari_lrcs.plugin.perturb.preview import Previewer
 from napari_lrcs.plugin.perturb.results import HistogramPart, Report
-from napari_lrcs.plugin.perturb.setup import Asked, MembersPart, PerturbSetup
+from napari_lrcs.plugin.perturb.setup import MembersPart, PerturbRequest, PerturbSetup
 from napari_lrcs.uncertainty.perturbation.histogram import SimulationEnded
 from napari_lrcs.uncertainty.perturbation.perturb import Suggestion
 from napari_lrcs.uncertainty.perturbation.perturbed_set import PerturbedSet, Perturbing
@@ -41,13 +47,13 @@ class PerturbDock(Dock):
         self.report = Report()
         self.previewer = Previewer(self._show_preview, self._show_no_preview)
         self.preview_layer = PreviewLayer(viewer)
-        self._asked: Asked | None = None
+        self._running: PerturbRequest | None = None
         self._layers: PerturbedLayers | None = None
         self._strokes = Replaceable()
         self._nearest: int | None = None
         self._warnings: tuple[str, ...] = ()
         self._build()
-        self.setup.take(self.recall())
+        self.setup.restore(self.recall())
         self._connect()
         self._on_labels()
         self.update_buttons()
@@ -59,16 +65,16 @@ class PerturbDock(Dock):
             "as they are"
         )
         self.preview.setChecked(True)
-        self.wanted = QSpinBox()
-        self.wanted.setRange(1, 50)
-        self.wanted.setValue(10)
-        self.wanted.setSuffix(" %")
+        self.wanted_share = QSpinBox()
+        self.wanted_share.setRange(1, 50)
+        self.wanted_share.setValue(10)
+        self.wanted_share.setSuffix(" %")
         tooltip = (
             "Share of the painted voxels that is to change; experimenters who paint "
             "the same slice differ by about 10 %"
         )
         label = QLabel("Wanted change")
-        for widget in (label, self.wanted):
+        for widget in (label, self.wanted_share):
             widget.setToolTip(tooltip)
         self.suggest_button = button(
             "Suggest",
@@ -79,7 +85,7 @@ class PerturbDock(Dock):
             "", "Show the nearest slice that is painted", self._go_to_painted
         )
         self.body.addWidget(self.setup)
-        self.body.addLayout(hbox(label, self.wanted, self.suggest_button))
+        self.body.addLayout(hbox(label, self.wanted_share, self.suggest_button))
         for part in (self.preview, self.report, self.go_button, self.members):
             self.body.addWidget(part)
         self.body.addWidget(Fold("Interface histogram", self.histogram))
@@ -95,17 +101,17 @@ class PerturbDock(Dock):
 
     def _connect(self) -> None:
         self.setup.labels.chosen.connect(self._on_labels)
-        self.setup.changed.connect(self.ask_for_preview)
+        self.setup.changed.connect(self.update_preview)
         self.preview.toggled.connect(self._on_preview)
-        self.members.seed.valueChanged.connect(self.ask_for_preview)
+        self.members.seed.valueChanged.connect(self.update_preview)
         dims, layers = self.viewer.dims.events, self.viewer.layers.events
-        self.followers += [
+        self.connections += [
             self.setup,
             self.histogram.plot,
-            Listening(
-                (dims.point, self.ask_for_preview),
-                (dims.ndisplay, self.ask_for_preview),
-                (dims.order, self.ask_for_preview),
+            Connections(
+                (dims.point, self.update_preview),
+                (dims.ndisplay, self.update_preview),
+                (dims.order, self.update_preview),
                 (layers.removed, self._on_removed),
             ),
             self._strokes,
@@ -119,47 +125,47 @@ class PerturbDock(Dock):
         """Make the members that the form asks for."""
         n_members = self.members.n_members.value()
         try:
-            asked = self._ask()
+            request = self._request()
             folder = self.members.folder
         except EXPECTED as error:
             self.show_error(error)
             return
         if folder is None:
-            self._begin(asked, lambda: jobs.members(asked, n_members))
+            self._begin(request, lambda: jobs.members(request, n_members))
         else:
-            self._begin(asked, lambda: jobs.files(asked, n_members, folder))
+            self._begin(request, lambda: jobs.files(request, n_members, folder))
 
     def suggest(self) -> None:
         """Set the kernel and the picked fraction that change the wanted share."""
         try:
-            asked = self._ask()
+            request = self._request()
         except EXPECTED as error:
             self.show_error(error)
             return
-        share = self.wanted.value() / 100
-        self._begin(asked, lambda: jobs.suggest(asked, share))
+        share = self.wanted_share.value() / 100
+        self._begin(request, lambda: jobs.suggest(request, share))
 
     def count_interfaces(self) -> None:
         """Simulate, and count where interfaces come to lie."""
         n_simulations = self.histogram.n_simulations.value()
         try:
-            asked = self._ask()
+            request = self._request()
         except EXPECTED as error:
             self.show_error(error)
             return
         self.histogram.clear()
-        self._begin(asked, lambda: jobs.histogram(asked, n_simulations))
+        self._begin(request, lambda: jobs.histogram(request, n_simulations))
 
-    def _ask(self) -> Asked:
-        return self.setup.asked(seed=self.members.seed.value())
+    def _request(self) -> PerturbRequest:
+        return self.setup.request(seed=self.members.seed.value())
 
-    def _begin(self, asked: Asked, events: Any) -> None:
+    def _begin(self, request: PerturbRequest, events: Any) -> None:
         if self.is_busy:
             return
-        self._asked = asked
-        self._layers = PerturbedLayers(self.viewer, asked.layer)
+        self._running = request
+        self._layers = PerturbedLayers(self.viewer, request.layer)
         self.remember()
-        self.begin(f"Perturbing {asked.labels.name}", events)
+        self.begin(f"Perturbing {request.labels.name}", events)
         self.progress.begin("Reading the labels…")
 
     # ---- running ----
@@ -184,18 +190,18 @@ class PerturbDock(Dock):
     def _complete(self, event: Any) -> None:
         match event:
             case PerturbedSet():
-                self._tell_files(event)
+                self._show_files(event)
             case jobs.Counted():
                 self._add_counts(event)
             case Suggestion():
-                self._take(event)
+                self._use_suggestion(event)
 
     def finish(self, outcome: Outcome) -> None:
         """Say what is kept of a job that was stopped."""
         if outcome == "stopped":
             n_kept = 0 if self._layers is None else self._layers.n_members
-            self.say(f"Stopped; member layers kept: {n_kept or 'none'}")
-        self._asked = self._layers = None
+            self.show_message(f"Stopped; member layers kept: {n_kept or 'none'}")
+        self._running = self._layers = None
 
     def update_buttons(self) -> None:
         """Enable the buttons that make sense now."""
@@ -217,39 +223,44 @@ class PerturbDock(Dock):
         if made.number == 0:
             self._warnings = made.advice
         if n_done == made.n_members:
-            self._tell(f"Made {n_done} label layers", made.changed_share)
+            self._show_made(f"Made {n_done} label layers", made.changed_share)
 
-    def _tell_files(self, made: PerturbedSet) -> None:
+    def _show_files(self, made: PerturbedSet) -> None:
         folder = made.files[0].parent
         self._warnings = made.advice
         text = f"{len(made.files)} members and their histogram are in {folder}"
-        self._tell(text, float(made.changed_shares.mean()))
+        self._show_made(text, float(made.changed_shares.mean()))
         self.members.propose_folder(self.setup.labels.layer)
 
-    def _tell(self, what: str, share: float) -> None:
+    def _show_made(self, what: str, share: float) -> None:
         text = f"{what}; about {100 * share:.1f} % of the voxels change in each"
-        told = [f"{said[:1].upper()}{said[1:]}." for said in self._warnings]
-        self.say(" ".join([f"{text}.", *told]), "warning" if told else "done")
+        warnings = [f"{text[:1].upper()}{text[1:]}." for text in self._warnings]
+        kind: Kind = "warning" if warnings else "done"
+        self.show_message(" ".join([f"{text}.", *warnings]), kind)
 
     def _add_counts(self, counted: jobs.Counted) -> None:
-        if self._layers is None or self._asked is None:
+        if self._layers is None or self._running is None:
             return
         self._layers.add_counts(counted)
         self.histogram.show_widths(
-            counted.widths, counted.histogram, self._asked.labels
+            counted.widths, counted.histogram, self._running.labels
         )
         share = 100 * float(counted.histogram.changed_shares.mean())
         n = counted.histogram.n_simulations
-        self.say(f"Counted {n} simulations; {share:.1f} % of the voxels change", "done")
+        self.show_message(
+            f"Counted {n} simulations; {share:.1f} % of the voxels change", "done"
+        )
 
-    def _take(self, suggestion: Suggestion) -> None:
+    def _use_suggestion(self, suggestion: Suggestion) -> None:
         self.setup.form.config = suggestion.config
         share = f"{100 * suggestion.share:.1f} %"
-        self.say(f"Kernel and fraction are set: {share} of the voxels change", "done")
+        self.show_message(
+            f"Kernel and fraction are set: {share} of the voxels change", "done"
+        )
 
     # ---- the preview ----
 
-    def ask_for_preview(self, event: object = None) -> None:
+    def update_preview(self, event: object = None) -> None:
         """Bring the preview in line with the form and the view, soon."""
         del event
         self._nearest = None
@@ -258,17 +269,19 @@ class PerturbDock(Dock):
             self._end_preview("")
             return
         try:
-            asked = self._ask()
+            request = self._request()
         except EXPECTED as error:
             self._end_preview(str(error))
             return
-        index = slice_in_view(self.viewer, asked.layer, asked.axis)
+        index = slice_in_view(self.viewer, request.layer, request.axis)
         if index is None:
-            self._end_preview(f"No preview: the view shows no slice along {asked.axis}")
-        elif asked.slices is not None and index not in asked.slices:
-            self._offer_another(asked.slices, index)
+            self._end_preview(
+                f"No preview: the view shows no slice along {request.axis}"
+            )
+        elif request.slices is not None and index not in request.slices:
+            self._offer_another(request.slices, index)
         else:
-            self.previewer.ask(lambda: jobs.preview(asked, index))
+            self.previewer.request(lambda: jobs.preview(request, index))
 
     def _offer_another(self, slices: tuple[int, ...], index: int) -> None:
         axis = self.setup.axis
@@ -286,11 +299,11 @@ class PerturbDock(Dock):
             go_to(self.viewer, layer, self.setup.axis, self._nearest)
 
     def _show_preview(self, made: jobs.Previewed) -> None:
-        if made.asked.layer is not self.setup.labels.layer:
+        if made.request.layer is not self.setup.labels.layer:
             return
-        self.report.show_slice(made.slice, axis=made.asked.axis)
+        self.report.show_slice(made.slice, axis=made.request.axis)
         self.report.setVisible(True)
-        self.preview_layer.show(made.asked.layer, made.slice, made.array)
+        self.preview_layer.show(made.request.layer, made.slice, made.array)
 
     def _show_no_preview(self, error: Exception) -> None:
         text = str(error) if isinstance(error, EXPECTED) else repr(error)
@@ -299,7 +312,7 @@ class PerturbDock(Dock):
     def _end_preview(self, why: str) -> None:
         self.previewer.forget()
         self.preview_layer.remove()
-        self.report.say(why)
+        self.report.show_message(why)
         self.report.setVisible(bool(why))
 
     # ---- following ----
@@ -315,14 +328,14 @@ class PerturbDock(Dock):
             changes = [layer.events.paint, layer.events.data]
         else:
             self.preview.setChecked(True)  # it was removed with all other layers
-        strokes = Listening(*((change, self.ask_for_preview) for change in changes))
+        strokes = Connections(*((change, self.update_preview) for change in changes))
         self._strokes.replace(strokes)
         self.members.propose_folder(layer)
-        self.ask_for_preview()
+        self.update_preview()
 
     def _on_preview(self, is_wanted: bool) -> None:  # noqa: FBT001 a Qt slot
         del is_wanted
-        self.ask_for_preview()
+        self.update_preview()
 
     def _on_removed(self, event: Any) -> None:
         """Make no more previews if their layer was removed by hand."""

@@ -99,6 +99,6 @@ class PreviewLayer:
         if layer is not None and layer in self._layers:
             self._layers.remove(layer)
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Take the layer out of the viewer; the dock was closed."""
         self.remove()

@@ -38,7 +38,7 @@ class Previewer:
         """Whether a preview is made or is about to be."""
         return self._job is not None or self._next is not None
 
-    def ask(self, make: MakePreview) -> None:
+    def request(self, make: MakePreview) -> None:
         """Make a preview soon, in place of those asked for before."""
         self._is_stale = True
         self._next = make
@@ -52,7 +52,7 @@ class Previewer:
         if self._job is not None:
             self._job.quit()
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Make and show no more previews."""
         self.forget()
 

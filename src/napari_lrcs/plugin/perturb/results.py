@@ -49,7 +49,7 @@ class Report(QLabel):
             f"</p><table cellspacing='2'>{rows}</table>{_warnings(found.advice)}"
         )
 
-    def say(self, text: str) -> None:
+    def show_message(self, text: str) -> None:
         """Show a sentence instead."""
         self.setText(escape(text))
 

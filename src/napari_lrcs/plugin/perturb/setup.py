@@ -31,7 +31,7 @@ LAYERS, FILES = "Label layers", "TIFF files in a folder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Asked:
+class PerturbRequest:
     """What is to be perturbed, and how.
 
     Parameters
@@ -99,7 +99,7 @@ class PerturbSetup(QWidget):
 
     # ---- what is chosen ----
 
-    def asked(self, *, seed: int) -> Asked:
+    def request(self, *, seed: int) -> PerturbRequest:
         """Return what is to be perturbed.
 
         Raises
@@ -110,7 +110,7 @@ class PerturbSetup(QWidget):
         layer = self.labels.layer
         if layer is None:
             raise ValueError("choose labels: paint some in Label phases, or open some")
-        return Asked(
+        return PerturbRequest(
             layer=layer,
             labels=labels_of(layer),
             axis=self.axis,
@@ -143,9 +143,9 @@ class PerturbSetup(QWidget):
 
     # ---- following ----
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Stop listening to the viewer."""
-        self.labels.follow_no_more()
+        self.labels.disconnect_events()
 
     def _on_labels(self) -> None:
         self._update()
@@ -172,7 +172,7 @@ class PerturbSetup(QWidget):
         except ValueError:
             return {}
 
-    def take(self, settings: Mapping[str, Any]) -> None:
+    def restore(self, settings: Mapping[str, Any]) -> None:
         """Take what was remembered, unless another version wrote it."""
         try:
             self.form.config = PerturbConfig.from_dict(settings["config"])
@@ -199,7 +199,7 @@ class MembersPart(QWidget):
             ("Folder", folder_row, "For member-000.tif, member-001.tif, …"),
         )
         self.setLayout(self._rows)
-        self._folder.textEdited.connect(self._take_own_folder)
+        self._folder.textEdited.connect(self._note_own_folder)
         self.where.currentTextChanged.connect(self._on_where)
         self._on_where(LAYERS)
 
@@ -236,7 +236,7 @@ class MembersPart(QWidget):
         if path:
             self.choose_folder(Path(path))
 
-    def _take_own_folder(self, text: str) -> None:
+    def _note_own_folder(self, text: str) -> None:
         self._own_folder = bool(text.strip())
 
     def _on_where(self, text: str) -> None:

@@ -41,9 +41,9 @@ class PredictDock(Dock):
         self._attempt: Attempt | None = None
         self._shown = Replaceable()
         self._build()
-        self.setup.recall(self.recall())
-        self.setup.failed.connect(lambda text: self.say(text, "error"))
-        self.followers += [self.setup, self._shown]
+        self.setup.restore(self.recall())
+        self.setup.failed.connect(lambda text: self.show_message(text, "error"))
+        self.connections += [self.setup, self._shown]
         self.update_buttons()
 
     def _build(self) -> None:
@@ -166,13 +166,13 @@ class PredictDock(Dock):
         if attempt.is_over:
             self._attempt = None  # which holds on to the image
             self.setup.new_file()
-            self.say(_end_text(attempt), "done")
+            self.show_message(_end_text(attempt), "done")
             return
         kept = self._kept(attempt)
         if outcome == "failed":
-            self.say(f"{self.said}. {kept}", "error")
+            self.show_message(f"{self.message}. {kept}", "error")
         else:
-            self.say(f"Stopped. {kept}")
+            self.show_message(f"Stopped. {kept}")
 
     def _kept(self, attempt: Attempt) -> str:
         if attempt.is_complete:

@@ -123,7 +123,7 @@ class PredictSetup(QWidget):
     def _connect(self) -> None:
         self.image_choice.chosen.connect(self._follow_image)
         self.model_choice.failed.connect(self.failed.emit)
-        self.file.textEdited.connect(self._take_own_file)
+        self.file.textEdited.connect(self._note_own_file)
         self.where.currentTextChanged.connect(lambda _text: self.new_file())
         for box in (self.region, self.where):
             box.currentTextChanged.connect(lambda _text: self._update())
@@ -242,16 +242,16 @@ class PredictSetup(QWidget):
             return None
         return last_unfinished(workspace_for(image).path, suffix)
 
-    def _take_own_file(self, text: str) -> None:
+    def _note_own_file(self, text: str) -> None:
         self._own_file = bool(text.strip())
 
     # ---- following ----
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Stop listening to the viewer."""
         choices = (self.image_choice, self.field_of_view.layers, self.model_choice)
         for part in choices:
-            part.follow_no_more()
+            part.disconnect_events()
 
     def _follow_image(self) -> None:
         image = self.image_choice.layer
@@ -306,7 +306,7 @@ class PredictSetup(QWidget):
             "range": self.range.text(),
         }
 
-    def recall(self, settings: Mapping[str, Any]) -> None:
+    def restore(self, settings: Mapping[str, Any]) -> None:
         """Take what was remembered, unless another version wrote it."""
         try:
             config = PredictConfig.from_dict(settings["config"])

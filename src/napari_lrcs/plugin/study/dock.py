@@ -59,8 +59,8 @@ class StudyDock(Dock):
         self._end_kind: Kind = "done"
         self._build()
         self._connect()
-        self.setup.recall(self.recall())
-        self.followers += [self.setup, self.results.plot, self.studies]
+        self.setup.restore(self.recall())
+        self.connections += [self.setup, self.results.plot, self.studies]
         self._list_studies()
         self.update_buttons()
 
@@ -105,7 +105,7 @@ class StudyDock(Dock):
 
     def _connect(self) -> None:
         self.setup.folder_changed.connect(self._list_studies)
-        self.setup.suggest_asked.connect(self.suggest)
+        self.setup.suggest_requested.connect(self.suggest)
         self.studies.listed.connect(self._offer_to_continue)
         self.studies.open_requested.connect(self.open_study)
         self.studies.resume_requested.connect(self.continue_study)
@@ -130,7 +130,7 @@ class StudyDock(Dock):
         """Show what a study has found, and its layers over the chosen image."""
         if self.is_busy:
             return
-        self._look_for_place()
+        self._keep_place()
         self._out, self._end_text = None, ""
         self.results.clear()
         self.begin(f"Opening {out.name}", lambda: read_study(out))
@@ -145,7 +145,7 @@ class StudyDock(Dock):
             return
         self._out, self._end_text = None, ""
         self.begin("Looking for a perturbation", lambda: suggest(task))
-        self.say("Trying perturbations…")
+        self.show_message("Trying perturbations…")
 
     def stop_and_keep(self) -> None:
         """End the study; what is done is kept, and can be continued."""
@@ -173,7 +173,7 @@ class StudyDock(Dock):
         except EXPECTED as error:
             self.show_error(error)
             return
-        self._look_for_place()
+        self._keep_place()
         self._out, self._end_text = study.out, ""
         self.results.clear()
         self.remember()
@@ -195,7 +195,7 @@ class StudyDock(Dock):
             is_resumed=True,
         )
 
-    def _look_for_place(self) -> None:
+    def _keep_place(self) -> None:
         """Keep where layers are to go: the image may be removed meanwhile."""
         image = self.setup.image_choice.layer
         self._layers = None if image is None else StudyLayers(self.viewer, image)
@@ -208,7 +208,7 @@ class StudyDock(Dock):
             self._out = None
             self.setup.new_folder()  # lists the studies, too
         if self._end_text and outcome != "failed":
-            self.say(self._end_text, self._end_kind)
+            self.show_message(self._end_text, self._end_kind)
         self._end_kind = "done"
 
     def settings(self) -> dict[str, Any]:
@@ -219,8 +219,8 @@ class StudyDock(Dock):
 
     def handle(self, event: Any) -> None:
         """Show an event of the study, or files as saved."""
-        self.results.take(event)
-        self.steps.take(event)
+        self.results.handle(event)
+        self.steps.handle(event)
         match event:
             case StudyEnded():
                 but = self.results.shortcoming
@@ -229,9 +229,9 @@ class StudyDock(Dock):
             case Mapped():
                 self._show_layers(event)
             case Suggestion():
-                self._take(event)
+                self._use_suggestion(event)
             case Saved():
-                self.say(str(event), "done")
+                self.show_message(str(event), "done")
 
     def _show_layers(self, event: Mapped) -> None:
         majority = event.volumes["majority"]
@@ -245,7 +245,7 @@ class StudyDock(Dock):
         self._layers.show(event.volumes, phases=event.phases, out=event.out)
         self._end_text = self._end_text or _WHERE
 
-    def _take(self, suggestion: Suggestion) -> None:
+    def _use_suggestion(self, suggestion: Suggestion) -> None:
         self.setup.perturb.config = suggestion.config
         self._end_text = (
             f"Set: this kernel and fraction change {suggestion.share:.1%} of the "

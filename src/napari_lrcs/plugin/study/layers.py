@@ -12,8 +12,8 @@ from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.parts.layer_kinds import Kind, marked
 from napari_lrcs.plugin.parts.layers import (
     appearance,
-    fitted,
     layer_shape,
+    match_ndim,
     place_of,
     selection_kept,
 )
@@ -77,7 +77,7 @@ class StudyLayers:
                 layers.append(self._made(name, volumes[name], phases=phases, out=out))
 
     def _made(self, name: str, data: Any, *, phases: PhaseTable, out: Path) -> Layer:
-        data = fitted(data, self._n_axes)
+        data = match_ndim(data, self._n_axes)
         kind: Kind = (
             "majority vote of networks"
             if name == "majority"

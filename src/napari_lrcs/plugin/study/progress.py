@@ -50,7 +50,7 @@ class StudyProgress(QWidget):
         self._n_members = 0
         self._whole.begin("Preparing…")
 
-    def take(self, event: Any) -> None:
+    def handle(self, event: Any) -> None:
         """Show how far the study is by an event."""
         match event:
             case StudyStarted():

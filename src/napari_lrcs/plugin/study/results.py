@@ -154,7 +154,7 @@ class StudyResults(QWidget):
         self.table.clear_rows()
         self._show_parts()
 
-    def take(self, event: Any) -> None:
+    def handle(self, event: Any) -> None:
         """Show what an event of a study tells, if it is for here."""
         match event:
             case Notice():
@@ -173,9 +173,9 @@ class StudyResults(QWidget):
             case MemberFailed():
                 self._add_failure(event.name, event.error)
             case StudyFindings():
-                self._take_found(event)
+                self._show_found(event)
 
-    def _take_found(self, found: StudyFindings) -> None:
+    def _show_found(self, found: StudyFindings) -> None:
         self.found = found
         for member in found.members:
             if member.error is not None:

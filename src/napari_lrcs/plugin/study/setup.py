@@ -45,7 +45,7 @@ class StudySetup(QWidget):
 
     folder_changed = Signal()
     """Studies lie in another folder now."""
-    suggest_asked = Signal()
+    suggest_requested = Signal()
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class StudySetup(QWidget):
             "Suggest 10 %",
             "Find the kernel and the picked fraction that change 10 % of the painted "
             "voxels: what experimenters differ by",
-            self.suggest_asked.emit,
+            self.suggest_requested.emit,
         )
         self.folder = QLineEdit()
         self._estimate = QLabel()
@@ -105,7 +105,7 @@ class StudySetup(QWidget):
         self.image_choice.chosen.connect(self._follow_image)
         self.labels_choice.chosen.connect(self._follow_painting)
         self.study.changed.connect(self._update)
-        self.folder.textEdited.connect(self._take_own_folder)
+        self.folder.textEdited.connect(self._note_own_folder)
         self.folder.editingFinished.connect(self.folder_changed.emit)
 
     # ---- what is chosen ----
@@ -194,12 +194,12 @@ class StudySetup(QWidget):
         if parent:
             self.choose_folder(Path(parent))
 
-    def _take_own_folder(self, text: str) -> None:
+    def _note_own_folder(self, text: str) -> None:
         self._has_own_folder = bool(text.strip())
 
     # ---- following ----
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Stop listening to the viewer."""
         for part in (
             self.image_choice,
@@ -207,7 +207,7 @@ class StudySetup(QWidget):
             self.slices,
             self.training,
         ):
-            part.follow_no_more()
+            part.disconnect_events()
 
     def _follow_image(self) -> None:
         self._has_own_folder = False
@@ -243,7 +243,7 @@ class StudySetup(QWidget):
         except ValueError:
             return {}
 
-    def recall(self, settings: Mapping[str, Any]) -> None:
+    def restore(self, settings: Mapping[str, Any]) -> None:
         """Take what was remembered, unless another version wrote it."""
         try:
             config = TrainConfig.from_dict(settings["config"])

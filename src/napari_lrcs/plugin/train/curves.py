@@ -46,7 +46,7 @@ class Curves(Plot):
         self._others: list[Line2D] = []
         self._n_epochs = self._n_others = 1
         self._right = self._top = 0.0
-        self._dress()
+        self._style_axes()
 
     def begin(
         self, phases: PhaseTable, *, n_epochs: int, history: Sequence[Row] = ()
@@ -76,7 +76,7 @@ class Curves(Plot):
                 (self._lines[name],) = self._iou.plot(
                     [], [], color=phase.colour, label=label, **style
                 )
-        self.let_move(list(self._lines.values()))
+        self.animate(list(self._lines.values()))
         self._place_legends()
         self._move()
 
@@ -106,7 +106,7 @@ class Curves(Plot):
         self._place_legends()
         self._move()
 
-    def _dress(self) -> None:
+    def _style_axes(self) -> None:
         for ax in self.axes:
             ax.grid(alpha=0.25)
             ax.spines[["top", "right"]].set_visible(False)
@@ -132,7 +132,7 @@ class Curves(Plot):
         # Never lower than before: what stands still need not be drawn anew.
         top = max(1.05 * highest, self._top)
         if (right, top) == (self._right, self._top):
-            self.move_soon()
+            self.blit_soon()
             return
         self._right, self._top = right, top
         for ax in self.axes:

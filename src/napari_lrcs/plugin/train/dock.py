@@ -65,7 +65,7 @@ class TrainDock(Dock):
 
     key: ClassVar[str] = "train"
 
-    predict_asked = Signal(object)
+    predict_requested = Signal(object)
     """Predict with this run; carries its path."""
 
     def __init__(self, viewer: Viewer) -> None:
@@ -84,19 +84,19 @@ class TrainDock(Dock):
         self._end_text, self._shortcoming = "", ""
         self._end_kind: Kind = "done"
         self._build()
-        self.setup.recall(self.recall())
-        self.followers += [self.setup, self.curves, self.runs, self._in_view]
+        self.setup.restore(self.recall())
+        self.connections += [self.setup, self.curves, self.runs, self._in_view]
         self._connect()
         self._list_runs()
         self.update_buttons()
 
     def _connect(self) -> None:
-        self.buttons.train_asked.connect(self.train)
-        self.buttons.pause_asked.connect(self.pause)
-        self.buttons.stop_asked.connect(self.stop_and_keep)
-        self.buttons.cancel_asked.connect(self.cancel)
+        self.buttons.train_requested.connect(self.train)
+        self.buttons.pause_requested.connect(self.pause)
+        self.buttons.stop_requested.connect(self.stop_and_keep)
+        self.buttons.cancel_requested.connect(self.cancel)
         self.setup.image_choice.chosen.connect(self._list_runs)
-        self.setup.failed.connect(lambda text: self.say(text, "error"))
+        self.setup.failed.connect(lambda text: self.show_message(text, "error"))
         self.runs.resume_requested.connect(self.continue_run)
         self.runs.transfer_requested.connect(self._start_from)
         self.runs.predict_requested.connect(self._use_to_predict)
@@ -128,10 +128,10 @@ class TrainDock(Dock):
             return
         if self.job.is_paused:
             self.job.resume()
-            self.say("")
+            self.show_message("")
         else:
             self.job.pause()
-            self.say("Paused.")
+            self.show_message("Paused.")
         self.update_buttons()
 
     def stop_and_keep(self) -> None:
@@ -161,7 +161,7 @@ class TrainDock(Dock):
 
     def update_buttons(self) -> None:
         """Show the buttons that make sense now."""
-        self.buttons.suit(self.job)
+        self.buttons.update_for(self.job)
         self.runs.set_busy(self.is_busy)
 
     # ---- beginning and ending ----
@@ -241,11 +241,11 @@ class TrainDock(Dock):
     def finish(self, outcome: Outcome) -> None:
         """Say how the training ended, and list its run."""
         if self._layers is not None:
-            _tell_of_runs(self._layers[0])
+            _announce_runs(self._layers[0])
         self._training = self._layers = self._preview = None  # and so the image
-        self._in_view.follow_no_more()
+        self._in_view.disconnect_events()
         if self._end_text and outcome != "failed":
-            self.say(self._end_text, self._end_kind)
+            self.show_message(self._end_text, self._end_kind)
         self._list_runs()
 
     def settings(self) -> dict[str, Any]:
@@ -288,13 +288,13 @@ class TrainDock(Dock):
         )
         self.curves.begin(event.phases, n_epochs=self._n_epochs, history=event.history)
         for row in event.history:
-            self._take_best(row)
+            self._update_best(row)
 
     def _show_scored(self, event: Scored) -> None:
         self.curves.add(event.row)
-        self._take_best(event.row)
+        self._update_best(event.row)
 
-    def _take_best(self, row: Row) -> None:
+    def _update_best(self, row: Row) -> None:
         score = row["validation_mean_iou"]
         if score is not None:
             self._best = score if self._best is None else max(self._best, score)
@@ -325,7 +325,7 @@ class TrainDock(Dock):
             self.show_error(error)
             return
         if self.setup.initial_weights == run:
-            self.say(f"The next training starts from {run.name}.")
+            self.show_message(f"The next training starts from {run.name}.")
             self.tabs.setCurrentIndex(0)
 
     def _compare(self, histories: Sequence[RunHistory]) -> None:
@@ -336,12 +336,12 @@ class TrainDock(Dock):
         image = self.setup.image_choice.layer
         if image is not None:
             image.metadata[RUN_KEY] = run
-            _tell_of_runs(image)
-        self.say(f"{run.name} is chosen. {_NEXT}", "done")
-        self.predict_asked.emit(run)
+            _announce_runs(image)
+        self.show_message(f"{run.name} is chosen. {_NEXT}", "done")
+        self.predict_requested.emit(run)
 
 
-def _tell_of_runs(image: Image) -> None:
+def _announce_runs(image: Image) -> None:
     """Let docks that list the runs of an image list them anew."""
     image.events.metadata()
 

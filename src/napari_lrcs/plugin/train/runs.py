@@ -90,9 +90,9 @@ class RunsTable(FolderTable[RunSummary]):
         runs = self.ticked
         self._histories.read(lambda: [read_history(run) for run in runs])
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Ignore what is still read."""
-        super().follow_no_more()
+        super().disconnect_events()
         self._histories.cancel()
 
 

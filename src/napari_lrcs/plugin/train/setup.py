@@ -51,7 +51,7 @@ class TrainSetup(QWidget):
         self._build()
         self.labels_choice.chosen.connect(self._follow_painting)
         self.image_choice.chosen.connect(self._follow_image)
-        self.start.changed.connect(self._take_network)
+        self.start.changed.connect(self._use_network)
         self.start.failed.connect(self.failed.emit)
         self._follow_painting()
         self._follow_image()
@@ -102,7 +102,7 @@ class TrainSetup(QWidget):
         """
         self.start.choose(path)
 
-    def _take_network(self) -> None:
+    def _use_network(self) -> None:
         """Give the form the shape of the network that the weights are of."""
         if self.start.model is None:
             return
@@ -123,7 +123,7 @@ class TrainSetup(QWidget):
         except ValueError:
             return {}
 
-    def recall(self, settings: Mapping[str, Any]) -> None:
+    def restore(self, settings: Mapping[str, Any]) -> None:
         """Take what was remembered, unless another version wrote it."""
         try:
             self.training.config = TrainConfig.from_dict(settings["config"])
@@ -133,7 +133,7 @@ class TrainSetup(QWidget):
 
     # ---- following ----
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Stop listening to the viewer."""
         for part in (
             self.image_choice,
@@ -142,7 +142,7 @@ class TrainSetup(QWidget):
             self.start,
             self.training,
         ):
-            part.follow_no_more()
+            part.disconnect_events()
 
     def _follow_image(self) -> None:
         self.start.follow(self.image_choice.layer)
