@@ -30,9 +30,9 @@ class ExperimentersPart(QWidget):
     """
 
     compare_requested = Signal(object)
-    """Carries what makes the events of the comparison, in a thread."""
+    """Emitted with the function that makes the events of a comparison."""
     copy_requested = Signal(str)
-    """Carries a table with tabs."""
+    """Emitted with a table with tabs."""
     csv_requested = Signal()
 
     def __init__(self, viewer: Viewer) -> None:

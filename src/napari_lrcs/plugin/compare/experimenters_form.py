@@ -39,10 +39,10 @@ from napari_lrcs.plugin.parts.widgets import vbox
 from napari_lrcs.plugin.parts.workers import Events
 
 _MOST_ROWS = 6
-"""That the list shows without scrolling."""
+"""Most rows that the list shows without scrolling."""
 
 _ROW, _SPACING = 14, 2
-"""Pixels that a row takes at least, and around each."""
+"""Smallest height of a row, and the space around it, in pixels."""
 
 _USUAL = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable
 
@@ -55,9 +55,9 @@ class Voted:
     majority: zarr.Array[Any]
     agreement: zarr.Array[Any]
     place: dict[str, Any]
-    """Of the first one's layer in the world."""
+    """Place of the first experimenter's layer in the world."""
     n_axes: int
-    """Of that layer."""
+    """Number of axes of that layer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,11 +67,11 @@ class ExperimentersRequest:
     experimenters: tuple[Volume, ...]
     target: Volume | None
     slices: tuple[int, ...] | None
-    """As asked for; None for all."""
+    """Slices that were requested; None for all."""
     mask: Volume | None
     place: dict[str, Any]
     n_axes: int
-    """Both of the first one's layer."""
+    """Number of axes of the first experimenter's layer, whose place `place` is."""
 
     def events(self) -> Events:
         """Yield the shares that are compared, then `Voted`."""

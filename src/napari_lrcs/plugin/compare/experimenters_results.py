@@ -20,10 +20,10 @@ _TABS = {
     "Target": "Accuracy and IoU of each phase against the target",
 }
 _LETTERS = 20
-"""Of the names of a pair, that fit beside its numbers."""
+"""Most letters in the names of a pair that fit beside its numbers."""
 
 _MOST_ROWS = 6
-"""Of a table that does not scroll."""
+"""Most rows of a table that does not scroll."""
 
 _TARGET = list(_TABS).index("Target")
 

@@ -40,7 +40,7 @@ class ComparisonRequest:
     predicted: Volume
     target: Volume
     slices: tuple[int, ...] | None
-    """As asked for; None for all."""
+    """Slices that were requested; None for all."""
     candidates: Sequence[int]
     """Slices that may be painted; those without a prediction are left out."""
     mask: Volume | None

@@ -38,13 +38,13 @@ _TABS = {
 _SCORES = ("iou", "dice", "precision", "recall")
 
 _COLUMNS, _LETTERS = 6, 50
-"""That a table's header has where it fits a narrow dock."""
+"""Most columns and letters of a table's header that fits a narrow dock."""
 
 _PAUSE_MS = 500
-"""Between two drawings of the scores so far."""
+"""Time between two drawings of the scores so far."""
 
 _MOST_RUNS = 4
-"""Of slices that are told one by one."""
+"""Most runs of slices that are listed one by one."""
 
 
 class ComparisonResults(QWidget):
@@ -57,12 +57,12 @@ class ComparisonResults(QWidget):
     """
 
     slice_requested = Signal(int)
-    """A slice was clicked in the plot."""
+    """Emitted with the slice that was clicked in the plot."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self.phases: PhaseTable | None = None
-        """Of the comparison that runs."""
+        """Phases of the running comparison."""
         self._per_slice: list[tuple[int, Confusion]] = []
         self.title = QLabel()
         self.title.setWordWrap(True)
@@ -115,7 +115,7 @@ class ComparisonResults(QWidget):
             plot.restyle()
 
     def add(self, index: int, confusion: Confusion) -> None:
-        """Take a slice of a comparison that runs; it is drawn soon."""
+        """Add a slice of a running comparison; it is drawn soon."""
         if confusion.any():
             self._per_slice.append((index, confusion))
         self._draw_soon()
@@ -188,7 +188,7 @@ class Table(QTableWidget):
         self.set_header(header)
 
     def set_header(self, header: Sequence[str]) -> None:
-        """Name the columns; where they are many, they scroll."""
+        """Name the columns; many of them scroll."""
         self.setColumnCount(len(header))
         self.setHorizontalHeaderLabels(list(header))
         top = self.horizontalHeader()
@@ -232,7 +232,7 @@ class Table(QTableWidget):
 
 
 def _share_rows(rows: Sequence[Mapping[str, str | float | None]]) -> list[list[str]]:
-    """Make a row a share: all volumes, then surfaces, then interfaces."""
+    """Make one row per share: all volumes, then surfaces, then interfaces."""
     kinds = {"volume": ", volume", "surface": ", surface", "interface": ""}
     return [
         [
@@ -269,7 +269,7 @@ def title_of(compared: ComparedLayers, comparison: Comparison) -> str:
 
 
 def _slices_text(slices: Sequence[int]) -> str:
-    """Tell slices, in runs.
+    """List slices, in runs.
 
     Examples
     --------

@@ -23,16 +23,16 @@ class Devices:
     """What PyTorch can compute on."""
 
     names: tuple[str, ...]
-    """As `TrainConfig.device` takes them."""
+    """Names that `TrainConfig.device` takes."""
     summary: str
     installation: Mapping[str, str]
 
 
 class DeviceLine(QWidget):
-    """A line that tells the device; looks for it in a thread."""
+    """A line that describes the devices; they are looked for in a thread."""
 
     found = Signal(object)
-    """The `Devices`."""
+    """Carries the `Devices`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class DeviceLine(QWidget):
         return str(self._line.text())
 
     def disconnect_events(self) -> None:
-        """Take no notice of what is still found."""
+        """Ignore devices that are still being looked for."""
         self._job.quit()
 
     def _show(self, devices: Devices) -> None:

@@ -22,14 +22,15 @@ class FieldOfView(QWidget):
     Parameters
     ----------
     layers : LayerList
+        Layers of a viewer.
     offered : type
-        Of layers.
+        Type of the layers that can be chosen.
     none : str
-        What stands for no layer; empty where one is to be proposed.
+        Entry that chooses no layer; empty to propose a layer instead.
     """
 
     requested = Signal(object)
-    """None, "cylinder" or a layer."""
+    """Emitted with None, "cylinder" or a layer when the user chooses one."""
 
     def __init__(
         self, layers: LayerList, *, offered: type[Layer] = Labels, none: str = ""
@@ -75,7 +76,7 @@ class FieldOfView(QWidget):
         return open_mask(self.spec, shape=shape)
 
     def show_mask(self, mask: Layer | str | None) -> None:
-        """Show that of a painting."""
+        """Show the field of view of a painting."""
         with signals_blocked(self.kind, self.layers):
             self._show_kind(mask)
             if isinstance(mask, Layer) and self.layers.offers(mask):

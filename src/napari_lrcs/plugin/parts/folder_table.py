@@ -50,7 +50,7 @@ class FolderTable(QWidget, Generic[Item]):
     """
 
     listed = Signal()
-    """`items` are others."""
+    """Emitted when `items` has changed."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class FolderTable(QWidget, Generic[Item]):
     ) -> None:
         super().__init__()
         self.items: Sequence[Item] = ()
-        """What is listed, in the order of the rows."""
+        """Items in the order of the rows."""
         self._list_items, self._row, self._can_tick = list_items, row, can_tick
         self._select_first, self._is_busy = select_first, False
         self._buttons: list[tuple[QPushButton, Callable[[Item], bool], bool]] = []

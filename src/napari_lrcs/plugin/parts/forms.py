@@ -28,7 +28,7 @@ Choices = Sequence[str] | Sequence[tuple[str, str]]
 
 
 _LARGEST = 2**31 - 1
-"""That Qt's spin boxes hold."""
+"""Largest value that Qt's spin boxes can hold."""
 
 
 KERNELS = (
@@ -41,7 +41,7 @@ KERNELS = (
     ("Ball of radius √3", "ball_3"),
     ("Ball of radius √5", "ball_5"),
 )
-"""From `napari_lrcs.config.Kernel`, in words."""
+"""Titles of the kernels in `napari_lrcs.config.Kernel`."""
 
 
 class ConfigForm(QWidget, Generic[Config]):
@@ -93,7 +93,7 @@ class ConfigForm(QWidget, Generic[Config]):
 
     @property
     def config(self) -> Config:
-        """What the form says.
+        """The config that the form shows.
 
         Raises
         ------
@@ -262,10 +262,11 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
     Parameters
     ----------
     layers : LayerList
+        Layers of a viewer.
     kind : type
         Image or Labels.
     none : str
-        What stands for no layer; empty to leave it out.
+        Entry that chooses no layer; empty to leave it out.
     without : container of str
         Kinds of layers that cannot be chosen.
     propose : callable, optional
@@ -275,7 +276,7 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
     """
 
     chosen = Signal()
-    """The layer is another one; not emitted when it is renamed."""
+    """Emitted when another layer is chosen, but not when the layer is renamed."""
 
     def __init__(
         self,
@@ -317,7 +318,7 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
     @layer.setter
     def layer(self, layer: LayerKind | None) -> None:
         if layer not in self._offered:
-            raise ValueError(f"{layer} is no choice here: it is not in the viewer")
+            raise ValueError(f"{layer} cannot be chosen: it is not in the viewer")
         self._is_picked = True
         self.setCurrentIndex(self._offered.index(layer))
 

@@ -21,7 +21,7 @@ from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable
 from napari_lrcs.preprocessing.slices import AXES
 
 RUN_KEY = "napari_lrcs_run"
-"""In an image layer's metadata: the run that was chosen to predict with, a `Path`."""
+"""Key of an image's metadata for the `Path` of the run that is to predict it."""
 
 
 def appearance(phases: PhaseTable) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def layer_shape(layer: Layer) -> tuple[int, ...]:
 
 
 def match_ndim(array: Any, n_axes: int) -> Any:
-    """Bring an array (z, y, x), or those of a pyramid, to the axes of a layer."""
+    """Give an array (z, y, x), or each array of a pyramid, the axes of a layer."""
     if isinstance(array, Sequence):
         return [match_ndim(level, n_axes) for level in array]
     if n_axes == 3:

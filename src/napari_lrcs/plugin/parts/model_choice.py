@@ -35,16 +35,16 @@ class ModelChoice(QWidget):
     """
 
     changed = Signal()
-    """Another network is chosen, or none."""
+    """Emitted when another network is chosen, or none."""
     failed = Signal(str)
-    """A file cannot be used; the reason."""
+    """Emitted with the reason when a file cannot be used."""
 
     def __init__(
         self, purpose: str = "Predict with a network", *, none: str = ""
     ) -> None:
         super().__init__()
         self.model: ModelSummary | None = None
-        """What is chosen."""
+        """Summary of the network that is chosen."""
         self._purpose, self._none = purpose, none
         self._path: Path | None = None
         self._file: Path | None = None
@@ -70,12 +70,12 @@ class ModelChoice(QWidget):
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """What is offered."""
+        """Entries of the list."""
         return tuple(self._box.itemText(i) for i in range(self._box.count()))
 
     @property
     def text(self) -> str:
-        """What is told about the network."""
+        """Description of the network."""
         return str(self._line.text())
 
     def leave_keys_alone(self) -> None:

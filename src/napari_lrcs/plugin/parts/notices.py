@@ -1,4 +1,4 @@
-"""What the user should read, each once, until the next run."""
+"""Notices that the user should read, each shown once, until the next run."""
 
 import re
 from html import escape
@@ -26,12 +26,12 @@ class Notices(QLabel):
         self.clear()
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all notices."""
         self._texts = []
         self._show("")
 
     def add(self, notice: Notice) -> None:
-        """Show a notice above the others; one that stands there is not repeated."""
+        """Show a notice above the others, unless it is shown already."""
         if notice.text in self._texts:
             return
         self._texts.append(notice.text)

@@ -1,4 +1,4 @@
-"""Plots in docks: in the colours of napari's theme, drawn no oftener than need be."""
+"""Plots in the colours of napari's theme, drawn no more often than needed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,13 +14,13 @@ from qtpy.QtWidgets import QSizePolicy
 from superqt.utils import qthrottled
 
 _PAUSE_MS = 500
-"""Between two drawings: each holds the GUI thread for some tens of milliseconds."""
+"""Time between two drawings: each takes some tens of milliseconds of the GUI thread."""
 
 _MARGIN = {"left": 46, "right": 10, "bottom": 36, "top": 20}
-"""Around the axes, in pixels; on the left at least."""
+"""Margins around the axes, in pixels; the left one is a minimum."""
 
 _LABEL = 22
-"""Pixels that the name of the y axis takes."""
+"""Width of the name of the y axis, in pixels."""
 
 
 class Plot(FigureCanvasQTAgg):
@@ -31,9 +31,9 @@ class Plot(FigureCanvasQTAgg):
     viewer : Viewer
         Its theme gives the colours.
     n_axes : int
-        One above the other.
+        Number of axes, which lie one above the other.
     height : int
-        Of the whole, in pixels.
+        Height of the plot, in pixels.
     """
 
     def __init__(self, viewer: Viewer, *, n_axes: int = 1, height: int = 240) -> None:
@@ -60,11 +60,11 @@ class Plot(FigureCanvasQTAgg):
         self.blit_soon()
 
     def blit_soon(self) -> None:
-        """Draw, within half a second too, what moves: nothing else has changed."""
+        """Draw within half a second only the artists that `animate` was given."""
         self._draw_later()
 
     def animate(self, artists: Sequence[Artist]) -> None:
-        """Draw these apart from all else, so that moving them costs little."""
+        """Draw some artists separately, so that moving them is cheap."""
         self._animated = list(artists)
         for artist in self._animated:
             artist.set_animated(True)
@@ -76,7 +76,7 @@ class Plot(FigureCanvasQTAgg):
         super().resizeEvent(event)
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 Qt's
-        """Catch up with what was asked for while the plot was hidden."""
+        """Draw what has changed while the plot was hidden."""
         super().showEvent(event)
         self.draw_idle()
 
@@ -119,7 +119,7 @@ class Plot(FigureCanvasQTAgg):
         self.update()
 
     def _save_background(self, event: object) -> None:
-        """Keep the picture of what does not move, each time it is drawn."""
+        """Keep a picture of everything else, each time it is drawn."""
         del event
         self._background = self.copy_from_bbox(self.figure.bbox)
         self._draw_animated()

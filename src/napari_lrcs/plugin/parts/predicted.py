@@ -1,4 +1,4 @@
-"""The layers of a prediction: they fill up while it runs, and are left when it ends."""
+"""The layers of a prediction, which fill up while it runs."""
 
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,13 @@ from napari_lrcs.plugin.parts.layers import (
 from napari_lrcs.preprocessing.slices import AXES
 
 _PATH_KEY = "napari_lrcs_result"
-"""In a layer's metadata: the file that it shows."""
+"""Key of a layer's metadata for the file that it shows."""
 
 _PAUSE_MS = 100
-"""Between two refreshes, so that the window stays free."""
+"""Time between two refreshes, which keeps the window responsive."""
 
 _KEPT = ("name", "visible", "opacity", "blending")
-"""What the user may have changed of a layer that is replaced."""
+"""Attributes of a replaced layer that the user may have changed."""
 
 
 class PredictedLayers:
@@ -124,7 +124,7 @@ class PredictedLayers:
                 heir.name = layer.name
 
     def disconnect_events(self) -> None:
-        """Redraw no more."""
+        """Stop redrawing."""
         self._redraw_soon.cancel()
 
     def _layer(self, name: str) -> Any:

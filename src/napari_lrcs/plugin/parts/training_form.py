@@ -14,7 +14,7 @@ _NETWORKS = ("lrcsnet", "unet")
 
 
 class TrainingForm(QWidget):
-    """The settings of a training, below the line that tells the device.
+    """The settings of a training, below a line that describes the devices.
 
     Parameters
     ----------
@@ -51,5 +51,5 @@ class TrainingForm(QWidget):
         self.form.offer("device", devices.names)
 
     def disconnect_events(self) -> None:
-        """Take no notice of devices that are still found."""
+        """Ignore devices that are still being looked for."""
         self.device_line.disconnect_events()

@@ -27,13 +27,13 @@ _HEADER = 24
 _TABLE_FRAME = 4
 _SCROLL_BAR = 14
 _PAGE_FRAME = 6
-"""Around a page, in pixels."""
+"""Width of the frame around a page, in pixels."""
 
 _PROGRESS_MS = 250
-"""Between two moves of a bar: Qt paints it at once, and with it napari's canvas."""
+"""Time between two moves of a bar: each makes Qt repaint napari's canvas, too."""
 
 Kind = Literal["hint", "done", "warning", "error"]
-"""What a sentence is."""
+"""Kind of a message; it gives the colour."""
 
 COLOURS: Mapping[Kind, str] = {
     # Legible on napari's dark and on its light background.
@@ -48,7 +48,7 @@ COLOURS: Mapping[Kind, str] = {
 
 
 def colour(label: QLabel, kind: Kind) -> None:
-    """Give a label the colour of what it says."""
+    """Give a label the colour of its kind of message."""
     label.setStyleSheet(f"color: {COLOURS[kind]}" if COLOURS[kind] else "")
 
 
@@ -194,7 +194,7 @@ class Progress(QWidget):
     Parameters
     ----------
     tells_time : bool
-        Whether to write the time.
+        Whether to show how much time is left.
     """
 
     def __init__(self, *, tells_time: bool = True) -> None:
@@ -217,7 +217,7 @@ class Progress(QWidget):
         self.setVisible(False)
 
     def begin(self, text: str, *, share: float = 0.0) -> None:
-        """Show the bar; `share` is what an earlier session has done."""
+        """Show the bar; an earlier session may have done a share of the work."""
         self._begun = (time.monotonic(), share)
         self._share, self._line = share, text
         self._draw()
@@ -229,7 +229,7 @@ class Progress(QWidget):
         self._draw_soon()
 
     def end(self) -> None:
-        """Take the bar away."""
+        """Hide the bar."""
         self._draw_soon.cancel()
         self.setVisible(False)
 

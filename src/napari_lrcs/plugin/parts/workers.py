@@ -129,15 +129,15 @@ class BackgroundReader(QObject):
     Parameters
     ----------
     name : str
-        Shown by napari if its window is closed meanwhile.
+        Name that napari shows if its window is closed meanwhile.
     parent : QObject
-        With which the reader goes.
+        Object that the reader is deleted with.
     """
 
     answered = Signal(object)
-    """What was read."""
+    """Carries what was read."""
     failed = Signal(str)
-    """Why it cannot be read."""
+    """Carries the reason why it cannot be read."""
 
     def __init__(self, name: str, parent: QObject) -> None:
         super().__init__(parent)
@@ -161,7 +161,7 @@ class BackgroundReader(QObject):
         )
 
     def cancel(self) -> None:
-        """Ignore what is still read."""
+        """Ignore what is still being read."""
         self._request = None
         if self._job is not None:
             self._job.quit()

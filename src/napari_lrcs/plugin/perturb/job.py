@@ -41,7 +41,7 @@ class Previewed:
     request: PerturbRequest
     slice: PerturbedSlice
     array: zarr.Array[Any]
-    """Of the layer's shape; all other slices are empty."""
+    """Array of the layer's shape; all other slices are empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,10 +52,10 @@ class MemberMade:
     n_members: int
     changed_share: float
     array: zarr.Array[Any]
-    """Of the layer's shape; slices that are not perturbed take no memory."""
+    """Array of the layer's shape; slices that are not perturbed take no memory."""
     phases: PhaseTable
     advice: tuple[str, ...]
-    """On the first member."""
+    """Advice about the first member; empty for the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -28,7 +28,7 @@ class PerturbedLayers:
         self._layers = viewer.layers
         self._name, self._place = labels.name, place_of(labels)
         self.n_members = 0
-        """Layers of members so far."""
+        """Number of layers that were added for members."""
 
     def add_member(self, made: MemberMade) -> None:
         """Add a layer; of many, the first is visible."""
@@ -70,7 +70,7 @@ class PreviewLayer:
     def __init__(self, viewer: Viewer) -> None:
         self._layers = viewer.layers
         self.layer: Labels | None = None
-        """While it is there."""
+        """The preview, while it is in the viewer."""
 
     def show(
         self, labels: Labels, preview: PerturbedSlice, array: zarr.Array[Any]

@@ -8,7 +8,7 @@ from superqt.utils import qdebounced
 from napari_lrcs.plugin.parts.workers import Events, Job, Work, start_job
 
 _SOON_MS = 150
-"""From the last change to its preview: a slider passes many slices."""
+"""Time from the last change to its preview: a slider passes many slices."""
 
 MakePreview = Callable[[], Events]
 

@@ -64,7 +64,7 @@ class PerturbSetup(QWidget):
     """
 
     changed = Signal()
-    """Something that the preview depends on."""
+    """Emitted when something changes that the preview depends on."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -173,7 +173,7 @@ class PerturbSetup(QWidget):
             return {}
 
     def restore(self, settings: Mapping[str, Any]) -> None:
-        """Take what was remembered, unless another version wrote it."""
+        """Restore remembered settings, unless another version wrote them."""
         try:
             self.form.config = PerturbConfig.from_dict(settings["config"])
         except (KeyError, TypeError, ValueError):
@@ -205,7 +205,7 @@ class MembersPart(QWidget):
 
     @property
     def folder(self) -> Path | None:
-        """Where the files go; None for layers.
+        """Folder for the files; None if the members become layers.
 
         Raises
         ------

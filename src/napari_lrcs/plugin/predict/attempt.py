@@ -26,7 +26,7 @@ from napari_lrcs.plugin.predict.setup import PredictSetup
 from napari_lrcs.preprocessing.slices import AXES
 
 _SMALL = 2**26
-"""Voxels of a volume that is kept whole even if only some slices are predicted."""
+"""Largest volume, in voxels, that is kept whole if only some slices are predicted."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -49,7 +49,7 @@ class Attempt:
 
     @property
     def path(self) -> Path | None:
-        """Where the labels go; None in memory."""
+        """File for the labels; None if they stay in memory."""
         return self.job.result.path
 
 

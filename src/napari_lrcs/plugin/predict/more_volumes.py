@@ -53,7 +53,7 @@ class MoreVolumes(QWidget):
 
     @property
     def folder(self) -> Path | None:
-        """Where their results go; None if it is left open."""
+        """Folder for the results; None if it is left open."""
         text = self._folder.text().strip()
         return Path(text) if text else None
 

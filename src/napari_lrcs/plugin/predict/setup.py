@@ -50,7 +50,7 @@ class PredictSetup(QWidget):
     """
 
     failed = Signal(str)
-    """Something that was chosen cannot be used; the reason."""
+    """Emitted with the reason when something that was chosen cannot be used."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -167,7 +167,7 @@ class PredictSetup(QWidget):
 
     @property
     def path(self) -> Path | None:
-        """Where the labels go; None for memory."""
+        """File for the labels; None if they stay in memory."""
         if self.where.currentText() == MEMORY:
             return None
         return Path(self.file.text().strip())
@@ -307,7 +307,7 @@ class PredictSetup(QWidget):
         }
 
     def restore(self, settings: Mapping[str, Any]) -> None:
-        """Take what was remembered, unless another version wrote it."""
+        """Restore remembered settings, unless another version wrote them."""
         try:
             config = PredictConfig.from_dict(settings["config"])
             self.range.setText(str(settings["range"]))

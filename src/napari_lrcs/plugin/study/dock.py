@@ -31,7 +31,7 @@ from napari_lrcs.uncertainty.study.folder import StudyFolder
 from napari_lrcs.uncertainty.study.summary import summary_rows
 
 _RESULTS = 1
-"""Place of a tab."""
+"""Index of the tab with the results."""
 
 _WHERE = "The networks differ where the layer “disagreement” is red, most where yellow."
 

@@ -19,21 +19,21 @@ from napari_lrcs.plugin.parts.layers import (
 )
 
 STUDY_KEY = "napari_lrcs_study"
-"""In the metadata of these layers: the study's folder."""
+"""Key of a layer's metadata for the study's folder."""
 
 NAMES: Mapping[str, str] = {
     "majority": "majority vote",
     "agreement": "agreement",
     "entropy": "disagreement",
 }
-"""Of the layers, after the image's, by that of the volume; the last lies on top."""
+"""What follows the image's name in a layer's, by volume; the last lies on top."""
 
 _DISAGREEMENT = Colormap(
     [[0.9, 0.0, 0.0, 0.0], [0.9, 0.1, 0.0, 0.9], [1.0, 0.9, 0.0, 1.0]],
     controls=[0.0, 0.5, 1.0],
     name="disagreement",
 )
-"""Clear where all agree, over red to yellow: on grey levels dark and bright alike."""
+"""Transparent where all agree, then red to yellow: visible on any grey level."""
 
 
 class StudyLayers:

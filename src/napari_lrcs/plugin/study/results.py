@@ -27,7 +27,7 @@ from napari_lrcs.uncertainty.study.figures import (
 from napari_lrcs.uncertainty.study.folder import StudyFindings
 
 _PAUSE_MS = 500
-"""Between two drawings: a study that goes on brings many networks at once."""
+"""Time between two drawings: a continued study brings many networks at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +155,7 @@ class StudyResults(QWidget):
         self._show_parts()
 
     def handle(self, event: Any) -> None:
-        """Show what an event of a study tells, if it is for here."""
+        """Show an event of a study; others are ignored."""
         match event:
             case Notice():
                 self.notices.add(event)

@@ -44,7 +44,7 @@ class StudySetup(QWidget):
     """
 
     folder_changed = Signal()
-    """Studies lie in another folder now."""
+    """Emitted when studies go to another folder."""
     suggest_requested = Signal()
 
     def __init__(self, viewer: Viewer) -> None:
@@ -244,7 +244,7 @@ class StudySetup(QWidget):
             return {}
 
     def restore(self, settings: Mapping[str, Any]) -> None:
-        """Take what was remembered, unless another version wrote it."""
+        """Restore remembered settings, unless another version wrote them."""
         try:
             config = TrainConfig.from_dict(settings["config"])
             perturb = PerturbConfig.from_dict(settings["perturb"])

@@ -51,7 +51,7 @@ class StudyTable(QTableWidget):
         fit_height(self, most_rows=_MOST_ROWS)
 
     def show_summary(self, summary: StudySummary) -> None:
-        """Show a row a quantity."""
+        """Show one row per quantity."""
         columns = [summary.groups.get(group) for group in GROUPS]
         rows = next((c.quantities for c in columns if c is not None), ())
         self.setRowCount(len(rows))

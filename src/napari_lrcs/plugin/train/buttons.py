@@ -8,11 +8,11 @@ from napari_lrcs.plugin.parts.workers import Job
 
 
 class TrainButtons(QWidget):
-    """Shows the buttons that make sense, and tells which was clicked."""
+    """Shows the buttons that make sense now."""
 
     train_requested = Signal()
     pause_requested = Signal()
-    """Hold, or go on."""
+    """Pause, or resume."""
     stop_requested = Signal()
     cancel_requested = Signal()
 
@@ -22,7 +22,7 @@ class TrainButtons(QWidget):
             "Train", "Train a network on the painted slices", self.train_requested.emit
         )
         self.pause = button(
-            "Pause", "Hold the training, or go on", self.pause_requested.emit
+            "Pause", "Pause the training, or resume it", self.pause_requested.emit
         )
         self.stop = button(
             "Stop and keep the best",
@@ -43,7 +43,7 @@ class TrainButtons(QWidget):
         grid.addWidget(self.stop, 2, 0, 1, 2)
 
     def update_for(self, job: Job | None) -> None:
-        """Show what can be done to a job; None where none runs."""
+        """Show the buttons for a job, or for none."""
         self.train.setVisible(job is None)
         self.pause.setText("Resume" if job is not None and job.is_paused else "Pause")
         for made in (self.pause, self.stop, self.cancel):

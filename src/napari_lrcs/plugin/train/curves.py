@@ -1,4 +1,4 @@
-"""Curves of losses and scores: moved in place as a training goes on."""
+"""Curves of losses and scores, which grow during a training."""
 
 from collections.abc import Sequence
 from itertools import cycle
@@ -15,7 +15,7 @@ from napari_lrcs.plugin.parts.plots import Plot
 from napari_lrcs.plugin.train.runs import RunHistory
 
 _GREY = "#9a9a9a"
-"""Legible on napari's dark and on its light background."""
+"""A grey that is legible on napari's dark and light backgrounds."""
 
 _TRAINING: dict[str, Any] = {"linestyle": "--", "linewidth": 0.9}
 _VALIDATION: dict[str, Any] = {
@@ -51,7 +51,7 @@ class Curves(Plot):
     def begin(
         self, phases: PhaseTable, *, n_epochs: int, history: Sequence[Row] = ()
     ) -> None:
-        """Make the lines of a training; those of others stay.
+        """Start the curves of a training; those of other runs stay.
 
         Parameters
         ----------
@@ -81,7 +81,7 @@ class Curves(Plot):
         self._move()
 
     def add(self, row: Row) -> None:
-        """Add an epoch; one that was done before a restart is done anew."""
+        """Add an epoch, in place of one that a restart has undone."""
         del self._rows[int(row["epoch"] or 1) - 1 :]
         self._rows.append(row)
         self._move()

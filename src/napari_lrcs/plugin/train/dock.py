@@ -66,7 +66,7 @@ class TrainDock(Dock):
     key: ClassVar[str] = "train"
 
     predict_requested = Signal(object)
-    """Predict with this run; carries its path."""
+    """Emitted with the path of a run that is to predict."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer)
@@ -115,15 +115,15 @@ class TrainDock(Dock):
     # ---- what the buttons do ----
 
     def train(self) -> None:
-        """Begin a training with what the setup says."""
+        """Start a training with the settings of the form."""
         self._begin(self._new_training)
 
     def continue_run(self, run: Path) -> None:
-        """Go on with a run that was stopped."""
+        """Continue a run that was stopped."""
         self._begin(lambda: self._resumed_training(run))
 
     def pause(self) -> None:
-        """Hold the training, or go on."""
+        """Pause the training, or resume it."""
         if self.job is None:
             return
         if self.job.is_paused:

@@ -27,7 +27,7 @@ PREVIEW_NAME = "LRCS preview"
 _OPACITY = 0.5
 
 _MEMORY = 32
-"""MiB for the network's activations: small tiles, so that a stop acts at once."""
+"""Memory for activations, in MiB: tiles are small, so that a stop acts at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

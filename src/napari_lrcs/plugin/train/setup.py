@@ -37,7 +37,7 @@ class TrainSetup(QWidget):
     """
 
     failed = Signal(str)
-    """Something that was chosen cannot be used; the reason."""
+    """Emitted with the reason when something that was chosen cannot be used."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class TrainSetup(QWidget):
             return {}
 
     def restore(self, settings: Mapping[str, Any]) -> None:
-        """Take what was remembered, unless another version wrote it."""
+        """Restore remembered settings, unless another version wrote them."""
         try:
             self.training.config = TrainConfig.from_dict(settings["config"])
         except (KeyError, TypeError, ValueError):
