@@ -259,22 +259,23 @@ def test_dock_closed_in_mid_work_gets_no_event(
     qtbot.waitUntil(lambda: endless.closed_in is not None, timeout=1000)
     qtbot.wait(100)
     assert calls == [len(dock.events)]
-    assert dock.outcomes == dock.busy == []
+    assert not dock.outcomes
+    assert not dock.busy
 
 
 def test_error_after_the_dock_was_closed_is_not_shown(
-    viewer: Viewer, qtbot: Any
+    viewer: Viewer, monkeypatch: pytest.MonkeyPatch, qtbot: Any
 ) -> None:
     goes_on, dock = threading.Event(), _open(viewer)
 
     def refuse() -> Iterator[object]:
+        yield "event"
         goes_on.wait()
         raise ValueError("too late")
-        yield
 
     dock.begin("Refuse", lambda: (event for event in refuse()))
     shown: list[Exception] = []
-    dock.show_error = shown.append  # type: ignore[method-assign]
+    monkeypatch.setattr(dock, "show_error", shown.append)
     viewer.window.remove_dock_widget(dock)
     goes_on.set()
 

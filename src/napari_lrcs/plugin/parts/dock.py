@@ -46,7 +46,7 @@ class Emitter(Protocol):
         """Stop calling a function."""
 
 
-class Listening:
+class Connections:
     """Callbacks that are connected until `disconnect_events`.
 
     Parameters
@@ -201,9 +201,9 @@ class Dock(QWidget):
         self.job = start_job(
             Work(name, events),
             connect={
-                "yielded": self._handle,
-                "errored": self._fail,
-                "finished": self._finish,
+                "yielded": self._on_job_event,
+                "errored": self._on_job_failed,
+                "finished": self._on_job_ended,
             },
         )
         self.update_buttons()
@@ -212,29 +212,32 @@ class Dock(QWidget):
         """Start a short job that may run beside the dock's own, as `begin` does."""
         self._job_beside = start_job(
             Work(name, events),
-            connect={"yielded": self._handle, "errored": self._show_error},
+            connect={
+                "yielded": self._on_job_event,
+                "errored": self._on_error,
+            },
         )
 
     def stop(self) -> None:
         """Ask the job to end at its next event."""
-        if self.job is not None:
-            self.show_message("Stopping…")
+        if self.job is not None and not self._is_closed:
             self.job.quit()
+            self.show_message("Stopping…")
             self.update_buttons()
 
-    def _handle(self, event: Any) -> None:
+    def _on_job_event(self, event: Any) -> None:
         if not self._is_closed:
             self.handle(event)
 
-    def _fail(self, error: Exception) -> None:
+    def _on_job_failed(self, error: Exception) -> None:
         self._has_failed = True
-        self._show_error(error)
+        self._on_error(error)
 
-    def _show_error(self, error: Exception) -> None:
+    def _on_error(self, error: Exception) -> None:
         if not self._is_closed:
             self.show_error(error)
 
-    def _finish(self) -> None:
+    def _on_job_ended(self) -> None:
         is_stopped, self.job = self.is_stopping, None
         if self._is_closed:
             self._delete_if_closed()

@@ -88,7 +88,7 @@ class ConfigForm(QWidget, Generic[Config]):
     def _rows(self, members: Sequence["Field[Any]"]) -> QWidget:
         part = QWidget()
         widgets = ((label_of(f), self._widgets[f.name]) for f in members)
-        part.setLayout(form_rows(*((name, w.native, w.tooltip) for name, w in widgets)))
+        part.setLayout(form_rows(*((n, w.native, w.tooltip or "") for n, w in widgets)))
         return part
 
     @property
