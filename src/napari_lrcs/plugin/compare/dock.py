@@ -26,7 +26,8 @@ from napari_lrcs.plugin.compare.experimenters import ExperimentersPart
 from napari_lrcs.plugin.compare.experimenters_form import Voted
 from napari_lrcs.plugin.compare.form import ComparedLayers, ComparisonForm
 from napari_lrcs.plugin.compare.results import ComparisonResults, note_of, title_of
-from napari_lrcs.plugin.parts.dock import Connections, Dock, Outcome
+from napari_lrcs.plugin.parts.connections import Connections
+from napari_lrcs.plugin.parts.dock import Dock, Outcome
 from napari_lrcs.plugin.parts.widgets import button, hbox, vbox
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Saved, save_files
 

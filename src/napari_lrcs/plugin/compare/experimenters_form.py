@@ -26,7 +26,7 @@ from napari_lrcs.comparison.experimenters import (
 )
 from napari_lrcs.io.volume import Volume, parse_slices
 from napari_lrcs.io.writing import create_in_memory
-from napari_lrcs.plugin.parts.dock import Connections, Disconnectable
+from napari_lrcs.plugin.parts.connections import Connections, Disconnectable
 from napari_lrcs.plugin.parts.field_of_view import FieldOfView
 from napari_lrcs.plugin.parts.forms import Fold, LayerChoice, form_rows
 from napari_lrcs.plugin.parts.layers import (

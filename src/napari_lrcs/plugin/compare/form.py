@@ -18,7 +18,7 @@ from napari_lrcs.plugin.painting.default_layers import (
     labels_to_judge_by,
 )
 from napari_lrcs.plugin.painting.painting import painting_of
-from napari_lrcs.plugin.parts.dock import Disconnectable
+from napari_lrcs.plugin.parts.connections import Disconnectable
 from napari_lrcs.plugin.parts.field_of_view import ABOUT_Z, EVERYTHING, FieldOfView
 from napari_lrcs.plugin.parts.forms import Fold, LayerChoice, form_rows
 from napari_lrcs.plugin.parts.layers import labels_of, n_slices_of

@@ -39,8 +39,9 @@ from napari_lrcs.plugin.label.slices_table import next_step
 from napari_lrcs.plugin.label.whole_volume import Segmented
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
 from napari_lrcs.plugin.painting.training_layers import may_train_on
+from napari_lrcs.plugin.parts.connections import Connections
 from napari_lrcs.plugin.parts.current_slice import show_across
-from napari_lrcs.plugin.parts.dock import Connections, Dock
+from napari_lrcs.plugin.parts.dock import Dock
 from napari_lrcs.plugin.parts.layers import (
     layer_shape,
     phases_shown,

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 from weakref import ref
 
 from napari.viewer import Viewer
@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_lrcs.io.records import parse_json
+from napari_lrcs.plugin.parts.connections import Disconnectable
 from napari_lrcs.plugin.parts.widgets import Kind, Progress, colour
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Job, Work, start_job
 
@@ -28,63 +29,69 @@ Outcome = Literal["done", "stopped", "failed"]
 """How a job ended."""
 
 
-class Disconnectable(Protocol):
-    """Something that listens to a viewer or a layer."""
-
-    # Not `disconnect`, which PySide6 calls on a widget to disconnect its signals.
-    def disconnect_events(self) -> None:
-        """Stop listening, even if Qt has deleted the widgets."""
-
-
-class Emitter(Protocol):
-    """A signal of psygnal, or an event of napari."""
-
-    def connect(self, slot: Callable[..., None]) -> object:
-        """Call a function at each emission."""
-
-    def disconnect(self, slot: Callable[..., None]) -> object:
-        """Stop calling a function."""
-
-
-class Connections:
-    """Callbacks that are connected until `disconnect_events`.
-
-    Parameters
-    ----------
-    *pairs : tuple of Emitter and callable
-        Signals, each with the function that it calls.
-    """
-
-    def __init__(self, *pairs: tuple[Emitter, Callable[..., None]]) -> None:
-        self._pairs = pairs
-        for emitter, slot in pairs:
-            emitter.connect(slot)
-
-    def disconnect_events(self) -> None:
-        """Disconnect."""
-        for emitter, slot in self._pairs:
-            emitter.disconnect(slot)
-        self._pairs = ()
-
-
-class Replaceable:
-    """Keeps one thing connected, in place of the one before."""
+class _Closable(QWidget):
+    """A widget that notices that it, or its window, is closed."""
 
     def __init__(self) -> None:
-        self._current: Disconnectable | None = None
+        super().__init__()
+        # Weak: napari's window holds its canvas, which must go once it is closed.
+        self._window_ref: ref[QWidget] | None = None
 
-    def replace(self, current: Disconnectable | None) -> None:
-        """Disconnect what is kept, and keep something else, or nothing."""
-        if self._current is not None:
-            self._current.disconnect_events()
-        self._current = current
+    def remember(self) -> None:
+        """Keep the settings; called before the widget or its window is closed."""
 
-    def disconnect_events(self) -> None:
-        """Disconnect."""
-        self.replace(None)
+    def shut_down(self) -> None:
+        """Stop all work; called after the widget or its window was closed."""
+
+    def event(self, event: QEvent | None) -> bool:
+        """Notice being put into a window, or taken out of it."""
+        assert event is not None
+        if event.type() == QEvent.Type.ParentChange:
+            # napari closes a dock by taking its widget out.
+            if self.parent() is None and self._window is not None:
+                self._follow(None)
+                self.remember()
+                self.shut_down()
+        elif event.type() == QEvent.Type.Show and self.window() is not self:
+            self._follow(self.window())
+        return bool(super().event(event))
+
+    @property
+    def _window(self) -> QWidget | None:
+        """The window that the dock is in, if it is still there."""
+        window = None if self._window_ref is None else self._window_ref()
+        return window if window is not None and isalive(window) else None
+
+    def _follow(self, window: QWidget | None) -> None:
+        former = self._window
+        if window is former:
+            return
+        if former is not None:
+            former.removeEventFilter(self)
+        self._window_ref = None if window is None else ref(window)
+        if window is not None:
+            window.installEventFilter(self)
+
+    def eventFilter(  # noqa: N802 Qt's name
+        self, watched: QObject | None, event: QEvent | None
+    ) -> bool:
+        """Notice that the window closes, unless its user says no."""
+        assert event is not None
+        if event.type() == QEvent.Type.Close and watched is self._window:
+            self.remember()
+            # Not the bound method: Qt drops its call if the dock is deleted first.
+            QTimer.singleShot(0, lambda: self._shut_down_if_closed())  # noqa: PLW0108
+        return bool(super().eventFilter(watched, event))
+
+    def _shut_down_if_closed(self) -> None:
+        window = self._window
+        if window is not None and window.isVisible():
+            return
+        self._window_ref = None
+        self.shut_down()
 
 
-class Dock(QWidget):
+class Dock(_Closable):
     """A dock whose `body` scrolls and whose `footer` stays in sight.
 
     A subclass builds its widgets, starts one job at a time by `begin`, and implements
@@ -121,8 +128,6 @@ class Dock(QWidget):
         """Everything that listens to the viewer until the dock is closed."""
         self._job_beside: Job | None = None
         self._has_failed = self._is_closed = False
-        # Weak: napari's window holds its canvas, which must go once it is closed.
-        self._window_ref: ref[QWidget] | None = None
         content = QWidget()
         self.body = QVBoxLayout(content)
         self.body.setContentsMargins(2, 2, 2, 2)
@@ -240,7 +245,7 @@ class Dock(QWidget):
     def _on_job_ended(self) -> None:
         is_stopped, self.job = self.is_stopping, None
         if self._is_closed:
-            self._delete_if_closed()
+            self._delete_if_removed()
             return
         self.progress.end()
         if self._has_failed:
@@ -311,59 +316,12 @@ class Dock(QWidget):
         for connection in self.connections:
             connection.disconnect_events()
         self.connections.clear()
+        self._delete_if_removed()
 
-    def event(self, event: QEvent | None) -> bool:
-        """Notice being put into a window, or taken out of it."""
-        assert event is not None
-        if event.type() == QEvent.Type.ParentChange:
-            # napari closes a dock by taking its widget out.
-            if self.parent() is None and self._window is not None:
-                self._follow(None)
-                self.remember()
-                self.shut_down()
-                self._delete_if_closed()
-        elif event.type() == QEvent.Type.Show and self.window() is not self:
-            self._follow(self.window())
-        return bool(super().event(event))
-
-    def _delete_if_closed(self) -> None:
+    def _delete_if_removed(self) -> None:
         # PySide6 keeps what a lambda refers to, a dock's button its dock: for ever.
-        if self.parent() is None and not self.is_busy:
+        if isalive(self) and self.parent() is None and not self.is_busy:
             self.deleteLater()
-
-    @property
-    def _window(self) -> QWidget | None:
-        """The window that the dock is in, if it is still there."""
-        window = None if self._window_ref is None else self._window_ref()
-        return window if window is not None and isalive(window) else None
-
-    def _follow(self, window: QWidget | None) -> None:
-        former = self._window
-        if window is former:
-            return
-        if former is not None:
-            former.removeEventFilter(self)
-        self._window_ref = None if window is None else ref(window)
-        if window is not None:
-            window.installEventFilter(self)
-
-    def eventFilter(  # noqa: N802 Qt's name
-        self, watched: QObject | None, event: QEvent | None
-    ) -> bool:
-        """Notice that the window closes, unless its user says no."""
-        assert event is not None
-        if event.type() == QEvent.Type.Close and watched is self._window:
-            self.remember()
-            # Not the bound method: Qt drops its call if the dock is deleted first.
-            QTimer.singleShot(0, lambda: self._shut_down_if_closed())  # noqa: PLW0108
-        return bool(super().eventFilter(watched, event))
-
-    def _shut_down_if_closed(self) -> None:
-        window = self._window
-        if window is not None and window.isVisible():
-            return
-        self._window_ref = None
-        self.shut_down()
 
 
 class _Body(QScrollArea):

@@ -8,14 +8,9 @@ from qtpy.QtWidgets import QCheckBox, QLabel, QSpinBox
 
 from napari_lrcs.annotation.painted_slices import SlicesRead
 from napari_lrcs.plugin.painting.painting import painting_of
+from napari_lrcs.plugin.parts.connections import Connections, Emitter, Replaceable
 from napari_lrcs.plugin.parts.current_slice import go_to, slice_in_view
-from napari_lrcs.plugin.parts.dock import (
-    Connections,
-    Dock,
-    Emitter,
-    Outcome,
-    Replaceable,
-)
+from napari_lrcs.plugin.parts.dock import Dock, Outcome
 from napari_lrcs.plugin.parts.forms import Fold
 from napari_lrcs.plugin.parts.widgets import Kind, button, hbox
 from napari_lrcs.plugin.parts.workers import EXPECTED

@@ -5,9 +5,9 @@ from typing import Any, ClassVar
 
 from napari.viewer import Viewer
 
-from napari_lrcs.plugin.parts.dock import Dock, Outcome, Replaceable
-from napari_lrcs.plugin.parts.notices import Notices
-from napari_lrcs.plugin.parts.widgets import button, clock, hbox
+from napari_lrcs.plugin.parts.connections import Replaceable
+from napari_lrcs.plugin.parts.dock import Dock, Outcome
+from napari_lrcs.plugin.parts.widgets import Notices, button, clock, hbox
 from napari_lrcs.plugin.parts.workers import EXPECTED
 from napari_lrcs.plugin.predict.attempt import Attempt, next_attempt
 from napari_lrcs.plugin.predict.job import AllDone, NextVolume, Opened

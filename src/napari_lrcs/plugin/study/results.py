@@ -8,9 +8,8 @@ from napari.viewer import Viewer
 from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QTabBar, QWidget
 from superqt.utils import qthrottled
 
-from napari_lrcs.plugin.parts.notices import Notices, shortcoming
 from napari_lrcs.plugin.parts.plots import Plot
-from napari_lrcs.plugin.parts.widgets import hbox, vbox
+from napari_lrcs.plugin.parts.widgets import Notices, hbox, shortcoming, vbox
 from napari_lrcs.plugin.study.job import Draw
 from napari_lrcs.plugin.study.table import StudyTable
 from napari_lrcs.progress import Notice

@@ -18,8 +18,9 @@ from napari_lrcs.metrics.overlap import mean_iou
 from napari_lrcs.models.header import Row
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.painting.training_layers import may_train_on
+from napari_lrcs.plugin.parts.connections import Replaceable
 from napari_lrcs.plugin.parts.current_slice import SliceInView
-from napari_lrcs.plugin.parts.dock import Dock, Outcome, Replaceable
+from napari_lrcs.plugin.parts.dock import Dock, Outcome
 from napari_lrcs.plugin.parts.layers import (
     RUN_KEY,
     labels_of,
@@ -27,8 +28,14 @@ from napari_lrcs.plugin.parts.layers import (
     named_by_file,
     workspace_for,
 )
-from napari_lrcs.plugin.parts.notices import Notices, shortcoming
-from napari_lrcs.plugin.parts.widgets import Kind, Tabs, clock, vbox
+from napari_lrcs.plugin.parts.widgets import (
+    Kind,
+    Notices,
+    Tabs,
+    clock,
+    shortcoming,
+    vbox,
+)
 from napari_lrcs.plugin.parts.workers import EXPECTED
 from napari_lrcs.plugin.train.buttons import TrainButtons
 from napari_lrcs.plugin.train.curves import Curves
