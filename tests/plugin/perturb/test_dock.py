@@ -61,7 +61,7 @@ def open_dock(viewer: Viewer, qtbot: QtBot) -> Iterator[Callable[[], PerturbDock
 def settle(dock: PerturbDock, qtbot: QtBot) -> None:
     """Wait for the job and for the preview."""
     qtbot.waitUntil(
-        lambda: not dock.is_busy and not dock.previewer.is_busy, timeout=10_000
+        lambda: not dock.is_busy and not dock.preview.previewer.is_busy, timeout=10_000
     )
 
 
@@ -80,7 +80,7 @@ def members_of(viewer: Viewer) -> list[Labels]:
 
 
 def report(dock: PerturbDock) -> str:
-    return "" if dock.report.isHidden() else str(dock.report.text())
+    return "" if dock.preview.report.isHidden() else str(dock.preview.report.text())
 
 
 # ---- the preview ----
@@ -95,7 +95,7 @@ def test_preview_shows_the_slice_in_view_and_leaves_the_labels_alone(
 
     dock = open_dock()
 
-    preview = dock.preview_layer.layer
+    preview = dock.preview.layer.layer
     assert preview is not None
     shown = np.asarray(preview.data[5])
     n_changed = np.count_nonzero(shown != labels[5])
@@ -124,7 +124,7 @@ def test_preview_follows_the_slider_and_the_settings(
     settle(dock, qtbot)
 
     assert "0.0 % of the voxels change" in report(dock)
-    preview = dock.preview_layer.layer
+    preview = dock.preview.layer.layer
     assert preview is not None
     np.testing.assert_array_equal(preview.data[2], layer.data[2])
     assert not np.asarray(preview.data[3]).any()
@@ -136,7 +136,7 @@ def test_preview_that_is_not_wanted_is_gone_with_its_numbers(
     layer = add(viewer, halves(*range(N)))
     dock = open_dock()
 
-    dock.preview.setChecked(False)
+    dock.preview.box.setChecked(False)
     show_slice(viewer, layer, 3)
     settle(dock, qtbot)
 
@@ -149,7 +149,7 @@ def test_preview_removed_by_hand_does_not_come_back(
 ) -> None:
     layer = add(viewer, halves(*range(N)))
     dock = open_dock()
-    preview = dock.preview_layer.layer
+    preview = dock.preview.layer.layer
     assert preview is not None
 
     viewer.layers.remove(preview)
@@ -157,7 +157,7 @@ def test_preview_removed_by_hand_does_not_come_back(
     settle(dock, qtbot)
 
     assert list(viewer.layers) == [layer]
-    assert not dock.preview.isChecked()
+    assert not dock.preview.box.isChecked()
 
 
 def test_preview_is_no_labels_layer_to_perturb(
@@ -165,7 +165,7 @@ def test_preview_is_no_labels_layer_to_perturb(
 ) -> None:
     layer = add(viewer, halves(*range(N)))
     dock = open_dock()
-    assert dock.preview_layer.layer is not None
+    assert dock.preview.layer.layer is not None
 
     assert [
         dock.setup.labels.itemText(i) for i in range(dock.setup.labels.count())
@@ -193,15 +193,15 @@ def test_painting_offers_its_painted_slices(
 
     where = np.nonzero(np.ones((SIDE, SIDE), bool))
     painting.data_setitem((np.full(SIDE**2, 8), *where), halves(8)[8].ravel())
-    qtbot.waitUntil(lambda: not dock.go_button.isHidden())
+    qtbot.waitUntil(lambda: not dock.preview.go_button.isHidden())
 
-    assert dock.go_button.text() == "Go to slice z=8"
+    assert dock.preview.go_button.text() == "Go to slice z=8"
 
-    dock.go_button.click()
+    dock.preview.go_button.click()
     settle(dock, qtbot)
 
     assert "on slice z=8" in report(dock)
-    assert dock.go_button.isHidden()
+    assert dock.preview.go_button.isHidden()
     np.testing.assert_array_equal(painting.data[8], halves(8)[8])
 
 
@@ -462,7 +462,7 @@ def test_dock_closed_in_the_middle_takes_its_preview_along(
 ) -> None:
     job = counting.job
     assert job is not None
-    assert counting.preview_layer.layer is not None
+    assert counting.preview.layer.layer is not None
 
     viewer.window.remove_dock_widget(counting)
 
@@ -476,7 +476,7 @@ def test_window_closed_with_a_preview_does_no_harm(
 ) -> None:
     add(viewer, halves(*range(N)))
     dock = open_dock()
-    assert dock.preview_layer.layer is not None
+    assert dock.preview.layer.layer is not None
 
     viewer.close()
     qtbot.wait(50)

@@ -65,7 +65,9 @@ class CompareDock(Dock):
         self.several.copy_requested.connect(self.copy_table)
         self.several.csv_requested.connect(self._ask_for_their_csv)
         self._build()
-        self._set_up()
+        self.form.restore(self.recall())
+        self.results.setVisible(False)
+        self.update_buttons()
         self.connections += [
             *self.form.connections,
             *self.results.plots,
@@ -122,11 +124,6 @@ class CompareDock(Dock):
         self.several.setVisible(place == 1)
         self.show_message("")
 
-    def _set_up(self) -> None:
-        self.form.restore(self.recall())
-        self.results.setVisible(False)
-        self.update_buttons()
-
     # ---- comparing ----
 
     def compare(self) -> None:
@@ -180,11 +177,10 @@ class CompareDock(Dock):
 
     def update_buttons(self) -> None:
         """Enable the buttons that make sense now."""
-        can_go_on = not self.is_busy and self.comparison is not None
         self.compare_button.setEnabled(not self.is_busy)
         self.stop_button.setEnabled(self.is_busy and not self.is_stopping)
         for made in (self.copy_button, self.csv_button, self.figure_button):
-            made.setEnabled(can_go_on)
+            made.setEnabled(not self.is_busy and self.comparison is not None)
         self._offer_layers()
         self.several.update_buttons(is_busy=self.is_busy)
 
@@ -200,7 +196,6 @@ class CompareDock(Dock):
         compared = self._comparing
         assert compared is not None
         self.comparison = comparison
-        self.show_message("")
         self.results.show_comparison(comparison, title=title_of(compared, comparison))
         self.results.setVisible(True)
         note = note_of(compared.request.predicted, compared.request.target)
@@ -218,14 +213,12 @@ class CompareDock(Dock):
         if self._compared is None or self.comparison is None:
             return
         if self._differences is None:
-            self._differences = differences_layer(
-                self._compared, self.comparison.phases
-            )
+            phases = self.comparison.phases
+            self._differences = differences_layer(self._compared, phases)
             self.viewer.add_layer(self._differences)
             self._differences.editable = False
         self._differences.visible = True
-        for layer in (self._compared.predicted, self._compared.target):
-            layer.visible = False
+        self._compared.predicted.visible = self._compared.target.visible = False
         self.show_message(
             "The compared layers are hidden, so that the differences stand out"
         )
@@ -239,20 +232,15 @@ class CompareDock(Dock):
     def go_to_slice(self, index: int) -> None:
         """Show a slice of the target."""
         layer = None if self._compared is None else self._compared.target
-        if layer is None or layer.ndim < 3:
-            return
-        dims, across = self.viewer.dims, layer.ndim - 3
-        place = list(layer.world_to_data(dims.point))
-        place[across] = index
-        dims.set_point(dims.ndim - 3, layer.data_to_world(place)[across])
+        if layer is not None and layer.ndim > 2:
+            _move_to_slice(self.viewer, layer, index)
 
     def _on_removed(self, event: Any) -> None:
         """Forget a removed layer, whose voxels may take much memory."""
-        removed = event.value
-        if removed is self._differences:
+        if event.value is self._differences:
             self._differences = None
         compared = self._compared
-        if compared and removed in (compared.predicted, compared.target):
+        if compared and event.value in (compared.predicted, compared.target):
             self._compared = None
             self._offer_layers()
 
@@ -302,6 +290,13 @@ class CompareDock(Dock):
     def settings(self) -> dict[str, Any]:
         """Return the neighbourhood and the field of view."""
         return self.form.settings()
+
+
+def _move_to_slice(viewer: Viewer, layer: Labels, index: int) -> None:
+    dims, across = viewer.dims, layer.ndim - 3
+    place = list(layer.world_to_data(dims.point))
+    place[across] = index
+    dims.set_point(dims.ndim - 3, layer.data_to_world(place)[across])
 
 
 def _writing(

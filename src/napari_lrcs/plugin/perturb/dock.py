@@ -4,20 +4,19 @@ from typing import Any, ClassVar
 
 from napari.viewer import Viewer
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QCheckBox, QLabel, QSpinBox
+from qtpy.QtWidgets import QLabel, QSpinBox
 
 from napari_lrcs.annotation.painted_slices import SlicesRead
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.connections import Connections, Emitter, Replaceable
-from napari_lrcs.plugin.parts.current_slice import go_to, slice_in_view
 from napari_lrcs.plugin.parts.dock import Dock, Outcome
 from napari_lrcs.plugin.parts.forms import Fold
 from napari_lrcs.plugin.parts.widgets import Kind, button, hbox
 from napari_lrcs.plugin.parts.workers import EXPECTED
 from napari_lrcs.plugin.perturb import job as jobs
-from napari_lrcs.plugin.perturb.layers import PerturbedLayers, PreviewLayer
-from napari_lrcs.plugin.perturb.preview import Previewer
-from napari_lrcs.plugin.perturb.results import HistogramPart, Report
+from napari_lrcs.plugin.perturb.layers import PerturbedLayers
+from napari_lrcs.plugin.perturb.preview import PreviewPart
+from napari_lrcs.plugin.perturb.results import HistogramPart
 from napari_lrcs.plugin.perturb.setup import MembersPart, PerturbRequest, PerturbSetup
 from napari_lrcs.uncertainty.perturbation.histogram import SimulationEnded
 from napari_lrcs.uncertainty.perturbation.perturb import Suggestion
@@ -39,13 +38,10 @@ class PerturbDock(Dock):
         self.setup = PerturbSetup(viewer)
         self.members = MembersPart()
         self.histogram = HistogramPart(viewer, on_count=self.count_interfaces)
-        self.report = Report()
-        self.previewer = Previewer(self._show_preview, self._show_no_preview)
-        self.preview_layer = PreviewLayer(viewer)
+        self.preview = PreviewPart(viewer, self.setup, self._request)
         self._running: PerturbRequest | None = None
         self._layers: PerturbedLayers | None = None
         self._strokes = Replaceable()
-        self._nearest: int | None = None
         self._warnings: tuple[str, ...] = ()
         self._build()
         self.setup.restore(self.recall())
@@ -54,12 +50,6 @@ class PerturbDock(Dock):
         self.update_buttons()
 
     def _build(self) -> None:
-        self.preview = QCheckBox("Preview on the slice in view")
-        self.preview.setToolTip(
-            "Show what becomes of this slice, in a layer of its own; your labels stay "
-            "as they are"
-        )
-        self.preview.setChecked(True)
         self.wanted_share = QSpinBox()
         self.wanted_share.setRange(1, 50)
         self.wanted_share.setValue(10)
@@ -76,13 +66,10 @@ class PerturbDock(Dock):
             "Find the kernel and the picked fraction that change this share",
             self.suggest,
         )
-        self.go_button = button(
-            "", "Show the nearest slice that is painted", self._go_to_painted
-        )
         self.body.addWidget(self.setup)
         self.body.addLayout(hbox(label, self.wanted_share, self.suggest_button))
-        for part in (self.preview, self.report, self.go_button, self.members):
-            self.body.addWidget(part)
+        self.body.addWidget(self.preview)
+        self.body.addWidget(self.members)
         self.body.addWidget(Fold("Interface histogram", self.histogram))
         self.body.addStretch()
         self.perturb_button = button(
@@ -96,22 +83,13 @@ class PerturbDock(Dock):
 
     def _connect(self) -> None:
         self.setup.labels.chosen.connect(self._on_labels)
-        self.setup.changed.connect(self.update_preview)
-        self.preview.toggled.connect(self._on_preview)
-        self.members.seed.valueChanged.connect(self.update_preview)
-        dims, layers = self.viewer.dims.events, self.viewer.layers.events
+        self.setup.changed.connect(self.preview.update_preview)
+        self.members.seed.valueChanged.connect(self.preview.update_preview)
         self.connections += [
             self.setup,
             self.histogram.plot,
-            Connections(
-                (dims.point, self.update_preview),
-                (dims.ndisplay, self.update_preview),
-                (dims.order, self.update_preview),
-                (layers.removed, self._on_removed),
-            ),
+            self.preview,
             self._strokes,
-            self.previewer,
-            self.preview_layer,
         ]
 
     # ---- what the buttons do ----
@@ -253,68 +231,11 @@ class PerturbDock(Dock):
             f"Kernel and fraction are set: {share} of the voxels change", "done"
         )
 
-    # ---- the preview ----
-
-    def update_preview(self, event: object = None) -> None:
-        """Bring the preview in line with the form and the view, soon."""
-        del event
-        self._nearest = None
-        self.go_button.setVisible(False)
-        if not self.preview.isChecked():
-            self._end_preview("")
-            return
-        try:
-            request = self._request()
-        except EXPECTED as error:
-            self._end_preview(str(error))
-            return
-        index = slice_in_view(self.viewer, request.layer, request.axis)
-        if index is None:
-            self._end_preview(
-                f"No preview: the view shows no slice along {request.axis}"
-            )
-        elif request.slices is not None and index not in request.slices:
-            self._offer_another(request.slices, index)
-        else:
-            self.previewer.request(lambda: jobs.preview(request, index))
-
-    def _offer_another(self, slices: tuple[int, ...], index: int) -> None:
-        axis = self.setup.axis
-        if not slices:
-            self._end_preview("No preview: nothing is painted yet")
-            return
-        self._end_preview(f"No preview: slice {axis}={index} is not among the slices")
-        self._nearest = min(slices, key=lambda i: abs(i - index))
-        self.go_button.setText(f"Go to slice {axis}={self._nearest}")
-        self.go_button.setVisible(True)
-
-    def _go_to_painted(self) -> None:
-        layer = self.setup.labels.layer
-        if layer is not None and self._nearest is not None:
-            go_to(self.viewer, layer, self.setup.axis, self._nearest)
-
-    def _show_preview(self, made: jobs.Previewed) -> None:
-        if made.request.layer is not self.setup.labels.layer:
-            return
-        self.report.show_slice(made.slice, axis=made.request.axis)
-        self.report.setVisible(True)
-        self.preview_layer.show(made.request.layer, made.slice, made.array)
-
-    def _show_no_preview(self, error: Exception) -> None:
-        text = str(error) if isinstance(error, EXPECTED) else repr(error)
-        self._end_preview(f"No preview: {text}")
-
-    def _end_preview(self, why: str) -> None:
-        self.previewer.forget()
-        self.preview_layer.remove()
-        self.report.show_message(why)
-        self.report.setVisible(bool(why))
-
     # ---- following ----
 
     def _on_labels(self) -> None:
         layer = self.setup.labels.layer
-        self.preview_layer.remove()
+        self.preview.layer.remove()
         painting = painting_of(layer)
         changes: list[Emitter] = []
         if painting is not None:
@@ -322,21 +243,13 @@ class PerturbDock(Dock):
         elif layer is not None:
             changes = [layer.events.paint, layer.events.data]
         else:
-            self.preview.setChecked(True)  # it was removed with all other layers
-        strokes = Connections(*((change, self.update_preview) for change in changes))
+            self.preview.box.setChecked(True)  # it was removed with all other layers
+        strokes = Connections(
+            *((change, self.preview.update_preview) for change in changes)
+        )
         self._strokes.replace(strokes)
         self.members.propose_folder(layer)
-        self.update_preview()
-
-    def _on_preview(self, is_wanted: bool) -> None:  # noqa: FBT001 a Qt slot
-        del is_wanted
-        self.update_preview()
-
-    def _on_removed(self, event: Any) -> None:
-        """Make no more previews if their layer was removed by hand."""
-        if event.value is self.preview_layer.layer:
-            self.preview_layer.layer = None
-            self.preview.setChecked(False)
+        self.preview.update_preview()
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 Qt's name
         """Align the fields of the forms, whose labels now have their font."""

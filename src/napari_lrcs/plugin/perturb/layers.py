@@ -98,7 +98,3 @@ class PreviewLayer:
         layer, self.layer = self.layer, None
         if layer is not None and layer in self._layers:
             self._layers.remove(layer)
-
-    def disconnect_events(self) -> None:
-        """Take the layer out of the viewer; the dock was closed."""
-        self.remove()

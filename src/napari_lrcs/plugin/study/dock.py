@@ -9,7 +9,6 @@ from napari.viewer import Viewer
 from napari_lrcs.io.tables import as_text
 from napari_lrcs.plugin.painting.training_layers import may_train_on
 from napari_lrcs.plugin.parts.dock import Dock, Outcome
-from napari_lrcs.plugin.parts.layers import volume_of
 from napari_lrcs.plugin.parts.widgets import Kind, Tabs, button, clock, hbox
 from napari_lrcs.plugin.parts.workers import EXPECTED, Saved
 from napari_lrcs.plugin.study.job import (
@@ -54,7 +53,6 @@ class StudyDock(Dock):
         self.steps = StudyProgress(self.progress)
         self._out: Path | None = None
         self._layers: StudyLayers | None = None
-        self._shape: tuple[int, ...] = ()
         self._end_text = ""
         self._end_kind: Kind = "done"
         self._build()
@@ -76,24 +74,19 @@ class StudyDock(Dock):
         self.stop_button = button(
             "Stop", "End here; all is kept, and Continue goes on", self.stop_and_keep
         )
-        self.results.add_buttons(
-            (
-                button("Copy table", "Copy all numbers, for a spreadsheet", self.copy),
-                button(
-                    "Save CSV…",
-                    "Save means and deviations, and the numbers of each network "
-                    "beside them in …-networks.csv",
-                    self._ask_for_csv,
-                ),
-            ),
-            (
-                button(
-                    "Save figure…",
-                    "Save the plot in sight as PNG, SVG or PDF",
-                    self._ask_for_figure,
-                ),
-            ),
+        copy = button("Copy table", "Copy all numbers, for a spreadsheet", self.copy)
+        csv = button(
+            "Save CSV…",
+            "Save means and deviations, and the numbers of each network beside them in "
+            "…-networks.csv",
+            self._ask_for_csv,
         )
+        figure = button(
+            "Save figure…",
+            "Save the plot in sight as PNG, SVG or PDF",
+            self._ask_for_figure,
+        )
+        self.results.add_buttons((copy, csv), (figure,))
         self.tabs = Tabs()
         self.tabs.addTab(self.setup, "Setup")
         self.tabs.addTab(self.results, "Results")
@@ -199,7 +192,6 @@ class StudyDock(Dock):
         """Keep where layers are to go: the image may be removed meanwhile."""
         image = self.setup.image_choice.layer
         self._layers = None if image is None else StudyLayers(self.viewer, image)
-        self._shape = () if image is None else volume_of(image).shape
 
     def finish(self, outcome: Outcome) -> None:
         """Say how the study ended, and list it."""
@@ -236,7 +228,7 @@ class StudyDock(Dock):
     def _show_layers(self, event: Mapped) -> None:
         majority = event.volumes["majority"]
         finest = majority[0] if isinstance(majority, list) else majority
-        if self._layers is None or finest.shape != self._shape:
+        if self._layers is None or finest.shape != self._layers.shape:
             self._end_text = (
                 "Choose its image in Setup and open it again, to see its layers: "
                 f"{event.out.name} is of a volume of {finest.shape}."

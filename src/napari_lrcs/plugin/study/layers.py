@@ -16,6 +16,7 @@ from napari_lrcs.plugin.parts.layers import (
     match_ndim,
     place_of,
     selection_kept,
+    volume_of,
 )
 
 STUDY_KEY = "napari_lrcs_study"
@@ -51,6 +52,8 @@ class StudyLayers:
         self._name = image.name
         self._place = place_of(image)
         self._n_axes = len(layer_shape(image))
+        self.shape = volume_of(image).shape
+        """Shape of the volumes that can be shown."""
 
     def show(
         self, volumes: Mapping[str, Any], *, phases: PhaseTable, out: Path

@@ -11,11 +11,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_lrcs.annotation.annotation import Role
-from napari_lrcs.annotation.painted_slices import SlicesRead
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.io.volume import Volume
-from napari_lrcs.metrics.overlap import mean_iou
-from napari_lrcs.models.header import Row
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.painting.training_layers import may_train_on
 from napari_lrcs.plugin.parts.connections import Replaceable
@@ -29,11 +26,8 @@ from napari_lrcs.plugin.parts.layers import (
     workspace_for,
 )
 from napari_lrcs.plugin.parts.widgets import (
-    Kind,
     Notices,
     Tabs,
-    clock,
-    shortcoming,
     vbox,
 )
 from napari_lrcs.plugin.parts.workers import EXPECTED
@@ -49,17 +43,13 @@ from napari_lrcs.plugin.train.preview import (
     PreviewSource,
     SlicePreview,
 )
+from napari_lrcs.plugin.train.progress import NEXT, TrainingProgress
 from napari_lrcs.plugin.train.runs import RunHistory, RunsTable
 from napari_lrcs.plugin.train.setup import TrainSetup
 from napari_lrcs.preprocessing.slices import AXES
 from napari_lrcs.progress import (
     Notice,
-    StepEnded,
-    TrainingEnded,
-    TrainingStarted,
 )
-
-_NEXT = "Next: Predict volume."
 
 
 class TrainDock(Dock):
@@ -86,10 +76,7 @@ class TrainDock(Dock):
         self._in_view = Replaceable()
         self._preview: PreviewLayer | None = None
         self._layers: tuple[Image, Labels] | None = None
-        self._best: float | None = None
-        self._n_epochs = 1
-        self._end_text, self._shortcoming = "", ""
-        self._end_kind: Kind = "done"
+        self._steps = TrainingProgress(self.progress)
         self._build()
         self.setup.restore(self.recall())
         self.connections += [self.setup, self.curves, self.runs, self._in_view]
@@ -146,9 +133,8 @@ class TrainDock(Dock):
         if self._preview is None:
             self._stop("Stopped at once: nothing was learnt yet.")
             return
-        best = self._best
-        score = "" if best is None else f" Best mean IoU: {best:.1%}."
-        self._stop(f"Stopped.{score} The run is kept: see Runs. {_NEXT}")
+        best = self._steps.best_text
+        self._stop(f"Stopped.{best} The run is kept: see Runs. {NEXT}")
 
     def cancel(self) -> None:
         """End the training and remove its run, unless it was continued."""
@@ -163,7 +149,7 @@ class TrainDock(Dock):
         )
 
     def _stop(self, text: str) -> None:
-        self._end_text = text
+        self._steps.message = text
         self.stop()
 
     def update_buttons(self) -> None:
@@ -181,13 +167,11 @@ class TrainDock(Dock):
         except EXPECTED as error:
             self.show_error(error)
             return
-        self._training, self._best, self._end_text = training, None, ""
-        self._end_kind, self._shortcoming = "done", ""
-        self._preview = None
+        self._training, self._preview = training, None
         self.notices.clear()
         self.remember()
         self.begin(f"Training {training.run.name}", training.events)
-        self.progress.begin("Preparing…")
+        self._steps.begin()
         self.tabs.setCurrentIndex(1)
 
     def _new_training(self) -> TrainingJob:
@@ -251,8 +235,8 @@ class TrainDock(Dock):
             _announce_runs(self._layers[0])
         self._training = self._layers = self._preview = None  # and so the image
         self._in_view.disconnect_events()
-        if self._end_text and outcome != "failed":
-            self.show_message(self._end_text, self._end_kind)
+        if self._steps.message and outcome != "failed":
+            self.show_message(self._steps.message, self._steps.kind)
         self._list_runs()
 
     def settings(self) -> dict[str, Any]:
@@ -263,61 +247,30 @@ class TrainDock(Dock):
 
     def handle(self, event: Any) -> None:
         """Show an event of the training."""
+        self._steps.handle(event)
         match event:
             case Notice():
-                self._add_notice(event)
+                self.notices.add(event)
             case Prepared():
                 self._show_prepared(event)
             case Scored():
-                self._show_scored(event)
+                self.curves.add(event.row)
             case SlicePreview():
                 if self._preview is not None:
                     self._preview.show(event)
-            case TrainingEnded():
-                self._end_text = _end_text(event, but=self._shortcoming)
-            case _:
-                self._show_progress(event)
-
-    def _add_notice(self, notice: Notice) -> None:
-        self.notices.add(notice)
-        if notice.kind == "never_predicted":
-            self._shortcoming, self._end_kind = shortcoming(notice), "warning"
 
     def _show_prepared(self, event: Prepared) -> None:
         assert self._layers is not None
         image, labels = self._layers
-        self._n_epochs = event.config.n_epochs
         self._preview = PreviewLayer(
             self.viewer,
             image,
             phases=event.phases,
             below=labels,
         )
-        self.curves.begin(event.phases, n_epochs=self._n_epochs, history=event.history)
-        for row in event.history:
-            self._update_best(row)
-
-    def _show_scored(self, event: Scored) -> None:
-        self.curves.add(event.row)
-        self._update_best(event.row)
-
-    def _update_best(self, row: Row) -> None:
-        score = row["validation_mean_iou"]
-        if score is not None:
-            self._best = score if self._best is None else max(self._best, score)
-
-    def _show_progress(self, event: Any) -> None:
-        match event:
-            case SlicesRead():
-                self.progress.show_share(event.share, "Looking for painted slices")
-            case TrainingStarted():
-                share = (event.first_epoch - 1) / event.n_epochs
-                self.progress.begin(f"Training on {event.device}", share=share)
-            case StepEnded():
-                done = event.epoch - 1 + event.step / event.steps_per_epoch
-                self.progress.show_share(
-                    done / self._n_epochs, f"Epoch {event.epoch} of {self._n_epochs}"
-                )
+        self.curves.begin(
+            event.phases, n_epochs=event.config.n_epochs, history=event.history
+        )
 
     # ---- runs ----
 
@@ -344,20 +297,10 @@ class TrainDock(Dock):
         if image is not None:
             image.metadata[RUN_KEY] = run
             _announce_runs(image)
-        self.show_message(f"{run.name} is chosen. {_NEXT}", "done")
+        self.show_message(f"{run.name} is chosen. {NEXT}", "done")
         self.predict_requested.emit(run)
 
 
 def _announce_runs(image: Image) -> None:
     """Let docks that list the runs of an image list them anew."""
     image.events.metadata()
-
-
-def _end_text(event: TrainingEnded, *, but: str) -> str:
-    scores = [
-        f"{name} mean IoU {mean_iou(confusion):.1%}"
-        for name, confusion in (("validation", event.validation), ("test", event.test))
-        if confusion is not None
-    ]
-    text = f"Done in {clock(event.seconds)}: {', '.join(scores) or 'trained'}"
-    return f"{text}, but {but}: see Curves." if but else f"{text}. {_NEXT}"
