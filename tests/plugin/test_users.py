@@ -82,7 +82,7 @@ from napari_lrcs.plugin.parts.layers import (
     workspace_for,
 )
 from napari_lrcs.plugin.predict.dock import PredictDock
-from napari_lrcs.plugin.predict.setup import ZARR
+from napari_lrcs.plugin.predict.place import ZARR
 from napari_lrcs.plugin.train.dock import TrainDock
 from napari_lrcs.plugin.train.preview import PREVIEW_NAME
 from napari_lrcs.training.run_folder import RunFolder, list_runs
@@ -475,7 +475,7 @@ else:
     dock = PredictDock(viewer)
     dock.setup.model_choice.choose(Path("model.safetensors"))
     dock.setup.form["tile_size"].value = 8  # which takes long
-    dock.setup.choose_file(Path("out.zarr").absolute())
+    dock.setup.place.choose_file(Path("out.zarr").absolute())
     begin = dock.predict
 viewer.window.add_dock_widget(dock)
 QTimer.singleShot(300, begin)

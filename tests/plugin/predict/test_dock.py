@@ -27,13 +27,8 @@ from napari_lrcs.io.volume import as_volume
 from napari_lrcs.plugin.parts.field_of_view import ABOUT_Z, LAYER
 from napari_lrcs.plugin.parts.layers import phases_shown, place_of, workspace_for
 from napari_lrcs.plugin.predict.dock import PredictDock
-from napari_lrcs.plugin.predict.setup import (
-    MEMORY,
-    RANGE,
-    THIS,
-    TIFF,
-    ZARR,
-)
+from napari_lrcs.plugin.predict.place import MEMORY, TIFF, ZARR
+from napari_lrcs.plugin.predict.setup import RANGE, THIS
 
 pytestmark = pytest.mark.gui
 
@@ -242,7 +237,7 @@ def test_files_hold_confidence_and_probabilities(
     qtbot: QtBot,
 ) -> None:
     dock = make_dock(grey)
-    dock.setup.choose_file(tmp_path / "out.tif")
+    dock.setup.place.choose_file(tmp_path / "out.tif")
     dock.setup.confidence.setChecked(True)
     dock.setup.probabilities.setChecked(True)
 
@@ -522,7 +517,7 @@ def test_removing_a_result_on_disk_lets_it_be_finished(
     qtbot: QtBot,
 ) -> None:
     dock = make_dock(grey)
-    dock.setup.choose_file(tmp_path / "out.zarr")
+    dock.setup.place.choose_file(tmp_path / "out.zarr")
     dock.predict()
     qtbot.waitUntil(lambda: len(dock.viewer.layers) == 2, timeout=10_000)
 
@@ -544,7 +539,7 @@ def test_closing_meanwhile_keeps_what_is_done(
     qtbot: QtBot,
 ) -> None:
     dock = make_dock(np.random.default_rng(0).normal(size=(60, 24, 32)))
-    dock.setup.choose_file(tmp_path / "out.zarr")
+    dock.setup.place.choose_file(tmp_path / "out.zarr")
     dock.predict()
     until_slice(dock, qtbot, 6)
 
@@ -594,7 +589,7 @@ def test_a_file_that_is_there_is_refused_unless_overwriting_is_asked_for(
     grey: Any, tmp_path: Path, make_dock: Callable[..., PredictDock], qtbot: QtBot
 ) -> None:
     dock = make_dock(grey)
-    dock.setup.choose_file(tmp_path / "out.tif")
+    dock.setup.place.choose_file(tmp_path / "out.tif")
     first = predict(dock, qtbot)
 
     dock.predict()
@@ -614,7 +609,7 @@ def test_a_file_that_another_layer_shows_is_never_overwritten(
     )
     dock = make_dock(grey)
     dock.viewer.add_labels(painting, name="painting")
-    dock.setup.choose_file(tmp_path / "painting.zarr")
+    dock.setup.place.choose_file(tmp_path / "painting.zarr")
     dock.setup.overwrite.setChecked(True)
 
     dock.predict()

@@ -165,7 +165,7 @@ class PredictDock(Dock):
         attempt.layers.redraw()
         if attempt.is_over:
             self._attempt = None  # which holds on to the image
-            self.setup.new_file()
+            self.setup.place.new_file()
             self.show_message(_end_text(attempt), "done")
             return
         kept = self._kept(attempt)
