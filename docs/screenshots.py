@@ -106,7 +106,7 @@ def show_perturbation(viewer: Viewer) -> tuple[Any, Any]:
     widget.setup.labels.layer = viewer.layers[1]
     press(widget, "Suggest")
     wait_until(lambda: not widget.is_busy)
-    wait_until(lambda: not widget.previewer.is_busy)
+    wait_until(lambda: not widget.preview.previewer.is_busy)
     press(widget, "▸ Interface histogram")
     press(widget, "Count interfaces")
     wait_until(lambda: not widget.is_busy, seconds=240)

@@ -10,7 +10,7 @@ from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.phases import ELECTRODE
 
 SHAPE = (40, 24, 32)
-PLAIN = TrainConfig(context_slices=0)
+PLAIN = TrainConfig().with_changes(context_slices=0)
 
 
 @pytest.fixture

@@ -152,11 +152,11 @@ def train(window: Window, painting: Labels) -> None:
         press(dock, "Train")
         window.wait(lambda: len(viewer.layers) > len(known) or not dock.is_busy)
     (preview,) = set(viewer.layers) - known or {None}
-    assert preview is not None, dock.said
+    assert preview is not None, dock.message
     assert np.asarray(preview.data[TRAIN]).all()
     with window.step("train on"):
         window.wait(lambda: not dock.is_busy)
-    assert dock.said.startswith("Done"), dock.said
+    assert dock.message.startswith("Done"), dock.message
     for index in (TRAIN, VALIDATION):
         painted = np.asarray(painting.data[index])
         assert set(np.unique(painted)) == {0, 1, 2, 3}
@@ -178,7 +178,7 @@ def predict(window: Window, where: str) -> None:
     with window.step(f"predict, {where}"):
         press(dock, "Predict")
         window.wait(lambda: not dock.is_busy)
-    assert dock.said.startswith("Done"), dock.said
+    assert dock.message.startswith("Done"), dock.message
     (layer,) = set(viewer.layers) - known
     assert isinstance(layer, Labels)
     array = layer.data[0] if layer.multiscale else layer.data
@@ -197,7 +197,7 @@ def look_in_3d(window: Window) -> None:
         window.viewer.dims.ndisplay = 3
         window.wait(lambda: True)
         assert not any(layer.visible for layer in large)
-        assert "would have to be read whole" in dock.said
+        assert "would have to be read whole" in dock.message
         window.viewer.dims.ndisplay = 2
     assert all(layer.visible for layer in large)
 

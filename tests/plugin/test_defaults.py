@@ -21,8 +21,9 @@ from napari_lrcs.plugin.compare.dock import CompareDock
 from napari_lrcs.plugin.label.dock import LabelDock
 from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.painting.painting import painting_of
-from napari_lrcs.plugin.parts.dock import COLOURS, Dock
+from napari_lrcs.plugin.parts.dock import Dock
 from napari_lrcs.plugin.parts.layers import place_of, workspace_for
+from napari_lrcs.plugin.parts.widgets import COLOURS
 from napari_lrcs.plugin.parts.workers import Events
 from napari_lrcs.plugin.perturb.dock import PerturbDock
 from napari_lrcs.plugin.predict.dock import PredictDock
@@ -131,7 +132,7 @@ def predict(viewer: Viewer, model: Path, slices: str, qtbot: QtBot) -> Labels:
 
 def perturb_once(viewer: Viewer, painting: Labels, qtbot: QtBot) -> None:
     dock = open_dock(viewer, "Perturb labels", PerturbDock)
-    dock.preview.setChecked(False)
+    dock.preview.box.setChecked(False)
     dock.members.n_members.setValue(1)
     assert dock.setup.labels.layer == painting
     press(dock, "Perturb")
@@ -198,7 +199,7 @@ def test_a_prediction_is_learnt_from_only_when_its_user_agrees_once(
     train = open_train(viewer, tiny_config.with_changes(n_epochs=1))
     assert train.setup.labels_choice.layer is None
     press(train, "Train")
-    assert "no labels are chosen for scan" in train.said
+    assert "no labels are chosen for scan" in train.message
     questions: list[str] = []
     answers = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes]
 
@@ -354,12 +355,12 @@ def test_a_training_that_never_predicts_a_phase_does_not_end_as_done(
     press(dock, "Train")
     finish(dock, qtbot)
 
-    assert dock.said == (
+    assert dock.message == (
         "Done in 0:12: validation mean IoU 40.0%, but crack is never predicted: see "
         "Curves."
     )
     assert COLOURS["warning"] in _message(dock).styleSheet()
-    assert dock.notices.told == (NEVER.text,)
+    assert dock.notices.texts == (NEVER.text,)
     assert COLOURS["warning"] in dock.notices.text()
     assert dock.notices.isVisible()
 
@@ -369,21 +370,23 @@ def test_a_study_tells_once_that_its_networks_never_predict_a_phase(
 ) -> None:
     dock = open_dock(viewer, "Uncertainty study", StudyDock)
     names = ("perturbed-000", "perturbed-001")
-    dock.on_event(StudyStarted(out=Path(), names=names, n_done=0, phases=PHASES))
+    dock.handle(StudyStarted(out=Path(), names=names, n_done=0, phases=PHASES))
     for name in names:
-        dock.on_event(
-            MemberProgress(name=name, share=0.5, text="training", event=NEVER)
-        )
+        dock.handle(MemberProgress(name=name, share=0.5, text="training", event=NEVER))
     ended = StudyEnded(summary=summarise((), PHASES), out=Path(), seconds=60)
 
-    dock.on_event(ended)
-    dock.on_busy()
+    dock.handle(ended)
+    dock.finish("done")
 
-    assert dock.results.notices.told == (NEVER.text,)
-    assert dock.said.startswith("Done in 1:00, but crack is never predicted by 2 of 2")
+    assert dock.results.notices.texts == (NEVER.text,)
+    assert dock.message.startswith(
+        "Done in 1:00, but crack is never predicted by 2 of 2"
+    )
     assert COLOURS["warning"] in _message(dock).styleSheet()
 
 
 def _message(dock: Dock) -> QLabel:
-    (label,) = [made for made in dock.findChildren(QLabel) if made.text() == dock.said]
+    (label,) = [
+        made for made in dock.findChildren(QLabel) if made.text() == dock.message
+    ]
     return label

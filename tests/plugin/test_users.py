@@ -82,7 +82,7 @@ from napari_lrcs.plugin.parts.layers import (
     workspace_for,
 )
 from napari_lrcs.plugin.predict.dock import PredictDock
-from napari_lrcs.plugin.predict.setup import ZARR
+from napari_lrcs.plugin.predict.place import ZARR
 from napari_lrcs.plugin.train.dock import TrainDock
 from napari_lrcs.plugin.train.preview import PREVIEW_NAME
 from napari_lrcs.training.run_folder import RunFolder, list_runs
@@ -274,7 +274,9 @@ def test_cannot_cancel_before_anything_is_learnt(
 
     end(dock, qtbot)
     assert not list_runs(workspace_for(image).path)
-    assert dock.said.startswith({"stop": "Stopped at once", "cancel": "Cancel"}[name])
+    assert dock.message.startswith(
+        {"stop": "Stopped at once", "cancel": "Cancel"}[name]
+    )
     assert dock.buttons.train.isVisible()
 
 
@@ -308,14 +310,14 @@ def test_failed_fit_never_replaces_the_last_good_model(
     end(train, qtbot)
     qtbot.waitUntil(lambda: len(train.runs.items) == 2, timeout=LONG)
 
-    assert "CUDA error" in train.said
+    assert "CUDA error" in train.message
     assert contents(good) == before
     predict.setup.model_choice.refresh()
     qtbot.wait(300)
     assert predict.setup.model_choice.path == good
     predict.predict()
     end(predict, qtbot)
-    assert predict.said.startswith("Done")
+    assert predict.message.startswith("Done")
 
 
 # ---- closing during work ----
@@ -389,7 +391,7 @@ def test_closing_during_work_of_a_prediction_a_second_viewer(
     second.close()
 
     end(dock, qtbot)
-    assert dock.said.startswith("Done")
+    assert dock.message.startswith("Done")
     assert np.asarray(viewer.layers["scan prediction"].data).all()
 
 
@@ -408,7 +410,7 @@ def test_closing_during_work_of_a_prediction_its_mask_layer(
     viewer.layers.remove("mask")
 
     end(dock, qtbot)
-    assert dock.said.startswith("Done")
+    assert dock.message.startswith("Done")
     filled = np.asarray(viewer.layers["scan prediction"].data) > 0
     np.testing.assert_array_equal(filled, mask > 0)
 
@@ -439,7 +441,7 @@ def test_closing_during_work_leaves_a_prediction_to_be_continued(
     dock.predict()
     end(dock, qtbot)
 
-    assert dock.said.startswith("Done")
+    assert dock.message.startswith("Done")
     assert not dock.setup.unfinished.isVisible()
     assert 0 < sum(slowly) <= 16  # what was done was not done again
     assert np.asarray(again.layers["scan prediction"].data).all()
@@ -473,7 +475,7 @@ else:
     dock = PredictDock(viewer)
     dock.setup.model_choice.choose(Path("model.safetensors"))
     dock.setup.form["tile_size"].value = 8  # which takes long
-    dock.setup.choose_file(Path("out.zarr").absolute())
+    dock.setup.place.choose_file(Path("out.zarr").absolute())
     begin = dock.predict
 viewer.window.add_dock_widget(dock)
 QTimer.singleShot(300, begin)
@@ -583,8 +585,8 @@ def test_progress_bars_in_threads_meet_no_warning(
     dock.buttons.train.click()
     end(dock, qtbot)
 
-    assert dock.said.startswith("Done")
-    assert any("no preview" in text for text in dock.notices.told)
+    assert dock.message.startswith("Done")
+    assert any("no preview" in text for text in dock.notices.texts)
 
 
 def test_progress_bars_in_threads_notify_on_the_gui_thread(
@@ -610,7 +612,7 @@ def test_progress_bars_in_threads_notify_on_the_gui_thread(
 
     notification_manager.notification_ready.disconnect(note)
     assert told == [True]
-    assert "a bug" in dock.said
+    assert "a bug" in dock.message
 
 
 # ---- GPU memory ----
@@ -648,7 +650,7 @@ def test_out_of_memory_in_training_is_told_in_words(
     dock.buttons.train.click()
     end(dock, qtbot)
 
-    assert dock.said.startswith("Done")
+    assert dock.message.startswith("Done")
     assert "Memory ran out on cpu: each batch of 4 is now" in dock.notices.text()
     assert "Tried to allocate" not in dock.notices.text()
 
@@ -663,7 +665,7 @@ def test_out_of_memory_in_prediction_is_told_in_words(
     dock.predict()
     end(dock, qtbot)
 
-    assert dock.said.startswith("Done")
+    assert dock.message.startswith("Done")
     assert "Memory ran out on cpu; goes on with tiles" in dock.notices.text()
     assert np.asarray(viewer.layers["scan prediction"].data).all()
 
@@ -687,7 +689,7 @@ def test_out_of_memory_for_a_single_patch_says_what_to_do(
     dock.buttons.train.click()
     end(dock, qtbot)
 
-    assert "use smaller patches, fewer filters or another device" in dock.said
+    assert "use smaller patches, fewer filters or another device" in dock.message
     assert dock.buttons.train.isVisible()
 
 
@@ -714,7 +716,7 @@ def test_cuda_memory_is_released(
     end(predict, qtbot)
 
     gc.collect()
-    assert predict.said.startswith("Done")
+    assert predict.message.startswith("Done")
     assert torch.cuda.memory_allocated() == before
 
 
@@ -740,7 +742,7 @@ def test_ram_of_an_image_is_released_with_its_layer(
         dock.setup.image_choice.setCurrentText("scan")
         dock.predict()
     end(dock, qtbot)
-    assert dock.said.startswith("Done")
+    assert dock.message.startswith("Done")
 
     viewer.layers.remove("scan")
     viewer.layers.remove("painting")
@@ -780,7 +782,7 @@ def test_lazy_arrays_are_read_only_where_they_are_painted_or_viewed(
     dock.buttons.train.click()
     end(dock, qtbot)
 
-    assert dock.said.startswith("Done")
+    assert dock.message.startswith("Done")
     assert read == {TRAIN, VALIDATION, VIEWED}
 
 
@@ -811,7 +813,7 @@ def test_scale_and_units_of_the_preview_are_those_of_the_image(
     dock.buttons.train.click()
     end(dock, qtbot)
 
-    assert dock.said.startswith("Done")
+    assert dock.message.startswith("Done")
     preview = viewer.layers[PREVIEW_NAME]
     assert preview.data.shape == shape
     for name, value in place_of(image).items():
@@ -948,6 +950,6 @@ def test_no_pytorch_is_told_by_the_dock(
         dock.predict()
     end(dock, qtbot)
 
-    assert "pip install torch" in dock.said
+    assert "pip install torch" in dock.message
     assert not list_runs(workspace_for(image).path)
     assert [layer.name for layer in viewer.layers] == ["scan", "painting"]

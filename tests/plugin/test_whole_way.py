@@ -150,7 +150,7 @@ def _predict(
         _press(dock, "Predict")
         qtbot.waitUntil(lambda: not dock.is_busy, timeout=120_000)
         added = set(viewer.layers) - known
-        assert len(added) == 1, dock.said
+        assert len(added) == 1, dock.message
         (result,) = added
         assert isinstance(result, Labels)
         _assert_same_place(image, result)

@@ -96,7 +96,7 @@ def test_scores_are_those_counted_by_hand(
         "Accuracy 57.1 %, mean IoU 40.0 %",
         "Slices 0, 2",
     ]
-    assert dock.said == ""
+    assert dock.message == ""
 
 
 def test_shares_of_both_are_of_the_painted_voxels(
@@ -183,7 +183,9 @@ def test_chosen_slice_without_a_prediction_is_told(
     dock.form.slices.setText("0")
     _compare(dock, qtbot)
 
-    assert dock.said.startswith("result has no prediction for painted voxels of slice")
+    assert dock.message.startswith(
+        "result has no prediction for painted voxels of slice"
+    )
     assert not dock.results.isVisible()
 
 
@@ -280,20 +282,20 @@ def test_neighbours_are_those_that_were_chosen(
 def test_missing_layers_are_told(dock: CompareDock) -> None:
     dock.compare_button.click()
 
-    assert dock.said == "no prediction is chosen; predict, or open labels"
+    assert dock.message == "no prediction is chosen; predict, or open labels"
     assert not dock.is_busy
 
 
 def test_same_layer_twice_is_refused(viewer: Viewer, dock: CompareDock) -> None:
     layer = _add(viewer, TARGET, "painting")
     dock.compare_button.click()
-    alone = dock.said
+    alone = dock.message
     dock.form.target.layer = layer
 
     dock.compare_button.click()
 
     assert alone.startswith("no target is chosen to judge painting by")
-    assert dock.said.startswith("painting is chosen twice; choose two different")
+    assert dock.message.startswith("painting is chosen twice; choose two different")
     assert not dock.is_busy
 
 
@@ -303,7 +305,7 @@ def test_layers_of_two_shapes_are_refused(viewer: Viewer, dock: CompareDock) -> 
 
     dock.compare_button.click()
 
-    assert "only volumes of one shape can be compared" in dock.said
+    assert "only volumes of one shape can be compared" in dock.message
 
 
 def test_time_series_is_refused(viewer: Viewer, dock: CompareDock) -> None:
@@ -313,7 +315,7 @@ def test_time_series_is_refused(viewer: Viewer, dock: CompareDock) -> None:
 
     dock.compare_button.click()
 
-    assert "has 4 axes" in dock.said
+    assert "has 4 axes" in dock.message
 
 
 @pytest.mark.parametrize("text", ["first", "7", "3:1"])
@@ -325,7 +327,7 @@ def test_slices_that_cannot_be_read_are_told(
     dock.form.slices.setText(text)
     dock.compare_button.click()
 
-    assert "slice" in dock.said
+    assert "slice" in dock.message
     assert not dock.is_busy
 
 
@@ -337,7 +339,7 @@ def test_target_without_a_stroke_is_told(
 
     _compare(dock, qtbot)
 
-    assert dock.said == "no voxel of painting is painted on these slices"
+    assert dock.message == "no voxel of painting is painted on these slices"
 
 
 def test_failed_comparison_leaves_nothing_of_the_last_one(
@@ -361,7 +363,7 @@ def test_other_phases_are_told(viewer: Viewer, dock: CompareDock, qtbot: Any) ->
 
     _compare(dock, qtbot)
 
-    assert dock.said.startswith(
+    assert dock.message.startswith(
         "result has 3 phases (pore, CBD, NMC), painting 2 (air, steel)"
     )
     assert _rows(dock.results.scores)[0][0] == "pore"
@@ -376,7 +378,7 @@ def test_labels_without_names_are_numbered(
     _compare(dock, qtbot)
 
     assert [row[0] for row in _rows(dock.results.scores)] == ["phase 1", "phase 2"]
-    assert dock.said == ""
+    assert dock.message == ""
 
 
 # ---- layers ----
@@ -547,7 +549,7 @@ def test_stopped_comparison_shows_nothing(
     dock.stop_button.click()
     _wait(dock, qtbot)
 
-    assert dock.said == "Stopped"
+    assert dock.message == "Stopped"
     assert dock.comparison is None
     assert dock.compare_button.isEnabled()
     assert not dock.stop_button.isEnabled()
@@ -645,7 +647,7 @@ def test_saved_tables_hold_all_numbers(
     dock.save_csv(tmp_path / "scores.csv")
     _wait(dock, qtbot)
 
-    assert dock.said == "Saved scores.csv and scores-slices.csv"
+    assert dock.message == "Saved scores.csv and scores-slices.csv"
     with (tmp_path / "scores.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["iou"] for row in rows[:3]] == ["0.4", "0.4", ""]
@@ -667,7 +669,7 @@ def test_saved_figure_is_drawn(
     dock.save_figure(tmp_path / "figure.png")
     _wait(dock, qtbot)
 
-    assert dock.said == "Saved figure.png"
+    assert dock.message == "Saved figure.png"
     picture = imread(tmp_path / "figure.png")
     assert picture.shape[0] > 500
     assert picture.std() > 0.05
@@ -682,7 +684,7 @@ def test_table_that_cannot_be_written_is_told(
     dock.save_csv(tmp_path / "missing" / "scores.csv")
     _wait(dock, qtbot)
 
-    assert "missing" in dock.said
+    assert "missing" in dock.message
     assert dock.copy_button.isEnabled()
 
 
@@ -782,7 +784,7 @@ def test_experimenters_numbers_are_saved(
     dock.save_their_csv(tmp_path / "table.csv")
     _wait(dock, qtbot)
 
-    assert dock.said == "Saved table.csv"
+    assert dock.message == "Saved table.csv"
     with (tmp_path / "table.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["disagreement"]) for row in rows] == pytest.approx(
@@ -812,12 +814,12 @@ def test_too_few_experimenters_are_told(viewer: Viewer, dock: CompareDock) -> No
 
     dock.several.form.target.layer = carl
     dock.compare_button.click()
-    assert dock.said.startswith("Carl is checked and the target")
+    assert dock.message.startswith("Carl is checked and the target")
     viewer.layers.remove(ben)
     viewer.layers.remove(carl)
     dock.compare_button.click()
 
-    assert dock.said == "check two or more labels layers, one an experimenter"
+    assert dock.message == "check two or more labels layers, one an experimenter"
     assert dock.several.form.experimenters.layers == (anna,)
 
 

@@ -53,7 +53,7 @@ def begun(viewer: Viewer, **image: Any) -> tuple[LabelDock, Painting]:
     viewer.add_image(image.pop("data", GREY), **{"name": "scan", **image})
     dock = dock_in(viewer)
     dock.new_labels()
-    assert dock.painting is not None, dock.said
+    assert dock.painting is not None, dock.message
     return dock, dock.painting
 
 
@@ -103,7 +103,7 @@ def test_without_an_image_the_dock_says_how_to_get_one(
 
     dock.new_labels()
 
-    assert "Open an image: File >" in dock.said
+    assert "Open an image: File >" in dock.message
     assert not viewer.layers
 
 
@@ -123,11 +123,11 @@ def test_unfit_image_is_refused_with_a_sentence(
     viewer = make_napari_viewer()
     viewer.add_image(data, name="unfit", **options)
     dock = dock_in(viewer)
-    assert words in dock.said
+    assert words in dock.message
 
     dock.new_labels()
 
-    assert words in dock.said
+    assert words in dock.message
     assert len(viewer.layers) == 1
 
 
@@ -277,7 +277,7 @@ def test_name_that_stands_already_is_refused(make_napari_viewer: MakeViewer) -> 
 
     dock.phases.change(2, name="NMC")
 
-    assert "share a name" in dock.said
+    assert "share a name" in dock.message
     assert painting.phases == dock.phases.phases == ELECTRODE
 
 
@@ -435,7 +435,7 @@ def test_shares_that_make_no_sense_are_told(
     dock.help.fill_slice()
     wait_for_job(dock, qtbot)
 
-    assert "shares" in dock.said or "add up to 1.2" in dock.said
+    assert "shares" in dock.message or "add up to 1.2" in dock.message
     assert not painting.plane(painting.n_slices // 2).any()
 
 
@@ -446,7 +446,7 @@ def test_slice_is_filled_by_a_forest_that_learnt_from_the_others(
     dock, painting = begun(viewer)
     dock.help.fill.choose("forest")
     dock.help.fill_slice()
-    assert "paint some of each phase" in dock.said
+    assert "paint some of each phase" in dock.message
     painting.set_plane(1, TRUTH)
     painting.set_plane(6, TRUTH[:, ::-1])  # what a forest must not learn from
     dock.slices.go_to(6)
@@ -480,7 +480,7 @@ def test_whole_volume_is_segmented_into_a_layer_of_its_own(
 
     assert len(viewer.layers) == n_layers + 1
     layer = viewer.layers["scan Otsu"]
-    assert "in the layer scan Otsu" in dock.said
+    assert "in the layer scan Otsu" in dock.message
     assert phases_shown(layer) == ELECTRODE
     np.testing.assert_array_equal(layer.scale, (2, 1, 1))
     assert dock.labels.layer == painting.layer
@@ -523,7 +523,7 @@ def test_network_that_is_not_there_is_told(make_napari_viewer: MakeViewer) -> No
     dock.help.fill.choose("network")
     dock.help.fill_slice()
 
-    assert "no network yet" in dock.said
+    assert "no network yet" in dock.message
 
 
 @pytest.mark.slow
@@ -555,7 +555,7 @@ def test_slice_is_filled_by_the_best_network_with_the_labels_of_its_names(
 
     dock.help.fill_slice()
     wait_for_job(dock, qtbot)
-    assert "no phase 1, no phase 2" in dock.said
+    assert "no phase 1, no phase 2" in dock.message
     for label, name in ((1, "phase 2"), (2, "phase 1"), (3, "phase 3")):
         dock.phases.change(label, name=name)
     dock.help.fill_slice()
@@ -606,7 +606,7 @@ def test_folder_without_pairs_is_told(
     dock.help.import_pairs(tmp_path / "nothing")
     wait_for_job(dock, qtbot)
 
-    assert "there is no folder" in dock.said
+    assert "there is no folder" in dock.message
 
 
 def test_mask_layer_comes_back_with_the_painting(
@@ -902,7 +902,7 @@ def test_large_labels_are_hidden_in_3d_before_they_are_read(
     layer.events.set_data.connect(lambda: ever_3d.append(layer._slice.image.view.ndim))
 
     viewer.dims.ndisplay = 3
-    in_3d = (layer.visible, dock.said)
+    in_3d = (layer.visible, dock.message)
     viewer.dims.ndisplay = 2
 
     assert not in_3d[0]
@@ -916,32 +916,32 @@ def test_dock_always_tells_the_next_step(
 ) -> None:
     viewer = make_napari_viewer()
     dock = dock_in(viewer)
-    told = [dock.said]
+    told = [dock.message]
     viewer.add_image(GREY, name="scan")
-    told.append(dock.said)
+    told.append(dock.message)
     dock.new_labels()
-    told.append(dock.said)
+    told.append(dock.message)
     painting = dock.painting
     assert painting is not None
     dock.slices.go_to(2)
     dock.slices.mark("train")
-    told.append(dock.said)
+    told.append(dock.message)
     painting.layer.fill((2, 0, 0), 1)
     painting.layer.paint((2, 20, 25), 3)
     qtbot.waitUntil(lambda: bool(painting.painted()))
-    told.append(dock.said)
+    told.append(dock.message)
     dock.slices.mark(None)
-    told.append(dock.said)
+    told.append(dock.message)
     dock.slices.go_to(3)
-    told.append(dock.said)
+    told.append(dock.message)
     dock.slices.go_to(2)
     dock.slices.mark("train")
     painting.layer.paint((2, 5, 5), 2)
     painting.save()
-    told.append(dock.said)
+    told.append(dock.message)
     dock.slices.go_to(6)
     dock.slices.mark("test")
-    told.append(dock.said)
+    told.append(dock.message)
 
     assert told == [
         "Open an image: File > Open File(s)…, or File > Open Sample > LRCS-Net.",
@@ -964,12 +964,12 @@ def test_older_painting_is_offered_in_passing_once_another_has_begun(
     dock.slices.mark("train")
     viewer.layers.remove(painting.layer)
     qtbot.waitUntil(lambda: len(dock.restore_line.offered) == 1)
-    before = dock.said
+    before = dock.message
 
     dock.new_labels()
 
     assert before == "Click Restore, or begin anew by New labels layer."
-    assert dock.said.startswith("Paint some of every phase")
+    assert dock.message.startswith("Paint some of every phase")
     assert dock.restore_line.text_is_hidden
 
 
@@ -984,13 +984,13 @@ def test_painting_is_open_in_one_viewer_at_a_time(
     qtbot.waitUntil(lambda: len(second.restore_line.offered) == 1)
 
     second.restore_line.restore()
-    refused = second.said
+    refused = second.message
     viewer.close()
     qtbot.wait(50)
     second.restore_line.restore()
 
     assert "open in another window" in refused
-    assert second.painting is not None, second.said
+    assert second.painting is not None, second.message
     assert second.painting.folder == painting.folder
 
 
@@ -1006,11 +1006,11 @@ def test_trouble_is_told_until_it_is_over(
     folder.write_text("no folder")
 
     painting.layer.fill((2, 0, 0), 1)
-    qtbot.waitUntil(lambda: "cannot be saved" in dock.said)
+    qtbot.waitUntil(lambda: "cannot be saved" in dock.message)
     in_memory = (painting.plane(2) == 1).all()
     folder.unlink()
     away.rename(folder)
-    qtbot.waitUntil(lambda: "cannot be saved" not in dock.said)
+    qtbot.waitUntil(lambda: "cannot be saved" not in dock.message)
 
     assert in_memory
     assert (np.asarray(painting.folder.labels.array[2]) == 1).all()

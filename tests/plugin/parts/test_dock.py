@@ -10,8 +10,8 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QThread
 from qtpy.QtWidgets import QApplication, QWidget
 
-from napari_lrcs.plugin.parts.dock import Dock, button, clock
-from napari_lrcs.plugin.parts.settings import recall, remember
+from napari_lrcs.plugin.parts.dock import Dock, Outcome, recall, remember
+from napari_lrcs.plugin.parts.widgets import button, clock
 from napari_lrcs.plugin.parts.workers import Events
 
 pytestmark = pytest.mark.gui
@@ -44,15 +44,19 @@ class PlainDock(Dock):
         self.events: list[object] = []
         self.threads: set[bool] = set()
         self.busy: list[bool] = []
+        self.outcomes: list[Outcome] = []
         self.word = "default"
 
-    def on_event(self, event: object) -> None:
+    def handle(self, event: object) -> None:
         self.events.append(event)
         application = QApplication.instance()
         assert application is not None
         self.threads.add(QThread.currentThread() is application.thread())
 
-    def on_busy(self) -> None:
+    def finish(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+
+    def update_buttons(self) -> None:
         self.busy.append(self.is_busy)
 
     def settings(self) -> dict[str, Any]:
@@ -64,7 +68,7 @@ class Listener:
 
     listens = True
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         self.listens = False
 
 
@@ -103,6 +107,7 @@ def test_events_of_a_job_come_in_order_on_the_thread_of_the_window(
     assert dock.events == [0, 1, 2]
     assert dock.threads == {True}
     assert dock.busy == [True, False]
+    assert dock.outcomes == ["done"]
 
 
 def test_job_runs_in_a_thread_of_its_own(viewer: Viewer, qtbot: Any) -> None:
@@ -111,8 +116,10 @@ def test_job_runs_in_a_thread_of_its_own(viewer: Viewer, qtbot: Any) -> None:
     endless = _begin_endless(dock, qtbot)
     dock.stop()
 
+    assert dock.is_stopping
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
     assert endless.closed_in not in (None, threading.main_thread())
+    assert dock.outcomes == ["stopped"]
 
 
 def test_second_job_waits_for_no_one_and_is_not_begun(
@@ -168,7 +175,8 @@ def test_what_the_user_did_wrong_is_told_in_a_sentence(
     dock.begin("Refuse", lambda: (event for event in refuse()))
 
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
-    assert dock.said == "nothing is painted; paint a slice"
+    assert dock.message == "nothing is painted; paint a slice"
+    assert dock.outcomes == ["failed"]
 
 
 def test_our_own_mistakes_are_told_by_napari_too(viewer: Viewer, qtbot: Any) -> None:
@@ -184,17 +192,17 @@ def test_our_own_mistakes_are_told_by_napari_too(viewer: Viewer, qtbot: Any) -> 
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
     notification_manager.notification_ready.disconnect(told.append)
 
-    assert dock.said == "RuntimeError('a bug')"
+    assert dock.message == "RuntimeError('a bug')"
     assert ["a bug" in notification.message for notification in told] == [True]
 
 
 def test_next_job_takes_the_last_sentence_away(viewer: Viewer, qtbot: Any) -> None:
     dock = _open(viewer)
-    dock.say("Something was wrong", "error")
+    dock.show_message("Something was wrong", "error")
 
     dock.begin("Count", lambda: (i for i in range(3)))
 
-    assert dock.said == ""
+    assert dock.message == ""
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
 
 
@@ -218,7 +226,7 @@ def test_dock_widens_with_its_content(viewer: Viewer, qtbot: Any) -> None:
 def test_closed_dock_stops_its_job_within_a_second(viewer: Viewer, qtbot: Any) -> None:
     dock = _open(viewer)
     listener = Listener()
-    dock.followers.append(listener)
+    dock.connections.append(listener)
     endless = _begin_endless(dock, qtbot)
 
     viewer.window.remove_dock_widget(dock)
@@ -226,6 +234,53 @@ def test_closed_dock_stops_its_job_within_a_second(viewer: Viewer, qtbot: Any) -
     qtbot.waitUntil(lambda: endless.closed_in is not None, timeout=1000)
     assert endless.closed_in is not threading.main_thread()
     assert not listener.listens
+
+
+@pytest.mark.parametrize("closed", ["dock", "window"])
+def test_dock_closed_in_mid_work_gets_no_event(
+    closed: str, viewer: Viewer, qtbot: Any
+) -> None:
+    dock, calls = _open(viewer), list[int]()
+
+    class Counter:
+        def disconnect_events(self) -> None:
+            calls.append(len(dock.events))
+
+    dock.connections.append(Counter())
+    endless = _begin_endless(dock, qtbot)
+    dock.busy.clear()
+    time.sleep(0.1)  # some events wait for the window
+
+    if closed == "dock":
+        viewer.window.remove_dock_widget(dock)
+    else:
+        viewer.close()
+
+    qtbot.waitUntil(lambda: endless.closed_in is not None, timeout=1000)
+    qtbot.wait(100)
+    assert calls == [len(dock.events)]
+    assert not dock.outcomes
+    assert not dock.busy
+
+
+def test_error_after_the_dock_was_closed_is_not_shown(
+    viewer: Viewer, monkeypatch: pytest.MonkeyPatch, qtbot: Any
+) -> None:
+    goes_on, dock = threading.Event(), _open(viewer)
+
+    def refuse() -> Iterator[object]:
+        yield "event"
+        goes_on.wait()
+        raise ValueError("too late")
+
+    dock.begin("Refuse", lambda: (event for event in refuse()))
+    shown: list[Exception] = []
+    monkeypatch.setattr(dock, "show_error", shown.append)
+    viewer.window.remove_dock_widget(dock)
+    goes_on.set()
+
+    qtbot.waitUntil(lambda: not isalive(dock), timeout=1000)
+    assert not shown
 
 
 def test_closed_dock_is_deleted(viewer: Viewer, qtbot: Any) -> None:
@@ -255,7 +310,7 @@ def test_dock_that_its_own_button_closes_stops_its_job(
     dock = PlainDock(viewer)
     wrapper = viewer.window.add_dock_widget(dock, name="Plain")
     listener = Listener()
-    dock.followers.append(listener)
+    dock.connections.append(listener)
     endless = _begin_endless(dock, qtbot)
 
     wrapper.destroyOnClose()  # what the title bar's cross does
@@ -269,7 +324,7 @@ def test_closed_window_stops_the_job_within_a_second(
 ) -> None:
     dock = _open(viewer)
     listener = Listener()
-    dock.followers.append(listener)
+    dock.connections.append(listener)
     endless = _begin_endless(dock, qtbot)
 
     viewer.close()

@@ -198,7 +198,7 @@ def test_layer_choice_refuses_a_layer_of_another_viewer(viewer: Viewer) -> None:
 def test_layer_choice_stops_listening_when_told(viewer: Viewer) -> None:
     choice = LayerChoice(viewer.layers, Image)
 
-    choice.follow_no_more()
+    choice.disconnect_events()
     viewer.add_image(np.zeros((4, 4)))
 
     assert choice.count() == 0

@@ -344,7 +344,7 @@ def test_choice_that_follows_no_more_leaves_the_viewer_alone(
 ) -> None:
     choice = choose(viewer.layers)
 
-    choice.follow_no_more()
+    choice.disconnect_events()
     viewer.add_layer(_labels("late"))
 
     assert _offered(choice) == []

@@ -38,7 +38,7 @@ def test_plot_follows_the_theme(viewer: Viewer) -> None:
     assert _background(plot) == _colour_of("background", "light")
     (ax,) = plot.axes
     assert to_hex(ax.xaxis.label.get_color()) == _colour_of("text", "light")
-    plot.follow_no_more()
+    plot.disconnect_events()
 
 
 def test_plot_that_follows_no_more_keeps_its_colours(viewer: Viewer) -> None:
@@ -46,7 +46,7 @@ def test_plot_that_follows_no_more_keeps_its_colours(viewer: Viewer) -> None:
     plot = Plot(viewer)
     viewer.window.add_dock_widget(plot)
 
-    plot.follow_no_more()
+    plot.disconnect_events()
     viewer.theme = "light"
 
     assert _background(plot) == _colour_of("background", "dark")
@@ -69,7 +69,7 @@ def test_axes_that_are_drawn_anew_take_the_colours_of_the_theme(
     assert legend is not None
     (text,) = legend.get_texts()
     assert to_hex(text.get_color()) == to_hex(ax.xaxis.label.get_color()) == ink
-    plot.follow_no_more()
+    plot.disconnect_events()
 
 
 def test_plot_is_drawn_at_most_twice_a_second(viewer: Viewer, qtbot: Any) -> None:
@@ -84,7 +84,7 @@ def test_plot_is_drawn_at_most_twice_a_second(viewer: Viewer, qtbot: Any) -> Non
 
     # 60 × 20 ms are 1.2 s or more: one after 0.5 s, one after 1 s, and so on.
     assert 1 <= len(n_drawn) <= 4
-    plot.follow_no_more()
+    plot.disconnect_events()
 
 
 def test_plot_that_was_hidden_is_drawn_when_it_is_shown(
@@ -105,7 +105,7 @@ def test_plot_that_was_hidden_is_drawn_when_it_is_shown(
     tabs.setCurrentIndex(0)
 
     qtbot.waitUntil(lambda: _shows_red(plot), timeout=2000)
-    plot.follow_no_more()
+    plot.disconnect_events()
 
 
 def test_long_tick_labels_are_not_cut_off(viewer: Viewer) -> None:
@@ -119,7 +119,7 @@ def test_long_tick_labels_are_not_cut_off(viewer: Viewer) -> None:
 
     left = min(label.get_window_extent().x0 for label in ax.get_yticklabels())
     assert left >= 0
-    plot.follow_no_more()
+    plot.disconnect_events()
 
 
 def _count_drawings(plot: Plot) -> list[object]:

@@ -53,7 +53,7 @@ def open_dock(viewer: Viewer, qtbot: QtBot) -> Iterator[Callable[[], PerturbDock
     docks: list[PerturbDock] = []
     yield build
     for dock in docks:
-        dock.leave()
+        dock.shut_down()
         settle(dock, qtbot)
     docks.clear()
 
@@ -61,7 +61,7 @@ def open_dock(viewer: Viewer, qtbot: QtBot) -> Iterator[Callable[[], PerturbDock
 def settle(dock: PerturbDock, qtbot: QtBot) -> None:
     """Wait for the job and for the preview."""
     qtbot.waitUntil(
-        lambda: not dock.is_busy and not dock.previewer.is_busy, timeout=10_000
+        lambda: not dock.is_busy and not dock.preview.previewer.is_busy, timeout=10_000
     )
 
 
@@ -80,7 +80,7 @@ def members_of(viewer: Viewer) -> list[Labels]:
 
 
 def report(dock: PerturbDock) -> str:
-    return "" if dock.report.isHidden() else str(dock.report.text())
+    return "" if dock.preview.report.isHidden() else str(dock.preview.report.text())
 
 
 # ---- the preview ----
@@ -95,7 +95,7 @@ def test_preview_shows_the_slice_in_view_and_leaves_the_labels_alone(
 
     dock = open_dock()
 
-    preview = dock.preview_layer.layer
+    preview = dock.preview.layer.layer
     assert preview is not None
     shown = np.asarray(preview.data[5])
     n_changed = np.count_nonzero(shown != labels[5])
@@ -124,7 +124,7 @@ def test_preview_follows_the_slider_and_the_settings(
     settle(dock, qtbot)
 
     assert "0.0 % of the voxels change" in report(dock)
-    preview = dock.preview_layer.layer
+    preview = dock.preview.layer.layer
     assert preview is not None
     np.testing.assert_array_equal(preview.data[2], layer.data[2])
     assert not np.asarray(preview.data[3]).any()
@@ -136,7 +136,7 @@ def test_preview_that_is_not_wanted_is_gone_with_its_numbers(
     layer = add(viewer, halves(*range(N)))
     dock = open_dock()
 
-    dock.preview.setChecked(False)
+    dock.preview.box.setChecked(False)
     show_slice(viewer, layer, 3)
     settle(dock, qtbot)
 
@@ -149,7 +149,7 @@ def test_preview_removed_by_hand_does_not_come_back(
 ) -> None:
     layer = add(viewer, halves(*range(N)))
     dock = open_dock()
-    preview = dock.preview_layer.layer
+    preview = dock.preview.layer.layer
     assert preview is not None
 
     viewer.layers.remove(preview)
@@ -157,7 +157,7 @@ def test_preview_removed_by_hand_does_not_come_back(
     settle(dock, qtbot)
 
     assert list(viewer.layers) == [layer]
-    assert not dock.preview.isChecked()
+    assert not dock.preview.box.isChecked()
 
 
 def test_preview_is_no_labels_layer_to_perturb(
@@ -165,7 +165,7 @@ def test_preview_is_no_labels_layer_to_perturb(
 ) -> None:
     layer = add(viewer, halves(*range(N)))
     dock = open_dock()
-    assert dock.preview_layer.layer is not None
+    assert dock.preview.layer.layer is not None
 
     assert [
         dock.setup.labels.itemText(i) for i in range(dock.setup.labels.count())
@@ -193,15 +193,15 @@ def test_painting_offers_its_painted_slices(
 
     where = np.nonzero(np.ones((SIDE, SIDE), bool))
     painting.data_setitem((np.full(SIDE**2, 8), *where), halves(8)[8].ravel())
-    qtbot.waitUntil(lambda: not dock.go_button.isHidden())
+    qtbot.waitUntil(lambda: not dock.preview.go_button.isHidden())
 
-    assert dock.go_button.text() == "Go to slice z=8"
+    assert dock.preview.go_button.text() == "Go to slice z=8"
 
-    dock.go_button.click()
+    dock.preview.go_button.click()
     settle(dock, qtbot)
 
     assert "on slice z=8" in report(dock)
-    assert dock.go_button.isHidden()
+    assert dock.preview.go_button.isHidden()
     np.testing.assert_array_equal(painting.data[8], halves(8)[8])
 
 
@@ -214,14 +214,14 @@ def test_destroyed_phase_is_warned_of_and_a_fitting_perturbation_suggested(
     dock = open_dock()
     assert "volume of skin moved by" in report(dock)
 
-    dock.wanted.setValue(3)
+    dock.wanted_share.setValue(3)
     dock.suggest_button.click()
     settle(dock, qtbot)
 
     config = dock.setup.form.config
     assert config.kernel == "cross"
     assert 0 < config.picked_fraction < 0.1
-    assert "of the voxels change" in dock.said
+    assert "of the voxels change" in dock.message
 
 
 # ---- members ----
@@ -256,8 +256,8 @@ def test_members_are_layers_of_the_perturbed_slices(
         assert phases_shown(found) == PHASES
     assert len(made[0].data.store._store_dict) <= 3 + 1  # chunks and metadata
     np.testing.assert_array_equal(layer.data, labels)
-    assert dock.said.startswith("Made 3 label layers")
-    assert "at least 10 adjacent" in dock.said
+    assert dock.message.startswith("Made 3 label layers")
+    assert "at least 10 adjacent" in dock.message
 
 
 def test_flat_labels_have_no_slices_to_choose(
@@ -298,12 +298,12 @@ def test_members_are_files_as_the_command_line_writes_them(
     np.testing.assert_array_equal(member.slab(0, N), expected)
     assert member.phases == PHASES
     assert members_of(viewer) == []
-    assert str(tmp_path / "set") in dock.said
+    assert str(tmp_path / "set") in dock.message
 
     dock.perturb_button.click()
     settle(dock, qtbot)
 
-    assert "exists already" in dock.said
+    assert "exists already" in dock.message
 
 
 def test_files_go_beside_the_labels_unless_a_folder_is_named(
@@ -349,7 +349,7 @@ def test_interfaces_are_counted_into_an_image_layer_and_a_plot(
     counted = ax.lines[0]
     assert np.argmax(counted.get_ydata()) in range(12, 18)
     assert "Gaussian of" in ax.get_title()
-    assert "60 simulations" in dock.said
+    assert "60 simulations" in dock.message
 
 
 # ---- bad input ----
@@ -384,8 +384,8 @@ def test_labels_without_an_interface_are_refused_in_words(
         made.click()
         settle(dock, qtbot)
 
-        assert told in dock.said
-        dock.say("")
+        assert told in dock.message
+        dock.show_message("")
     assert list(viewer.layers) == [layer]
 
 
@@ -399,14 +399,14 @@ def test_slices_that_cannot_be_read_are_refused_in_words(
 
     dock.perturb_button.click()
 
-    assert "does not exist" in dock.said
+    assert "does not exist" in dock.message
     assert "does not exist" in report(dock)
 
     dock.setup.region.setCurrentText(THIS)
     viewer.dims.ndisplay = 3
     dock.perturb_button.click()
 
-    assert "the view shows no slice" in dock.said
+    assert "the view shows no slice" in dock.message
     viewer.dims.ndisplay = 2
 
 
@@ -417,7 +417,7 @@ def test_without_labels_the_dock_says_what_to_do(
 
     dock.perturb_button.click()
 
-    assert "choose labels: paint some in Label phases" in dock.said
+    assert "choose labels: paint some in Label phases" in dock.message
 
 
 # ---- stopping and closing ----
@@ -442,7 +442,7 @@ def test_cancelled_job_leaves_no_layer(
     counting.cancel_button.click()
     settle(counting, qtbot)
 
-    assert counting.said.startswith("Stopped")
+    assert counting.message.startswith("Stopped")
     assert not any("histogram" in layer.name for layer in viewer.layers)
     assert counting.perturb_button.isEnabled()
 
@@ -462,7 +462,7 @@ def test_dock_closed_in_the_middle_takes_its_preview_along(
 ) -> None:
     job = counting.job
     assert job is not None
-    assert counting.preview_layer.layer is not None
+    assert counting.preview.layer.layer is not None
 
     viewer.window.remove_dock_widget(counting)
 
@@ -476,12 +476,12 @@ def test_window_closed_with_a_preview_does_no_harm(
 ) -> None:
     add(viewer, halves(*range(N)))
     dock = open_dock()
-    assert dock.preview_layer.layer is not None
+    assert dock.preview.layer.layer is not None
 
     viewer.close()
     qtbot.wait(50)
 
-    assert dock.followers == []
+    assert dock.connections == []
 
 
 def test_settings_are_remembered(

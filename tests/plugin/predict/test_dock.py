@@ -27,13 +27,8 @@ from napari_lrcs.io.volume import as_volume
 from napari_lrcs.plugin.parts.field_of_view import ABOUT_Z, LAYER
 from napari_lrcs.plugin.parts.layers import phases_shown, place_of, workspace_for
 from napari_lrcs.plugin.predict.dock import PredictDock
-from napari_lrcs.plugin.predict.setup import (
-    MEMORY,
-    RANGE,
-    THIS,
-    TIFF,
-    ZARR,
-)
+from napari_lrcs.plugin.predict.place import MEMORY, TIFF, ZARR
+from napari_lrcs.plugin.predict.setup import RANGE, THIS
 
 pytestmark = pytest.mark.gui
 
@@ -107,7 +102,7 @@ def predict(dock: PredictDock, qtbot: QtBot) -> Labels:
     """Press the button, wait, and return the new layer."""
     dock.predict()
     finish(dock, qtbot)
-    assert dock.said.startswith("Done"), dock.said
+    assert dock.message.startswith("Done"), dock.message
     return prediction(dock.viewer)
 
 
@@ -139,7 +134,7 @@ def cancel_midway(dock: PredictDock, qtbot: QtBot) -> None:
     """Press Cancel once some slices are there."""
     dock.predict()
     until_slice(dock, qtbot, 4)
-    dock.cancel()
+    dock.stop()
     finish(dock, qtbot)
 
 
@@ -242,7 +237,7 @@ def test_files_hold_confidence_and_probabilities(
     qtbot: QtBot,
 ) -> None:
     dock = make_dock(grey)
-    dock.setup.choose_file(tmp_path / "out.tif")
+    dock.setup.place.choose_file(tmp_path / "out.tif")
     dock.setup.confidence.setChecked(True)
     dock.setup.probabilities.setChecked(True)
 
@@ -401,8 +396,8 @@ def test_a_cancelled_prediction_is_continued(
     layer = prediction(dock.viewer)
     kept = np.flatnonzero(np.asarray(layer.data).any(axis=(1, 2)))
     assert 2 <= len(kept) < 8
-    assert "Kept" in dock.said
-    assert "Predict again continues" in dock.said
+    assert "Kept" in dock.message
+    assert "Predict again continues" in dock.message
     slowly.clear()
     layer = predict(dock, qtbot)
     assert sum(slowly) == 8 - len(kept)
@@ -496,7 +491,7 @@ def test_renamed_layers_keep_their_names(
 
     finish(dock, qtbot)
     assert [layer.name for layer in dock.viewer.layers] == ["other", "mine"]
-    assert dock.said.startswith("Done")
+    assert dock.message.startswith("Done")
 
 
 @pytest.mark.usefixtures("slowly")
@@ -522,7 +517,7 @@ def test_removing_a_result_on_disk_lets_it_be_finished(
     qtbot: QtBot,
 ) -> None:
     dock = make_dock(grey)
-    dock.setup.choose_file(tmp_path / "out.zarr")
+    dock.setup.place.choose_file(tmp_path / "out.zarr")
     dock.predict()
     qtbot.waitUntil(lambda: len(dock.viewer.layers) == 2, timeout=10_000)
 
@@ -544,7 +539,7 @@ def test_closing_meanwhile_keeps_what_is_done(
     qtbot: QtBot,
 ) -> None:
     dock = make_dock(np.random.default_rng(0).normal(size=(60, 24, 32)))
-    dock.setup.choose_file(tmp_path / "out.zarr")
+    dock.setup.place.choose_file(tmp_path / "out.zarr")
     dock.predict()
     until_slice(dock, qtbot, 6)
 
@@ -572,8 +567,8 @@ def test_memory_that_is_not_there_is_refused_with_the_estimate(
     dock.predict()
 
     assert not dock.is_busy
-    assert "needs 6.0 KiB of memory" in dock.said
-    assert "8.0 KiB that are free" in dock.said
+    assert "needs 6.0 KiB of memory" in dock.message
+    assert "8.0 KiB that are free" in dock.message
     assert len(dock.viewer.layers) == 1
 
 
@@ -594,12 +589,12 @@ def test_a_file_that_is_there_is_refused_unless_overwriting_is_asked_for(
     grey: Any, tmp_path: Path, make_dock: Callable[..., PredictDock], qtbot: QtBot
 ) -> None:
     dock = make_dock(grey)
-    dock.setup.choose_file(tmp_path / "out.tif")
+    dock.setup.place.choose_file(tmp_path / "out.tif")
     first = predict(dock, qtbot)
 
     dock.predict()
 
-    assert "exists already" in dock.said
+    assert "exists already" in dock.message
     dock.setup.overwrite.setChecked(True)
     predict(dock, qtbot)
     assert first not in dock.viewer.layers
@@ -614,12 +609,12 @@ def test_a_file_that_another_layer_shows_is_never_overwritten(
     )
     dock = make_dock(grey)
     dock.viewer.add_labels(painting, name="painting")
-    dock.setup.choose_file(tmp_path / "painting.zarr")
+    dock.setup.place.choose_file(tmp_path / "painting.zarr")
     dock.setup.overwrite.setChecked(True)
 
     dock.predict()
 
-    assert "is what the layer painting shows" in dock.said
+    assert "is what the layer painting shows" in dock.message
     assert not dock.is_busy
 
 
@@ -637,7 +632,7 @@ def test_other_images_are_refused_in_words(
 
     dock.predict()
 
-    assert word in dock.said
+    assert word in dock.message
     assert not dock.is_busy
 
 
@@ -650,7 +645,7 @@ def test_a_range_that_leaves_the_image_is_refused(
 
     dock.predict()
 
-    assert "slice 19 of '3:20' does not exist" in dock.said
+    assert "slice 19 of '3:20' does not exist" in dock.message
 
 
 # ---- models ----
@@ -792,7 +787,7 @@ def test_a_cancelled_series_is_continued_where_it_was(
     text = "Volume 1 of 1, t.npy"
     qtbot.waitUntil(lambda: text in dock.progress.text, timeout=10_000)
     until_slice(dock, qtbot, 4)
-    dock.cancel()
+    dock.stop()
     finish(dock, qtbot)
     slowly.clear()
 

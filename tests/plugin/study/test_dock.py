@@ -93,7 +93,7 @@ def test_a_study_is_stopped_and_continued_in_another_window(
     out = workspace_for(image).path / "study-1"
     n_kept = len(list(out.glob("members/*/member.json")))
     assert 1 <= n_kept < 4
-    assert f"{n_kept} of 4 networks are kept" in dock.said
+    assert f"{n_kept} of 4 networks are kept" in dock.message
     qtbot.waitUntil(dock.continue_button.isVisible, timeout=SOON)
 
     # Another window, as after napari was closed; its settings are others.
@@ -107,7 +107,7 @@ def test_a_study_is_stopped_and_continued_in_another_window(
     later.continue_button.click()
     qtbot.waitUntil(lambda: not later.is_busy, timeout=LONG)
 
-    assert "Done" in later.said
+    assert "Done" in later.message
     assert json.loads((out / "study.json").read_text())["state"] == "complete"
     _assert_layers(second, later)
     assert second.layers.selection.active is painting
@@ -166,7 +166,7 @@ def _assert_tables(dock: StudyDock, folder: Path, qtbot: QtBot) -> None:
         dock.results.tabs.setCurrentIndex(place)
         dock.save_figure(folder / f"plot.{suffix}")
         qtbot.waitUntil((folder / f"plot.{suffix}").exists, timeout=SOON)
-    qtbot.waitUntil(lambda: dock.said == "Saved plot.pdf", timeout=SOON)
+    qtbot.waitUntil(lambda: dock.message == "Saved plot.pdf", timeout=SOON)
 
 
 @pytest.mark.slow
@@ -184,8 +184,8 @@ def test_a_failed_network_is_shown_and_the_rest_goes_on(
     dock.continue_button.click()
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
 
-    assert "Done" in dock.said
-    (told,) = dock.results.failed.told
+    assert "Done" in dock.message
+    (told,) = dock.results.failed.texts
     assert told.startswith("repeat-000 failed: ")
     qtbot.waitUntil(
         lambda: dock.results.title.text() == "study-1: 3 of 4 networks, 1 failed",
@@ -203,7 +203,7 @@ def test_a_failed_network_is_shown_and_the_rest_goes_on(
     qtbot.waitUntil(
         lambda: dock.results.title.text() == "study-1: 4 of 4 networks", timeout=SOON
     )
-    assert dock.results.failed.told == ()
+    assert dock.results.failed.texts == ()
     assert len(viewer.layers) == n_layers
 
 
@@ -240,7 +240,7 @@ def test_layers_and_dock_may_go_while_a_study_runs(
     _run_without_end(dock, qtbot)
     viewer.layers.remove(labels)
     viewer.layers.remove(image)
-    n_told = len(dock.results.notices.told)
+    n_told = len(dock.results.notices.texts)
 
     viewer.window.remove_dock_widget(dock)
 
@@ -290,7 +290,7 @@ def test_slices_that_do_not_fit_are_told_and_nothing_is_begun(
         dock.setup.slices.test.setText(test)
         dock.run_button.click()
         qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
-        said[train, test] = dock.said
+        said[train, test] = dock.message
 
     for case, words in told.items():
         assert words in said[case]
@@ -308,7 +308,7 @@ def test_phases_that_do_not_touch_have_no_interface(
     dock.run_button.click()
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
 
-    assert "no interface to perturb" in dock.said
+    assert "no interface to perturb" in dock.message
     assert not list(workspace_for(image).path.glob("*"))
 
 
@@ -321,7 +321,7 @@ def test_labels_of_another_shape_are_refused(
     dock.run_button.click()
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
 
-    assert "20" in dock.said
+    assert "20" in dock.message
     assert not list(workspace_for(image).path.glob("*"))
 
 
@@ -332,7 +332,7 @@ def test_a_study_without_layers_is_refused(
 
     dock.run_button.click()
 
-    assert "choose an image" in dock.said
+    assert "choose an image" in dock.message
     assert not dock.is_busy
 
 
@@ -387,7 +387,7 @@ def test_a_tenth_is_suggested(dock: StudyDock, qtbot: QtBot) -> None:
     dock.setup.suggest.click()
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
 
-    (share,) = (word for word in dock.said.split() if word.endswith("%"))
+    (share,) = (word for word in dock.message.split() if word.endswith("%"))
     assert 5 <= float(share.removesuffix("%")) <= 15
     assert dock.setup.perturb.config.kernel != "auto"
 

@@ -104,7 +104,7 @@ def test_training_moves_curves_shows_a_preview_and_lists_its_run(
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
 
     preview = viewer.layers[PREVIEW_NAME]
-    assert "Next: Predict volume" in dock.said
+    assert "Next: Predict volume" in dock.message
     assert _n_points(dock) == dock.setup.form.config.optimisation.n_epochs
     assert preview.data.shape == SHAPE
     assert viewer.layers.index(preview) < viewer.layers.index(labels)
@@ -167,7 +167,7 @@ def test_an_image_of_one_slice_trains(
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
 
     preview = np.asarray(viewer.layers[PREVIEW_NAME].data)
-    assert "Done" in dock.said
+    assert "Done" in dock.message
     assert preview.shape == SHAPE[1:]
     assert preview.all()
 
@@ -185,8 +185,8 @@ def test_all_painted_slices_train_where_none_is_named(
     dock.buttons.train.click()
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
 
-    assert "test mean IoU" in dock.said
-    assert any("no slice is for validation" in text for text in dock.notices.told)
+    assert "test mean IoU" in dock.message
+    assert any("no slice is for validation" in text for text in dock.notices.texts)
     assert _slices_of(_runs(image)[0], "train") == {1, 4}
 
 
@@ -203,7 +203,7 @@ def test_stop_keeps_the_best_and_the_run_continues(
     (run,) = _runs(image)
     n_done = len(_history(run))
     assert (run / "best.safetensors").is_file()
-    assert "Best mean IoU" in training.said
+    assert "Best mean IoU" in training.message
     qtbot.waitUntil(lambda: len(training.runs.items) == 1)
     assert training.runs.items[0].can_resume
     assert training.buttons.train.isVisible()
@@ -239,7 +239,7 @@ def test_cancel_removes_its_run_and_no_other(
 
     assert sorted(workspace_for(image).path.glob("run-*")) == [earlier]
     assert _contents(earlier) == before
-    assert "Cancelled" in dock.said
+    assert "Cancelled" in dock.message
 
 
 @pytest.mark.slow
@@ -258,7 +258,7 @@ def test_cancel_keeps_a_run_that_was_continued(
     qtbot.waitUntil(lambda: not training.is_busy, timeout=SOON)
 
     assert _runs(image) == [run]
-    assert "kept" in training.said
+    assert "kept" in training.message
 
 
 @pytest.mark.slow
@@ -357,7 +357,7 @@ def test_layers_may_change_while_a_training_runs(
 
     (run,) = (run.path for run in list_runs(workspace.path))
     assert (run / "best.safetensors").is_file()
-    assert "Stopped" in training.said
+    assert "Stopped" in training.message
     assert len(viewer.layers) == n_layers  # no preview of an image that is gone
 
 
@@ -417,7 +417,7 @@ def test_two_docks_train_in_folders_of_their_own(
     qtbot.waitUntil(lambda: not other.is_busy, timeout=LONG)
     _stop(training, qtbot)
 
-    assert "Done" in other.said
+    assert "Done" in other.message
     assert len(_runs(image)) == 2
 
 
@@ -439,7 +439,7 @@ def test_slices_that_cannot_be_read_are_told_before_starting(
     dock.buttons.train.click()
 
     assert not dock.is_busy
-    assert message in dock.said
+    assert message in dock.message
     assert not list(workspace_for(image).path.glob("run-*"))
 
 
@@ -452,7 +452,7 @@ def test_a_slice_of_two_roles_is_told_and_leaves_no_run(
     dock.buttons.train.click()
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
 
-    assert "slice 1 has more than one role" in dock.said
+    assert "slice 1 has more than one role" in dock.message
     assert dock.buttons.train.isVisible()
     assert not list(workspace_for(image).path.glob("run-*"))
 
@@ -462,7 +462,7 @@ def test_a_setting_that_is_no_value_is_told(dock: TrainDock) -> None:
 
     dock.buttons.train.click()
 
-    assert "Learning rate must be a number" in dock.said
+    assert "Learning rate must be a number" in dock.message
     assert not dock.is_busy
 
 
@@ -486,7 +486,7 @@ def test_images_in_colour_or_of_four_axes_are_told(
 
     dock.buttons.train.click()
 
-    assert message in dock.said
+    assert message in dock.message
     assert not dock.is_busy
 
 
@@ -513,7 +513,7 @@ def test_images_that_cannot_be_trained_on_are_told(
     dock.buttons.train.click()
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
 
-    assert message in dock.said
+    assert message in dock.message
     assert dock.buttons.train.isVisible()
     assert not list(workspace_for(image).path.glob("run-*"))
 
@@ -524,12 +524,12 @@ def test_a_missing_image_or_painting_is_told(
     dock = _open(viewer, tiny_config)
 
     dock.buttons.train.click()
-    without_image = dock.said
+    without_image = dock.message
     viewer.add_image(np.zeros(SHAPE))
     dock.buttons.train.click()
 
     assert "choose an image" in without_image
-    assert "Label phases" in dock.said
+    assert "Label phases" in dock.message
 
 
 def test_an_unexpected_error_is_shown_and_the_buttons_come_back(
@@ -544,7 +544,7 @@ def test_an_unexpected_error_is_shown_and_the_buttons_come_back(
     qtbot.waitUntil(lambda: not dock.is_busy)
 
     assert not while_busy
-    assert "CUDA error" in dock.said
+    assert "CUDA error" in dock.message
     assert dock.buttons.train.isVisible()
 
 
@@ -560,9 +560,9 @@ def test_the_major_class_pitfall_is_told_and_stays_in_sight(
     dock.buttons.train.click()
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
 
-    assert any("major-class pitfall" in text for text in dock.notices.told)
+    assert any("major-class pitfall" in text for text in dock.notices.texts)
     assert "pitfall" in dock.notices.text()
-    assert "Done" in dock.said
+    assert "Done" in dock.message
 
 
 # Roles, presets, settings
@@ -645,7 +645,7 @@ def test_settings_of_another_version_are_left_alone(
 ) -> None:
     dock = _open(viewer, tiny_config)
 
-    dock.setup.recall({"config": {"n_epochs": 3, "unheard_of": 1}})
+    dock.setup.restore({"config": {"n_epochs": 3, "unheard_of": 1}})
 
     assert dock.setup.form.config == tiny_config
 
@@ -663,7 +663,7 @@ def test_slice_in_view_respects_the_place_of_the_image(
     inside = in_view(axis)
     viewer.dims.point = image.data_to_world((99, 99, 99))
     beyond = in_view(axis)
-    in_view.follow_no_more()
+    in_view.disconnect_events()
 
     assert inside == index
     assert beyond <= SHAPE["zyx".index(axis)] - 1
@@ -690,7 +690,7 @@ def test_runs_are_compared_and_chosen_to_predict_with(
     dock: TrainDock, image: Image, qtbot: QtBot
 ) -> None:
     chosen: list[Path] = []
-    dock.predict_asked.connect(chosen.append)
+    dock.predict_requested.connect(chosen.append)
     dock.buttons.train.click()
     qtbot.waitUntil(lambda: not dock.is_busy and bool(dock.runs.items), timeout=LONG)
     n_lines = _n_lines(dock)

@@ -1,23 +1,23 @@
 """The part of the dock "Compare segmentations" that takes several experimenters."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
-from qtpy.QtWidgets import QApplication, QHBoxLayout, QVBoxLayout, QWidget
+from napari.viewer import Viewer
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QWidget
 
 from napari_lrcs.comparison.experimenter_tables import as_text_table
-from napari_lrcs.comparison.experimenters import Comparing, ExperimentersCompared
+from napari_lrcs.comparison.experimenters import ExperimentersCompared
 from napari_lrcs.plugin.compare.experimenters_form import (
     ExperimentersForm,
     Voted,
 )
 from napari_lrcs.plugin.compare.experimenters_results import ExperimentersResults
-from napari_lrcs.plugin.parts.dock import Dock, button
 from napari_lrcs.plugin.parts.layer_kinds import marked
-from napari_lrcs.plugin.parts.layers import appearance, fitted
-from napari_lrcs.plugin.parts.workers import EXPECTED
+from napari_lrcs.plugin.parts.layers import appearance, match_ndim
+from napari_lrcs.plugin.parts.widgets import button, hbox, vbox
 
 
 class ExperimentersPart(QWidget):
@@ -25,18 +25,22 @@ class ExperimentersPart(QWidget):
 
     Parameters
     ----------
-    dock : Dock
-        That it is part of: whose jobs it starts.
-    ask_for_csv : callable
-        Called when the table is to be saved.
+    viewer : Viewer
+        The viewer of the layers.
     """
 
-    def __init__(self, dock: Dock, *, ask_for_csv: Callable[[], None]) -> None:
+    compare_requested = Signal(object)
+    """Emitted with the function that makes the events of a comparison."""
+    copy_requested = Signal(str)
+    """Emitted with a table with tabs."""
+    csv_requested = Signal()
+
+    def __init__(self, viewer: Viewer) -> None:
         super().__init__()
-        self._dock = dock
+        self._layers = viewer.layers
         self._voted: Voted | None = None
         self._added: dict[str, Layer] = {}
-        self.form = ExperimentersForm(dock.viewer)
+        self.form = ExperimentersForm(viewer)
         self.results = ExperimentersResults()
         self.results.setVisible(False)
         self.majority_button = button(
@@ -54,19 +58,12 @@ class ExperimentersPart(QWidget):
         self.copy_button = button(
             "Copy table", "Copy all numbers, to paste into a spreadsheet", self.copy
         )
-        self.csv_button = button("Save CSV…", "Save all numbers", ask_for_csv)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.form)
-        column.addWidget(self.results)
-        for pair in (
-            (self.majority_button, self.agreement_button),
-            (self.copy_button, self.csv_button),
-        ):
-            row = QHBoxLayout()
-            for made in pair:
-                row.addWidget(made)
-            column.addLayout(row)
+        self.csv_button = button(
+            "Save CSV…", "Save all numbers", self.csv_requested.emit
+        )
+        layout = vbox(self, self.form, self.results)
+        layout.addLayout(hbox(self.majority_button, self.agreement_button))
+        layout.addLayout(hbox(self.copy_button, self.csv_button))
 
     @property
     def compared(self) -> ExperimentersCompared | None:
@@ -74,29 +71,26 @@ class ExperimentersPart(QWidget):
         return None if self._voted is None else self._voted.compared
 
     def compare(self) -> None:
-        """Compare the checked layers, or say why they cannot be."""
-        try:
-            asked = self.form.request()
-        except EXPECTED as error:
-            self._dock.say(str(error), "error")
-            return
+        """Request a comparison of the checked layers.
+
+        Raises
+        ------
+        ValueError, VolumeError
+            If they cannot be compared; says why.
+        """
+        request = self.form.request()
         self._voted = None
         self._added.clear()
         self.results.clear()
-        self._dock.begin("Compare experimenters", asked.events)
-        self._dock.progress.begin("Comparing …")
+        self.compare_requested.emit(request.events)
 
-    def on_event(self, event: Any) -> None:
-        """Show how far a comparison is, or its end."""
-        match event:
-            case Comparing():
-                self._dock.progress.show_share(event.share, "Comparing")
-            case Voted():
-                self._voted = event
-                self.results.show_compared(event.compared)
+    def show_voted(self, voted: Voted) -> None:
+        """Show a comparison that has ended."""
+        self._voted = voted
+        self.results.show_compared(voted.compared)
 
-    def on_busy(self) -> None:
-        """Offer what can be done now."""
+    def update_buttons(self, *, is_busy: bool) -> None:
+        """Show the buttons that make sense now."""
         is_there = self._voted is not None
         self.results.setVisible(is_there)
         for made in (
@@ -106,7 +100,7 @@ class ExperimentersPart(QWidget):
             self.csv_button,
         ):
             made.setVisible(is_there)
-            made.setEnabled(not self._dock.is_busy)
+            made.setEnabled(not is_busy)
 
     # ---- layers ----
 
@@ -130,19 +124,18 @@ class ExperimentersPart(QWidget):
     def _add(
         self, name: str, kind: type[Layer], voted: Voted, options: dict[str, Any]
     ) -> None:
-        layers = self._dock.viewer.layers
         layer = self._added.get(name)
-        if layer is None or layer not in layers:
+        if layer is None or layer not in self._layers:
             array = getattr(voted, name)
             # Other than 3D it would become lazy, and could not be painted in.
             array = array if voted.n_axes == 3 else np.asarray(array)
             layer = kind(
-                fitted(array, voted.n_axes),
+                match_ndim(array, voted.n_axes),
                 name=f"{name} of {len(voted.compared.names)}",
                 **options,
                 **voted.place,
             )
-            layers.append(layer)
+            self._layers.append(layer)
             self._added[name] = layer
         layer.visible = True
 
@@ -150,8 +143,5 @@ class ExperimentersPart(QWidget):
 
     def copy(self) -> None:
         """Copy all numbers as tables with tabs."""
-        clipboard = QApplication.clipboard()
-        if self.compared is None or clipboard is None:
-            return
-        clipboard.setText(as_text_table(self.compared))
-        self._dock.say("Copied; paste it into a spreadsheet", "done")
+        if self.compared is not None:
+            self.copy_requested.emit(as_text_table(self.compared))

@@ -7,17 +7,16 @@ import zarr
 from napari.components import LayerList
 from napari.layers import Labels
 from napari.viewer import Viewer
-from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QFormLayout,
     QLabel,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
     QSizePolicy,
-    QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_lrcs.comparison.experimenter_volumes import check_experimenters
 from napari_lrcs.comparison.experimenters import (
@@ -27,22 +26,23 @@ from napari_lrcs.comparison.experimenters import (
 )
 from napari_lrcs.io.volume import Volume, parse_slices
 from napari_lrcs.io.writing import create_in_memory
-from napari_lrcs.plugin.parts.dock import Follower, Listening
+from napari_lrcs.plugin.parts.connections import Connections, Disconnectable
 from napari_lrcs.plugin.parts.field_of_view import FieldOfView
-from napari_lrcs.plugin.parts.forms import Fold, LayerChoice, add_row
+from napari_lrcs.plugin.parts.forms import Fold, LayerChoice, form_rows
 from napari_lrcs.plugin.parts.layers import (
     labels_of,
     layer_shape,
     n_slices_of,
     place_of,
 )
+from napari_lrcs.plugin.parts.widgets import vbox
 from napari_lrcs.plugin.parts.workers import Events
 
 _MOST_ROWS = 6
-"""That the list shows without scrolling."""
+"""Most rows that the list shows without scrolling."""
 
 _ROW, _SPACING = 14, 2
-"""Pixels that a row takes at least, and around each."""
+"""Smallest height of a row, and the space around it, in pixels."""
 
 _USUAL = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable
 
@@ -55,23 +55,23 @@ class Voted:
     majority: zarr.Array[Any]
     agreement: zarr.Array[Any]
     place: dict[str, Any]
-    """Of the first one's layer in the world."""
+    """Place of the first experimenter's layer in the world."""
     n_axes: int
-    """Of that layer."""
+    """Number of axes of that layer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Request:
+class ExperimentersRequest:
     """Whose labels are compared, against what, and where."""
 
     experimenters: tuple[Volume, ...]
     target: Volume | None
     slices: tuple[int, ...] | None
-    """As asked for; None for all."""
+    """Slices that were requested; None for all."""
     mask: Volume | None
     place: dict[str, Any]
     n_axes: int
-    """Both of the first one's layer."""
+    """Number of axes of the first experimenter's layer, whose place `place` is."""
 
     def events(self) -> Events:
         """Yield the shares that are compared, then `Voted`."""
@@ -118,7 +118,7 @@ class LayerChecks(QListWidget):
         # napari's own boxes are hardly seen on the list's background.
         self.setStyleSheet("QListView::indicator:unchecked { border: 1px solid gray }")
         events = layers.events
-        self.following = Listening(
+        self.connections = Connections(
             *(
                 (event, self._refresh)
                 for event in (
@@ -129,7 +129,7 @@ class LayerChecks(QListWidget):
                 )
             )
         )
-        self.itemChanged.connect(self._take)
+        self.itemChanged.connect(self._on_item_changed)
         self._refresh()
 
     @property
@@ -146,7 +146,7 @@ class LayerChecks(QListWidget):
         del event
         self._offered = [layer for layer in self._layers if isinstance(layer, Labels)]
         self._checked = [layer for layer in self._checked if layer in self._offered]
-        with QSignalBlocker(self):
+        with signals_blocked(self):
             self.clear()
             for layer in self._offered:
                 item = QListWidgetItem(layer.name)
@@ -155,22 +155,22 @@ class LayerChecks(QListWidget):
                     Qt.CheckState.Checked if is_checked else Qt.CheckState.Unchecked
                 )
                 self.addItem(item)
-        self._let_fitting()
+        self._allow_fitting()
         rows = min(max(len(self._offered), 2), _MOST_ROWS)
         height = max(self.sizeHintForRow(0), _ROW) + 2 * _SPACING
         self.setFixedHeight(rows * height + 2 * (self.frameWidth() + _SPACING))
 
-    def _take(self, item: QListWidgetItem) -> None:
+    def _on_item_changed(self, item: QListWidgetItem) -> None:
         layer = self._offered[self.row(item)]
         others = [other for other in self._checked if other is not layer]
         is_checked = item.checkState() == Qt.CheckState.Checked
         self._checked = [*others, layer] if is_checked else others
-        self._let_fitting()
+        self._allow_fitting()
 
-    def _let_fitting(self) -> None:
+    def _allow_fitting(self) -> None:
         """Let those be checked that have the shape of the checked ones."""
         shape = layer_shape(self._checked[0]) if self._checked else None
-        with QSignalBlocker(self):
+        with signals_blocked(self):
             for row, layer in enumerate(self._offered):
                 item = self.item(row)
                 assert item is not None
@@ -198,8 +198,8 @@ class ExperimentersForm(QWidget):
         self.slices = QLineEdit()
         self.slices.setPlaceholderText("all that are painted")
         self.field_of_view = FieldOfView(viewer.layers)
-        self.followers: list[Follower] = [
-            self.experimenters.following,
+        self.connections: list[Disconnectable] = [
+            self.experimenters.connections,
             self.target,
             self.field_of_view.layers,
         ]
@@ -210,24 +210,29 @@ class ExperimentersForm(QWidget):
         tip = "Check two or more labels layers of one shape, one an experimenter"
         for widget in (label, self.experimenters):
             widget.setToolTip(tip)
-        rows, more = QFormLayout(), QFormLayout()
-        tip = "Labels to score each experimenter against, if there are any"
-        add_row(rows, "Target", self.target, tip)
-        tip = "Slices to compare, like 10, 10,30 or 50:60 (60 excluded); empty for all"
-        add_row(rows, "Slices", self.slices, tip)
-        add_row(more, "Field of view", self.field_of_view, "Where voxels count")
-        folded = QWidget()
-        folded.setLayout(more)
-        column = QVBoxLayout(self)
-        for layout in (rows, more, column):
-            layout.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(label)
-        column.addWidget(self.experimenters)
-        column.addLayout(rows)
-        column.addWidget(Fold("More", folded))
+        rows = form_rows(
+            (
+                "Target",
+                self.target,
+                "Labels to score each experimenter against, if there are any",
+            ),
+            (
+                "Slices",
+                self.slices,
+                "Slices to compare, like 10, 10,30 or 50:60 (60 excluded); empty for "
+                "all",
+            ),
+        )
+        more = QWidget()
+        more.setLayout(
+            form_rows(("Field of view", self.field_of_view, "Where voxels count"))
+        )
+        layout = vbox(self, label, self.experimenters)
+        layout.addLayout(rows)
+        layout.addWidget(Fold("More", more))
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
 
-    def request(self) -> Request:
+    def request(self) -> ExperimentersRequest:
         """Return what is to be compared.
 
         Raises
@@ -245,7 +250,7 @@ class ExperimentersForm(QWidget):
             )
         text = self.slices.text().strip()
         n_slices = n_slices_of(layers[0], "z")
-        request = Request(
+        request = ExperimentersRequest(
             experimenters=tuple(labels_of(layer) for layer in layers),
             target=None if target is None else labels_of(target),
             slices=parse_slices(text, n_slices=n_slices) if text else None,

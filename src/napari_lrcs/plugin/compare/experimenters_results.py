@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from qtpy.QtWidgets import QLabel, QSizePolicy, QTabBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QSizePolicy, QTabBar, QWidget
 
 from napari_lrcs.comparison.experimenter_tables import (
     ExperimentersDict,
@@ -10,6 +10,7 @@ from napari_lrcs.comparison.experimenter_tables import (
 )
 from napari_lrcs.comparison.experimenters import ExperimentersCompared
 from napari_lrcs.plugin.compare.results import Table, percent
+from napari_lrcs.plugin.parts.widgets import vbox
 
 _TABS = {
     "Differ": "Share of the voxels painted by both that differ",
@@ -19,10 +20,10 @@ _TABS = {
     "Target": "Accuracy and IoU of each phase against the target",
 }
 _LETTERS = 20
-"""Of the names of a pair, that fit beside its numbers."""
+"""Most letters in the names of a pair that fit beside its numbers."""
 
 _MOST_ROWS = 6
-"""Of a table that does not scroll."""
+"""Most rows of a table that does not scroll."""
 
 _TARGET = list(_TABS).index("Target")
 
@@ -40,14 +41,11 @@ class ExperimentersResults(QWidget):
         self.tabs.setDrawBase(False)
         for name, tooltip in _TABS.items():
             self.tabs.setTabToolTip(self.tabs.addTab(name), tooltip)
-        self.tabs.currentChanged.connect(self._turn_to)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 6, 0, 0)
-        for widget in (self.title, self.tabs, *self.tables.values()):
-            column.addWidget(widget)
-        self._turn_to(0)
+        self.tabs.currentChanged.connect(self._show_page)
+        vbox(self, self.title, self.tabs, *self.tables.values(), top=6)
+        self._show_page(0)
 
-    def _turn_to(self, place: int) -> None:
+    def _show_page(self, place: int) -> None:
         for i, table in enumerate(self.tables.values()):
             table.setVisible(i == place)
 

@@ -6,14 +6,7 @@ from typing import Any
 
 from napari.layers import Labels
 from napari.viewer import Viewer
-from qtpy.QtWidgets import (
-    QComboBox,
-    QFormLayout,
-    QLabel,
-    QLineEdit,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QLineEdit, QWidget
 
 from napari_lrcs.annotation.painted_slices import SliceFound, find_painted
 from napari_lrcs.comparison.compare import compare_volumes
@@ -25,10 +18,11 @@ from napari_lrcs.plugin.painting.default_layers import (
     labels_to_judge_by,
 )
 from napari_lrcs.plugin.painting.painting import painting_of
-from napari_lrcs.plugin.parts.dock import Follower
+from napari_lrcs.plugin.parts.connections import Disconnectable
 from napari_lrcs.plugin.parts.field_of_view import ABOUT_Z, EVERYTHING, FieldOfView
-from napari_lrcs.plugin.parts.forms import Fold, LayerChoice
+from napari_lrcs.plugin.parts.forms import Fold, LayerChoice, form_rows
 from napari_lrcs.plugin.parts.layers import labels_of, n_slices_of
+from napari_lrcs.plugin.parts.widgets import vbox
 from napari_lrcs.plugin.parts.workers import Events
 
 _AROUND: Mapping[Neighbourhood, str] = {
@@ -40,13 +34,13 @@ _WITHIN: Mapping[Neighbourhood, str] = {8: "8: edges, corners", 4: "4: edges"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Request:
+class ComparisonRequest:
     """What is compared, where and how."""
 
     predicted: Volume
     target: Volume
     slices: tuple[int, ...] | None
-    """As asked for; None for all."""
+    """Slices that were requested; None for all."""
     candidates: Sequence[int]
     """Slices that may be painted; those without a prediction are left out."""
     mask: Volume | None
@@ -86,12 +80,12 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Asked:
+class ComparedLayers:
     """The layers of the comparison that is shown."""
 
     predicted: Labels
     target: Labels
-    request: Request
+    request: ComparisonRequest
 
 
 class ComparisonForm(QWidget):
@@ -114,7 +108,7 @@ class ComparisonForm(QWidget):
         self.slices.setPlaceholderText("all that are painted")
         self.field_of_view = FieldOfView(viewer.layers)
         self.neighbourhood = QComboBox()
-        self.followers: list[Follower] = [
+        self.connections: list[Disconnectable] = [
             self.predicted,
             self.target,
             self.field_of_view.layers,
@@ -130,34 +124,40 @@ class ComparisonForm(QWidget):
         self._on_target()
 
     def _build(self) -> None:
-        tooltips: Mapping[str, tuple[QWidget, str]] = {
-            "Predicted": (self.predicted, "Labels to be judged, such as a result"),
-            "Target": (
-                self.target,
-                "Labels to judge by, such as a painting or another result; only voxels "
-                "that are painted in it count",
-            ),
-            "Slices": (
-                self.slices,
-                "Slices to compare, like 10, 10,30 or 50:60 (60 excluded); empty for "
-                "all that are painted in the target and predicted",
-            ),
-        }
-        more: Mapping[str, tuple[QWidget, str]] = {
-            "Field of view": (self.field_of_view, "Where voxels count"),
-            "Neighbours": (
-                self.neighbourhood,
-                "How many voxels around one count as its neighbours, for surfaces and "
-                "interfaces",
-            ),
-        }
-        self._fold = Fold("More", _rows(more))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(_rows(tooltips))
-        column.addWidget(self._fold)
+        layout = vbox(self)
+        layout.addLayout(
+            form_rows(
+                ("Predicted", self.predicted, "Labels to be judged, such as a result"),
+                (
+                    "Target",
+                    self.target,
+                    "Labels to judge by, such as a painting or another result; only "
+                    "voxels that are painted in it count",
+                ),
+                (
+                    "Slices",
+                    self.slices,
+                    "Slices to compare, like 10, 10,30 or 50:60 (60 excluded); empty "
+                    "for all that are painted in the target and predicted",
+                ),
+            )
+        )
+        more = QWidget()
+        more.setLayout(
+            form_rows(
+                ("Field of view", self.field_of_view, "Where voxels count"),
+                (
+                    "Neighbours",
+                    self.neighbourhood,
+                    "How many voxels around one count as its neighbours, for surfaces "
+                    "and interfaces",
+                ),
+            )
+        )
+        self._fold = Fold("More", more)
+        layout.addWidget(self._fold)
 
-    def request(self) -> Asked:
+    def request(self) -> ComparedLayers:
         """Return what is to be compared.
 
         Raises
@@ -180,14 +180,14 @@ class ComparisonForm(QWidget):
             )
         request = self._request(predicted, target)
         check_comparable(request.predicted, request.target, slices=request.slices)
-        return Asked(predicted=predicted, target=target, request=request)
+        return ComparedLayers(predicted=predicted, target=target, request=request)
 
-    def _request(self, predicted: Labels, target: Labels) -> Request:
+    def _request(self, predicted: Labels, target: Labels) -> ComparisonRequest:
         n_slices = n_slices_of(target, "z")
         text = self.slices.text().strip() if self.slices.isEnabled() else ""
         painting = painting_of(target)
         is_known = painting is not None and painting.axis == "z"
-        return Request(
+        return ComparisonRequest(
             predicted=labels_of(predicted),
             target=labels_of(target),
             slices=parse_slices(text, n_slices=n_slices) if text else None,
@@ -209,7 +209,7 @@ class ComparisonForm(QWidget):
             "view": self.field_of_view.kind.currentText(),
         }
 
-    def take(self, settings: Mapping[str, Any]) -> None:
+    def restore(self, settings: Mapping[str, Any]) -> None:
         """Show settings, as far as they are known."""
         place = self.neighbourhood.findData(settings.get("neighbourhood"))
         self.neighbourhood.setCurrentIndex(max(place, 0))
@@ -239,16 +239,3 @@ class ComparisonForm(QWidget):
         if painting is not None and painting.mask is not None:
             self.field_of_view.show_mask(painting.mask)
             self._unfold()
-
-
-def _rows(fields: Mapping[str, tuple[QWidget, str]]) -> QWidget:
-    part = QWidget()
-    rows = QFormLayout(part)
-    rows.setContentsMargins(0, 0, 0, 0)
-    rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    for text, (field, tooltip) in fields.items():
-        label = QLabel(text)
-        for widget in (label, field):
-            widget.setToolTip(tooltip)
-        rows.addRow(label, field)
-    return part

@@ -2,30 +2,32 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from matplotlib.backend_bases import Event, MouseEvent
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QHBoxLayout,
     QHeaderView,
     QLabel,
     QSizePolicy,
     QTabBar,
     QTableWidget,
     QTableWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
+from superqt.utils import qthrottled
 
 from napari_lrcs.arrays import Confusion
 from napari_lrcs.comparison.compare import comparison_rows
 from napari_lrcs.figures import draw_composition, draw_confusion, draw_slice_scores
+from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.comparison import Comparison
 from napari_lrcs.phases import PhaseTable
+from napari_lrcs.plugin.compare.form import ComparedLayers
 from napari_lrcs.plugin.parts.plots import Plot
+from napari_lrcs.plugin.parts.widgets import hbox, number_cell, swatch, vbox
 
 _TABS = {
     "Confusion": "Which phase was taken for which",
@@ -36,10 +38,13 @@ _TABS = {
 _SCORES = ("iou", "dice", "precision", "recall")
 
 _COLUMNS, _LETTERS = 6, 50
-"""That a table's header has where it fits a narrow dock."""
+"""Most columns and letters of a table's header that fits a narrow dock."""
 
 _PAUSE_MS = 500
-"""Between two drawings of the scores so far."""
+"""Time between two drawings of the scores so far."""
+
+_MOST_RUNS = 4
+"""Most runs of slices that are listed one by one."""
 
 
 class ComparisonResults(QWidget):
@@ -51,13 +56,13 @@ class ComparisonResults(QWidget):
         Its theme gives the colours of the plots.
     """
 
-    slice_wanted = Signal(int)
-    """A slice was clicked in the plot."""
+    slice_requested = Signal(int)
+    """Emitted with the slice that was clicked in the plot."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self.phases: PhaseTable | None = None
-        """Of the comparison that runs."""
+        """Phases of the running comparison."""
         self._per_slice: list[tuple[int, Confusion]] = []
         self.title = QLabel()
         self.title.setWordWrap(True)
@@ -68,17 +73,14 @@ class ComparisonResults(QWidget):
         self.confusion_plot, self.slices_plot, self.shares_plot = self.plots
         self.slices_plot.setToolTip("Click to show a slice")
         self.slices_plot.mpl_connect("button_press_event", self._on_click)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._draw_slices)
+        self._draw_soon = qthrottled(
+            self._draw_slices, timeout=_PAUSE_MS, leading=False, parent=self
+        )
         self._build()
 
     def _build(self) -> None:
         shares = QWidget()
-        column = QVBoxLayout(shares)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.shares_plot)
-        column.addWidget(self.shares)
+        vbox(shares, self.shares_plot, self.shares)
         self._pages: tuple[QWidget, ...] = (
             self.confusion_plot,
             self.slices_plot,
@@ -89,23 +91,18 @@ class ComparisonResults(QWidget):
         self.tabs.setDrawBase(False)
         for name, tooltip in _TABS.items():
             self.tabs.setTabToolTip(self.tabs.addTab(name), tooltip)
-        self.tabs.currentChanged.connect(self._turn_to)
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 6, 0, 0)
-        for widget in (self.title, self.scores, self.tabs, *self._pages):
-            self._column.addWidget(widget)
-        self._turn_to(0)
+        self.tabs.currentChanged.connect(self._show_page)
+        parts = (self.title, self.scores, self.tabs, *self._pages)
+        self._column = vbox(self, *parts, top=6)
+        self._show_page(0)
 
-    def _turn_to(self, place: int) -> None:
+    def _show_page(self, place: int) -> None:
         for i, page in enumerate(self._pages):
             page.setVisible(i == place)
 
     def add_buttons(self, *buttons: QWidget) -> None:
         """Put buttons in a row under the plots."""
-        row = QHBoxLayout()
-        for made in buttons:
-            row.addWidget(made)
-        self._column.addLayout(row)
+        self._column.addLayout(hbox(*buttons))
 
     def clear(self) -> None:
         """Forget the last comparison."""
@@ -118,15 +115,14 @@ class ComparisonResults(QWidget):
             plot.restyle()
 
     def add(self, index: int, confusion: Confusion) -> None:
-        """Take a slice of a comparison that runs; it is drawn soon."""
+        """Add a slice of a running comparison; it is drawn soon."""
         if confusion.any():
             self._per_slice.append((index, confusion))
-        if not self._timer.isActive():
-            self._timer.start(_PAUSE_MS)
+        self._draw_soon()
 
     def show_comparison(self, comparison: Comparison, *, title: str) -> None:
         """Show the numbers and plots of a comparison."""
-        self._timer.stop()
+        self._draw_soon.cancel()
         self.title.setText(title)
         phases = comparison.phases
         rows = comparison_rows(comparison)
@@ -162,7 +158,7 @@ class ComparisonResults(QWidget):
         clicked = event.xdata
         if clicked is not None and self._per_slice:
             places = [index for index, _ in self._per_slice]
-            self.slice_wanted.emit(min(places, key=lambda z: abs(z - clicked)))
+            self.slice_requested.emit(min(places, key=lambda z: abs(z - clicked)))
 
 
 class Table(QTableWidget):
@@ -192,7 +188,7 @@ class Table(QTableWidget):
         self.set_header(header)
 
     def set_header(self, header: Sequence[str]) -> None:
-        """Name the columns; where they are many, they scroll."""
+        """Name the columns; many of them scroll."""
         self.setColumnCount(len(header))
         self.setHorizontalHeaderLabels(list(header))
         top = self.horizontalHeader()
@@ -219,10 +215,10 @@ class Table(QTableWidget):
             item = QTableWidgetItem(str(first))
             item.setToolTip(tips[place] if tips else str(first))
             if colours:
-                item.setIcon(_swatch(colours[place]))
+                item.setIcon(swatch(colours[place]))
             self.setItem(place, 0, item)
             for column, number in enumerate(numbers, start=1):
-                self.setItem(place, column, _number(number))
+                self.setItem(place, column, number_cell(str(number)))
         self._fit()
 
     def _fit(self) -> None:
@@ -235,20 +231,8 @@ class Table(QTableWidget):
         self.setFixedHeight(height + self._is_wide * bar.sizeHint().height())
 
 
-def _swatch(colour: str) -> QIcon:
-    square = QPixmap(12, 12)
-    square.fill(QColor(colour))
-    return QIcon(square)
-
-
-def _number(text: object) -> QTableWidgetItem:
-    item = QTableWidgetItem(str(text))
-    item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-    return item
-
-
 def _share_rows(rows: Sequence[Mapping[str, str | float | None]]) -> list[list[str]]:
-    """Make a row a share: all volumes, then surfaces, then interfaces."""
+    """Make one row per share: all volumes, then surfaces, then interfaces."""
     kinds = {"volume": ", volume", "surface": ", surface", "interface": ""}
     return [
         [
@@ -269,3 +253,48 @@ def percent(share: str | float | None) -> str:
     if not isinstance(share, float) or math.isnan(share):
         return "–"
     return f"{100 * share:.1f}"
+
+
+def title_of(compared: ComparedLayers, comparison: Comparison) -> str:
+    """Sum up a comparison: what was compared, its scores, and on which slices."""
+    request = compared.request
+    scores = (
+        f"Accuracy {percent(comparison.accuracy)} %, "
+        f"mean IoU {percent(comparison.mean_iou)} %"
+    )
+    lines = [f"{request.predicted.name} against {request.target.name}", scores]
+    if request.target.shape[0] > 1:
+        lines.append(_slices_text([index for index, _ in comparison.per_slice]))
+    return "\n".join(lines)
+
+
+def _slices_text(slices: Sequence[int]) -> str:
+    """List slices, in runs.
+
+    Examples
+    --------
+    >>> _slices_text([3, 4, 5, 9])
+    'Slices 3–5, 9'
+    """
+    ends = [i for i, (a, b) in enumerate(pairwise(slices)) if b > a + 1]
+    starts = [0, *(i + 1 for i in ends)]
+    runs = [
+        str(slices[i]) if i == j else f"{slices[i]}–{slices[j]}"
+        for i, j in zip(starts, [*ends, len(slices) - 1], strict=True)
+    ]
+    if len(runs) > _MOST_RUNS:
+        return f"{len(slices)} slices from {slices[0]} to {slices[-1]}"
+    return f"Slice{'s' if len(slices) > 1 else ''} {', '.join(runs)}"
+
+
+def note_of(predicted: Volume, target: Volume) -> str:
+    """Warn of phases that are not the same."""
+    if predicted.phases is None or target.phases is None:
+        return ""
+    ours, theirs = predicted.phases.names, target.phases.names
+    if ours == theirs:
+        return ""
+    return (
+        f"{predicted.name} has {len(ours)} phases ({', '.join(ours)}), {target.name} "
+        f"{len(theirs)} ({', '.join(theirs)}); labels of the same number are compared"
+    )

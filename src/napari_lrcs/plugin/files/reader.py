@@ -28,14 +28,13 @@ from napari_lrcs.preprocessing.slices import AXES
 _TIFF = (".tif", ".tiff")
 
 _NOTHING: list[LayerData] = [(None,)]  # as napari has it
-"""What a reader gives that has read a file without making a layer."""
+"""What a reader returns when it has read a file without making a layer."""
 
 _PAINTABLE = 2**28
-"""Bytes of a labels file that are read into memory, where napari can paint: a second.
-"""
+"""Largest labels file, in bytes, that is read into memory, where napari can paint."""
 
 _SAMPLE = 512
-"""Voxels a side that the contrast is guessed from."""
+"""Side of the sample that the contrast is guessed from, in voxels."""
 
 
 def get_reader(

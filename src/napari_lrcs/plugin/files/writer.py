@@ -20,7 +20,7 @@ _SUFFIXES = (".tif", ".tiff", ".zarr")
 _DEFAULT_SUFFIX = ".labels.tif"
 
 _SLAB = 2**26
-"""Bytes that are read at a time."""
+"""Number of bytes that are read at a time."""
 
 
 def write_labels(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:

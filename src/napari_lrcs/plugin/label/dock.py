@@ -30,7 +30,9 @@ from napari_lrcs.plugin.label.slices_table import next_step
 from napari_lrcs.plugin.label.whole_volume import Segmented
 from napari_lrcs.plugin.painting.painting import Painting
 from napari_lrcs.plugin.painting.training_layers import may_train_on
-from napari_lrcs.plugin.parts.dock import Dock, Kind, Listening
+from napari_lrcs.plugin.parts.connections import Connections
+from napari_lrcs.plugin.parts.dock import Dock
+from napari_lrcs.plugin.parts.widgets import Kind
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events
 from napari_lrcs.progress import Notice, PredictionStarted, TilePredicted
 
@@ -120,7 +122,7 @@ class LabelDock(Dock):
             PREVIOUS_KEY: lambda: self.slices.step(-1),
             **self.phases_controller.actions,
         }
-        self.followers += [
+        self.connections += [
             self.image,
             self.labels,
             self.paintings,
@@ -128,7 +130,7 @@ class LabelDock(Dock):
             self.restore_line,
             Keys(self.viewer, actions),
             LargeIn3D(self.viewer, self._warn),
-            Listening(*((event, self._show_view) for event in view_events)),
+            Connections(*((event, self._show_view) for event in view_events)),
         ]
 
     # ---- a painting begins ----
@@ -142,7 +144,7 @@ class LabelDock(Dock):
         """Open a painting again."""
         if self._start(lambda image: self.paintings.open(found, image)):
             self.slices.step(1)
-            self.say(f"The painting is back. {self._hint}", "done")
+            self.show_message(f"The painting is back. {self._hint}", "done")
 
     def use_layer(self) -> None:
         """Make a painting of the chosen labels layer."""
@@ -152,7 +154,7 @@ class LabelDock(Dock):
         if may_train_on(layer, self) and self._start(
             lambda image: self.paintings.adopt(layer, image, phases)
         ):
-            self.say(f"This layer is saved from now on. {self._hint}", "done")
+            self.show_message(f"This layer is saved from now on. {self._hint}", "done")
 
     def _start(self, begin: Callable[[Image], None]) -> bool:
         """Begin a painting of the chosen image, or say why that is not possible."""
@@ -162,7 +164,7 @@ class LabelDock(Dock):
         try:
             begin(image)
         except EXPECTED as error:
-            self.say(str(error), "error")
+            self.show_message(str(error), "error")
             return False
         self._show_view()
         return True
@@ -211,13 +213,13 @@ class LabelDock(Dock):
         """Enable or disable the buttons, and show what to do next."""
         if not self.is_busy:
             self._worked_on = None
-            self._show_hint(is_news=not self.said)
+            self._show_hint(is_news=not self.message)
         self._enable()
 
-    def say(self, text: str, kind: Kind = "hint") -> None:
+    def show_message(self, text: str, kind: Kind = "hint") -> None:
         """Show a sentence; news stay until the next step is another one."""
         self._shows_news = kind != "hint"
-        super().say(text, kind)
+        super().show_message(text, kind)
 
     def _show_hint(self, *, is_news: bool = False) -> None:
         complaint = "" if self.painting is not None else self._choices.complaint
@@ -225,8 +227,10 @@ class LabelDock(Dock):
         is_news |= hint != self._hint
         self._hint = hint
         may_replace = is_news or not (self._shows_news or self.is_busy)
-        if may_replace and hint != self.said:
-            self.say(hint, "hint" if complaint in ("", NO_IMAGE) else "warning")
+        if may_replace and hint != self.message:
+            self.show_message(
+                hint, "hint" if complaint in ("", NO_IMAGE) else "warning"
+            )
 
     def _next_step(self) -> str:
         if self.painting is not None:
@@ -236,15 +240,15 @@ class LabelDock(Dock):
         return "Check the phases, then click New labels layer."
 
     def _warn(self, text: str) -> None:
-        self.say(text, "warning")
+        self.show_message(text, "warning")
 
     def _on_failed(self, text: str) -> None:
         """Show what failed; an empty text means that it works again."""
         if text:
-            self.say(text, "error")
+            self.show_message(text, "error")
             self._enable()
         else:
-            self.say("The painting is saved again.", "done")
+            self.show_message("The painting is saved again.", "done")
 
     def _start_job(self, name: str, events: Events) -> None:
         if not self.is_busy:
@@ -259,9 +263,11 @@ class LabelDock(Dock):
                 if painting is not None and painting.layer in self.viewer.layers:
                     merge(painting, event)
             case Exported():
-                self.say(f"{event.n} pairs are in {event.folder}.", "done")
+                self.show_message(f"{event.n} pairs are in {event.folder}.", "done")
             case Segmented():
-                self.say(f"All slices are in the layer {event.show()}.", "done")
+                self.show_message(
+                    f"All slices are in the layer {event.show()}.", "done"
+                )
             case PredictionStarted():
                 self.progress.begin("Starting…")
             case TilePredicted():
@@ -270,7 +276,7 @@ class LabelDock(Dock):
                     f"Slice {ceil(event.n_done)} of {event.n_slices}",
                 )
             case Notice():
-                self.say(f"{event.text[0].upper()}{event.text[1:]}.")
+                self.show_message(f"{event.text[0].upper()}{event.text[1:]}.")
 
     def settings(self) -> dict[str, Any]:
         """Return the phases and how slices are filled."""
@@ -281,9 +287,9 @@ class LabelDock(Dock):
         self.paintings.save()
         super().remember()
 
-    def leave(self) -> None:
+    def shut_down(self) -> None:
         """Stop; with the window, the paintings are closed too."""
-        super().leave()
+        super().shut_down()
         # napari closes a dock alone by taking it out of the window, which goes on.
         if not isalive(self) or self.parent() is not None:
             self.paintings.unlock()

@@ -7,7 +7,7 @@ from napari.viewer import Viewer
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPushButton, QWidget
 
-from napari_lrcs.plugin.parts.dock import button
+from napari_lrcs.plugin.parts.widgets import button
 
 Widget = TypeVar("Widget", bound=QWidget)
 
@@ -78,7 +78,7 @@ class Keys:
                 continue
             self._bound.append(key)
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Unbind the keys."""
         for key in self._bound:
             self._viewer.bind_key(key, None)

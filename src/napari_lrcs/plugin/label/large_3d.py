@@ -39,7 +39,7 @@ class LargeIn3D:
         viewer.dims.events.ndisplay.connect(self._before, position="first")
         viewer.dims.events.ndisplay.connect(self._show)
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Stop watching."""
         event = self._viewer.dims.events.ndisplay
         event.disconnect(self._before)

@@ -12,9 +12,9 @@ from napari_lrcs.config import Axis
 from napari_lrcs.plugin.label.keys import without_focus
 from napari_lrcs.plugin.painting.default_layers import image_to_segment
 from napari_lrcs.plugin.painting.painting import painting_of
-from napari_lrcs.plugin.parts.dock import button
 from napari_lrcs.plugin.parts.forms import LayerChoice
 from napari_lrcs.plugin.parts.layers import volume_of
+from napari_lrcs.plugin.parts.widgets import button
 from napari_lrcs.plugin.parts.workers import EXPECTED
 
 NO_IMAGE = "Open an image: File > Open File(s)…, or File > Open Sample > LRCS-Net."

@@ -86,7 +86,7 @@ class PaintHelp(QWidget):
         layout.addWidget(Fold("Import and export", self.pairs))
         layout.addWidget(self._keys_text)
         self.fill.networks.failed.connect(self.failed)
-        self.field_of_view.wanted.connect(self.set_mask)
+        self.field_of_view.requested.connect(self.set_mask)
         self.pairs.export_requested.connect(self.export_pairs)
         self.pairs.import_requested.connect(self.import_pairs)
 
@@ -98,10 +98,10 @@ class PaintHelp(QWidget):
             n_phases = len(painting.phases)
             self._keys_text.setText(keys_hint(n_phases, n_slices=painting.n_slices))
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Stop listening to the viewer."""
-        self.field_of_view.layers.follow_no_more()
-        self.fill.networks.follow_no_more()
+        self.field_of_view.layers.disconnect_events()
+        self.fill.networks.disconnect_events()
 
     def enable(self, *, is_free: bool) -> None:
         """Enable what can be done now: `is_free` is False while a job runs."""

@@ -14,8 +14,8 @@ from napari_lrcs.plugin.label.layers import LayersPart
 from napari_lrcs.plugin.label.painted_layers import adopt, new_painting, open_painting
 from napari_lrcs.plugin.label.restore import FoundPainting
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
+from napari_lrcs.plugin.parts.connections import Connections
 from napari_lrcs.plugin.parts.current_slice import show_across
-from napari_lrcs.plugin.parts.dock import Listening
 from napari_lrcs.plugin.parts.layers import layer_shape, phases_shown
 from napari_lrcs.plugin.parts.workers import EXPECTED
 
@@ -52,8 +52,8 @@ class PaintingController:
         self.painting: Painting | None = None
         """The painting of the chosen labels layer."""
         self.viewer, self._choices = viewer, choices
-        self._connections = Listening()
-        self._viewer_connections = Listening(
+        self._connections = Connections()
+        self._viewer_connections = Connections(
             (viewer.layers.events.inserted, self._on_inserted),
             (viewer.layers.events.removed, self._on_removed),
         )
@@ -77,11 +77,11 @@ class PaintingController:
 
     def refresh(self) -> None:
         """Follow the painting of the chosen labels layer."""
-        self._connections.follow_no_more()
+        self._connections.disconnect_events()
         layer = self._choices.labels.layer
         self.painting = painting = painting_of(layer)
         if painting is not None and layer is not None:
-            self._connections = Listening(
+            self._connections = Connections(
                 (painting.changed, self.changed),
                 (painting.failed, self.failed),
                 (layer.events.selected_label, self._on_selected_label),
@@ -132,10 +132,10 @@ class PaintingController:
         for painting in self:
             painting.unlock()
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Stop listening to the viewer and to the painting."""
-        self._connections.follow_no_more()
-        self._viewer_connections.follow_no_more()
+        self._connections.disconnect_events()
+        self._viewer_connections.disconnect_events()
 
     def _save(self, painting: Painting) -> None:
         try:

@@ -19,7 +19,7 @@ from superqt.utils import signals_blocked
 
 from napari_lrcs.phases import ELECTRODE, Phase, PhaseTable
 from napari_lrcs.plugin.label.keys import PHASE_KEYS, canvas_button, without_focus
-from napari_lrcs.plugin.parts.sizing import fit_height
+from napari_lrcs.plugin.parts.widgets import fit_height
 
 _COLOUR, _NAME, _KEY = range(3)
 _VISIBLE_ROWS = 8

@@ -12,8 +12,8 @@ from napari_lrcs.annotation.painting import PaintingFolder, PaintingState
 from napari_lrcs.annotation.workspace import Workspace
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.plugin.painting.autosave import Counts
-from napari_lrcs.plugin.parts.dock import button
 from napari_lrcs.plugin.parts.layers import volume_of, workspace_for
+from napari_lrcs.plugin.parts.widgets import button
 from napari_lrcs.plugin.parts.workers import Job, Work, start_job
 
 _QUIET = "background: transparent; text-align: left; text-decoration: underline"
@@ -127,7 +127,7 @@ class RestoreLine(QFrame):
 
     def search(self, image: Image | None) -> None:
         """Search for paintings of an image, in a thread; without one, offer nothing."""
-        self.follow_no_more()
+        self.disconnect_events()
         self._found = []
         self.refresh()
         if image is None:
@@ -161,7 +161,7 @@ class RestoreLine(QFrame):
         if former is not None:
             former.deleteLater()
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Stop searching; Qt may have deleted the line by now."""
         self._place = None
         if self._job is not None:

@@ -13,7 +13,7 @@ from superqt.utils import signals_blocked
 
 from napari_lrcs.phases import Phase
 from napari_lrcs.plugin.painting.painting import Painting
-from napari_lrcs.plugin.parts.sizing import fit_height
+from napari_lrcs.plugin.parts.widgets import fit_height
 
 _MISSING = QColor("#c87f0a")
 _VISIBLE_ROWS = 6

@@ -1,12 +1,15 @@
-"""Text fields for the slices of each role: training, validation and test."""
+"""Which slices are for training, validation and test: short texts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from qtpy.QtWidgets import QLineEdit
 
 from napari_lrcs.annotation.annotation import ROLES, Role
 from napari_lrcs.io.volume import parse_slices
 from napari_lrcs.plugin.painting.painting import Painting
+
+HOW = "10, 10,30 or 50:60 (60 excluded), counted from 0"
+"""How slices are written."""
 
 _EMPTY: Mapping[Role, str] = {
     "train": "all painted slices",
@@ -21,51 +24,43 @@ _USE: Mapping[Role, str] = {
 }
 
 
-class RoleFields:
-    """A text field for each role; follows the roles in a painting."""
+class SliceFields:
+    """Texts that name slices; they follow the roles that are marked in a painting.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    *roles : str
+        Those that have a text each.
+    """
+
+    def __init__(self, *roles: Role) -> None:
         self._painting: Painting | None = None
         self._shown: Mapping[int, Role] = {}
-        self.fields: dict[Role, QLineEdit] = {}
-        for role in ROLES:
-            field = QLineEdit()
-            field.setPlaceholderText(_EMPTY[role])
-            field.setToolTip(
-                f"{_USE[role]}: 10, 10,30 or 50:60 (60 excluded), counted from 0"
-            )
-            self.fields[role] = field
+        self.fields: dict[Role, QLineEdit] = {role: QLineEdit() for role in roles}
 
     def follow(self, painting: Painting | None) -> None:
-        """Show the roles of a painting, or none, and follow their changes."""
-        self.follow_no_more()
+        """Show the slices of a painting by their roles, or none, and follow changes."""
+        had_one = self._painting is not None
+        self.disconnect_events()
         self._painting = painting
         if painting is not None:
             painting.changed.connect(self._refill)
-        self._fill({} if painting is None else painting.roles)
+            self._fill(painting.roles)
+        elif had_one:  # what was typed without one stays
+            self._fill({})
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Stop listening to the painting."""
         if self._painting is not None:
             self._painting.changed.disconnect(self._refill)
             self._painting = None
 
-    def read(self, n_slices: int) -> dict[Role, tuple[int, ...]]:
-        """Read the slices of each role.
-
-        Raises
-        ------
-        ValueError
-            If a text is malformed, or a slice does not exist.
-        """
-        roles: dict[Role, tuple[int, ...]] = {}
-        for role, field in self.fields.items():
-            text = field.text().strip()
-            try:
-                roles[role] = parse_slices(text, n_slices=n_slices) if text else ()
-            except ValueError as error:
-                raise ValueError(f"{role.capitalize()} slices: {error}") from error
-        return roles
+    def _read(self, role: Role, title: str, n_slices: int) -> tuple[int, ...]:
+        text = self.fields[role].text().strip()
+        try:
+            return parse_slices(text, n_slices=n_slices) if text else ()
+        except ValueError as error:
+            raise ValueError(f"{title}: {error}") from error
 
     def _refill(self) -> None:
         # Strokes change a painting too: what was typed stays until a role changes.
@@ -75,8 +70,34 @@ class RoleFields:
     def _fill(self, roles: Mapping[int, Role]) -> None:
         self._shown = dict(roles)
         for role, field in self.fields.items():
-            places = sorted(index for index, other in roles.items() if other == role)
-            field.setText(slices_text(places))
+            field.setText(slices_text(sorted(self._slices_of(role, roles))))
+
+    def _slices_of(self, role: Role, roles: Mapping[int, Role]) -> Iterable[int]:
+        """Return the slices that a field shows; by default those of the role."""
+        return (index for index, other in roles.items() if other == role)
+
+
+class RoleFields(SliceFields):
+    """Slices by role."""
+
+    def __init__(self) -> None:
+        super().__init__(*ROLES)
+        for role, field in self.fields.items():
+            field.setPlaceholderText(_EMPTY[role])
+            field.setToolTip(f"{_USE[role]}: {HOW}")
+
+    def read(self, n_slices: int) -> dict[Role, tuple[int, ...]]:
+        """Read the slices of each role.
+
+        Raises
+        ------
+        ValueError
+            If a text is malformed, or a slice does not exist.
+        """
+        return {
+            role: self._read(role, f"{role.capitalize()} slices", n_slices)
+            for role in self.fields
+        }
 
 
 def slices_text(places: Sequence[int]) -> str:

@@ -81,7 +81,7 @@ class SliceInView:
         """Tell the slice across an axis, counted from 0."""
         return nearest_slice(self._layer, self._place, axis)
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Stop listening to the viewer."""
         self._viewer.dims.events.point.disconnect(self._update)
 

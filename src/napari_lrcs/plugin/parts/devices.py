@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QApplication, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QLabel, QWidget
 
-from napari_lrcs.plugin.parts.dock import button
+from napari_lrcs.plugin.parts.widgets import button, vbox
 from napari_lrcs.plugin.parts.workers import (
     EXPECTED,
     Events,
@@ -23,16 +23,16 @@ class Devices:
     """What PyTorch can compute on."""
 
     names: tuple[str, ...]
-    """As `TrainConfig.device` takes them."""
+    """Names that `TrainConfig.device` takes."""
     summary: str
     installation: Mapping[str, str]
 
 
 class DeviceLine(QWidget):
-    """A line that tells the device; looks for it in a thread."""
+    """A line that describes the devices; they are looked for in a thread."""
 
     found = Signal(object)
-    """The `Devices`."""
+    """Carries the `Devices`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,16 +45,14 @@ class DeviceLine(QWidget):
         )
         self.copy.setEnabled(False)
         self._installation: Mapping[str, str] = {}
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._line)
+        layout = vbox(self, self._line)
         layout.addWidget(self.copy, alignment=Qt.AlignmentFlag.AlignLeft)
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Look for devices, in a thread."""
         self._job = start_job(
             Work("Looking for devices", find_devices),
-            connect={"yielded": self._show, "errored": self._tell},
+            connect={"yielded": self._show, "errored": self._show_error},
         )
 
     @property
@@ -62,8 +60,8 @@ class DeviceLine(QWidget):
         """The line."""
         return str(self._line.text())
 
-    def follow_no_more(self) -> None:
-        """Take no notice of what is still found."""
+    def disconnect_events(self) -> None:
+        """Ignore devices that are still being looked for."""
         self._job.quit()
 
     def _show(self, devices: Devices) -> None:
@@ -72,7 +70,7 @@ class DeviceLine(QWidget):
         self.copy.setEnabled(True)
         self.found.emit(devices)
 
-    def _tell(self, error: Exception) -> None:
+    def _show_error(self, error: Exception) -> None:
         self._line.setText(str(error) if isinstance(error, EXPECTED) else repr(error))
 
     def _copy_diagnostics(self) -> None:

@@ -1,206 +1,47 @@
 """What all docks share: a body that scrolls, a footer in sight, one job at a time."""
 
-import time
+import json
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal, Protocol
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 from weakref import ref
 
 from napari.viewer import Viewer
 from qtpy.compat import isalive
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QSettings, Qt, QTimer
 from qtpy.QtWidgets import (
+    QApplication,
+    QFileDialog,
     QFrame,
     QLabel,
-    QProgressBar,
-    QPushButton,
     QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_lrcs.plugin.parts.settings import recall, remember
+from napari_lrcs.io.records import parse_json
+from napari_lrcs.plugin.parts.connections import Disconnectable
+from napari_lrcs.plugin.parts.widgets import Kind, Progress, colour
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Job, Work, start_job
 
-_PROGRESS_MS = 250
-"""Between two moves of a bar: Qt paints it at once, and with it napari's canvas."""
-
-Kind = Literal["hint", "done", "warning", "error"]
-
-COLOURS: Mapping[Kind, str] = {
-    # Legible on napari's dark and on its light background.
-    "hint": "",  # as napari's theme has it
-    "done": "#2e9e5b",
-    "warning": "#c87f0a",
-    "error": "#e0443e",
-}
+Outcome = Literal["done", "stopped", "failed"]
+"""How a job ended."""
 
 
-class Follower(Protocol):
-    """What listens to a viewer."""
+class _Closable(QWidget):
+    """A widget that notices that it, or its window, is closed."""
 
-    def follow_no_more(self) -> None:
-        """Stop listening; needs no widget that is still there."""
-
-
-class Emitter(Protocol):
-    """A signal of psygnal, or an event of napari."""
-
-    def connect(self, slot: Callable[..., None]) -> object:
-        """Call it from now on."""
-
-    def disconnect(self, slot: Callable[..., None]) -> object:
-        """Call it no more."""
-
-
-class Listening:
-    """Callbacks that are connected until they are to follow no more."""
-
-    def __init__(self, *pairs: tuple[Emitter, Callable[..., None]]) -> None:
-        self._pairs = pairs
-        for emitter, slot in pairs:
-            emitter.connect(slot)
-
-    def follow_no_more(self) -> None:
-        """Disconnect."""
-        for emitter, slot in self._pairs:
-            emitter.disconnect(slot)
-        self._pairs = ()
-
-
-class Dock(QWidget):
-    """A dock: `body` scrolls, `footer` stays in sight.
-
-    A dock may be closed, and the window too, while its job runs: `leave` then stops
-    the job, which closes its generator and so keeps what is done.
-
-    Parameters
-    ----------
-    viewer : Viewer
-    """
-
-    key: ClassVar[str]
-    """Under which the dock's settings are remembered."""
-
-    def __init__(self, viewer: Viewer) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.viewer = viewer
-        self.job: Job | None = None
-        self.followers: list[Follower] = []
-        """What listens to the viewer, and must stop before Qt deletes it."""
         # Weak: napari's window holds its canvas, which must go once it is closed.
         self._window_ref: ref[QWidget] | None = None
-        self._is_closed = False
-        content = QWidget()
-        self.body = QVBoxLayout(content)
-        self.body.setContentsMargins(2, 2, 2, 2)
-        scroll = _Body(content)
-        self.footer = QVBoxLayout()
-        self._message = QLabel()
-        self._message.setWordWrap(True)
-        self._message.setVisible(False)
-        self._message.setSizePolicy(
-            QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum
-        )
-        self.progress = Progress()
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(4, 4, 4, 4)
-        outer.addWidget(scroll, stretch=1)
-        outer.addLayout(self.footer)
-        outer.addWidget(self.progress)
-        outer.addWidget(self._message)
-        outer.addStrut(292)  # a minimum width would win over the content's
-
-    # ---- words ----
-
-    def say(self, text: str, kind: Kind = "hint") -> None:
-        """Show a sentence under the buttons; an empty one takes it away."""
-        self._message.setText(text)
-        colour(self._message, kind)
-        self._message.setVisible(bool(text))
-
-    @property
-    def said(self) -> str:
-        """The sentence that is shown."""
-        return str(self._message.text())
-
-    # ---- jobs ----
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a job runs or is just stopping."""
-        return self.job is not None
-
-    def begin(self, name: str, events: Callable[[], Events]) -> None:
-        """Start the dock's job; `on_event` and the like are then called.
-
-        Parameters
-        ----------
-        name : str
-            Shown by napari if its window is closed meanwhile.
-        events : callable
-            Makes the generator, in the thread: what is slow belongs inside.
-        """
-        if self.is_busy:
-            return
-        self.say("")
-        self.job = start_job(
-            Work(name, events),
-            connect={
-                "yielded": self.on_event,
-                "errored": self.on_error,
-                "finished": self._end,
-            },
-        )
-        self.on_busy()
-
-    def on_event(self, event: Any) -> None:
-        """Take an event of the job, on the GUI thread."""
-
-    def on_error(self, error: Exception) -> None:
-        """Tell what went wrong, on the GUI thread."""
-        text = str(error) if isinstance(error, EXPECTED) else repr(error)
-        self.say(text, "error")
-
-    def on_busy(self) -> None:
-        """Bring the buttons in line with `is_busy`."""
-
-    def stop(self) -> None:
-        """Ask the job to end at its next event."""
-        if self.job is not None:
-            self.job.quit()
-
-    def _end(self) -> None:
-        self.job = None
-        self.progress.end()
-        self.on_busy()
-        self._delete_if_closed()
-
-    # ---- settings ----
-
-    def settings(self) -> dict[str, Any]:
-        """Return what to remember, as JSON values."""
-        return {}
 
     def remember(self) -> None:
-        """Keep the settings for the next session."""
-        remember(self.key, self.settings())
+        """Keep the settings; called before the widget or its window is closed."""
 
-    def recall(self) -> dict[str, Any]:
-        """Return the settings of the last session."""
-        return recall(self.key)
-
-    # ---- closing ----
-
-    def leave(self) -> None:
-        """Stop, and follow the viewer no more: the dock or its window was closed.
-
-        Qt may have deleted the dock's widgets by now.
-        """
-        self.stop()
-        for follower in self.followers:
-            follower.follow_no_more()
-        self.followers.clear()
+    def shut_down(self) -> None:
+        """Stop all work; called after the widget or its window was closed."""
 
     def event(self, event: QEvent | None) -> bool:
         """Notice being put into a window, or taken out of it."""
@@ -210,17 +51,10 @@ class Dock(QWidget):
             if self.parent() is None and self._window is not None:
                 self._follow(None)
                 self.remember()
-                self.leave()
-                self._is_closed = True
-                self._delete_if_closed()
+                self.shut_down()
         elif event.type() == QEvent.Type.Show and self.window() is not self:
             self._follow(self.window())
         return bool(super().event(event))
-
-    def _delete_if_closed(self) -> None:
-        # PySide6 keeps what a lambda refers to, a dock's button its dock: for ever.
-        if self._is_closed and not self.is_busy:
-            self.deleteLater()
 
     @property
     def _window(self) -> QWidget | None:
@@ -246,15 +80,248 @@ class Dock(QWidget):
         if event.type() == QEvent.Type.Close and watched is self._window:
             self.remember()
             # Not the bound method: Qt drops its call if the dock is deleted first.
-            QTimer.singleShot(0, lambda: self._leave_if_closed())  # noqa: PLW0108
+            QTimer.singleShot(0, lambda: self._shut_down_if_closed())  # noqa: PLW0108
         return bool(super().eventFilter(watched, event))
 
-    def _leave_if_closed(self) -> None:
+    def _shut_down_if_closed(self) -> None:
         window = self._window
         if window is not None and window.isVisible():
             return
         self._window_ref = None
-        self.leave()
+        self.shut_down()
+
+
+class Dock(_Closable):
+    """A dock whose `body` scrolls and whose `footer` stays in sight.
+
+    A subclass builds its widgets, starts one job at a time by `begin`, and implements
+    what it needs of a contract of three methods, all called on the GUI thread:
+
+    ``handle(event)``
+        Show an event of the job.
+    ``finish(outcome)``
+        Show how the job ended: "done", "stopped" by `stop`, or "failed" by an error
+        that is shown already.
+    ``update_buttons()``
+        Enable or disable the buttons by `is_busy` and `is_stopping`, whenever these
+        change.
+
+    All else is the base's. A dock may be closed, and the window too, while its job
+    runs. That closes the job's generator, which keeps what is done, and none of the
+    three methods is called any more. So no subclass needs to ask whether its widgets
+    and its viewer are still there.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        The viewer whose window the dock is in.
+    """
+
+    key: ClassVar[str]
+    """Name under which the dock's settings are remembered."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.job: Job | None = None
+        self.connections: list[Disconnectable] = []
+        """Everything that listens to the viewer until the dock is closed."""
+        self._job_beside: Job | None = None
+        self._has_failed = self._is_closed = False
+        content = QWidget()
+        self.body = QVBoxLayout(content)
+        self.body.setContentsMargins(2, 2, 2, 2)
+        scroll = _Body(content)
+        self.footer = QVBoxLayout()
+        self._message = QLabel()
+        self._message.setWordWrap(True)
+        self._message.setVisible(False)
+        self._message.setSizePolicy(
+            QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum
+        )
+        self.progress = Progress()
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(4, 4, 4, 4)
+        outer.addWidget(scroll, stretch=1)
+        outer.addLayout(self.footer)
+        outer.addWidget(self.progress)
+        outer.addWidget(self._message)
+        outer.addStrut(292)  # a minimum width would win over the content's
+
+    # ---- the contract ----
+
+    def handle(self, event: Any) -> None:
+        """Show an event of the job."""
+
+    def finish(self, outcome: Outcome) -> None:
+        """Show how the job ended; `is_busy` is false by now."""
+
+    def update_buttons(self) -> None:
+        """Enable or disable the buttons by `is_busy` and `is_stopping`."""
+
+    # ---- messages ----
+
+    def show_message(self, text: str, kind: Kind = "hint") -> None:
+        """Show a sentence under the buttons, or hide it if it is empty."""
+        self._message.setText(text)
+        colour(self._message, kind)
+        self._message.setVisible(bool(text))
+
+    @property
+    def message(self) -> str:
+        """The sentence that is shown."""
+        return str(self._message.text())
+
+    def show_error(self, error: Exception) -> None:
+        """Show what went wrong."""
+        text = str(error) if isinstance(error, EXPECTED) else repr(error)
+        self.show_message(text, "error")
+
+    # ---- jobs ----
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job runs or is just stopping."""
+        return self.job is not None
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the job was asked to stop."""
+        return self.job is not None and bool(self.job.abort_requested)
+
+    def begin(self, name: str, events: Callable[[], Events]) -> None:
+        """Start the dock's job, unless one runs.
+
+        Parameters
+        ----------
+        name : str
+            Name that napari shows if its window is closed meanwhile.
+        events : callable
+            Called in the thread, and makes the generator: slow work belongs inside.
+        """
+        if self.is_busy:
+            return
+        self.show_message("")
+        self._has_failed = False
+        self.job = start_job(
+            Work(name, events),
+            connect={
+                "yielded": self._on_job_event,
+                "errored": self._on_job_failed,
+                "finished": self._on_job_ended,
+            },
+        )
+        self.update_buttons()
+
+    def begin_beside(self, name: str, events: Callable[[], Events]) -> None:
+        """Start a short job that may run beside the dock's own, as `begin` does."""
+        self._job_beside = start_job(
+            Work(name, events),
+            connect={
+                "yielded": self._on_job_event,
+                "errored": self._on_error,
+            },
+        )
+
+    def stop(self) -> None:
+        """Ask the job to end at its next event."""
+        if self.job is not None and not self._is_closed:
+            self.job.quit()
+            self.show_message("Stopping…")
+            self.update_buttons()
+
+    def _on_job_event(self, event: Any) -> None:
+        if not self._is_closed:
+            self.handle(event)
+
+    def _on_job_failed(self, error: Exception) -> None:
+        self._has_failed = True
+        self._on_error(error)
+
+    def _on_error(self, error: Exception) -> None:
+        if not self._is_closed:
+            self.show_error(error)
+
+    def _on_job_ended(self) -> None:
+        is_stopped, self.job = self.is_stopping, None
+        if self._is_closed:
+            self._delete_if_removed()
+            return
+        self.progress.end()
+        if self._has_failed:
+            self.finish("failed")
+        else:
+            self.finish("stopped" if is_stopped else "done")
+        self.update_buttons()
+
+    # ---- tables and figures ----
+
+    def copy_table(self, text: str) -> None:
+        """Put a table with tabs on the clipboard."""
+        clipboard = QApplication.clipboard()
+        assert clipboard is not None
+        clipboard.setText(text)
+        self.show_message("Copied; paste it into a spreadsheet", "done")
+
+    def ask_where_to_save(
+        self, default: str, kinds: str, save: Callable[[Path], None]
+    ) -> None:
+        """Ask for a file, and save to it unless the user cancels.
+
+        Parameters
+        ----------
+        default : str
+            File name; its suffix is added where the user types none.
+        kinds : str
+            Kinds of files, as Qt's dialogs take them.
+        save : callable
+            Takes the path.
+        """
+        text, _ = QFileDialog.getSaveFileName(self, "Save", default, kinds)
+        if not text:
+            return
+        path = Path(text)
+        named = path if path.suffix else path.with_suffix(Path(default).suffix)
+        if named != path and named.exists():  # the dialog asked about another name
+            self.show_message(f"{named.name} is there; choose another name", "error")
+            return
+        save(named)
+
+    # ---- settings ----
+
+    def settings(self) -> dict[str, Any]:
+        """Return what to remember, as JSON values."""
+        return {}
+
+    def remember(self) -> None:
+        """Keep the settings for the next session."""
+        remember(self.key, self.settings())
+
+    def recall(self) -> dict[str, Any]:
+        """Return the settings of the last session."""
+        return recall(self.key)
+
+    # ---- closing ----
+
+    def shut_down(self) -> None:
+        """Stop all work, and disconnect from the viewer.
+
+        It is called when the dock or its window was closed. Qt may have deleted the
+        dock's widgets by then.
+        """
+        self._is_closed = True
+        for job in (self.job, self._job_beside):
+            if job is not None:
+                job.quit()
+        for connection in self.connections:
+            connection.disconnect_events()
+        self.connections.clear()
+        self._delete_if_removed()
+
+    def _delete_if_removed(self) -> None:
+        # PySide6 keeps what a lambda refers to, a dock's button its dock: for ever.
+        if isalive(self) and self.parent() is None and not self.is_busy:
+            self.deleteLater()
 
 
 class _Body(QScrollArea):
@@ -283,90 +350,21 @@ class _Body(QScrollArea):
         self.setMinimumWidth(content.minimumSizeHint().width() + bar.sizeHint().width())
 
 
-class Progress(QWidget):
-    """A bar with a line of text and the time that is left.
-
-    Parameters
-    ----------
-    tells_time : bool
-        Whether to write the time.
-    """
-
-    def __init__(self, *, tells_time: bool = True) -> None:
-        super().__init__()
-        self._tells_time = tells_time
-        self._bar = QProgressBar()
-        self._bar.setRange(0, 1000)
-        self._bar.setTextVisible(False)
-        self._bar.setFixedHeight(8)
-        self._text = QLabel()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._text)
-        layout.addWidget(self._bar)
-        self._begun = (0.0, 0.0)
-        self._share, self._line = 0.0, ""
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._draw)
-        self.setVisible(False)
-
-    def begin(self, text: str, *, share: float = 0.0) -> None:
-        """Show the bar; `share` is what an earlier session has done."""
-        self._begun = (time.monotonic(), share)
-        self._share, self._line = share, text
-        self._draw()
-        self.setVisible(True)
-
-    def show_share(self, share: float, text: str) -> None:
-        """Move the bar, 0 to 1, soon."""
-        self._share, self._line = share, f"{text}{self._time_left(share)}"
-        if not self._timer.isActive():
-            self._timer.start(_PROGRESS_MS)
-
-    def end(self) -> None:
-        """Take the bar away."""
-        self._timer.stop()
-        self.setVisible(False)
-
-    @property
-    def text(self) -> str:
-        """The line of text."""
-        return self._line
-
-    def _draw(self) -> None:
-        self._text.setText(self._line)
-        self._bar.setValue(round(1000 * self._share))
-
-    def _time_left(self, share: float) -> str:
-        start, done_before = self._begun
-        elapsed = time.monotonic() - start
-        if not self._tells_time or share <= done_before or elapsed < 2:
-            return ""
-        return f" · {clock(elapsed * (1 - share) / (share - done_before))} left"
+def remember(dock: str, values: Mapping[str, Any]) -> None:
+    """Keep a dock's settings, which must be JSON values, for later sessions."""
+    _store().setValue(dock, json.dumps(dict(values)))
 
 
-def colour(label: QLabel, kind: Kind) -> None:
-    """Give a label the colour of what it says."""
-    label.setStyleSheet(f"color: {COLOURS[kind]}" if COLOURS[kind] else "")
+def recall(dock: str) -> dict[str, Any]:
+    """Return what `remember` kept; empty for a dock that is new, or damaged text."""
+    try:
+        return parse_json(str(_store().value(dock, "{}")), dict[str, Any])
+    except ValueError:
+        return {}
 
 
-def clock(seconds: float) -> str:
-    """Write a duration as people read it.
-
-    Examples
-    --------
-    >>> clock(75), clock(3700)
-    ('1:15', '1:01:40')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def button(text: str, tooltip: str, on_click: Callable[[], None]) -> QPushButton:
-    """Make a push button."""
-    made = QPushButton(text)
-    made.setToolTip(tooltip)
-    made.clicked.connect(lambda _checked=False: on_click())
-    return made
+def _store() -> QSettings:
+    # A file on all systems, so that a test or a user can move it away.
+    return QSettings(
+        QSettings.Format.IniFormat, QSettings.Scope.UserScope, "napari-lrcs", "docks"
+    )

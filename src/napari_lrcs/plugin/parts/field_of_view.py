@@ -2,12 +2,14 @@
 
 from napari.components import LayerList
 from napari.layers import Labels, Layer
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QWidget
+from superqt.utils import signals_blocked
 
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.plugin.parts.forms import LayerChoice
 from napari_lrcs.plugin.parts.layers import volume_of
+from napari_lrcs.plugin.parts.widgets import choice, vbox
 from napari_lrcs.preprocessing.mask import CYLINDER, as_mask, open_mask
 
 EVERYTHING, ABOUT_Z, LAYER = "Everything", "Cylinder about z", "Mask layer"
@@ -20,30 +22,28 @@ class FieldOfView(QWidget):
     Parameters
     ----------
     layers : LayerList
+        Layers of a viewer.
     offered : type
-        Of layers.
+        Type of the layers that can be chosen.
     none : str
-        What stands for no layer; empty where one is to be proposed.
+        Entry that chooses no layer; empty to propose a layer instead.
     """
 
-    wanted = Signal(object)
-    """None, "cylinder" or a layer."""
+    requested = Signal(object)
+    """Emitted with None, "cylinder" or a layer when the user chooses one."""
 
     def __init__(
         self, layers: LayerList, *, offered: type[Layer] = Labels, none: str = ""
     ) -> None:
         super().__init__()
         self._file: str | None = None
-        self.kind = QComboBox()
-        self.kind.addItems([EVERYTHING, ABOUT_Z, LAYER])
+        self.kind = choice(EVERYTHING, ABOUT_Z, LAYER)
         self.kind.setToolTip("Outside it, nothing is trained, predicted or measured")
         self.layers = LayerChoice(layers, offered, none=none)
         self.layers.setToolTip("Inside is where this layer is not 0")
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
         for box in (self.kind, self.layers):
             box.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys stay with the canvas
-            layout.addWidget(box)
+        vbox(self, self.kind, self.layers)
         self.layers.setVisible(False)
         self.kind.currentIndexChanged.connect(self._on_kind)
         self.layers.chosen.connect(self._on_layer)
@@ -76,8 +76,8 @@ class FieldOfView(QWidget):
         return open_mask(self.spec, shape=shape)
 
     def show_mask(self, mask: Layer | str | None) -> None:
-        """Show that of a painting."""
-        with QSignalBlocker(self.kind), QSignalBlocker(self.layers):
+        """Show the field of view of a painting."""
+        with signals_blocked(self.kind, self.layers):
             self._show_kind(mask)
             if isinstance(mask, Layer) and self.layers.offers(mask):
                 self.layers.layer = mask
@@ -100,8 +100,8 @@ class FieldOfView(QWidget):
         if text == LAYER:
             self._on_layer()
         else:
-            self.wanted.emit(self.spec)
+            self.requested.emit(self.spec)
 
     def _on_layer(self) -> None:
         if self.layer is not None:
-            self.wanted.emit(self.layer)
+            self.requested.emit(self.layer)

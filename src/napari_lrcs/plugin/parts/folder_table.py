@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QGridLayout,
@@ -13,11 +13,11 @@ from qtpy.QtWidgets import (
     QPushButton,
     QTableWidget,
     QTableWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
-from napari_lrcs.plugin.parts.dock import button
+from napari_lrcs.plugin.parts.widgets import button, vbox
 from napari_lrcs.plugin.parts.workers import BackgroundReader
 
 
@@ -50,7 +50,7 @@ class FolderTable(QWidget, Generic[Item]):
     """
 
     listed = Signal()
-    """`items` are others."""
+    """Emitted when `items` has changed."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class FolderTable(QWidget, Generic[Item]):
     ) -> None:
         super().__init__()
         self.items: Sequence[Item] = ()
-        """What is listed, in the order of the rows."""
+        """Items in the order of the rows."""
         self._list_items, self._row, self._can_tick = list_items, row, can_tick
         self._select_first, self._is_busy = select_first, False
         self._buttons: list[tuple[QPushButton, Callable[[Item], bool], bool]] = []
@@ -76,9 +76,7 @@ class FolderTable(QWidget, Generic[Item]):
         self._table = _table(columns)
         self._table.itemSelectionChanged.connect(self._update_buttons)
         self._grid = QGridLayout()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 4, 0, 0)
-        layout.addWidget(self._hint)
+        layout = vbox(self, self._hint, top=4)
         layout.addWidget(self._table, stretch=1)
         layout.addLayout(self._grid)
 
@@ -143,7 +141,7 @@ class FolderTable(QWidget, Generic[Item]):
         else:
             self._reader.read(lambda: self._list_items(folder))
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Ignore what is still read."""
         self._reader.cancel()
 
@@ -181,7 +179,7 @@ class FolderTable(QWidget, Generic[Item]):
         selected, ticked = self.selected, {item.path for item in self.ticked}
         self.items = items
         self._hint.setVisible(not items)
-        with QSignalBlocker(self._table):
+        with signals_blocked(self._table):
             self._table.clearSelection()
             self._table.setRowCount(len(items))
             for row, item in enumerate(items):

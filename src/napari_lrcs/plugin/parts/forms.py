@@ -7,18 +7,18 @@ from magicgui.widgets import ComboBox, FloatSpinBox, LineEdit, create_widget
 from magicgui.widgets.bases import ValueWidget
 from napari.components import LayerList
 from napari.layers import Layer
-from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
     QLabel,
     QPushButton,
-    QSizePolicy,
-    QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_lrcs.plugin.parts.layer_kinds import Kind, kind_of
+from napari_lrcs.plugin.parts.widgets import vbox
 from napari_lrcs.settings import Config, Setting
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
@@ -27,7 +27,7 @@ Choices = Sequence[str] | Sequence[tuple[str, str]]
 
 
 _LARGEST = 2**31 - 1
-"""That Qt's spin boxes hold."""
+"""Largest value that Qt's spin boxes can hold."""
 
 
 KERNELS = (
@@ -40,7 +40,7 @@ KERNELS = (
     ("Ball of radius √3", "ball_3"),
     ("Ball of radius √5", "ball_5"),
 )
-"""From `napari_lrcs.config.Kernel`, in words."""
+"""Titles of the kernels in `napari_lrcs.config.Kernel`."""
 
 
 class ConfigForm(QWidget, Generic[AnyConfig]):
@@ -78,8 +78,7 @@ class ConfigForm(QWidget, Generic[AnyConfig]):
             name: _widget_of(s, values[name], (choices or {}).get(name))
             for name, s in self._settings.items()
         }
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout = vbox(self)
         if main:
             layout.addWidget(self._rows([self._settings[name] for name in main]))
         groups: dict[str, list[Setting]] = {}
@@ -93,18 +92,13 @@ class ConfigForm(QWidget, Generic[AnyConfig]):
 
     def _rows(self, members: Sequence[Setting]) -> QWidget:
         part = QWidget()
-        rows = QFormLayout(part)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        for s in members:
-            label = QLabel(label_of(s))
-            label.setToolTip(self._widgets[s.name].tooltip)
-            rows.addRow(label, self._widgets[s.name].native)
+        widgets = ((label_of(s), self._widgets[s.name]) for s in members)
+        part.setLayout(form_rows(*((n, w.native, w.tooltip or "") for n, w in widgets)))
         return part
 
     @property
     def config(self) -> AnyConfig:
-        """What the form says.
+        """The config that the form shows.
 
         Raises
         ------
@@ -120,7 +114,7 @@ class ConfigForm(QWidget, Generic[AnyConfig]):
     @config.setter
     def config(self, config: AnyConfig) -> None:
         self._config, values = config, config.to_dict()
-        with QSignalBlocker(self):
+        with signals_blocked(self):
             for name, widget in self._widgets.items():
                 widget.value = _shown(values[name], widget)
         self.changed.emit()
@@ -130,7 +124,7 @@ class ConfigForm(QWidget, Generic[AnyConfig]):
         widget = self._widgets[name]
         assert isinstance(widget, ComboBox)
         chosen = widget.value
-        with QSignalBlocker(self):
+        with signals_blocked(self):
             widget.choices = choices
             if chosen in choices:
                 widget.value = chosen
@@ -218,13 +212,23 @@ def _value_of(setting: Setting, widget: ValueWidget[Any]) -> object:
         ) from None
 
 
-def add_row(rows: QFormLayout, name: str, widget: QWidget, tip: str) -> None:
-    """Add a field with its name, both with a tooltip."""
-    label = QLabel(name)
-    for part in (label, widget):
-        part.setToolTip(tip)
-    widget.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    rows.addRow(label, widget)
+def form_rows(*fields: tuple[str, QWidget, str]) -> QFormLayout:
+    """Lay fields out below each other, with their names on the left, without a margin.
+
+    Parameters
+    ----------
+    *fields : tuple of str, QWidget and str
+        Name, field, and the tooltip of both.
+    """
+    rows = QFormLayout()
+    rows.setContentsMargins(0, 0, 0, 0)
+    rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    for name, field, tooltip in fields:
+        label = QLabel(name)
+        for part in (label, field):
+            part.setToolTip(tooltip)
+        rows.addRow(label, field)
+    return rows
 
 
 class Fold(QWidget):
@@ -239,10 +243,7 @@ class Fold(QWidget):
         self._button.setFlat(True)
         self._button.setStyleSheet("text-align: left; padding: 2px 4px")
         self._button.toggled.connect(self.unfold)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._button)
-        layout.addWidget(content)
+        vbox(self, self._button, content)
         self.unfold(shown=False)
 
     def unfold(self, shown: bool = True) -> None:  # noqa: FBT001, FBT002 a Qt slot
@@ -258,10 +259,11 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
     Parameters
     ----------
     layers : LayerList
+        Layers of a viewer.
     kind : type
         Image or Labels.
     none : str
-        What stands for no layer; empty to leave it out.
+        Entry that chooses no layer; empty to leave it out.
     without : container of str
         Kinds of layers that cannot be chosen.
     propose : callable, optional
@@ -271,7 +273,7 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
     """
 
     chosen = Signal()
-    """The layer is another one; not emitted when it is renamed."""
+    """Emitted when another layer is chosen, but not when the layer is renamed."""
 
     def __init__(
         self,
@@ -313,7 +315,7 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
     @layer.setter
     def layer(self, layer: LayerKind | None) -> None:
         if layer not in self._offered:
-            raise ValueError(f"{layer} is no choice here: it is not in the viewer")
+            raise ValueError(f"{layer} cannot be chosen: it is not in the viewer")
         self._is_picked = True
         self.setCurrentIndex(self._offered.index(layer))
 
@@ -331,7 +333,7 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
         """Whether a layer can be chosen."""
         return layer in self._offered
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Stop listening to the viewer, before Qt deletes the widget."""
         for event in self._events:
             event.disconnect(self._refresh)
@@ -346,7 +348,7 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
         self._offered = [*([None] if self._none else []), *fitting]
         self._is_picked &= self._layer in self._offered
         shown = self._layer if self._is_picked else self._proposed(fitting)
-        with QSignalBlocker(self):
+        with signals_blocked(self):
             self.clear()
             self.setPlaceholderText("choose a layer" if fitting else "")
             self.addItems(
@@ -354,7 +356,7 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
             )
             is_offered = shown in self._offered
             self.setCurrentIndex(self._offered.index(shown) if is_offered else -1)
-        self._take()
+        self._update_layer()
 
     def _proposed(self, fitting: Sequence[LayerKind]) -> LayerKind | None:
         if self._propose is not None:
@@ -366,9 +368,9 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
     def _pick(self, index: int) -> None:
         del index
         self._is_picked = True
-        self._take()
+        self._update_layer()
 
-    def _take(self) -> None:
+    def _update_layer(self) -> None:
         place = self.currentIndex()
         layer = None if place < 0 else self._offered[place]
         if layer is not self._layer:

@@ -21,7 +21,7 @@ Kind = Literal[
     "agreement of experimenters",
     "difference map",
 ]
-"""What this plugin makes; worded to follow "is a"."""
+"""Kind of a layer that this plugin makes, worded to follow "is a"."""
 
 PAINTING_KEY = "napari_lrcs"
 """Key of a layer's metadata under which its painting is kept."""

@@ -1,12 +1,14 @@
 """Between napari's layers and the core's volumes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dask.array as da
 import numpy as np
+from napari.components import LayerList
 from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import DirectLabelColormap
 from platformdirs import user_data_path
@@ -19,7 +21,7 @@ from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable
 from napari_lrcs.preprocessing.slices import AXES
 
 RUN_KEY = "napari_lrcs_run"
-"""In an image layer's metadata: the run that was chosen to predict with, a `Path`."""
+"""Key of an image's metadata for the `Path` of the run that is to predict it."""
 
 
 def appearance(phases: PhaseTable) -> dict[str, Any]:
@@ -99,6 +101,27 @@ def place_of(layer: Layer) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def selection_kept(
+    layers: LayerList, *, heirs: Mapping[Layer, Layer] | None = None
+) -> Iterator[None]:
+    """Leave selected what the user may be painting just now, while layers are added.
+
+    Where nothing is selected, napari selects what is added.
+
+    Parameters
+    ----------
+    layers : LayerList
+        Layers of a viewer.
+    heirs : mapping of Layer to Layer, optional
+        Layers that are selected in place of others, which they replace.
+    """
+    selected = set(layers.selection)
+    yield
+    if selected:
+        layers.selection = {(heirs or {}).get(layer, layer) for layer in selected}
+
+
 def volume_of(layer: Image | Labels) -> Volume:
     """Wrap what a layer shows, without reading a voxel.
 
@@ -156,10 +179,10 @@ def layer_shape(layer: Layer) -> tuple[int, ...]:
     return tuple((layer.data[0] if layer.multiscale else layer.data).shape)
 
 
-def fitted(array: Any, n_axes: int) -> Any:
-    """Bring an array (z, y, x), or those of a pyramid, to the axes of a layer."""
+def match_ndim(array: Any, n_axes: int) -> Any:
+    """Give an array (z, y, x), or each array of a pyramid, the axes of a layer."""
     if isinstance(array, Sequence):
-        return [fitted(level, n_axes) for level in array]
+        return [match_ndim(level, n_axes) for level in array]
     if n_axes == 3:
         return array
     if not isinstance(array, np.ndarray | da.Array):

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from napari.layers import Image
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QWidget
+from superqt.utils import signals_blocked
 
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.models.header import ModelSummary, read_summary
-from napari_lrcs.plugin.parts.dock import colour
 from napari_lrcs.plugin.parts.layers import RUN_KEY, volume_of, workspace_for
+from napari_lrcs.plugin.parts.widgets import colour, vbox
 from napari_lrcs.plugin.parts.workers import EXPECTED, BackgroundReader
 from napari_lrcs.training.run_folder import list_runs
 from napari_lrcs.training.run_summary import RunSummary, rank_runs
@@ -34,16 +35,16 @@ class ModelChoice(QWidget):
     """
 
     changed = Signal()
-    """Another network is chosen, or none."""
+    """Emitted when another network is chosen, or none."""
     failed = Signal(str)
-    """A file cannot be used; the reason."""
+    """Emitted with the reason when a file cannot be used."""
 
     def __init__(
         self, purpose: str = "Predict with a network", *, none: str = ""
     ) -> None:
         super().__init__()
         self.model: ModelSummary | None = None
-        """What is chosen."""
+        """Summary of the network that is chosen."""
         self._purpose, self._none = purpose, none
         self._path: Path | None = None
         self._file: Path | None = None
@@ -56,10 +57,7 @@ class ModelChoice(QWidget):
         self._box = _Box()
         self._line = QLabel()
         self._line.setWordWrap(True)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._box)
-        layout.addWidget(self._line)
+        vbox(self, self._box, self._line)
         self._box.opened.connect(self.refresh)
         self._box.activated.connect(self._handle_choice)
         self._show_items()
@@ -72,12 +70,12 @@ class ModelChoice(QWidget):
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """What is offered."""
+        """Entries of the list."""
         return tuple(self._box.itemText(i) for i in range(self._box.count()))
 
     @property
     def text(self) -> str:
-        """What is told about the network."""
+        """Description of the network."""
         return str(self._line.text())
 
     def leave_keys_alone(self) -> None:
@@ -144,7 +142,7 @@ class ModelChoice(QWidget):
 
     def follow(self, image: Image | None) -> None:
         """Offer the networks that were trained on an image."""
-        self._leave_image()
+        self._disconnect_image()
         self._image = image
         if image is not None:
             image.events.metadata.connect(self.refresh)
@@ -162,12 +160,12 @@ class ModelChoice(QWidget):
         else:
             self._reader.read(lambda: list_runs(folder))
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Ignore the image, and what is still listed."""
-        self._leave_image()
+        self._disconnect_image()
         self._folder = None
 
-    def _leave_image(self) -> None:
+    def _disconnect_image(self) -> None:
         self._reader.cancel()
         if self._image is not None:
             self._image.events.metadata.disconnect(self.refresh)
@@ -192,7 +190,7 @@ class ModelChoice(QWidget):
         return chosen if chosen in [run.path for run in runs] else None
 
     def _show_items(self) -> None:
-        with QSignalBlocker(self._box):
+        with signals_blocked(self._box):
             self._box.clear()
             if self._none:
                 self._box.addItem(self._none, None)

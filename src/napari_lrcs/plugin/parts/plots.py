@@ -1,4 +1,4 @@
-"""Plots in docks: in the colours of napari's theme, drawn no oftener than need be."""
+"""Plots in the colours of napari's theme, drawn no more often than needed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,18 +9,18 @@ from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from napari.utils.theme import get_theme
 from napari.viewer import Viewer
-from qtpy.QtCore import QTimer
 from qtpy.QtGui import QResizeEvent, QShowEvent
 from qtpy.QtWidgets import QSizePolicy
+from superqt.utils import qthrottled
 
 _PAUSE_MS = 500
-"""Between two drawings: each holds the GUI thread for some tens of milliseconds."""
+"""Time between two drawings: each takes some tens of milliseconds of the GUI thread."""
 
 _MARGIN = {"left": 46, "right": 10, "bottom": 36, "top": 20}
-"""Around the axes, in pixels; on the left at least."""
+"""Margins around the axes, in pixels; the left one is a minimum."""
 
 _LABEL = 22
-"""Pixels that the name of the y axis takes."""
+"""Width of the name of the y axis, in pixels."""
 
 
 class Plot(FigureCanvasQTAgg):
@@ -31,9 +31,9 @@ class Plot(FigureCanvasQTAgg):
     viewer : Viewer
         Its theme gives the colours.
     n_axes : int
-        One above the other.
+        Number of axes, which lie one above the other.
     height : int
-        Of the whole, in pixels.
+        Height of the plot, in pixels.
     """
 
     def __init__(self, viewer: Viewer, *, n_axes: int = 1, height: int = 240) -> None:
@@ -42,12 +42,12 @@ class Plot(FigureCanvasQTAgg):
         self.axes: list[Axes] = list(figure.subplots(n_axes, 1, squeeze=False)[:, 0])
         self._viewer = viewer
         self._left = _MARGIN["left"]
-        self._moving: list[Artist] = []
-        self._still: Any = None
-        self.mpl_connect("draw_event", self._keep_still)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._draw_now)
+        self._animated: list[Artist] = []
+        self._background: Any = None
+        self.mpl_connect("draw_event", self._save_background)
+        self._draw_later = qthrottled(
+            self._draw_now, timeout=_PAUSE_MS, leading=False, parent=self
+        )
         self.setMinimumHeight(height)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setStyleSheet("background: transparent")
@@ -56,18 +56,17 @@ class Plot(FigureCanvasQTAgg):
 
     def draw_soon(self) -> None:
         """Draw within half a second, once for all that is asked meanwhile."""
-        self._still = None
-        self.move_soon()
+        self._background = None
+        self.blit_soon()
 
-    def move_soon(self) -> None:
-        """Draw, within half a second too, what moves: nothing else has changed."""
-        if not self._timer.isActive():
-            self._timer.start(_PAUSE_MS)
+    def blit_soon(self) -> None:
+        """Draw within half a second only the artists that `animate` was given."""
+        self._draw_later()
 
-    def let_move(self, artists: Sequence[Artist]) -> None:
-        """Draw these apart from all else, so that moving them costs little."""
-        self._moving = list(artists)
-        for artist in self._moving:
+    def animate(self, artists: Sequence[Artist]) -> None:
+        """Draw some artists separately, so that moving them is cheap."""
+        self._animated = list(artists)
+        for artist in self._animated:
             artist.set_animated(True)
         self.draw_soon()
 
@@ -77,7 +76,7 @@ class Plot(FigureCanvasQTAgg):
         super().resizeEvent(event)
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 Qt's
-        """Catch up with what was asked for while the plot was hidden."""
+        """Draw what has changed while the plot was hidden."""
         super().showEvent(event)
         self.draw_idle()
 
@@ -96,7 +95,7 @@ class Plot(FigureCanvasQTAgg):
         self._fit()
         self.draw_soon()
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Stop listening to the viewer, before Qt deletes the widget."""
         self._viewer.events.theme.disconnect(self.restyle)
 
@@ -112,21 +111,21 @@ class Plot(FigureCanvasQTAgg):
     def _draw_now(self) -> None:
         if not self.isVisible():
             return
-        if self._still is None:
+        if self._background is None:
             self.draw()
             return
-        self.restore_region(self._still)
-        self._draw_moving()
+        self.restore_region(self._background)
+        self._draw_animated()
         self.update()
 
-    def _keep_still(self, event: object) -> None:
-        """Keep the picture of what does not move, each time it is drawn."""
+    def _save_background(self, event: object) -> None:
+        """Keep a picture of everything else, each time it is drawn."""
         del event
-        self._still = self.copy_from_bbox(self.figure.bbox)
-        self._draw_moving()
+        self._background = self.copy_from_bbox(self.figure.bbox)
+        self._draw_animated()
 
-    def _draw_moving(self) -> None:
-        for artist in self._moving:
+    def _draw_animated(self) -> None:
+        for artist in self._animated:
             self.figure.draw_artist(artist)
 
 

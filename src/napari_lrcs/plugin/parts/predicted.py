@@ -1,26 +1,32 @@
-"""The layers of a prediction: they fill up while it runs, and are left when it ends."""
+"""The layers of a prediction, which fill up while it runs."""
 
 from pathlib import Path
 from typing import Any
 
 from napari.layers import Image, Labels, Layer
 from napari.viewer import Viewer
-from qtpy.QtCore import QTimer
+from superqt.utils import qthrottled
 
 from napari_lrcs.config import Axis
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.parts.layer_kinds import Kind, marked
-from napari_lrcs.plugin.parts.layers import appearance, fitted, layer_shape, place_of
+from napari_lrcs.plugin.parts.layers import (
+    appearance,
+    layer_shape,
+    match_ndim,
+    place_of,
+    selection_kept,
+)
 from napari_lrcs.preprocessing.slices import AXES
 
 _PATH_KEY = "napari_lrcs_result"
-"""In a layer's metadata: the file that it shows."""
+"""Key of a layer's metadata for the file that it shows."""
 
-_PAUSE = 100
-"""ms between two refreshes, so that the window stays free."""
+_PAUSE_MS = 100
+"""Time between two refreshes, which keeps the window responsive."""
 
 _KEPT = ("name", "visible", "opacity", "blending")
-"""What the user may have changed of a layer that is replaced."""
+"""Attributes of a replaced layer that the user may have changed."""
 
 
 class PredictedLayers:
@@ -53,10 +59,7 @@ class PredictedLayers:
         self._place = place_of(image)
         self._n_axes = len(layer_shape(image))
         self._layers: dict[str, Layer] = {}
-        self._timer = QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_PAUSE)
-        self._timer.timeout.connect(self.redraw)
+        self._redraw_soon = qthrottled(self.redraw, timeout=_PAUSE_MS, leading=False)
 
     @property
     def labels(self) -> Labels | None:
@@ -86,15 +89,15 @@ class PredictedLayers:
             # A layer that the user has removed does not come back.
             if array is None or (name in self._layers and self._layer(name) is None):
                 continue
-            self._show(name, fitted(array, self._n_axes))
+            self._show(name, match_ndim(array, self._n_axes))
 
     def refresh(self, start: int, stop: int) -> None:
         """Redraw soon, if slices `start` to `stop` (excluded) are in view."""
         labels = self.labels
-        if labels is None or self._timer.isActive():
+        if labels is None:
             return
         if _is_in_view(self._viewer, labels, self._axis, start, stop):
-            self._timer.start()
+            self._redraw_soon()
 
     def redraw(self) -> None:
         """Redraw what is in view now."""
@@ -120,9 +123,9 @@ class PredictedLayers:
             if heir is not None:
                 heir.name = layer.name
 
-    def follow_no_more(self) -> None:
-        """Redraw no more."""
-        self._timer.stop()
+    def disconnect_events(self) -> None:
+        """Stop redrawing."""
+        self._redraw_soon.cancel()
 
     def _layer(self, name: str) -> Any:
         layer = self._layers.get(name)
@@ -136,22 +139,15 @@ class PredictedLayers:
             return
         layer = self._made(name, data)
         layers = self._viewer.layers
-        selected, active = set(layers.selection), layers.selection.active
-        place = len(layers)
-        if former is not None:
-            place = layers.index(former)
-            for attribute in _KEPT:
-                setattr(layer, attribute, getattr(former, attribute))
-            layers.remove(former)
-        layers.insert(place, layer)
         self._layers[name] = layer
-        if former in selected:
-            selected = {*selected - {former}, layer}
-            active = layer if active is former else active
-        # The user may be painting in another one just now.
-        if selected:
-            layers.selection = selected
-            layers.selection.active = active
+        with selection_kept(layers, heirs={former: layer}):
+            place = len(layers)
+            if former is not None:
+                place = layers.index(former)
+                for attribute in _KEPT:
+                    setattr(layer, attribute, getattr(former, attribute))
+                layers.remove(former)
+            layers.insert(place, layer)
 
     def _made(self, name: str, data: Any) -> Layer:
         kind: Kind = "prediction" if name == "labels" else "confidence map"

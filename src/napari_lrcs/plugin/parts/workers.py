@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -128,15 +129,15 @@ class BackgroundReader(QObject):
     Parameters
     ----------
     name : str
-        Shown by napari if its window is closed meanwhile.
+        Name that napari shows if its window is closed meanwhile.
     parent : QObject
-        With which the reader goes.
+        Object that the reader is deleted with.
     """
 
     answered = Signal(object)
-    """What was read."""
+    """Carries what was read."""
     failed = Signal(str)
-    """Why it cannot be read."""
+    """Carries the reason why it cannot be read."""
 
     def __init__(self, name: str, parent: QObject) -> None:
         super().__init__(parent)
@@ -160,7 +161,7 @@ class BackgroundReader(QObject):
         )
 
     def cancel(self) -> None:
-        """Ignore what is still read."""
+        """Ignore what is still being read."""
         self._request = None
         if self._job is not None:
             self._job.quit()
@@ -173,6 +174,23 @@ class BackgroundReader(QObject):
             self.failed.emit(answer.error)
         else:
             self.answered.emit(answer.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """Files are written."""
+
+    paths: tuple[Path, ...]
+
+    def __str__(self) -> str:
+        return f"Saved {' and '.join(path.name for path in self.paths)}"
+
+
+def save_files(writers: Mapping[Path, Callable[[Path], None]]) -> Events:
+    """Write files, each by its own function; yields `Saved`."""
+    for path, write in writers.items():
+        write(path)
+    yield Saved(paths=tuple(writers))
 
 
 def load_torch() -> None:

@@ -4,19 +4,20 @@ from typing import Any, ClassVar
 
 from napari.viewer import Viewer
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QSpinBox
+from qtpy.QtWidgets import QLabel, QSpinBox
 
 from napari_lrcs.annotation.painted_slices import SlicesRead
 from napari_lrcs.plugin.painting.painting import painting_of
-from napari_lrcs.plugin.parts.current_slice import go_to, slice_in_view
-from napari_lrcs.plugin.parts.dock import Dock, Listening, button
+from napari_lrcs.plugin.parts.connections import Connections, Emitter, Replaceable
+from napari_lrcs.plugin.parts.dock import Dock, Outcome
 from napari_lrcs.plugin.parts.forms import Fold
+from napari_lrcs.plugin.parts.widgets import Kind, button, hbox
 from napari_lrcs.plugin.parts.workers import EXPECTED
 from napari_lrcs.plugin.perturb import job as jobs
-from napari_lrcs.plugin.perturb.layers import PerturbedLayers, PreviewLayer
-from napari_lrcs.plugin.perturb.preview import Previewer
-from napari_lrcs.plugin.perturb.results import HistogramPart, Report
-from napari_lrcs.plugin.perturb.setup import Asked, MembersPart, PerturbSetup
+from napari_lrcs.plugin.perturb.layers import PerturbedLayers
+from napari_lrcs.plugin.perturb.preview import PreviewPart
+from napari_lrcs.plugin.perturb.results import HistogramPart
+from napari_lrcs.plugin.perturb.setup import MembersPart, PerturbRequest, PerturbSetup
 from napari_lrcs.uncertainty.perturbation.histogram import SimulationEnded
 from napari_lrcs.uncertainty.perturbation.perturbed_set import PerturbedSet, Perturbing
 from napari_lrcs.uncertainty.perturbation.suggestion import Suggestion
@@ -37,82 +38,58 @@ class PerturbDock(Dock):
         self.setup = PerturbSetup(viewer)
         self.members = MembersPart()
         self.histogram = HistogramPart(viewer, on_count=self.count_interfaces)
-        self.report = Report()
-        self.previewer = Previewer(self._show_preview, self._show_no_preview)
-        self.preview_layer = PreviewLayer(viewer)
-        self._asked: Asked | None = None
+        self.preview = PreviewPart(viewer, self.setup, self._request)
+        self._running: PerturbRequest | None = None
         self._layers: PerturbedLayers | None = None
-        self._strokes = Listening()
-        self._nearest: int | None = None
+        self._strokes = Replaceable()
         self._warnings: tuple[str, ...] = ()
         self._build()
-        self.setup.take(self.recall())
+        self.setup.restore(self.recall())
         self._connect()
         self._on_labels()
-        self.on_busy()
+        self.update_buttons()
 
     def _build(self) -> None:
-        self.preview = QCheckBox("Preview on the slice in view")
-        self.preview.setToolTip(
-            "Show what becomes of this slice, in a layer of its own; your labels stay "
-            "as they are"
-        )
-        self.preview.setChecked(True)
-        self.wanted = QSpinBox()
-        self.wanted.setRange(1, 50)
-        self.wanted.setValue(10)
-        self.wanted.setSuffix(" %")
+        self.wanted_share = QSpinBox()
+        self.wanted_share.setRange(1, 50)
+        self.wanted_share.setValue(10)
+        self.wanted_share.setSuffix(" %")
         tooltip = (
             "Share of the painted voxels that is to change; experimenters who paint "
             "the same slice differ by about 10 %"
         )
         label = QLabel("Wanted change")
-        for widget in (label, self.wanted):
+        for widget in (label, self.wanted_share):
             widget.setToolTip(tooltip)
         self.suggest_button = button(
             "Suggest",
             "Find the kernel and the picked fraction that change this share",
             self.suggest,
         )
-        self.go_button = button(
-            "", "Show the nearest slice that is painted", self._go_to_painted
-        )
-        row = QHBoxLayout()
-        row.addWidget(label)
-        row.addWidget(self.wanted)
-        row.addWidget(self.suggest_button)
         self.body.addWidget(self.setup)
-        self.body.addLayout(row)
-        for part in (self.preview, self.report, self.go_button, self.members):
-            self.body.addWidget(part)
+        self.body.addLayout(hbox(label, self.wanted_share, self.suggest_button))
+        self.body.addWidget(self.preview)
+        self.body.addWidget(self.members)
         self.body.addWidget(Fold("Interface histogram", self.histogram))
         self.body.addStretch()
         self.perturb_button = button(
             "Perturb", "Make the members, each perturbed anew", self.perturb
         )
         self.cancel_button = button(
-            "Cancel", "End here; layers that are made are kept", self.cancel
+            "Cancel", "End here; layers that are made are kept", self.stop
         )
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.perturb_button, stretch=2)
-        buttons.addWidget(self.cancel_button, stretch=1)
+        buttons = hbox(self.perturb_button, self.cancel_button, stretch=(2, 1))
         self.footer.addLayout(buttons)
 
     def _connect(self) -> None:
         self.setup.labels.chosen.connect(self._on_labels)
-        self.setup.changed.connect(self.ask_for_preview)
-        self.preview.toggled.connect(self._on_preview)
-        self.members.seed.valueChanged.connect(self.ask_for_preview)
-        dims, layers = self.viewer.dims.events, self.viewer.layers.events
-        self.followers += [
+        self.setup.changed.connect(self.preview.update_preview)
+        self.members.seed.valueChanged.connect(self.preview.update_preview)
+        self.connections += [
             self.setup,
             self.histogram.plot,
-            Listening(
-                (dims.point, self.ask_for_preview),
-                (dims.ndisplay, self.ask_for_preview),
-                (dims.order, self.ask_for_preview),
-                (layers.removed, self._on_removed),
-            ),
+            self.preview,
+            self._strokes,
         ]
 
     # ---- what the buttons do ----
@@ -121,63 +98,53 @@ class PerturbDock(Dock):
         """Make the members that the form asks for."""
         n_members = self.members.n_members.value()
         try:
-            asked = self._ask()
+            request = self._request()
             folder = self.members.folder
         except EXPECTED as error:
-            self.on_error(error)
+            self.show_error(error)
             return
         if folder is None:
-            self._begin(asked, lambda: jobs.members(asked, n_members))
+            self._begin(request, lambda: jobs.members(request, n_members))
         else:
-            self._begin(asked, lambda: jobs.files(asked, n_members, folder))
+            self._begin(request, lambda: jobs.files(request, n_members, folder))
 
     def suggest(self) -> None:
         """Set the kernel and the picked fraction that change the wanted share."""
         try:
-            asked = self._ask()
+            request = self._request()
         except EXPECTED as error:
-            self.on_error(error)
+            self.show_error(error)
             return
-        share = self.wanted.value() / 100
-        self._begin(asked, lambda: jobs.suggest(asked, share))
+        share = self.wanted_share.value() / 100
+        self._begin(request, lambda: jobs.suggest(request, share))
 
     def count_interfaces(self) -> None:
         """Simulate, and count where interfaces come to lie."""
         n_simulations = self.histogram.n_simulations.value()
         try:
-            asked = self._ask()
+            request = self._request()
         except EXPECTED as error:
-            self.on_error(error)
+            self.show_error(error)
             return
         self.histogram.clear()
-        self._begin(asked, lambda: jobs.histogram(asked, n_simulations))
+        self._begin(request, lambda: jobs.histogram(request, n_simulations))
 
-    def cancel(self) -> None:
-        """End the job; layers that are made are kept."""
-        if self.job is not None:
-            self.stop()
-            n_kept = 0 if self._layers is None else self._layers.n_members
-            self.say(f"Stopped; member layers kept: {n_kept or 'none'}")
-            self.on_busy()
+    def _request(self) -> PerturbRequest:
+        return self.setup.request(seed=self.members.seed.value())
 
-    def _ask(self) -> Asked:
-        return self.setup.asked(seed=self.members.seed.value())
-
-    def _begin(self, asked: Asked, events: Any) -> None:
+    def _begin(self, request: PerturbRequest, events: Any) -> None:
         if self.is_busy:
             return
-        self._asked = asked
-        self._layers = PerturbedLayers(self.viewer, asked.layer)
+        self._running = request
+        self._layers = PerturbedLayers(self.viewer, request.layer)
         self.remember()
-        self.begin(f"Perturbing {asked.labels.name}", events)
+        self.begin(f"Perturbing {request.labels.name}", events)
         self.progress.begin("Reading the labels…")
 
     # ---- running ----
 
-    def on_event(self, event: Any) -> None:
-        """Take an event of the job, on the GUI thread."""
-        if self.job is None or self.job.abort_requested:
-            return  # the viewer may be closed by now
+    def handle(self, event: Any) -> None:
+        """Show an event of the job."""
         match event:
             case SlicesRead():
                 text = f"Reading slice {event.n_done} of {event.n_slices}"
@@ -196,24 +163,28 @@ class PerturbDock(Dock):
     def _complete(self, event: Any) -> None:
         match event:
             case PerturbedSet():
-                self._tell_files(event)
+                self._show_files(event)
             case jobs.Counted():
                 self._add_counts(event)
             case Suggestion():
-                self._take(event)
+                self._use_suggestion(event)
 
-    def on_busy(self) -> None:
-        """Offer what can be done now, and tell the end."""
-        is_stopping = self.job is not None and self.job.abort_requested
+    def finish(self, outcome: Outcome) -> None:
+        """Say what is kept of a job that was stopped."""
+        if outcome == "stopped":
+            n_kept = 0 if self._layers is None else self._layers.n_members
+            self.show_message(f"Stopped; member layers kept: {n_kept or 'none'}")
+        self._running = self._layers = None
+
+    def update_buttons(self) -> None:
+        """Enable the buttons that make sense now."""
         for made in (
             self.perturb_button,
             self.suggest_button,
             self.histogram.count_button,
         ):
             made.setEnabled(not self.is_busy)
-        self.cancel_button.setEnabled(self.is_busy and not is_stopping)
-        if not self.is_busy:
-            self._asked = self._layers = None
+        self.cancel_button.setEnabled(self.is_busy and not self.is_stopping)
 
     def _add_member(self, made: jobs.MemberMade) -> None:
         if self._layers is None:
@@ -225,120 +196,60 @@ class PerturbDock(Dock):
         if made.number == 0:
             self._warnings = made.advice
         if n_done == made.n_members:
-            self._tell(f"Made {n_done} label layers", made.changed_share)
+            self._show_made(f"Made {n_done} label layers", made.changed_share)
 
-    def _tell_files(self, made: PerturbedSet) -> None:
+    def _show_files(self, made: PerturbedSet) -> None:
         folder = made.files[0].parent
         self._warnings = made.advice
         text = f"{len(made.files)} members and their histogram are in {folder}"
-        self._tell(text, float(made.changed_shares.mean()))
+        self._show_made(text, float(made.changed_shares.mean()))
         self.members.propose_folder(self.setup.labels.layer)
 
-    def _tell(self, what: str, share: float) -> None:
+    def _show_made(self, what: str, share: float) -> None:
         text = f"{what}; about {100 * share:.1f} % of the voxels change in each"
-        told = [f"{said[:1].upper()}{said[1:]}." for said in self._warnings]
-        self.say(" ".join([f"{text}.", *told]), "warning" if told else "done")
+        warnings = [f"{text[:1].upper()}{text[1:]}." for text in self._warnings]
+        kind: Kind = "warning" if warnings else "done"
+        self.show_message(" ".join([f"{text}.", *warnings]), kind)
 
     def _add_counts(self, counted: jobs.Counted) -> None:
-        if self._layers is None or self._asked is None:
+        if self._layers is None or self._running is None:
             return
         self._layers.add_counts(counted)
         self.histogram.show_widths(
-            counted.widths, counted.histogram, self._asked.labels
+            counted.widths, counted.histogram, self._running.labels
         )
         share = 100 * float(counted.histogram.changed_shares.mean())
         n = counted.histogram.n_simulations
-        self.say(f"Counted {n} simulations; {share:.1f} % of the voxels change", "done")
+        self.show_message(
+            f"Counted {n} simulations; {share:.1f} % of the voxels change", "done"
+        )
 
-    def _take(self, suggestion: Suggestion) -> None:
+    def _use_suggestion(self, suggestion: Suggestion) -> None:
         self.setup.form.config = suggestion.config
         share = f"{100 * suggestion.share:.1f} %"
-        self.say(f"Kernel and fraction are set: {share} of the voxels change", "done")
-
-    # ---- the preview ----
-
-    def ask_for_preview(self, event: object = None) -> None:
-        """Bring the preview in line with the form and the view, soon."""
-        del event
-        self._nearest = None
-        self.go_button.setVisible(False)
-        if not self.preview.isChecked():
-            self._end_preview("")
-            return
-        try:
-            asked = self._ask()
-        except EXPECTED as error:
-            self._end_preview(str(error))
-            return
-        index = slice_in_view(self.viewer, asked.layer, asked.axis)
-        if index is None:
-            self._end_preview(f"No preview: the view shows no slice along {asked.axis}")
-        elif asked.slices is not None and index not in asked.slices:
-            self._offer_another(asked.slices, index)
-        else:
-            self.previewer.ask(lambda: jobs.preview(asked, index))
-
-    def _offer_another(self, slices: tuple[int, ...], index: int) -> None:
-        axis = self.setup.axis
-        if not slices:
-            self._end_preview("No preview: nothing is painted yet")
-            return
-        self._end_preview(f"No preview: slice {axis}={index} is not among the slices")
-        self._nearest = min(slices, key=lambda i: abs(i - index))
-        self.go_button.setText(f"Go to slice {axis}={self._nearest}")
-        self.go_button.setVisible(True)
-
-    def _go_to_painted(self) -> None:
-        layer = self.setup.labels.layer
-        if layer is not None and self._nearest is not None:
-            go_to(self.viewer, layer, self.setup.axis, self._nearest)
-
-    def _show_preview(self, made: jobs.Previewed) -> None:
-        if made.asked.layer is not self.setup.labels.layer:
-            return
-        self.report.show_slice(made.slice, axis=made.asked.axis)
-        self.report.setVisible(True)
-        self.preview_layer.show(made.asked.layer, made.slice, made.array)
-
-    def _show_no_preview(self, error: Exception) -> None:
-        text = str(error) if isinstance(error, EXPECTED) else repr(error)
-        self._end_preview(f"No preview: {text}")
-
-    def _end_preview(self, why: str) -> None:
-        self.previewer.forget()
-        self.preview_layer.remove()
-        self.report.say(why)
-        self.report.setVisible(bool(why))
+        self.show_message(
+            f"Kernel and fraction are set: {share} of the voxels change", "done"
+        )
 
     # ---- following ----
 
     def _on_labels(self) -> None:
         layer = self.setup.labels.layer
-        self.preview_layer.remove()
-        self._strokes.follow_no_more()
+        self.preview.layer.remove()
         painting = painting_of(layer)
+        changes: list[Emitter] = []
         if painting is not None:
-            self._strokes = Listening((painting.changed, self.ask_for_preview))
+            changes = [painting.changed]
         elif layer is not None:
-            events = layer.events
-            self._strokes = Listening(
-                (events.paint, self.ask_for_preview),
-                (events.data, self.ask_for_preview),
-            )
+            changes = [layer.events.paint, layer.events.data]
         else:
-            self.preview.setChecked(True)  # it was removed with all other layers
+            self.preview.box.setChecked(True)  # it was removed with all other layers
+        strokes = Connections(
+            *((change, self.preview.update_preview) for change in changes)
+        )
+        self._strokes.replace(strokes)
         self.members.propose_folder(layer)
-        self.ask_for_preview()
-
-    def _on_preview(self, is_wanted: bool) -> None:  # noqa: FBT001 a Qt slot
-        del is_wanted
-        self.ask_for_preview()
-
-    def _on_removed(self, event: Any) -> None:
-        """Make no more previews if their layer was removed by hand."""
-        if event.value is self.preview_layer.layer:
-            self.preview_layer.layer = None
-            self.preview.setChecked(False)
+        self.preview.update_preview()
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 Qt's name
         """Align the fields of the forms, whose labels now have their font."""
@@ -353,10 +264,3 @@ class PerturbDock(Dock):
     def settings(self) -> dict[str, Any]:
         """Return what to remember."""
         return self.setup.settings()
-
-    def leave(self) -> None:
-        """Stop, and take the preview out of the viewer."""
-        super().leave()
-        self._strokes.follow_no_more()
-        self.previewer.forget()
-        self.preview_layer.remove()

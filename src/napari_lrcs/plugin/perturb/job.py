@@ -11,7 +11,7 @@ from napari_lrcs.inference.estimate import amount, fits_memory
 from napari_lrcs.phases import PhaseTable, phases_up_to
 from napari_lrcs.plugin.parts.layers import layer_shape
 from napari_lrcs.plugin.parts.workers import Events
-from napari_lrcs.plugin.perturb.setup import Asked
+from napari_lrcs.plugin.perturb.setup import PerturbRequest
 from napari_lrcs.uncertainty.perturbation.histogram import (
     InterfaceHistogram,
     InterfaceWidths,
@@ -40,10 +40,10 @@ from napari_lrcs.uncertainty.perturbation.suggestion import suggest_perturbation
 class Previewed:
     """A slice is perturbed."""
 
-    asked: Asked
+    request: PerturbRequest
     slice: PerturbedSlice
     array: zarr.Array[Any]
-    """Of the layer's shape; all other slices are empty."""
+    """Array of the layer's shape; all other slices are empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,10 +54,10 @@ class MemberMade:
     n_members: int
     changed_share: float
     array: zarr.Array[Any]
-    """Of the layer's shape; slices that are not perturbed take no memory."""
+    """Array of the layer's shape; slices that are not perturbed take no memory."""
     phases: PhaseTable
     advice: tuple[str, ...]
-    """On the first member."""
+    """Advice about the first member; empty for the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,38 +71,38 @@ class Counted:
     highest: int
 
 
-def preview(asked: Asked, index: int) -> Events:
+def preview(request: PerturbRequest, index: int) -> Events:
     """Perturb a slice."""
     found = perturb_slice(
-        asked.labels,
+        request.labels,
         index,
-        axis=asked.axis,
-        slices=asked.slices,
-        config=asked.config,
-        seed=asked.seed,
+        axis=request.axis,
+        slices=request.slices,
+        config=request.config,
+        seed=request.seed,
     )
     yield Previewed(
-        asked=asked,
+        request=request,
         slice=found,
-        array=found.in_volume(shape=layer_shape(asked.layer), axis=asked.axis),
+        array=found.in_volume(shape=layer_shape(request.layer), axis=request.axis),
     )
 
 
-def suggest(asked: Asked, wanted_share: float) -> Events:
+def suggest(request: PerturbRequest, wanted_share: float) -> Events:
     """Find a perturbation that changes a share of the voxels; yields a Suggestion."""
-    painted = yield from _read(asked)
+    painted = yield from _read(request)
     yield suggest_perturbation(
         painted.labels,
-        config=asked.config,
+        config=request.config,
         wanted_share=wanted_share,
-        seed=asked.seed,
+        seed=request.seed,
         dimensions=painted.dimensions,
     )
 
 
-def members(asked: Asked, n_members: int) -> Events:
+def members(request: PerturbRequest, n_members: int) -> Events:
     """Draw members into memory."""
-    painted = yield from _read(asked)
+    painted = yield from _read(request)
     original = painted.of(painted.labels)
     needed = n_members * original.nbytes
     if not fits_memory(needed):
@@ -110,9 +110,9 @@ def members(asked: Asked, n_members: int) -> Events:
             f"{n_members} members need {amount(needed)} of memory, which is more than "
             "half of what is free; make files, or fewer members or slices"
         )
-    phases = phases_up_to(int(original.max()), asked.labels.phases)
+    phases = phases_up_to(int(original.max()), request.labels.phases)
     for member in perturbed_members(
-        painted, config=asked.config, n_members=n_members, seed=asked.seed
+        painted, config=request.config, n_members=n_members, seed=request.seed
     ):
         said: tuple[str, ...] = ()
         if member.number == 0:
@@ -122,37 +122,37 @@ def members(asked: Asked, n_members: int) -> Events:
             n_members=n_members,
             changed_share=member.changed_share,
             array=painted.in_volume(
-                member.labels, shape=layer_shape(asked.layer), axis=asked.axis
+                member.labels, shape=layer_shape(request.layer), axis=request.axis
             ),
             phases=phases,
             advice=said,
         )
 
 
-def files(asked: Asked, n_members: int, out: Path) -> Events:
+def files(request: PerturbRequest, n_members: int, out: Path) -> Events:
     """Write a set as the command line does."""
     out.parent.mkdir(parents=True, exist_ok=True)
     yield from write_perturbed_set(
         PerturbTask(
-            labels=asked.labels,
-            config=asked.config,
+            labels=request.labels,
+            config=request.config,
             n_members=n_members,
-            seed=asked.seed,
-            slices=asked.slices,
-            axis=asked.axis,
+            seed=request.seed,
+            slices=request.slices,
+            axis=request.axis,
         ),
         out=out,
     )
 
 
-def histogram(asked: Asked, n_simulations: int) -> Events:
+def histogram(request: PerturbRequest, n_simulations: int) -> Events:
     """Count interfaces; 0 simulations are as many as the paper takes."""
-    painted = yield from _read(asked)
+    painted = yield from _read(request)
     for event in interface_histogram(
         painted.labels,
-        config=asked.config,
+        config=request.config,
         n_simulations=n_simulations or usual_simulations(painted.dimensions),
-        seed=asked.seed,
+        seed=request.seed,
         dimensions=painted.dimensions,
     ):
         yield event
@@ -162,15 +162,15 @@ def histogram(asked: Asked, n_simulations: int) -> Events:
                 widths=interface_widths(event, painted.labels),
                 highest=int(event.counts.max()),
                 array=painted.in_volume(
-                    event.counts, shape=layer_shape(asked.layer), axis=asked.axis
+                    event.counts, shape=layer_shape(request.layer), axis=request.axis
                 ),
             )
 
 
-def _read(asked: Asked) -> Generator[Any, None, PaintedSlices]:
+def _read(request: PerturbRequest) -> Generator[Any, None, PaintedSlices]:
     event = None
     for event in read_painted(
-        asked.labels, config=asked.config, axis=asked.axis, slices=asked.slices
+        request.labels, config=request.config, axis=request.axis, slices=request.slices
     ):
         yield event
     assert isinstance(event, PaintedSlices)

@@ -3,12 +3,11 @@
 from typing import Any
 
 import zarr
-from napari.components import LayerList
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Labels
 from napari.viewer import Viewer
 
 from napari_lrcs.plugin.parts.layer_kinds import marked
-from napari_lrcs.plugin.parts.layers import appearance, place_of
+from napari_lrcs.plugin.parts.layers import appearance, place_of, selection_kept
 from napari_lrcs.plugin.perturb.job import Counted, MemberMade
 from napari_lrcs.uncertainty.perturbation.perturbed_slices import PerturbedSlice
 
@@ -29,7 +28,7 @@ class PerturbedLayers:
         self._layers = viewer.layers
         self._name, self._place = labels.name, place_of(labels)
         self.n_members = 0
-        """Layers of members so far."""
+        """Number of layers that were added for members."""
 
     def add_member(self, made: MemberMade) -> None:
         """Add a layer; of many, the first is visible."""
@@ -41,7 +40,8 @@ class PerturbedLayers:
             **appearance(made.phases),
             **self._place,
         )
-        _insert(self._layers, len(self._layers), layer)
+        with selection_kept(self._layers):
+            self._layers.append(layer)
         self.n_members += 1
 
     def add_counts(self, counted: Counted) -> None:
@@ -55,7 +55,8 @@ class PerturbedLayers:
             metadata=marked("interface histogram"),
             **self._place,
         )
-        _insert(self._layers, len(self._layers), layer)
+        with selection_kept(self._layers):
+            self._layers.append(layer)
 
 
 class PreviewLayer:
@@ -69,7 +70,7 @@ class PreviewLayer:
     def __init__(self, viewer: Viewer) -> None:
         self._layers = viewer.layers
         self.layer: Labels | None = None
-        """While it is there."""
+        """The preview, while it is in the viewer."""
 
     def show(
         self, labels: Labels, preview: PerturbedSlice, array: zarr.Array[Any]
@@ -89,20 +90,11 @@ class PreviewLayer:
             **place_of(labels),
         )
         self.layer.editable = False
-        _insert(self._layers, self._layers.index(labels) + 1, self.layer)
+        with selection_kept(self._layers):
+            self._layers.insert(self._layers.index(labels) + 1, self.layer)
 
     def remove(self) -> None:
         """Take the layer out of the viewer."""
         layer, self.layer = self.layer, None
         if layer is not None and layer in self._layers:
             self._layers.remove(layer)
-
-
-def _insert(layers: LayerList, place: int, layer: Layer) -> None:
-    """Add a layer, and leave selected what its user may be painting just now."""
-    selected: set[Any] = set(layers.selection)
-    active = layers.selection.active
-    layers.insert(place, layer)
-    if selected:
-        layers.selection = selected
-        layers.selection.active = active

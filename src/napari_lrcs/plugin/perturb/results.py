@@ -7,17 +7,15 @@ from html import escape
 from napari.viewer import Viewer
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QHBoxLayout,
     QLabel,
     QSizePolicy,
     QSpinBox,
-    QVBoxLayout,
     QWidget,
 )
 
 from napari_lrcs.io.volume import Volume
-from napari_lrcs.plugin.parts.dock import COLOURS, button
 from napari_lrcs.plugin.parts.plots import Plot
+from napari_lrcs.plugin.parts.widgets import COLOURS, button, hbox, vbox
 from napari_lrcs.uncertainty.perturbation.figures import (
     draw_interface_profile,
     widths_text,
@@ -51,7 +49,7 @@ class Report(QLabel):
             f"</p><table cellspacing='2'>{rows}</table>{_warnings(found.advice)}"
         )
 
-    def say(self, text: str) -> None:
+    def show_message(self, text: str) -> None:
         """Show a sentence instead."""
         self.setText(escape(text))
 
@@ -112,14 +110,10 @@ class HistogramPart(QWidget):
         self.plot = Plot(viewer, height=220)
         label = QLabel("Simulations")
         label.setToolTip(self.n_simulations.toolTip())
-        row = QHBoxLayout()
-        for widget in (label, self.n_simulations, self.count_button):
-            row.addWidget(widget)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(row)
-        column.addWidget(self.text)
-        column.addWidget(self.plot)
+        layout = vbox(self)
+        layout.addLayout(hbox(label, self.n_simulations, self.count_button))
+        layout.addWidget(self.text)
+        layout.addWidget(self.plot)
         self.clear()
 
     def clear(self) -> None:

@@ -7,19 +7,14 @@ from typing import Any
 
 from napari.layers import Labels
 from napari.viewer import Viewer
-from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
-    QComboBox,
     QFileDialog,
-    QFormLayout,
-    QHBoxLayout,
-    QLabel,
     QLineEdit,
-    QSizePolicy,
     QSpinBox,
-    QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_lrcs.annotation.workspace import Workspace
 from napari_lrcs.config import Axis, PerturbConfig
@@ -27,16 +22,16 @@ from napari_lrcs.io.volume import Volume, parse_slices
 from napari_lrcs.plugin.painting.default_layers import labels_to_learn_from
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.current_slice import slice_in_view
-from napari_lrcs.plugin.parts.dock import button
-from napari_lrcs.plugin.parts.forms import KERNELS, ConfigForm, LayerChoice
+from napari_lrcs.plugin.parts.forms import KERNELS, ConfigForm, LayerChoice, form_rows
 from napari_lrcs.plugin.parts.layers import labels_of, n_slices_of, workspace_for
+from napari_lrcs.plugin.parts.widgets import choice, path_row, vbox
 
 PAINTED, RANGE, THIS = "All that are painted", "Some slices", "Slice in view"
 LAYERS, FILES = "Label layers", "TIFF files in a folder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Asked:
+class PerturbRequest:
     """What is to be perturbed, and how.
 
     Parameters
@@ -69,7 +64,7 @@ class PerturbSetup(QWidget):
     """
 
     changed = Signal()
-    """Something that the preview depends on."""
+    """Emitted when something changes that the preview depends on."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -80,7 +75,7 @@ class PerturbSetup(QWidget):
             without=("perturbed preview",),
             propose=lambda labels: labels_to_learn_from(labels, None),
         )
-        self.region = _choice(PAINTED, RANGE, THIS)
+        self.region = choice(PAINTED, RANGE, THIS)
         self.range = QLineEdit()
         self.range.setPlaceholderText("10, 10,30 or 50:60 (60 excluded)")
         self.form = ConfigForm(
@@ -88,16 +83,12 @@ class PerturbSetup(QWidget):
             main=("kernel", "picked_fraction"),
             choices={"kernel": KERNELS},
         )
-        for name in ("kernel", "picked_fraction"):
-            field = self.form[name].native
-            field.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self._rows = _rows(
+        self._rows = form_rows(
             ("Labels", self.labels, "A painting or any labels; only what is painted"),
             ("Slices", self.region, "Slices to perturb; the others stay empty"),
             ("", self.range, "10, 10,30 or 50:60 (60 excluded), from 0"),
         )
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 4, 0, 0)
+        layout = vbox(self, top=4)
         layout.addLayout(self._rows)
         layout.addWidget(self.form)
         self._update()
@@ -108,7 +99,7 @@ class PerturbSetup(QWidget):
 
     # ---- what is chosen ----
 
-    def asked(self, *, seed: int) -> Asked:
+    def request(self, *, seed: int) -> PerturbRequest:
         """Return what is to be perturbed.
 
         Raises
@@ -119,7 +110,7 @@ class PerturbSetup(QWidget):
         layer = self.labels.layer
         if layer is None:
             raise ValueError("choose labels: paint some in Label phases, or open some")
-        return Asked(
+        return PerturbRequest(
             layer=layer,
             labels=labels_of(layer),
             axis=self.axis,
@@ -152,9 +143,9 @@ class PerturbSetup(QWidget):
 
     # ---- following ----
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Stop listening to the viewer."""
-        self.labels.follow_no_more()
+        self.labels.disconnect_events()
 
     def _on_labels(self) -> None:
         self._update()
@@ -181,8 +172,8 @@ class PerturbSetup(QWidget):
         except ValueError:
             return {}
 
-    def take(self, settings: Mapping[str, Any]) -> None:
-        """Take what was remembered, unless another version wrote it."""
+    def restore(self, settings: Mapping[str, Any]) -> None:
+        """Restore remembered settings, unless another version wrote them."""
         try:
             self.form.config = PerturbConfig.from_dict(settings["config"])
         except (KeyError, TypeError, ValueError):
@@ -196,31 +187,25 @@ class MembersPart(QWidget):
         super().__init__()
         self.n_members = _number(15, low=1, high=1000)
         self.seed = _number(0, low=0, high=2**31 - 1)
-        self.where = _choice(LAYERS, FILES)
+        self.where = choice(LAYERS, FILES)
         self._folder = QLineEdit()
-        folder_row = QWidget()
-        row = QHBoxLayout(folder_row)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._folder)
-        row.addWidget(button("…", "Choose the folder", self._choose_folder))
+        folder_row = path_row(self._folder, "Choose the folder", self._choose_folder)
         self._folder_row = folder_row
         self._own_folder = False
-        self._rows = _rows(
+        self._rows = form_rows(
             ("Members", self.n_members, "Sets of perturbed labels to make (paper: 15)"),
             ("Seed", self.seed, "The same seed gives the same labels"),
             ("Result", self.where, "Layers are in memory only; files can be many"),
             ("Folder", folder_row, "For member-000.tif, member-001.tif, …"),
         )
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(self._rows)
-        self._folder.textEdited.connect(self._take_own_folder)
+        self.setLayout(self._rows)
+        self._folder.textEdited.connect(self._note_own_folder)
         self.where.currentTextChanged.connect(self._on_where)
         self._on_where(LAYERS)
 
     @property
     def folder(self) -> Path | None:
-        """Where the files go; None for layers.
+        """Folder for the files; None if the members become layers.
 
         Raises
         ------
@@ -243,7 +228,7 @@ class MembersPart(QWidget):
     def propose_folder(self, layer: Labels | None) -> None:
         """Name a folder that is not there, unless the user has named one."""
         if layer is not None and not self._own_folder:
-            with QSignalBlocker(self._folder):
+            with signals_blocked(self._folder):
                 self._folder.setText(str(_workspace(layer).new_perturbed()))
 
     def _choose_folder(self) -> None:
@@ -251,7 +236,7 @@ class MembersPart(QWidget):
         if path:
             self.choose_folder(Path(path))
 
-    def _take_own_folder(self, text: str) -> None:
+    def _note_own_folder(self, text: str) -> None:
         self._own_folder = bool(text.strip())
 
     def _on_where(self, text: str) -> None:
@@ -263,23 +248,6 @@ def _workspace(layer: Labels) -> Workspace:
     if painting is None:
         return workspace_for(layer)
     return Workspace(painting.folder.path.parent)
-
-
-def _rows(*fields: tuple[str, QWidget, str]) -> QFormLayout:
-    rows = QFormLayout()
-    rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    for name, field, tooltip in fields:
-        label = QLabel(name)
-        for part in (label, field):
-            part.setToolTip(tooltip)
-        rows.addRow(label, field)
-    return rows
-
-
-def _choice(*texts: str) -> QComboBox:
-    box = QComboBox()
-    box.addItems(texts)
-    return box
 
 
 def _number(value: int, *, low: int, high: int) -> QSpinBox:

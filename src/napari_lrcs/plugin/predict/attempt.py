@@ -26,7 +26,7 @@ from napari_lrcs.plugin.predict.setup import PredictSetup
 from napari_lrcs.preprocessing.slices import AXES
 
 _SMALL = 2**26
-"""Voxels of a volume that is kept whole even if only some slices are predicted."""
+"""Largest volume, in voxels, that is kept whole if only some slices are predicted."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -49,7 +49,7 @@ class Attempt:
 
     @property
     def path(self) -> Path | None:
-        """Where the labels go; None in memory."""
+        """File for the labels; None if they stay in memory."""
         return self.job.result.path
 
 
@@ -69,8 +69,8 @@ def next_attempt(viewer: Viewer, setup: PredictSetup, last: Attempt | None) -> A
     key = (image, slices, setup.field_of_view.layer, *_key(setup, model))
     if last is not None and last.key == key and not last.is_over:
         return _continued(last, series, _layers(viewer, image, model, last.path))
-    setup.new_file()
-    path = setup.path
+    setup.place.new_file()
+    path = setup.place.path
     result = (
         _memory_result(setup, volume.shape, model.config.preprocessing.axis)
         if path is None
@@ -98,7 +98,7 @@ def _key(setup: PredictSetup, model: ModelSummary) -> tuple[object, ...]:
         setup.form.config,
         setup.field_of_view.spec,
         setup.where.currentText(),
-        setup.path if setup.has_own_file else None,
+        setup.place.path if setup.place.has_own_file else None,
         setup.confidence.isChecked(),
         setup.probabilities.isChecked(),
     )
@@ -171,7 +171,7 @@ def _series(viewer: Viewer, setup: PredictSetup, workspace: Workspace) -> Series
     if folder is None:
         workspace.make()
         folder = workspace.path / "more-volumes"
-    places = places_of_series(images, folder, suffix=setup.suffix)
+    places = places_of_series(images, folder, suffix=setup.place.suffix)
     for place in places.values():
         _check_not_shown(viewer, place)
         if place.absolute() in [Path(image).absolute() for image in images]:

@@ -4,10 +4,10 @@ from math import ceil
 from typing import Any, ClassVar
 
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QHBoxLayout
 
-from napari_lrcs.plugin.parts.dock import Dock, button, clock
-from napari_lrcs.plugin.parts.notices import Notices
+from napari_lrcs.plugin.parts.connections import Replaceable
+from napari_lrcs.plugin.parts.dock import Dock, Outcome
+from napari_lrcs.plugin.parts.widgets import Notices, button, clock, hbox
 from napari_lrcs.plugin.parts.workers import EXPECTED
 from napari_lrcs.plugin.predict.attempt import Attempt, next_attempt
 from napari_lrcs.plugin.predict.job import AllDone, NextVolume, Opened
@@ -39,12 +39,12 @@ class PredictDock(Dock):
         self.setup = PredictSetup(viewer)
         self.notices = Notices()
         self._attempt: Attempt | None = None
-        self._has_failed = False
+        self._shown = Replaceable()
         self._build()
-        self.setup.recall(self.recall())
-        self.setup.failed.connect(lambda text: self.say(text, "error"))
-        self.followers.append(self.setup)
-        self.on_busy()
+        self.setup.restore(self.recall())
+        self.setup.failed.connect(lambda text: self.show_message(text, "error"))
+        self.connections += [self.setup, self._shown]
+        self.update_buttons()
 
     def _build(self) -> None:
         self.body.addWidget(self.setup)
@@ -56,12 +56,9 @@ class PredictDock(Dock):
         self._cancel = button(
             "Cancel",
             "End here; what is done is kept, and can be continued",
-            self.cancel,
+            self.stop,
         )
-        row = QHBoxLayout()
-        row.addWidget(self._predict)
-        row.addWidget(self._cancel)
-        self.footer.addLayout(row)
+        self.footer.addLayout(hbox(self._predict, self._cancel))
         self.footer.addWidget(self.notices)
 
     # ---- what the buttons do ----
@@ -73,10 +70,10 @@ class PredictDock(Dock):
         try:
             attempt = next_attempt(self.viewer, self.setup, self._attempt)
         except EXPECTED as error:
-            self.on_error(error)
+            self.show_error(error)
             return
-        self._attempt, self._has_failed = attempt, False
-        self.followers[1:] = [attempt.layers]
+        self._attempt = attempt
+        self._shown.replace(attempt.layers)
         self.notices.clear()
         self.remember()
         if attempt.path is None:
@@ -84,20 +81,10 @@ class PredictDock(Dock):
         self.begin(f"Predicting {attempt.job.volume.name}", attempt.job.events)
         self.progress.begin("Loading the network…")
 
-    def cancel(self) -> None:
-        """End the prediction; what is done is kept."""
-        if self.job is not None:
-            self.say("Stopping…")
-            self.stop()
-            self.on_busy()
-
-    def on_busy(self) -> None:
-        """Show the buttons that make sense now."""
-        is_stopping = self.job is not None and self.job.abort_requested
+    def update_buttons(self) -> None:
+        """Enable the buttons that make sense now."""
         self._predict.setEnabled(not self.is_busy)
-        self._cancel.setEnabled(self.is_busy and not is_stopping)
-        if not self.is_busy and self._attempt is not None:
-            self._finish(self._attempt)
+        self._cancel.setEnabled(self.is_busy and not self.is_stopping)
 
     def settings(self) -> dict[str, Any]:
         """Return what to remember."""
@@ -105,8 +92,8 @@ class PredictDock(Dock):
 
     # ---- running ----
 
-    def on_event(self, event: Any) -> None:
-        """Take an event of the job, on the GUI thread."""
+    def handle(self, event: Any) -> None:
+        """Show an event of the prediction."""
         attempt = self._attempt
         if attempt is None:
             return
@@ -170,23 +157,22 @@ class PredictDock(Dock):
 
     # ---- ending ----
 
-    def on_error(self, error: Exception) -> None:
-        """Tell what went wrong, and what is kept."""
-        super().on_error(error)
-        self._has_failed = True
-
-    def _finish(self, attempt: Attempt) -> None:
+    def finish(self, outcome: Outcome) -> None:
+        """Say how the prediction ended, and what is kept."""
+        attempt = self._attempt
+        if attempt is None:
+            return
         attempt.layers.redraw()
         if attempt.is_over:
             self._attempt = None  # which holds on to the image
-            self.setup.new_file()
-            self.say(_end_text(attempt), "done")
+            self.setup.place.new_file()
+            self.show_message(_end_text(attempt), "done")
             return
         kept = self._kept(attempt)
-        if self._has_failed:
-            self.say(f"{self.said}. {kept}", "error")
+        if outcome == "failed":
+            self.show_message(f"{self.message}. {kept}", "error")
         else:
-            self.say(f"Stopped. {kept}")
+            self.show_message(f"Stopped. {kept}")
 
     def _kept(self, attempt: Attempt) -> str:
         if attempt.is_complete:
@@ -198,6 +184,12 @@ class PredictDock(Dock):
             return f"Kept what was done. {_CONTINUES}"
         attempt.layers.remove()
         return ""
+
+    def shut_down(self) -> None:
+        """Stop, and leave no layer behind that has nothing in it."""
+        super().shut_down()
+        if self._attempt is not None:
+            self._kept(self._attempt)
 
 
 def _end_text(attempt: Attempt) -> str:

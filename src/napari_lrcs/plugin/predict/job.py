@@ -33,7 +33,7 @@ class NextVolume:
 
     name: str
     number: int
-    """From 1."""
+    """Number of the volume, counted from 1."""
     n_volumes: int
 
 

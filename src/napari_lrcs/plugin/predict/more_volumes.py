@@ -6,15 +6,13 @@ from pathlib import Path
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QFileDialog,
-    QHBoxLayout,
     QLabel,
     QLineEdit,
     QListWidget,
-    QVBoxLayout,
     QWidget,
 )
 
-from napari_lrcs.plugin.parts.dock import button
+from napari_lrcs.plugin.parts.widgets import button, hbox, vbox
 
 
 class MoreVolumes(QWidget):
@@ -29,11 +27,9 @@ class MoreVolumes(QWidget):
         self._folder = QLineEdit()
         self._folder.setToolTip("Folder for their labels, one file each")
         self._folder.setPlaceholderText("beside the first one")
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._list)
+        layout = vbox(self, self._list)
         layout.addLayout(
-            _row(
+            hbox(
                 button("Add files…", "Volumes in files", self._choose_files),
                 button(
                     "Add folder…", "A folder of slices, or a Zarr", self._choose_one
@@ -42,7 +38,7 @@ class MoreVolumes(QWidget):
             )
         )
         layout.addLayout(
-            _row(
+            hbox(
                 QLabel("Results"),
                 self._folder,
                 button("…", "Choose the folder", self._choose_folder),
@@ -57,7 +53,7 @@ class MoreVolumes(QWidget):
 
     @property
     def folder(self) -> Path | None:
-        """Where their results go; None if it is left open."""
+        """Folder for the results; None if it is left open."""
         text = self._folder.text().strip()
         return Path(text) if text else None
 
@@ -86,10 +82,3 @@ class MoreVolumes(QWidget):
         path = QFileDialog.getExistingDirectory(self, "Folder for the results")
         if path:
             self.folder = Path(path)
-
-
-def _row(*widgets: QWidget) -> QHBoxLayout:
-    row = QHBoxLayout()
-    for widget in widgets:
-        row.addWidget(widget)
-    return row

@@ -1,7 +1,6 @@
 """What to predict, with which network, and where to."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from napari.layers import Image
@@ -10,38 +9,30 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QFileDialog,
-    QFormLayout,
-    QHBoxLayout,
     QLabel,
     QLineEdit,
-    QVBoxLayout,
     QWidget,
 )
 
 from napari_lrcs.config import Axis, PredictConfig
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.inference.estimate import amount, fits_memory, memory_needed
-from napari_lrcs.inference.partial import last_unfinished
 from napari_lrcs.io.volume import parse_slices
 from napari_lrcs.models.header import ModelSummary
 from napari_lrcs.plugin.painting.default_layers import image_to_segment
 from napari_lrcs.plugin.parts.current_slice import nearest_slice, place_in_view
-from napari_lrcs.plugin.parts.dock import button
 from napari_lrcs.plugin.parts.field_of_view import FieldOfView
-from napari_lrcs.plugin.parts.forms import ConfigForm, Fold, LayerChoice
+from napari_lrcs.plugin.parts.forms import ConfigForm, Fold, LayerChoice, form_rows
 from napari_lrcs.plugin.parts.layers import (
     n_slices_of,
     volume_of,
-    workspace_for,
 )
 from napari_lrcs.plugin.parts.model_choice import ModelChoice
+from napari_lrcs.plugin.parts.widgets import button, choice, vbox
 from napari_lrcs.plugin.predict.more_volumes import MoreVolumes
+from napari_lrcs.plugin.predict.place import MEMORY, ZARR, ResultPlace
 
 THIS, RANGE, ALL = "This slice", "Some slices", "All slices"
-MEMORY, ZARR, TIFF = "In memory", "OME-Zarr file", "TIFF file"
-
-_SUFFIXES = {ZARR: ".zarr", TIFF: ".tif"}
 
 
 class PredictSetup(QWidget):
@@ -53,7 +44,7 @@ class PredictSetup(QWidget):
     """
 
     failed = Signal(str)
-    """Something that was chosen cannot be used; the reason."""
+    """Emitted with the reason when something that was chosen cannot be used."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -64,11 +55,11 @@ class PredictSetup(QWidget):
             propose=lambda images: image_to_segment(images, viewer.layers),
         )
         self.model_choice = ModelChoice()
-        self.region = _choice(ALL, THIS, RANGE)
+        self.region = choice(ALL, THIS, RANGE)
         self.range = QLineEdit()
         self.field_of_view = FieldOfView(viewer.layers)
-        self.where = _choice(MEMORY, ZARR, TIFF)
-        self.file = QLineEdit()
+        self.place = ResultPlace()
+        self.where, self.file = self.place.where, self.place.file
         self.overwrite = QCheckBox("Overwrite a file that is there")
         self.confidence = QCheckBox("Confidence")
         self.probabilities = QCheckBox("Probabilities")
@@ -76,33 +67,19 @@ class PredictSetup(QWidget):
         self.more = MoreVolumes()
         self._hint = QLabel()
         self._hint.setWordWrap(True)
-        self._own_file = False
         self._build()
         self._connect()
         self._follow_image()
 
     def _build(self) -> None:
         self.range.setPlaceholderText("10, 10,30 or 50:60 (60 excluded)")
-        self._file_row = QWidget()
-        row = QHBoxLayout(self._file_row)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.file)
-        row.addWidget(button("…", "Choose the file", self._choose_file))
         self.unfinished = button(
             "",
             "Take its file again, to go on where it was stopped: with the same model, "
             "image and settings; with others it begins anew",
             self._choose_unfinished,
         )
-        self._rows = QFormLayout()
-        self._rows.setFieldGrowthPolicy(
-            QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow
-        )
-        for name, widget, tip in self._fields():
-            label = QLabel(name)
-            for part in (label, widget):
-                part.setToolTip(tip)
-            self._rows.addRow(label, widget)
+        self._rows = form_rows(*self._fields())
         self.overwrite.setToolTip("Replace the file if there is one")
         self.confidence.setToolTip(
             "Also keep the probability of the predicted phase, as 0 to 255"
@@ -110,15 +87,18 @@ class PredictSetup(QWidget):
         self.probabilities.setToolTip(
             "Also write the probability of each phase, as OME-Zarr beside the labels"
         )
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 4, 0, 0)
+        layout = vbox(self, top=4)
         layout.addLayout(self._rows)
-        for widget in (self.overwrite, self.confidence, self.probabilities):
-            layout.addWidget(widget)
-        layout.addWidget(self.unfinished)
-        layout.addWidget(self._hint)
-        layout.addWidget(self.form)
-        layout.addWidget(Fold("More volumes", self.more))
+        for part in (
+            self.overwrite,
+            self.confidence,
+            self.probabilities,
+            self.unfinished,
+            self._hint,
+            self.form,
+            Fold("More volumes", self.more),
+        ):
+            layout.addWidget(part)
         layout.addStretch()
 
     def _fields(self) -> list[tuple[str, QWidget, str]]:
@@ -129,14 +109,12 @@ class PredictSetup(QWidget):
             ("Slices", self.range, "10, 10,30 or 50:60 (60 excluded), from 0"),
             ("Field of view", self.field_of_view, "Nothing is predicted outside"),
             ("Result", self.where, "Where the labels go; files can be of any size"),
-            ("File", self._file_row, "Of the labels; the rest goes beside it"),
+            ("File", self.place, "Of the labels; the rest goes beside it"),
         ]
 
     def _connect(self) -> None:
         self.image_choice.chosen.connect(self._follow_image)
         self.model_choice.failed.connect(self.failed.emit)
-        self.file.textEdited.connect(self._take_own_file)
-        self.where.currentTextChanged.connect(lambda _text: self.new_file())
         for box in (self.region, self.where):
             box.currentTextChanged.connect(lambda _text: self._update())
         self.range.textChanged.connect(lambda _text: self._update())
@@ -178,21 +156,9 @@ class PredictSetup(QWidget):
         return (nearest_slice(image, place_in_view(self._viewer, image), axis),)
 
     @property
-    def path(self) -> Path | None:
-        """Where the labels go; None for memory."""
-        if self.where.currentText() == MEMORY:
-            return None
-        return Path(self.file.text().strip())
-
-    @property
     def is_whole(self) -> bool:
         """Whether all slices are to be predicted."""
         return bool(self.region.currentText() == ALL)
-
-    @property
-    def suffix(self) -> str:
-        """Return the file type of volumes that go to disk in any case."""
-        return _SUFFIXES.get(self.where.currentText(), ".zarr")
 
     def needed(self) -> int:
         """Return the bytes that the result needs in memory."""
@@ -206,68 +172,17 @@ class PredictSetup(QWidget):
             min_size=self.form.config.min_size,
         )
 
-    # ---- files ----
-
-    def new_file(self) -> None:
-        """Name a file that is not there, unless the user has named one."""
-        image = self.image_choice.layer
-        suffix = _SUFFIXES.get(self.where.currentText())
-        if suffix is None or image is None:
-            return
-        if self._own_file:
-            self.file.setText(str(Path(self.file.text()).with_suffix(suffix)))
-            return
-        self.file.setText(str(workspace_for(image).new_result(suffix)))
-
-    def choose_file(self, path: Path) -> None:
-        """Let the labels go to a file."""
-        self.where.setCurrentText(TIFF if path.suffix.startswith(".tif") else ZARR)
-        self._own_file = True
-        self.file.setText(str(path))
-
-    @property
-    def has_own_file(self) -> bool:
-        """Whether the user has named the file."""
-        return self._own_file
-
-    def _choose_file(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(
-            self,
-            "Labels",
-            self.file.text(),
-            "OME-Zarr (*.zarr);;TIFF (*.tif *.tiff)",
-            options=QFileDialog.Option.DontConfirmOverwrite,
-        )
-        if path:
-            self.choose_file(Path(path))
-
-    def _choose_unfinished(self) -> None:
-        path = self._last_unfinished()
-        if path is not None:
-            self.choose_file(path)
-            self._update()
-
-    def _last_unfinished(self) -> Path | None:
-        """Find a result that an earlier session has not finished."""
-        image, suffix = self.image_choice.layer, _SUFFIXES.get(self.where.currentText())
-        if image is None or suffix is None:
-            return None
-        return last_unfinished(workspace_for(image).path, suffix)
-
-    def _take_own_file(self, text: str) -> None:
-        self._own_file = bool(text.strip())
-
     # ---- following ----
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Stop listening to the viewer."""
         choices = (self.image_choice, self.field_of_view.layers, self.model_choice)
         for part in choices:
-            part.follow_no_more()
+            part.disconnect_events()
 
     def _follow_image(self) -> None:
         image = self.image_choice.layer
-        self._own_file = False
+        self.place.follow(image)
         self.model_choice.follow(image)
         if image is not None and self.where.currentText() == MEMORY:
             try:
@@ -276,22 +191,28 @@ class PredictSetup(QWidget):
                 is_too_large = False
             if is_too_large:
                 self.where.setCurrentText(ZARR)
-        self.new_file()
+        self.place.new_file()
         self._update()
 
     def _update(self) -> None:
         """Show the fields that matter now, and what the result needs."""
         to_disk = self.where.currentText() != MEMORY
         self._rows.setRowVisible(self.range, self.region.currentText() == RANGE)
-        self._rows.setRowVisible(self._file_row, to_disk)
+        self._rows.setRowVisible(self.place, to_disk)
         self._offer_unfinished()
         self.overwrite.setVisible(to_disk)
         self.probabilities.setVisible(to_disk)
         self._hint.setText("" if to_disk else self._need_text())
         self._hint.setVisible(bool(self._hint.text()))
 
+    def _choose_unfinished(self) -> None:
+        path = self.place.last_unfinished()
+        if path is not None:
+            self.place.choose_file(path)
+            self._update()
+
     def _offer_unfinished(self) -> None:
-        path = self._last_unfinished()
+        path = self.place.last_unfinished()
         is_offered = path is not None and str(path) != self.file.text()
         self.unfinished.setVisible(is_offered)
         if path is not None:
@@ -318,8 +239,8 @@ class PredictSetup(QWidget):
             "range": self.range.text(),
         }
 
-    def recall(self, settings: Mapping[str, Any]) -> None:
-        """Take what was remembered, unless another version wrote it."""
+    def restore(self, settings: Mapping[str, Any]) -> None:
+        """Restore remembered settings, unless another version wrote them."""
         try:
             config = PredictConfig.from_dict(settings["config"])
             self.range.setText(str(settings["range"]))
@@ -341,9 +262,3 @@ class PredictSetup(QWidget):
     def _ticks(self) -> Mapping[str, QCheckBox]:
         # Not `overwrite`: that is asked for each time.
         return {"confidence": self.confidence, "probabilities": self.probabilities}
-
-
-def _choice(*texts: str) -> QComboBox:
-    box = QComboBox()
-    box.addItems(texts)
-    return box

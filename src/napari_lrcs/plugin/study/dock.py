@@ -5,17 +5,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout
 
 from napari_lrcs.io.tables import as_text
 from napari_lrcs.plugin.painting.training_layers import may_train_on
-from napari_lrcs.plugin.parts.dock import Dock, Kind, button, clock
-from napari_lrcs.plugin.parts.layers import volume_of
-from napari_lrcs.plugin.parts.sizing import Tabs
-from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Job, Work, start_job
+from napari_lrcs.plugin.parts.dock import Dock, Outcome
+from napari_lrcs.plugin.parts.widgets import Kind, Tabs, button, clock, hbox
+from napari_lrcs.plugin.parts.workers import EXPECTED, Saved
 from napari_lrcs.plugin.study.job import (
     Mapped,
-    Saved,
     StudyJob,
     read_study,
     save_figure,
@@ -33,7 +30,7 @@ from napari_lrcs.uncertainty.study.folder import StudyFolder
 from napari_lrcs.uncertainty.study.summary import summary_rows
 
 _RESULTS = 1
-"""Place of a tab."""
+"""Index of the tab with the results."""
 
 _WHERE = "The networks differ where the layer “disagreement” is red, most where yellow."
 
@@ -56,17 +53,14 @@ class StudyDock(Dock):
         self.steps = StudyProgress(self.progress)
         self._out: Path | None = None
         self._layers: StudyLayers | None = None
-        self._shape: tuple[int, ...] = ()
-        self._saving: Job | None = None
         self._end_text = ""
         self._end_kind: Kind = "done"
-        self._has_left = False
         self._build()
         self._connect()
-        self.setup.recall(self.recall())
-        self.followers += [self.setup, self.results.plot, self.studies]
+        self.setup.restore(self.recall())
+        self.connections += [self.setup, self.results.plot, self.studies]
         self._list_studies()
-        self.on_busy()
+        self.update_buttons()
 
     def _build(self) -> None:
         self.run_button = button(
@@ -80,38 +74,31 @@ class StudyDock(Dock):
         self.stop_button = button(
             "Stop", "End here; all is kept, and Continue goes on", self.stop_and_keep
         )
-        self.results.add_buttons(
-            (
-                button("Copy table", "Copy all numbers, for a spreadsheet", self.copy),
-                button(
-                    "Save CSV…",
-                    "Save means and deviations, and the numbers of each network "
-                    "beside them in …-networks.csv",
-                    self._ask_for_csv,
-                ),
-            ),
-            (
-                button(
-                    "Save figure…",
-                    "Save the plot in sight as PNG, SVG or PDF",
-                    self._ask_for_figure,
-                ),
-            ),
+        copy = button("Copy table", "Copy all numbers, for a spreadsheet", self.copy)
+        csv = button(
+            "Save CSV…",
+            "Save means and deviations, and the numbers of each network beside them in "
+            "…-networks.csv",
+            self._ask_for_csv,
         )
+        figure = button(
+            "Save figure…",
+            "Save the plot in sight as PNG, SVG or PDF",
+            self._ask_for_figure,
+        )
+        self.results.add_buttons((copy, csv), (figure,))
         self.tabs = Tabs()
         self.tabs.addTab(self.setup, "Setup")
         self.tabs.addTab(self.results, "Results")
         self.tabs.addTab(self.studies, "Studies")
         self.body.addWidget(self.tabs)
-        row = QHBoxLayout()
-        for made in (self.run_button, self.continue_button, self.stop_button):
-            row.addWidget(made)
-        self.footer.addLayout(row)
+        buttons = (self.run_button, self.continue_button, self.stop_button)
+        self.footer.addLayout(hbox(*buttons))
         self.footer.addWidget(self.steps)
 
     def _connect(self) -> None:
         self.setup.folder_changed.connect(self._list_studies)
-        self.setup.suggest_asked.connect(self.suggest)
+        self.setup.suggest_requested.connect(self.suggest)
         self.studies.listed.connect(self._offer_to_continue)
         self.studies.open_requested.connect(self.open_study)
         self.studies.resume_requested.connect(self.continue_study)
@@ -136,7 +123,7 @@ class StudyDock(Dock):
         """Show what a study has found, and its layers over the chosen image."""
         if self.is_busy:
             return
-        self._look_for_place()
+        self._keep_place()
         self._out, self._end_text = None, ""
         self.results.clear()
         self.begin(f"Opening {out.name}", lambda: read_study(out))
@@ -147,31 +134,26 @@ class StudyDock(Dock):
         try:
             task = self.setup.task()
         except EXPECTED as error:
-            self.on_error(error)
+            self.show_error(error)
             return
         self._out, self._end_text = None, ""
         self.begin("Looking for a perturbation", lambda: suggest(task))
-        self.say("Trying perturbations…")
+        self.show_message("Trying perturbations…")
 
     def stop_and_keep(self) -> None:
         """End the study; what is done is kept, and can be continued."""
         if self.job is None:
             return
         self._end_text = "Stopped." if self._out is None else self.steps.kept
-        self.say("Stopping…")
         self.stop()
-        self.on_busy()
 
-    def on_busy(self) -> None:
-        """Bring buttons and studies in line with the job."""
-        is_stopping = self.job is not None and self.job.abort_requested
+    def update_buttons(self) -> None:
+        """Show the buttons that make sense now."""
         self.run_button.setVisible(not self.is_busy)
         self.stop_button.setVisible(self.is_busy)
-        self.stop_button.setEnabled(not is_stopping)
+        self.stop_button.setEnabled(not self.is_stopping)
         self.studies.set_busy(self.is_busy)
         self.setup.suggest.setEnabled(not self.is_busy)
-        if not self.is_busy:
-            self._finish()
         self._offer_to_continue()
 
     # ---- beginning and ending ----
@@ -182,9 +164,9 @@ class StudyDock(Dock):
         try:
             study = make()
         except EXPECTED as error:
-            self.on_error(error)
+            self.show_error(error)
             return
-        self._look_for_place()
+        self._keep_place()
         self._out, self._end_text = study.out, ""
         self.results.clear()
         self.remember()
@@ -206,35 +188,20 @@ class StudyDock(Dock):
             is_resumed=True,
         )
 
-    def _look_for_place(self) -> None:
+    def _keep_place(self) -> None:
         """Keep where layers are to go: the image may be removed meanwhile."""
         image = self.setup.image_choice.layer
         self._layers = None if image is None else StudyLayers(self.viewer, image)
-        self._shape = () if image is None else volume_of(image).shape
 
-    def _finish(self) -> None:
+    def finish(self, outcome: Outcome) -> None:
         """Say how the study ended, and list it."""
-        if self._has_left:
-            return
         self.steps.end()
         if self._out is not None:
             self._out = None
             self.setup.new_folder()  # lists the studies, too
-        if self._end_text:
-            self.say(self._end_text, self._end_kind)
+        if self._end_text and outcome != "failed":
+            self.show_message(self._end_text, self._end_kind)
         self._end_kind = "done"
-
-    def on_error(self, error: Exception) -> None:
-        """Tell what went wrong; what the study had made stays."""
-        self._end_text = ""
-        super().on_error(error)
-
-    def leave(self) -> None:
-        """Stop; the study can be continued."""
-        self._has_left = True
-        if self._saving is not None:
-            self._saving.quit()
-        super().leave()
 
     def settings(self) -> dict[str, Any]:
         """Return what to remember."""
@@ -242,12 +209,10 @@ class StudyDock(Dock):
 
     # ---- events ----
 
-    def on_event(self, event: Any) -> None:
-        """Show an event of the study."""
-        if self._has_left:
-            return
-        self.results.take(event)
-        self.steps.take(event)
+    def handle(self, event: Any) -> None:
+        """Show an event of the study, or files as saved."""
+        self.results.handle(event)
+        self.steps.handle(event)
         match event:
             case StudyEnded():
                 but = self.results.shortcoming
@@ -256,12 +221,14 @@ class StudyDock(Dock):
             case Mapped():
                 self._show_layers(event)
             case Suggestion():
-                self._take(event)
+                self._use_suggestion(event)
+            case Saved():
+                self.show_message(str(event), "done")
 
     def _show_layers(self, event: Mapped) -> None:
         majority = event.volumes["majority"]
         finest = majority[0] if isinstance(majority, list) else majority
-        if self._layers is None or finest.shape != self._shape:
+        if self._layers is None or finest.shape != self._layers.shape:
             self._end_text = (
                 "Choose its image in Setup and open it again, to see its layers: "
                 f"{event.out.name} is of a volume of {finest.shape}."
@@ -270,7 +237,7 @@ class StudyDock(Dock):
         self._layers.show(event.volumes, phases=event.phases, out=event.out)
         self._end_text = self._end_text or _WHERE
 
-    def _take(self, suggestion: Suggestion) -> None:
+    def _use_suggestion(self, suggestion: Suggestion) -> None:
         self.setup.perturb.config = suggestion.config
         self._end_text = (
             f"Set: this kernel and fraction change {suggestion.share:.1%} of the "
@@ -293,54 +260,31 @@ class StudyDock(Dock):
 
     def copy(self) -> None:
         """Copy all numbers as a table with tabs."""
-        clipboard = QApplication.clipboard()
         found = self.results.found
-        if found is None or clipboard is None:
-            return
-        clipboard.setText(as_text(summary_rows(found.summary)))
-        self.say("Copied; paste it into a spreadsheet", "done")
+        if found is not None:
+            self.copy_table(as_text(summary_rows(found.summary)))
 
     def save_csv(self, path: Path) -> None:
         """Write means and deviations to `path`, the networks' numbers beside it."""
         found = self.results.found
         if found is not None:
-            self._save(lambda: save_tables(path, found))
+            self.begin_beside("Saving", lambda: save_tables(path, found))
 
     def save_figure(self, path: Path) -> None:
         """Write the plot in sight."""
         found, draw = self.results.found, self.results.figure.draw
         if found is not None:
-            self._save(lambda: save_figure(path, draw, found))
-
-    def _save(self, events: Callable[[], Events]) -> None:
-        # A job of its own: the study may be running.
-        self._saving = start_job(
-            Work("Saving", events),
-            connect={"yielded": self._tell_saved, "errored": self.on_error},
-        )
-
-    def _tell_saved(self, event: Saved) -> None:
-        if not self._has_left:
-            names = " and ".join(path.name for path in event.paths)
-            self.say(f"Saved {names}", "done")
+            self.begin_beside("Saving", lambda: save_figure(path, draw, found))
 
     def _ask_for_csv(self) -> None:
-        self._ask("uncertainty.csv", "Tables (*.csv)", self.save_csv)
+        self.ask_where_to_save("uncertainty.csv", "Tables (*.csv)", self.save_csv)
 
     def _ask_for_figure(self) -> None:
-        name = f"{self.results.figure.file}.png"
-        self._ask(name, "Figures (*.png *.svg *.pdf)", self.save_figure)
-
-    def _ask(self, default: str, kinds: str, save: Callable[[Path], None]) -> None:
-        text, _ = QFileDialog.getSaveFileName(self, "Save", default, kinds)
-        if not text:
-            return
-        path = Path(text)
-        named = path if path.suffix else path.with_suffix(Path(default).suffix)
-        if named != path and named.exists():  # the dialog asked about another name
-            self.say(f"{named.name} is there; choose another name", "error")
-            return
-        save(named)
+        self.ask_where_to_save(
+            f"{self.results.figure.file}.png",
+            "Figures (*.png *.svg *.pdf)",
+            self.save_figure,
+        )
 
 
 def _end_text(event: StudyEnded, *, but: str) -> str:

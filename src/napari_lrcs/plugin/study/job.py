@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from napari_lrcs.io.writing import replacing
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.files.reader import read_layers
-from napari_lrcs.plugin.parts.workers import Events, load_torch
+from napari_lrcs.plugin.parts.workers import Events, load_torch, save_files
 from napari_lrcs.uncertainty.study.events import MemberEnded, StudyEnded, StudyStarted
 from napari_lrcs.uncertainty.study.folder import StudyFindings, StudyFolder
 from napari_lrcs.uncertainty.study.summary import (
@@ -34,13 +34,6 @@ class Mapped:
     out: Path
     volumes: Mapping[str, Any]
     phases: PhaseTable
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Saved:
-    """Files are written."""
-
-    paths: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -115,15 +108,21 @@ def suggest(task: StudyTask) -> Events:
 def save_tables(path: Path, found: StudyFindings) -> Events:
     """Write means and deviations to a CSV file, and the networks beside it."""
     networks = path.with_name(f"{path.stem}-networks{path.suffix}")
-    write_summary_csv(path, found.summary)
-    write_members_csv(networks, found.members, found.phases)
-    yield Saved(paths=(path, networks))
+    return save_files(
+        {
+            path: lambda path: write_summary_csv(path, found.summary),
+            networks: lambda path: write_members_csv(path, found.members, found.phases),
+        }
+    )
 
 
 def save_figure(path: Path, draw: Draw, found: StudyFindings) -> Events:
     """Draw a figure into a file: ``.png``, ``.svg`` or ``.pdf``."""
-    figure = Figure(figsize=(7.5, 5), dpi=150, layout="constrained")
-    draw(figure.add_subplot(), found.summary)
-    with replacing(path) as temporary:
-        figure.savefig(temporary)
-    yield Saved(paths=(path,))
+
+    def write(path: Path) -> None:
+        figure = Figure(figsize=(7.5, 5), dpi=150, layout="constrained")
+        draw(figure.add_subplot(), found.summary)
+        with replacing(path) as temporary:
+            figure.savefig(temporary)
+
+    return save_files({path: write})

@@ -10,24 +10,31 @@ from napari.viewer import Viewer
 
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.parts.layer_kinds import Kind, marked
-from napari_lrcs.plugin.parts.layers import appearance, fitted, layer_shape, place_of
+from napari_lrcs.plugin.parts.layers import (
+    appearance,
+    layer_shape,
+    match_ndim,
+    place_of,
+    selection_kept,
+    volume_of,
+)
 
 STUDY_KEY = "napari_lrcs_study"
-"""In the metadata of these layers: the study's folder."""
+"""Key of a layer's metadata for the study's folder."""
 
 NAMES: Mapping[str, str] = {
     "majority": "majority vote",
     "agreement": "agreement",
     "entropy": "disagreement",
 }
-"""Of the layers, after the image's, by that of the volume; the last lies on top."""
+"""What follows the image's name in a layer's, by volume; the last lies on top."""
 
 _DISAGREEMENT = Colormap(
     [[0.9, 0.0, 0.0, 0.0], [0.9, 0.1, 0.0, 0.9], [1.0, 0.9, 0.0, 1.0]],
     controls=[0.0, 0.5, 1.0],
     name="disagreement",
 )
-"""Clear where all agree, over red to yellow: on grey levels dark and bright alike."""
+"""Transparent where all agree, then red to yellow: visible on any grey level."""
 
 
 class StudyLayers:
@@ -45,6 +52,8 @@ class StudyLayers:
         self._name = image.name
         self._place = place_of(image)
         self._n_axes = len(layer_shape(image))
+        self.shape = volume_of(image).shape
+        """Shape of the volumes that can be shown."""
 
     def show(
         self, volumes: Mapping[str, Any], *, phases: PhaseTable, out: Path
@@ -66,16 +75,12 @@ class StudyLayers:
         for layer in tuple(layers):
             if layer.metadata.get(STUDY_KEY) == out:
                 layers.remove(layer)
-        selected, active = set(layers.selection), layers.selection.active
-        for name in NAMES:
-            layers.append(self._made(name, volumes[name], phases=phases, out=out))
-        # The user may be painting in another one just now.
-        if selected:
-            layers.selection = selected
-            layers.selection.active = active
+        with selection_kept(layers):
+            for name in NAMES:
+                layers.append(self._made(name, volumes[name], phases=phases, out=out))
 
     def _made(self, name: str, data: Any, *, phases: PhaseTable, out: Path) -> Layer:
-        data = fitted(data, self._n_axes)
+        data = match_ndim(data, self._n_axes)
         kind: Kind = (
             "majority vote of networks"
             if name == "majority"

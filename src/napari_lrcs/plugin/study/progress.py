@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
-from napari_lrcs.plugin.parts.dock import Progress
+from napari_lrcs.plugin.parts.widgets import Progress, vbox
 from napari_lrcs.uncertainty.study.events import (
     Combining,
     MemberEnded,
@@ -30,9 +30,7 @@ class StudyProgress(QWidget):
         self._own = Progress(tells_time=False)
         self._n_members = 0
         self._n_ended = 0
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._own)
+        vbox(self, self._own)
 
     @property
     def text(self) -> str:
@@ -52,7 +50,7 @@ class StudyProgress(QWidget):
         self._n_members = 0
         self._whole.begin("Preparing…")
 
-    def take(self, event: Any) -> None:
+    def handle(self, event: Any) -> None:
         """Show how far the study is by an event."""
         match event:
             case StudyStarted():

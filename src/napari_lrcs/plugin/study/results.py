@@ -5,19 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from napari.viewer import Viewer
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import (
-    QHBoxLayout,
-    QLabel,
-    QPushButton,
-    QSizePolicy,
-    QTabBar,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QTabBar, QWidget
+from superqt.utils import qthrottled
 
-from napari_lrcs.plugin.parts.notices import Notices, shortcoming
 from napari_lrcs.plugin.parts.plots import Plot
+from napari_lrcs.plugin.parts.widgets import Notices, hbox, shortcoming, vbox
 from napari_lrcs.plugin.study.job import Draw
 from napari_lrcs.plugin.study.table import StudyTable
 from napari_lrcs.progress import Notice
@@ -34,7 +26,7 @@ from napari_lrcs.uncertainty.study.figures import (
 from napari_lrcs.uncertainty.study.folder import StudyFindings
 
 _PAUSE_MS = 500
-"""Between two drawings: a study that goes on brings many networks at once."""
+"""Time between two drawings: a continued study brings many networks at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,30 +98,23 @@ class StudyResults(QWidget):
         for figure in FIGURES:
             self.tabs.setTabToolTip(self.tabs.addTab(figure.name), figure.tooltip)
         self.tabs.currentChanged.connect(lambda _place: self._draw_plot())
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._draw)
+        self._draw_soon = qthrottled(
+            self._draw, timeout=_PAUSE_MS, leading=False, parent=self
+        )
         self._rows: list[QWidget] = []
         self._build()
         self.clear()
 
     def _build(self) -> None:
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 4, 0, 0)
         self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         parts: list[QWidget] = [self.title, self.failed, self.table, self.tabs]
-        for part in parts:
-            self._column.addWidget(part)
-        self._column.addWidget(self.plot)
+        self._column = vbox(self, *parts, self.plot, top=4)
 
     def add_buttons(self, *rows: tuple[QPushButton, ...]) -> None:
         """Put rows of buttons, and the notices, under the plot."""
         for buttons in rows:
             part = QWidget()
-            row = QHBoxLayout(part)
-            row.setContentsMargins(0, 0, 0, 0)
-            for made in buttons:
-                row.addWidget(made)
+            part.setLayout(hbox(*buttons))
             self._rows.append(part)
             self._column.addWidget(part)
             part.setVisible(self.found is not None)
@@ -159,7 +144,7 @@ class StudyResults(QWidget):
 
     def clear(self) -> None:
         """Forget the last study."""
-        self._timer.stop()
+        self._draw_soon.cancel()
         self.found, self._n_members = None, 0
         self._failures.clear()
         self._shortcomings.clear()
@@ -168,8 +153,8 @@ class StudyResults(QWidget):
         self.table.clear_rows()
         self._show_parts()
 
-    def take(self, event: Any) -> None:
-        """Show what an event of a study tells, if it is for here."""
+    def handle(self, event: Any) -> None:
+        """Show an event of a study; others are ignored."""
         match event:
             case Notice():
                 self.notices.add(event)
@@ -187,17 +172,16 @@ class StudyResults(QWidget):
             case MemberFailed():
                 self._add_failure(event.name, event.error)
             case StudyFindings():
-                self._take_found(event)
+                self._show_found(event)
 
-    def _take_found(self, found: StudyFindings) -> None:
+    def _show_found(self, found: StudyFindings) -> None:
         self.found = found
         for member in found.members:
             if member.error is not None:
                 self._add_failure(member.name, member.error)
             else:
                 self._failures.pop(member.name, None)
-        if not self._timer.isActive():
-            self._timer.start(_PAUSE_MS)
+        self._draw_soon()
 
     def _add_shortcoming(self, name: str, notice: Notice) -> None:
         """Show it once, however many networks share it."""

@@ -7,15 +7,7 @@ from typing import Any
 
 from napari.viewer import Viewer
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import (
-    QFileDialog,
-    QFormLayout,
-    QHBoxLayout,
-    QLabel,
-    QLineEdit,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QFileDialog, QLabel, QLineEdit, QWidget
 
 from napari_lrcs.annotation.workspace import Workspace
 from napari_lrcs.config import PerturbConfig, PredictConfig, StudyConfig, TrainConfig
@@ -23,18 +15,24 @@ from napari_lrcs.errors import LrcsError
 from napari_lrcs.inference.estimate import amount
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.painting.training_layers import TrainingLayers
-from napari_lrcs.plugin.parts.dock import button
-from napari_lrcs.plugin.parts.forms import KERNELS, ConfigForm, add_row
+from napari_lrcs.plugin.parts.forms import KERNELS, ConfigForm, form_rows
 from napari_lrcs.plugin.parts.layers import (
     labels_of,
     named_by_file,
     volume_of,
     workspace_for,
 )
+from napari_lrcs.plugin.parts.training_form import TrainingForm
+from napari_lrcs.plugin.parts.widgets import button, path_row, vbox
 from napari_lrcs.plugin.study.slices import StudySlices
-from napari_lrcs.plugin.study.training import StudyTraining
 from napari_lrcs.preprocessing.slices import AXES
 from napari_lrcs.uncertainty.study.task import StudyTask
+
+_PRESET = (
+    "quick: a minute or two a network, on a CPU too; paper: the published network and "
+    "schedule, for a GPU"
+)
+_FOLDER = "Where the study goes: all it makes is kept there"
 
 
 class StudySetup(QWidget):
@@ -46,8 +44,8 @@ class StudySetup(QWidget):
     """
 
     folder_changed = Signal()
-    """Studies lie in another folder now."""
-    suggest_asked = Signal()
+    """Emitted when studies go to another folder."""
+    suggest_requested = Signal()
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -63,12 +61,12 @@ class StudySetup(QWidget):
             main=("kernel", "picked_fraction"),
             choices={"kernel": KERNELS},
         )
-        self.training = StudyTraining()
+        self.training = TrainingForm(("device",))
         self.suggest = button(
             "Suggest 10 %",
             "Find the kernel and the picked fraction that change 10 % of the painted "
             "voxels: what experimenters differ by",
-            self.suggest_asked.emit,
+            self.suggest_requested.emit,
         )
         self.folder = QLineEdit()
         self._estimate = QLabel()
@@ -79,42 +77,35 @@ class StudySetup(QWidget):
         self._follow_image()
 
     def _build(self) -> None:
-        top, bottom = QFormLayout(), QFormLayout()
-        folder = QWidget()
-        row = QHBoxLayout(folder)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.folder)
-        row.addWidget(button("…", "Choose where studies lie", self._ask_for_folder))
-        for rows, fields in ((top, self._fields()), (bottom, (_folder(folder),))):
-            rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-            for name, widget, tip in fields:
-                add_row(rows, name, widget, tip)
+        folder = path_row(self.folder, "Choose where studies lie", self._ask_for_folder)
         self._estimate.setWordWrap(True)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 4, 0, 0)
-        layout.addLayout(top)
-        layout.addWidget(self.study)
-        layout.addWidget(self._estimate)
-        layout.addWidget(QLabel("How far painted interfaces wander:"))
-        layout.addWidget(self.perturb)
-        layout.addWidget(self.suggest)
-        layout.addWidget(self.training)
-        layout.addLayout(bottom)
-        layout.addStretch()
-
-    def _fields(self) -> tuple[tuple[str, QWidget, str], ...]:
-        return (
-            ("Image", self.image_choice, "Grey volume or image to learn from"),
-            ("Labels", self.labels_choice, "Layer with the painted phases"),
-            ("Training slices", self.slices.train, self.slices.train.toolTip()),
-            ("Test slice", self.slices.test, self.slices.test.toolTip()),
+        layout = vbox(self, top=4)
+        layout.addLayout(
+            form_rows(
+                ("Image", self.image_choice, "Grey volume or image to learn from"),
+                ("Labels", self.labels_choice, "Layer with the painted phases"),
+                ("Training slices", self.slices.train, self.slices.train.toolTip()),
+                ("Test slice", self.slices.test, self.slices.test.toolTip()),
+            )
         )
+        for part in (
+            self.study,
+            self._estimate,
+            QLabel("How far painted interfaces wander:"),
+            self.perturb,
+            self.suggest,
+        ):
+            layout.addWidget(part)
+        layout.addLayout(form_rows(("Preset", self.training.preset, _PRESET)))
+        layout.addWidget(self.training)
+        layout.addLayout(form_rows(("Folder", folder, _FOLDER)))
+        layout.addStretch()
 
     def _connect(self) -> None:
         self.image_choice.chosen.connect(self._follow_image)
         self.labels_choice.chosen.connect(self._follow_painting)
         self.study.changed.connect(self._update)
-        self.folder.textEdited.connect(self._take_own_folder)
+        self.folder.textEdited.connect(self._note_own_folder)
         self.folder.editingFinished.connect(self.folder_changed.emit)
 
     # ---- what is chosen ----
@@ -203,12 +194,12 @@ class StudySetup(QWidget):
         if parent:
             self.choose_folder(Path(parent))
 
-    def _take_own_folder(self, text: str) -> None:
+    def _note_own_folder(self, text: str) -> None:
         self._has_own_folder = bool(text.strip())
 
     # ---- following ----
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Stop listening to the viewer."""
         for part in (
             self.image_choice,
@@ -216,7 +207,7 @@ class StudySetup(QWidget):
             self.slices,
             self.training,
         ):
-            part.follow_no_more()
+            part.disconnect_events()
 
     def _follow_image(self) -> None:
         self._has_own_folder = False
@@ -252,8 +243,8 @@ class StudySetup(QWidget):
         except ValueError:
             return {}
 
-    def recall(self, settings: Mapping[str, Any]) -> None:
-        """Take what was remembered, unless another version wrote it."""
+    def restore(self, settings: Mapping[str, Any]) -> None:
+        """Restore remembered settings, unless another version wrote them."""
         try:
             config = TrainConfig.from_dict(settings["config"])
             perturb = PerturbConfig.from_dict(settings["perturb"])
@@ -285,7 +276,3 @@ each: at most 2.0 MiB on disk.'
     return (
         f"Trains {n} networks, {parts}, and predicts the whole volume with each{disk}."
     )
-
-
-def _folder(field: QWidget) -> tuple[str, QWidget, str]:
-    return ("Folder", field, "Where the study goes: all it makes is kept there")

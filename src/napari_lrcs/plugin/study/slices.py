@@ -1,53 +1,34 @@
 """Which slices the members of a study learn from, and which one scores them all."""
 
-from collections.abc import Mapping
-
-from qtpy.QtWidgets import QLineEdit
+from collections.abc import Iterable, Mapping
 
 from napari_lrcs.annotation.annotation import Role
-from napari_lrcs.io.volume import parse_slices
 from napari_lrcs.plugin.painting.painting import Painting
-from napari_lrcs.plugin.painting.role_fields import slices_text
-
-_HOW = "10, 10,30 or 50:60 (60 excluded), counted from 0"
+from napari_lrcs.plugin.painting.role_fields import HOW, SliceFields
 
 
-class StudySlices:
-    """Two short texts; they follow the roles that are marked in a painting."""
+class StudySlices(SliceFields):
+    """Slices for training, which validate too, and the slice for the test."""
 
     def __init__(self) -> None:
-        self._painting: Painting | None = None
-        self._shown: Mapping[int, Role] = {}
-        self.train, self.test = QLineEdit(), QLineEdit()
+        super().__init__("train", "test")
+        self.train, self.test = self.fields["train"], self.fields["test"]
         self.train.setToolTip(
             "Painted slices to learn from, at least ten adjacent ones if you can; of a "
-            f"painting, those for training and validation: {_HOW}"
+            f"painting, those for training and validation: {HOW}"
         )
         self.test.setPlaceholderText("such as 60")
         self.test.setToolTip(
             "Painted slice that scores all networks, none that they learn from, best "
-            f"far from those: {_HOW}"
+            f"far from those: {HOW}"
         )
 
     def follow(self, painting: Painting | None) -> None:
         """Show the slices of a painting by their roles, and follow changes."""
-        was_typed = self._painting is None
-        self.follow_no_more()
-        self._painting = painting
+        super().follow(painting)
         self.train.setPlaceholderText(
             "such as 10:20" if painting is None else "all painted slices"
         )
-        if painting is not None:
-            painting.changed.connect(self._refill)
-            self._fill(painting.roles)
-        elif not was_typed:
-            self._fill({})
-
-    def follow_no_more(self) -> None:
-        """Stop listening to the painting."""
-        if self._painting is not None:
-            self._painting.changed.disconnect(self._refill)
-            self._painting = None
 
     def read(self, n_slices: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Read the slices for training and those for the test.
@@ -57,13 +38,13 @@ class StudySlices:
         ValueError
             If one is missing, a text is malformed, or a slice does not exist.
         """
-        test = _read(self.test, "Test slice", n_slices)
+        test = self._read("test", "Test slice", n_slices)
         if not test:
             raise ValueError(
                 "Test slice: none is given; name a painted slice that is not for "
                 "training, such as 60, or mark one in Label phases"
             )
-        train = _read(self.train, "Training slices", n_slices)
+        train = self._read("train", "Training slices", n_slices)
         if not train and self._painting is not None:
             train = tuple(i for i in self._painting.painted() if i not in test)
         if not train:
@@ -73,22 +54,7 @@ class StudySlices:
             )
         return train, test
 
-    def _refill(self) -> None:
-        # Strokes change a painting too: what was typed stays until a role changes.
-        if self._painting is not None and dict(self._painting.roles) != self._shown:
-            self._fill(self._painting.roles)
-
-    def _fill(self, roles: Mapping[int, Role]) -> None:
-        self._shown = dict(roles)
-        test = sorted(i for i, role in roles.items() if role == "test")
-        train = sorted(set(roles) - set(test))
-        self.train.setText(slices_text(train))
-        self.test.setText(slices_text(test))
-
-
-def _read(field: QLineEdit, name: str, n_slices: int) -> tuple[int, ...]:
-    text = field.text().strip()
-    try:
-        return parse_slices(text, n_slices=n_slices) if text else ()
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
+    def _slices_of(self, role: Role, roles: Mapping[int, Role]) -> Iterable[int]:
+        return (
+            i for i, other in roles.items() if (other == "test") == (role == "test")
+        )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from qtpy.QtCore import QEvent, Qt
-from qtpy.QtGui import QColor, QIcon, QKeyEvent, QKeySequence, QPixmap
+from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QApplication,
@@ -13,7 +13,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.plugin.parts.sizing import fit_height
+from napari_lrcs.plugin.parts.widgets import fit_height, number_cell, swatch
 from napari_lrcs.uncertainty.study.summary import (
     GROUPS,
     KINDS,
@@ -51,7 +51,7 @@ class StudyTable(QTableWidget):
         fit_height(self, most_rows=_MOST_ROWS)
 
     def show_summary(self, summary: StudySummary) -> None:
-        """Show a row a quantity."""
+        """Show one row per quantity."""
         columns = [summary.groups.get(group) for group in GROUPS]
         rows = next((c.quantities for c in columns if c is not None), ())
         self.setRowCount(len(rows))
@@ -126,20 +126,13 @@ def _name(quantity: Quantity, phases: PhaseTable) -> QTableWidgetItem:
     item = QTableWidgetItem(text)
     item.setToolTip(f"{kind}: {quantity.name}")
     if len(quantity.labels) == 1:
-        item.setIcon(_swatch(phases.phases[quantity.labels[0] - 1].colour))
+        item.setIcon(swatch(phases.phases[quantity.labels[0] - 1].colour))
     return item
 
 
 def _cell(quantity: Quantity | None) -> QTableWidgetItem:
     text = "–" if quantity is None else in_percent(quantity).removesuffix(" %")
-    item = QTableWidgetItem(text)
-    item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+    item = number_cell(text)
     if quantity is not None and quantity.n_missing:
         item.setToolTip(f"Undefined for {quantity.n_missing} networks, left out")
     return item
-
-
-def _swatch(colour: str) -> QIcon:
-    square = QPixmap(12, 12)
-    square.fill(QColor(colour))
-    return QIcon(square)

@@ -3,37 +3,37 @@
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QGridLayout, QWidget
 
-from napari_lrcs.plugin.parts.dock import button
+from napari_lrcs.plugin.parts.widgets import button
 from napari_lrcs.plugin.parts.workers import Job
 
 
 class TrainButtons(QWidget):
-    """Shows the buttons that make sense, and tells which was clicked."""
+    """Shows the buttons that make sense now."""
 
-    train_asked = Signal()
-    pause_asked = Signal()
-    """Hold, or go on."""
-    stop_asked = Signal()
-    cancel_asked = Signal()
+    train_requested = Signal()
+    pause_requested = Signal()
+    """Pause, or resume."""
+    stop_requested = Signal()
+    cancel_requested = Signal()
 
     def __init__(self) -> None:
         super().__init__()
         self.train = button(
-            "Train", "Train a network on the painted slices", self.train_asked.emit
+            "Train", "Train a network on the painted slices", self.train_requested.emit
         )
         self.pause = button(
-            "Pause", "Hold the training, or go on", self.pause_asked.emit
+            "Pause", "Pause the training, or resume it", self.pause_requested.emit
         )
         self.stop = button(
             "Stop and keep the best",
             "End here: the best network is kept, and the run can be continued",
-            self.stop_asked.emit,
+            self.stop_requested.emit,
         )
         self.cancel = button(
             "Cancel",
             "End here and remove this run; earlier ones stay as they are, and so does "
             "a run that was continued",
-            self.cancel_asked.emit,
+            self.cancel_requested.emit,
         )
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
@@ -42,8 +42,8 @@ class TrainButtons(QWidget):
         grid.addWidget(self.cancel, 1, 1)
         grid.addWidget(self.stop, 2, 0, 1, 2)
 
-    def suit(self, job: Job | None) -> None:
-        """Show what can be done to a job; None where none runs."""
+    def update_for(self, job: Job | None) -> None:
+        """Show the buttons for a job, or for none."""
         self.train.setVisible(job is None)
         self.pause.setText("Resume" if job is not None and job.is_paused else "Pause")
         for made in (self.pause, self.stop, self.cancel):

@@ -1,4 +1,4 @@
-"""Curves of losses and scores: moved in place as a training goes on."""
+"""Curves of losses and scores, which grow during a training."""
 
 from collections.abc import Sequence
 from itertools import cycle
@@ -15,7 +15,7 @@ from napari_lrcs.plugin.parts.plots import Plot
 from napari_lrcs.plugin.train.runs import RunHistory
 
 _GREY = "#9a9a9a"
-"""Legible on napari's dark and on its light background."""
+"""A grey that is legible on napari's dark and light backgrounds."""
 
 _TRAINING: dict[str, Any] = {"linestyle": "--", "linewidth": 0.9}
 _VALIDATION: dict[str, Any] = {
@@ -46,12 +46,12 @@ class Curves(Plot):
         self._others: list[Line2D] = []
         self._n_epochs = self._n_others = 1
         self._right = self._top = 0.0
-        self._dress()
+        self._style_axes()
 
     def begin(
         self, phases: PhaseTable, *, n_epochs: int, history: Sequence[Row] = ()
     ) -> None:
-        """Make the lines of a training; those of others stay.
+        """Start the curves of a training; those of other runs stay.
 
         Parameters
         ----------
@@ -76,12 +76,12 @@ class Curves(Plot):
                 (self._lines[name],) = self._iou.plot(
                     [], [], color=phase.colour, label=label, **style
                 )
-        self.let_move(list(self._lines.values()))
+        self.animate(list(self._lines.values()))
         self._place_legends()
         self._move()
 
     def add(self, row: Row) -> None:
-        """Add an epoch; one that was done before a restart is done anew."""
+        """Add an epoch, in place of one that a restart has undone."""
         del self._rows[int(row["epoch"] or 1) - 1 :]
         self._rows.append(row)
         self._move()
@@ -106,7 +106,7 @@ class Curves(Plot):
         self._place_legends()
         self._move()
 
-    def _dress(self) -> None:
+    def _style_axes(self) -> None:
         for ax in self.axes:
             ax.grid(alpha=0.25)
             ax.spines[["top", "right"]].set_visible(False)
@@ -132,7 +132,7 @@ class Curves(Plot):
         # Never lower than before: what stands still need not be drawn anew.
         top = max(1.05 * highest, self._top)
         if (right, top) == (self._right, self._top):
-            self.move_soon()
+            self.blit_soon()
             return
         self._right, self._top = right, top
         for ax in self.axes:

@@ -8,18 +8,16 @@ from typing import Any, ClassVar
 from napari.layers import Image, Labels
 from napari.viewer import Viewer
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_lrcs.annotation.annotation import Role
-from napari_lrcs.annotation.painted_slices import SlicesRead
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.io.volume import Volume
-from napari_lrcs.metrics.overlap import mean_iou
-from napari_lrcs.models.header import Row
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.painting.training_layers import may_train_on
+from napari_lrcs.plugin.parts.connections import Replaceable
 from napari_lrcs.plugin.parts.current_slice import SliceInView
-from napari_lrcs.plugin.parts.dock import Dock, Kind, clock
+from napari_lrcs.plugin.parts.dock import Dock, Outcome
 from napari_lrcs.plugin.parts.layers import (
     RUN_KEY,
     labels_of,
@@ -27,8 +25,11 @@ from napari_lrcs.plugin.parts.layers import (
     named_by_file,
     workspace_for,
 )
-from napari_lrcs.plugin.parts.notices import Notices, shortcoming
-from napari_lrcs.plugin.parts.sizing import Tabs
+from napari_lrcs.plugin.parts.widgets import (
+    Notices,
+    Tabs,
+    vbox,
+)
 from napari_lrcs.plugin.parts.workers import EXPECTED
 from napari_lrcs.plugin.train.buttons import TrainButtons
 from napari_lrcs.plugin.train.curves import Curves
@@ -42,17 +43,13 @@ from napari_lrcs.plugin.train.preview import (
     PreviewSource,
     SlicePreview,
 )
+from napari_lrcs.plugin.train.progress import NEXT, TrainingProgress
 from napari_lrcs.plugin.train.runs import RunHistory, RunsTable
 from napari_lrcs.plugin.train.setup import TrainSetup
 from napari_lrcs.preprocessing.slices import AXES
 from napari_lrcs.progress import (
     Notice,
-    StepEnded,
-    TrainingEnded,
-    TrainingStarted,
 )
-
-_NEXT = "Next: Predict volume."
 
 
 class TrainDock(Dock):
@@ -65,8 +62,8 @@ class TrainDock(Dock):
 
     key: ClassVar[str] = "train"
 
-    predict_asked = Signal(object)
-    """Predict with this run; carries its path."""
+    predict_requested = Signal(object)
+    """Emitted with the path of a run that is to predict."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer)
@@ -76,28 +73,24 @@ class TrainDock(Dock):
         self.runs = RunsTable()
         self.buttons = TrainButtons()
         self._training: TrainingJob | None = None
-        self._in_view: SliceInView | None = None
+        self._in_view = Replaceable()
         self._preview: PreviewLayer | None = None
         self._layers: tuple[Image, Labels] | None = None
-        self._best: float | None = None
-        self._n_epochs = 1
-        self._end_text, self._shortcoming = "", ""
-        self._end_kind: Kind = "done"
-        self._has_left = False
+        self._steps = TrainingProgress(self.progress)
         self._build()
-        self.setup.recall(self.recall())
-        self.followers += [self.setup, self.curves, self.runs]
+        self.setup.restore(self.recall())
+        self.connections += [self.setup, self.curves, self.runs, self._in_view]
         self._connect()
         self._list_runs()
-        self.on_busy()
+        self.update_buttons()
 
     def _connect(self) -> None:
-        self.buttons.train_asked.connect(self.train)
-        self.buttons.pause_asked.connect(self.pause)
-        self.buttons.stop_asked.connect(self.stop_and_keep)
-        self.buttons.cancel_asked.connect(self.cancel)
+        self.buttons.train_requested.connect(self.train)
+        self.buttons.pause_requested.connect(self.pause)
+        self.buttons.stop_requested.connect(self.stop_and_keep)
+        self.buttons.cancel_requested.connect(self.cancel)
         self.setup.image_choice.chosen.connect(self._list_runs)
-        self.setup.failed.connect(lambda text: self.say(text, "error"))
+        self.setup.failed.connect(lambda text: self.show_message(text, "error"))
         self.runs.resume_requested.connect(self.continue_run)
         self.runs.transfer_requested.connect(self._start_from)
         self.runs.predict_requested.connect(self._use_to_predict)
@@ -105,11 +98,7 @@ class TrainDock(Dock):
 
     def _build(self) -> None:
         watch = QWidget()
-        column = QVBoxLayout(watch)
-        column.setContentsMargins(0, 4, 0, 0)
-        column.addWidget(self.curves)
-        column.addWidget(self.notices)
-        column.addStretch()
+        vbox(watch, self.curves, self.notices, top=4).addStretch()
         self.tabs = Tabs()
         self.tabs.addTab(self.setup, "Setup")
         self.tabs.addTab(watch, "Curves")
@@ -120,33 +109,32 @@ class TrainDock(Dock):
     # ---- what the buttons do ----
 
     def train(self) -> None:
-        """Begin a training with what the setup says."""
+        """Start a training with the settings of the form."""
         self._begin(self._new_training)
 
     def continue_run(self, run: Path) -> None:
-        """Go on with a run that was stopped."""
+        """Continue a run that was stopped."""
         self._begin(lambda: self._resumed_training(run))
 
     def pause(self) -> None:
-        """Hold the training, or go on."""
+        """Pause the training, or resume it."""
         if self.job is None:
             return
         if self.job.is_paused:
             self.job.resume()
-            self.say("")
+            self.show_message("")
         else:
             self.job.pause()
-            self.say("Paused.")
-        self.on_busy()
+            self.show_message("Paused.")
+        self.update_buttons()
 
     def stop_and_keep(self) -> None:
         """End the training; its best network stays, and it can be continued."""
         if self._preview is None:
-            self._leave_job("Stopped at once: nothing was learnt yet.")
+            self._stop("Stopped at once: nothing was learnt yet.")
             return
-        best = self._best
-        score = "" if best is None else f" Best mean IoU: {best:.1%}."
-        self._leave_job(f"Stopped.{score} The run is kept: see Runs. {_NEXT}")
+        best = self._steps.best_text
+        self._stop(f"Stopped.{best} The run is kept: see Runs. {NEXT}")
 
     def cancel(self) -> None:
         """End the training and remove its run, unless it was continued."""
@@ -154,25 +142,19 @@ class TrainDock(Dock):
         if training is None:
             return
         training.discarded.set()
-        self._leave_job(
+        self._stop(
             f"Stopped. {training.run.name} was continued, so it is kept as it is now."
             if training.is_resumed
             else "Cancelled: this run was removed, all others are as they were."
         )
 
-    def _leave_job(self, text: str) -> None:
-        if self.job is None:
-            return
-        self._end_text = text
-        self.say("Stopping…")
+    def _stop(self, text: str) -> None:
+        self._steps.message = text
         self.stop()
-        self.on_busy()
 
-    def on_busy(self) -> None:
-        """Bring buttons and runs in line with the job."""
-        if not self.is_busy:
-            self._finish()
-        self.buttons.suit(self.job)
+    def update_buttons(self) -> None:
+        """Show the buttons that make sense now."""
+        self.buttons.update_for(self.job)
         self.runs.set_busy(self.is_busy)
 
     # ---- beginning and ending ----
@@ -183,15 +165,13 @@ class TrainDock(Dock):
         try:
             training = make()
         except EXPECTED as error:
-            self.on_error(error)
+            self.show_error(error)
             return
-        self._training, self._best, self._end_text = training, None, ""
-        self._end_kind, self._shortcoming = "done", ""
-        self._preview = None
+        self._training, self._preview = training, None
         self.notices.clear()
         self.remember()
         self.begin(f"Training {training.run.name}", training.events)
-        self.progress.begin("Preparing…")
+        self._steps.begin()
         self.tabs.setCurrentIndex(1)
 
     def _new_training(self) -> TrainingJob:
@@ -232,7 +212,7 @@ class TrainDock(Dock):
                 volume=volume,
                 mask=None if painting is None else painting.mask_volume(volume.shape),
                 shape=layer_shape(image),
-                in_view=self._look_at(image),
+                in_view=self._follow_view(image),
             ),
             roles=roles,
             config=config,
@@ -243,40 +223,21 @@ class TrainDock(Dock):
         run.mkdir(parents=True, exist_ok=True)
         return training
 
-    def _look_at(self, image: Image) -> SliceInView:
+    def _follow_view(self, image: Image) -> SliceInView:
         """Follow the slice in view of this image alone."""
-        self._look_away()
-        self._in_view = SliceInView(self.viewer, image)
-        self.followers.append(self._in_view)
-        return self._in_view
+        in_view = SliceInView(self.viewer, image)
+        self._in_view.replace(in_view)
+        return in_view
 
-    def _look_away(self) -> None:
-        if self._in_view is not None:
-            self.followers.remove(self._in_view)
-            self._in_view.follow_no_more()
-            self._in_view = None
-
-    def _finish(self) -> None:
+    def finish(self, outcome: Outcome) -> None:
         """Say how the training ended, and list its run."""
-        if self._training is None or self._has_left:
-            return
         if self._layers is not None:
-            _tell_of_runs(self._layers[0])
+            _announce_runs(self._layers[0])
         self._training = self._layers = self._preview = None  # and so the image
-        self._look_away()
-        if self._end_text:
-            self.say(self._end_text, self._end_kind)
+        self._in_view.disconnect_events()
+        if self._steps.message and outcome != "failed":
+            self.show_message(self._steps.message, self._steps.kind)
         self._list_runs()
-
-    def on_error(self, error: Exception) -> None:
-        """Tell what went wrong; what the run had learnt stays."""
-        self._end_text = ""
-        super().on_error(error)
-
-    def leave(self) -> None:
-        """Stop; the run can be continued."""
-        self._has_left = True
-        super().leave()
 
     def settings(self) -> dict[str, Any]:
         """Return what to remember."""
@@ -284,65 +245,34 @@ class TrainDock(Dock):
 
     # ---- events ----
 
-    def on_event(self, event: Any) -> None:
+    def handle(self, event: Any) -> None:
         """Show an event of the training."""
-        if self._has_left:
-            return
+        self._steps.handle(event)
         match event:
             case Notice():
-                self._add_notice(event)
+                self.notices.add(event)
             case Prepared():
                 self._show_prepared(event)
             case Scored():
-                self._show_scored(event)
+                self.curves.add(event.row)
             case SlicePreview():
                 if self._preview is not None:
                     self._preview.show(event)
-            case TrainingEnded():
-                self._end_text = _end_text(event, but=self._shortcoming)
-            case _:
-                self._show_progress(event)
-
-    def _add_notice(self, notice: Notice) -> None:
-        self.notices.add(notice)
-        if notice.kind == "never_predicted":
-            self._shortcoming, self._end_kind = shortcoming(notice), "warning"
 
     def _show_prepared(self, event: Prepared) -> None:
         assert self._layers is not None
         image, labels = self._layers
-        self._n_epochs = event.config.optimisation.n_epochs
         self._preview = PreviewLayer(
             self.viewer,
             image,
             phases=event.phases,
             below=labels,
         )
-        self.curves.begin(event.phases, n_epochs=self._n_epochs, history=event.history)
-        for row in event.history:
-            self._take_best(row)
-
-    def _show_scored(self, event: Scored) -> None:
-        self.curves.add(event.row)
-        self._take_best(event.row)
-
-    def _take_best(self, row: Row) -> None:
-        score = row["validation_mean_iou"]
-        if score is not None:
-            self._best = score if self._best is None else max(self._best, score)
-
-    def _show_progress(self, event: Any) -> None:
-        match event:
-            case SlicesRead():
-                self.progress.show_share(event.share, "Looking for painted slices")
-            case TrainingStarted():
-                share = (event.first_epoch - 1) / event.n_epochs
-                self.progress.begin(f"Training on {event.device}", share=share)
-            case StepEnded():
-                done = event.epoch - 1 + event.step / event.steps_per_epoch
-                self.progress.show_share(
-                    done / self._n_epochs, f"Epoch {event.epoch} of {self._n_epochs}"
-                )
+        self.curves.begin(
+            event.phases,
+            n_epochs=event.config.optimisation.n_epochs,
+            history=event.history,
+        )
 
     # ---- runs ----
 
@@ -354,10 +284,10 @@ class TrainDock(Dock):
         try:
             self.setup.start_from(run)
         except EXPECTED as error:
-            self.on_error(error)
+            self.show_error(error)
             return
         if self.setup.initial_weights == run:
-            self.say(f"The next training starts from {run.name}.")
+            self.show_message(f"The next training starts from {run.name}.")
             self.tabs.setCurrentIndex(0)
 
     def _compare(self, histories: Sequence[RunHistory]) -> None:
@@ -368,21 +298,11 @@ class TrainDock(Dock):
         image = self.setup.image_choice.layer
         if image is not None:
             image.metadata[RUN_KEY] = run
-            _tell_of_runs(image)
-        self.say(f"{run.name} is chosen. {_NEXT}", "done")
-        self.predict_asked.emit(run)
+            _announce_runs(image)
+        self.show_message(f"{run.name} is chosen. {NEXT}", "done")
+        self.predict_requested.emit(run)
 
 
-def _tell_of_runs(image: Image) -> None:
+def _announce_runs(image: Image) -> None:
     """Let docks that list the runs of an image list them anew."""
     image.events.metadata()
-
-
-def _end_text(event: TrainingEnded, *, but: str) -> str:
-    scores = [
-        f"{name} mean IoU {mean_iou(confusion):.1%}"
-        for name, confusion in (("validation", event.validation), ("test", event.test))
-        if confusion is not None
-    ]
-    text = f"Done in {clock(event.seconds)}: {', '.join(scores) or 'trained'}"
-    return f"{text}, but {but}: see Curves." if but else f"{text}. {_NEXT}"

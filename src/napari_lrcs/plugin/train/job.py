@@ -28,7 +28,7 @@ class Prepared:
     phases: PhaseTable
     config: TrainConfig
     history: tuple[Row, ...]
-    """Of a run that is continued."""
+    """Rows of the epochs that a continued run has done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from napari_lrcs.io.volume import Volume
 from napari_lrcs.io.writing import create_in_memory
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.parts.layer_kinds import kind_of, marked
-from napari_lrcs.plugin.parts.layers import appearance, place_of
+from napari_lrcs.plugin.parts.layers import appearance, place_of, selection_kept
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events
 from napari_lrcs.preprocessing.slices import AXES
 from napari_lrcs.progress import EpochEnded, Notice
@@ -27,7 +27,7 @@ PREVIEW_NAME = "LRCS preview"
 _OPACITY = 0.5
 
 _MEMORY = 32
-"""MiB for the network's activations: small tiles, so that a stop acts at once."""
+"""Memory for activations, in MiB: tiles are small, so that a stop acts at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -176,15 +176,9 @@ class PreviewLayer:
             **appearance(self._phases),
             **place_of(self._image),
         )
-        self._insert(layer)
-        return layer
-
-    def _insert(self, layer: Labels) -> None:
-        """Add a layer under the painting, which its user may be painting just now."""
         layers = self._viewer.layers
-        selected: set[Any] = set(layers.selection)
-        active = layers.selection.active
         on_top = self._painting not in layers
-        layers.insert(len(layers) if on_top else layers.index(self._painting), layer)
-        layers.selection = selected
-        layers.selection.active = active
+        with selection_kept(layers):
+            place = len(layers) if on_top else layers.index(self._painting)
+            layers.insert(place, layer)
+        return layer

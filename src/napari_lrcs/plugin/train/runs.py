@@ -7,8 +7,8 @@ from qtpy.QtCore import Signal
 
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.models.header import Row
-from napari_lrcs.plugin.parts.dock import button
 from napari_lrcs.plugin.parts.folder_table import FolderTable
+from napari_lrcs.plugin.parts.widgets import button
 from napari_lrcs.plugin.parts.workers import BackgroundReader
 from napari_lrcs.training.run_folder import RunFolder, list_runs
 from napari_lrcs.training.run_summary import RunSummary
@@ -90,9 +90,9 @@ class RunsTable(FolderTable[RunSummary]):
         runs = self.ticked
         self._histories.read(lambda: [read_history(run) for run in runs])
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Ignore what is still read."""
-        super().follow_no_more()
+        super().disconnect_events()
         self._histories.cancel()
 
 

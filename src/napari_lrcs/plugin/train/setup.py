@@ -7,16 +7,16 @@ from typing import Any
 
 from napari.viewer import Viewer
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFormLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
-from napari_lrcs.config import PRESETS, TrainConfig
+from napari_lrcs.config import TrainConfig
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.painting.role_fields import RoleFields
 from napari_lrcs.plugin.painting.training_layers import TrainingLayers
-from napari_lrcs.plugin.parts.devices import DeviceLine, Devices
-from napari_lrcs.plugin.parts.forms import ConfigForm, add_row
+from napari_lrcs.plugin.parts.forms import form_rows
 from napari_lrcs.plugin.parts.model_choice import ModelChoice
-from napari_lrcs.plugin.parts.presets import PresetChoice
+from napari_lrcs.plugin.parts.training_form import TrainingForm
+from napari_lrcs.plugin.parts.widgets import vbox
 
 _MAIN = (
     "n_epochs",
@@ -27,7 +27,6 @@ _MAIN = (
     "n_filters",
     "device",
 )
-_NETWORKS = ("lrcsnet", "unet")
 
 
 class TrainSetup(QWidget):
@@ -39,7 +38,7 @@ class TrainSetup(QWidget):
     """
 
     failed = Signal(str)
-    """Something that was chosen cannot be used; the reason."""
+    """Emitted with the reason when something that was chosen cannot be used."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -47,48 +46,39 @@ class TrainSetup(QWidget):
         self.image_choice, self.labels_choice = self.layers.image, self.layers.labels
         self.roles = RoleFields()
         self.start = ModelChoice("Start from a network", none="random weights")
-        self.form = ConfigForm(
-            PRESETS["quick"],
-            main=_MAIN,
-            choices={"device": ("auto", "cpu"), "model": _NETWORKS},
-        )
-        self.preset = PresetChoice(self.form)
-        self.device_line = DeviceLine()
+        self.training = TrainingForm(_MAIN)
+        self.form, self.preset = self.training.form, self.training.preset
+        self.device_line = self.training.device_line
         self._build()
         self.labels_choice.chosen.connect(self._follow_painting)
         self.image_choice.chosen.connect(self._follow_image)
-        self.start.changed.connect(self._take_network)
+        self.start.changed.connect(self._use_network)
         self.start.failed.connect(self.failed.emit)
-        self.device_line.found.connect(self._offer_devices)
         self._follow_painting()
         self._follow_image()
-        self.device_line.look()
 
     def _build(self) -> None:
-        rows = QFormLayout()
-        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        add_row(rows, "Image", self.image_choice, "Grey volume or image to learn from")
-        add_row(rows, "Labels", self.labels_choice, "Layer with the painted phases")
-        for role, field in self.roles.fields.items():
-            add_row(rows, f"{role.capitalize()} slices", field, field.toolTip())
-        add_row(
-            rows,
-            "Preset",
-            self.preset,
-            "quick: a good overlay within minutes, on a CPU too; paper: the published "
-            "network and schedule, for a GPU",
+        roles = self.roles.fields.items()
+        layout = vbox(self, top=4)
+        layout.addLayout(
+            form_rows(
+                ("Image", self.image_choice, "Grey volume or image to learn from"),
+                ("Labels", self.labels_choice, "Layer with the painted phases"),
+                *((f"{role.capitalize()} slices", f, f.toolTip()) for role, f in roles),
+                (
+                    "Preset",
+                    self.preset,
+                    "quick: a good overlay within minutes, on a CPU too; paper: the "
+                    "published network and schedule, for a GPU",
+                ),
+                (
+                    "Start from",
+                    self.start,
+                    "Begin with the weights of an earlier network (transfer learning)",
+                ),
+            )
         )
-        add_row(
-            rows,
-            "Start from",
-            self.start,
-            "Begin with the weights of an earlier network (transfer learning)",
-        )
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 4, 0, 0)
-        layout.addLayout(rows)
-        layout.addWidget(self.device_line)
-        layout.addWidget(self.form)
+        layout.addWidget(self.training)
         layout.addStretch()
 
     # ---- transfer ----
@@ -113,7 +103,7 @@ class TrainSetup(QWidget):
         """
         self.start.choose(path)
 
-    def _take_network(self) -> None:
+    def _use_network(self) -> None:
         """Give the form the shape of the network that the weights are of."""
         if self.start.model is None:
             return
@@ -134,29 +124,26 @@ class TrainSetup(QWidget):
         except ValueError:
             return {}
 
-    def recall(self, settings: Mapping[str, Any]) -> None:
-        """Take what was remembered, unless another version wrote it."""
+    def restore(self, settings: Mapping[str, Any]) -> None:
+        """Restore remembered settings, unless another version wrote them."""
         try:
-            config = TrainConfig.from_dict(settings["config"])
-            # Its GPU is offered, if it is there, when devices were looked for.
-            self.form.offer("device", ("auto", "cpu", config.device))
-            self.form.config = config
+            self.training.config = TrainConfig.from_dict(settings["config"])
         except (KeyError, TypeError, ValueError):
             return
         self._follow_painting()
 
     # ---- following ----
 
-    def follow_no_more(self) -> None:
+    def disconnect_events(self) -> None:
         """Stop listening to the viewer."""
         for part in (
             self.image_choice,
             self.labels_choice,
             self.roles,
             self.start,
-            self.device_line,
+            self.training,
         ):
-            part.follow_no_more()
+            part.disconnect_events()
 
     def _follow_image(self) -> None:
         self.start.follow(self.image_choice.layer)
@@ -166,6 +153,3 @@ class TrainSetup(QWidget):
         self.roles.follow(painting)
         if painting is not None:
             self.form["axis"].value = painting.axis
-
-    def _offer_devices(self, devices: Devices) -> None:
-        self.form.offer("device", devices.names)

@@ -1,0 +1,311 @@
+"""Small widgets that docks share, and how they are laid out."""
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from typing import Literal
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QTableWidget,
+    QTableWidgetItem,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt.utils import qthrottled
+
+from napari_lrcs.progress import Notice, NoticeKind
+
+_ROW = 26
+_HEADER = 24
+_TABLE_FRAME = 4
+_SCROLL_BAR = 14
+_PAGE_FRAME = 6
+"""Width of the frame around a page, in pixels."""
+
+_PROGRESS_MS = 250
+"""Time between two moves of a bar: each makes Qt repaint napari's canvas, too."""
+
+Kind = Literal["hint", "done", "warning", "error"]
+"""Kind of a message; it gives the colour."""
+
+COLOURS: Mapping[Kind, str] = {
+    # Legible on napari's dark and on its light background.
+    "hint": "",  # as napari's theme has it
+    "done": "#2e9e5b",
+    "warning": "#c87f0a",
+    "error": "#e0443e",
+}
+
+
+# ---- words and buttons ----
+
+
+def colour(label: QLabel, kind: Kind) -> None:
+    """Give a label the colour of its kind of message."""
+    label.setStyleSheet(f"color: {COLOURS[kind]}" if COLOURS[kind] else "")
+
+
+def clock(seconds: float) -> str:
+    """Write a duration as people read it.
+
+    Examples
+    --------
+    >>> clock(75), clock(3700)
+    ('1:15', '1:01:40')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def button(text: str, tooltip: str, on_click: Callable[[], None]) -> QPushButton:
+    """Make a push button."""
+    made = QPushButton(text)
+    made.setToolTip(tooltip)
+    made.clicked.connect(lambda _checked=False: on_click())
+    return made
+
+
+def choice(*texts: str) -> QComboBox:
+    """Make a box to choose among texts."""
+    box = QComboBox()
+    box.addItems(texts)
+    return box
+
+
+def swatch(colour: str) -> QIcon:
+    """Make an icon of one colour, for a table."""
+    square = QPixmap(12, 12)
+    square.fill(QColor(colour))
+    return QIcon(square)
+
+
+def number_cell(text: str) -> QTableWidgetItem:
+    """Make a cell of a table that holds a number."""
+    item = QTableWidgetItem(text)
+    item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+    return item
+
+
+# ---- layouts ----
+
+
+def hbox(*parts: QWidget, stretch: Sequence[int] = ()) -> QHBoxLayout:
+    """Lay widgets out beside each other, without a margin.
+
+    Parameters
+    ----------
+    *parts : QWidget
+        Widgets, from the left to the right.
+    stretch : sequence of int
+        How wide they become, in parts of the whole; by default as they need.
+    """
+    layout = QHBoxLayout()
+    layout.setContentsMargins(0, 0, 0, 0)
+    for part in parts:
+        layout.addWidget(part)
+    for place, share in enumerate(stretch):
+        layout.setStretch(place, share)
+    return layout
+
+
+def vbox(parent: QWidget, *parts: QWidget, top: int = 0) -> QVBoxLayout:
+    """Lay widgets out below each other in a parent, with no margin but the one on top.
+
+    Parameters
+    ----------
+    parent : QWidget
+        Widget that the layout is for.
+    *parts : QWidget
+        Widgets, from the top to the bottom; more can be added to the layout.
+    top : int
+        Margin on top, in pixels.
+    """
+    layout = QVBoxLayout(parent)
+    layout.setContentsMargins(0, top, 0, 0)
+    for part in parts:
+        layout.addWidget(part)
+    return layout
+
+
+def path_row(field: QWidget, tooltip: str, on_click: Callable[[], None]) -> QWidget:
+    """Put a button that opens a dialog beside the field of a path."""
+    part = QWidget()
+    part.setLayout(hbox(field, button("…", tooltip, on_click)))
+    return part
+
+
+# ---- sizes, and how far a job is ----
+
+
+def fit_height(table: QTableWidget, *, most_rows: int) -> None:
+    """Make a table as high as its rows; beyond `most_rows` it scrolls."""
+    rows, columns = table.verticalHeader(), table.horizontalHeader()
+    assert rows is not None
+    assert columns is not None
+    rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+    rows.setMinimumSectionSize(_ROW)
+    rows.setDefaultSectionSize(_ROW)
+    columns.setFixedHeight(_HEADER)
+    viewport = table.viewport()
+    assert viewport is not None
+    is_wide = columns.length() > viewport.width()
+    bar = _SCROLL_BAR if is_wide else 0
+    n = min(table.rowCount(), most_rows)
+    table.setFixedHeight(_HEADER + n * _ROW + _TABLE_FRAME + bar)
+
+
+class Tabs(QTabWidget):
+    """Tabs in a dock whose body scrolls no further than the page in sight is long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.currentChanged.connect(self._fit)
+
+    def heightForWidth(self, width: int) -> int:  # noqa: N802 Qt's name
+        """Ask the page in sight alone; Qt's own asks all of them."""
+        page, bar = self.currentWidget(), self.tabBar()
+        if page is None or bar is None:
+            return int(super().heightForWidth(width))
+        height = page.heightForWidth(width - _PAGE_FRAME)
+        if height < 0:
+            height = page.sizeHint().height()
+        return int(height + bar.sizeHint().height() + _PAGE_FRAME)
+
+    def _fit(self, shown: int) -> None:
+        for i in range(self.count()):
+            page = self.widget(i)
+            assert page is not None
+            size = QSizePolicy.Policy.Preferred
+            page.setSizePolicy(size, size if i == shown else QSizePolicy.Policy.Ignored)
+        self.updateGeometry()
+
+
+class Progress(QWidget):
+    """A bar with a line of text and the time that is left.
+
+    Parameters
+    ----------
+    tells_time : bool
+        Whether to show how much time is left.
+    """
+
+    def __init__(self, *, tells_time: bool = True) -> None:
+        super().__init__()
+        self._tells_time = tells_time
+        self._bar = QProgressBar()
+        self._bar.setRange(0, 1000)
+        self._bar.setTextVisible(False)
+        self._bar.setFixedHeight(8)
+        self._text = QLabel()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._text)
+        layout.addWidget(self._bar)
+        self._begun = (0.0, 0.0)
+        self._share, self._line = 0.0, ""
+        self._draw_soon = qthrottled(
+            self._draw, timeout=_PROGRESS_MS, leading=False, parent=self
+        )
+        self.setVisible(False)
+
+    def begin(self, text: str, *, share: float = 0.0) -> None:
+        """Show the bar; an earlier session may have done a share of the work."""
+        self._begun = (time.monotonic(), share)
+        self._share, self._line = share, text
+        self._draw()
+        self.setVisible(True)
+
+    def show_share(self, share: float, text: str) -> None:
+        """Move the bar, 0 to 1, soon."""
+        self._share, self._line = share, f"{text}{self._time_left(share)}"
+        self._draw_soon()
+
+    def end(self) -> None:
+        """Hide the bar."""
+        self._draw_soon.cancel()
+        self.setVisible(False)
+
+    @property
+    def text(self) -> str:
+        """The line of text."""
+        return self._line
+
+    def _draw(self) -> None:
+        self._text.setText(self._line)
+        self._bar.setValue(round(1000 * self._share))
+
+    def _time_left(self, share: float) -> str:
+        start, done_before = self._begun
+        elapsed = time.monotonic() - start
+        if not self._tells_time or share <= done_before or elapsed < 2:
+            return ""
+        return f" · {clock(elapsed * (1 - share) / (share - done_before))} left"
+
+
+# ---- notices ----
+
+
+_IS_WARNING: frozenset[NoticeKind] = frozenset(
+    {"pitfall", "never_predicted", "out_of_memory"}
+)
+
+
+class Notices(QLabel):
+    """A list of notices; those that need something done are in colour."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._texts: list[str] = []
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.RichText)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove all notices."""
+        self._texts = []
+        self._show("")
+
+    def add(self, notice: Notice) -> None:
+        """Show a notice above the others, unless it is shown already."""
+        if notice.text in self._texts:
+            return
+        self._texts.append(notice.text)
+        text = escape(notice.text[:1].upper() + notice.text[1:])
+        if notice.kind in _IS_WARNING:
+            text = f'<b style="color: {COLOURS["warning"]}">{text}</b>'
+        self._show(f"<p style='margin: 3px 0'>{text}</p>{self.text()}")
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The sentences, the oldest first."""
+        return tuple(self._texts)
+
+    def _show(self, text: str) -> None:
+        self.setText(text)
+        self.setVisible(bool(text))
+
+
+def shortcoming(notice: Notice) -> str:
+    """Shorten a notice of the kind "never_predicted" to what is wrong.
+
+    Examples
+    --------
+    >>> text = "crack is painted but never predicted: train longer"
+    >>> shortcoming(Notice(kind="never_predicted", text=text))
+    'crack is never predicted'
+    """
+    clause = re.split(r"[:;.] ", notice.text, maxsplit=1)[0].rstrip(".")
+    return clause.replace(" painted but ", " ", 1)

@@ -1,0 +1,88 @@
+"""How far a training is, how good, and what to say of it at its end."""
+
+from typing import Any
+
+from napari_lrcs.annotation.painted_slices import SlicesRead
+from napari_lrcs.metrics.overlap import mean_iou
+from napari_lrcs.models.header import Row
+from napari_lrcs.plugin.parts.widgets import Kind, Progress, clock, shortcoming
+from napari_lrcs.plugin.train.job import Prepared, Scored
+from napari_lrcs.progress import Notice, StepEnded, TrainingEnded, TrainingStarted
+
+NEXT = "Next: Predict volume."
+
+
+class TrainingProgress:
+    """Moves the bar of a training, and finds the message for its end.
+
+    Parameters
+    ----------
+    bar : Progress
+        The dock's bar.
+    """
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._reset()
+
+    def begin(self) -> None:
+        """Forget the last training, and show the bar."""
+        self._reset()
+        self._bar.begin("Preparing…")
+
+    def _reset(self) -> None:
+        self.message = ""
+        """What to say at the end; empty if nothing."""
+        self.kind: Kind = "done"
+        """Kind of that message."""
+        self._best: float | None = None
+        self._n_epochs = 1
+        self._shortcoming = ""
+
+    @property
+    def best_text(self) -> str:
+        """A sentence on the best score so far; empty if there is none."""
+        return "" if self._best is None else f" Best mean IoU: {self._best:.1%}."
+
+    def handle(self, event: Any) -> None:
+        """Take in an event of the training; others are ignored."""
+        match event:
+            case Notice(kind="never_predicted"):
+                self._shortcoming, self.kind = shortcoming(event), "warning"
+            case Prepared():
+                self._n_epochs = event.config.optimisation.n_epochs
+                for row in event.history:
+                    self._update_best(row)
+            case Scored():
+                self._update_best(event.row)
+            case TrainingEnded():
+                self.message = _end_text(event, but=self._shortcoming)
+            case _:
+                self._move_bar(event)
+
+    def _update_best(self, row: Row) -> None:
+        score = row["validation_mean_iou"]
+        if score is not None:
+            self._best = score if self._best is None else max(self._best, score)
+
+    def _move_bar(self, event: Any) -> None:
+        match event:
+            case SlicesRead():
+                self._bar.show_share(event.share, "Looking for painted slices")
+            case TrainingStarted():
+                share = (event.first_epoch - 1) / event.n_epochs
+                self._bar.begin(f"Training on {event.device}", share=share)
+            case StepEnded():
+                done = event.epoch - 1 + event.step / event.steps_per_epoch
+                text = f"Epoch {event.epoch} of {self._n_epochs}"
+                self._bar.show_share(done / self._n_epochs, text)
+
+
+def _end_text(event: TrainingEnded, *, but: str) -> str:
+    scores = [
+        f"{name} mean IoU {mean_iou(confusion):.1%}"
+        for name, confusion in (("validation", event.validation), ("test", event.test))
+        if confusion is not None
+    ]
+    text = f"Done in {clock(event.seconds)}: {', '.join(scores) or 'trained'}"
+    return f"{text}, but {but}: see Curves." if but else f"{text}. {NEXT}"
