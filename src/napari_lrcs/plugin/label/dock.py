@@ -158,8 +158,7 @@ class LabelDock(Dock):
 
     def _start(self, begin: Callable[[Image], None]) -> bool:
         """Begin a painting of the chosen image, or say why that is not possible."""
-        image = self._image_or_warn()
-        if image is None:
+        if (image := self._image_or_warn()) is None:
             return False
         try:
             begin(image)
@@ -180,8 +179,7 @@ class LabelDock(Dock):
         self._show_hint()
 
     def _search_paintings(self) -> None:
-        is_fit = not self._choices.complaint
-        self.restore_line.search(self.image.layer if is_fit else None)
+        self.restore_line.search(None if self._choices.complaint else self.image.layer)
 
     # ---- what is shown ----
 
