@@ -158,8 +158,9 @@ def with_commands(config: TrainConfig) -> tuple[dict[str, Any], NDArray[np.uint8
 def flags(config: Any, default: Any) -> list[str]:
     """Ask for a config on the command line."""
     words = []
+    defaults = default.to_dict()
     for name, value in config.to_dict().items():
-        if value != getattr(default, name):
+        if value != defaults[name]:
             flag = name.replace("_", "-")
             words += [f"--no-{flag}"] if value is False else [f"--{flag}", str(value)]
     return words
