@@ -6,44 +6,44 @@ tests that stand with the part they are about (`*` for any ending); here is the 
 | complaint | tests elsewhere |
 |--|--|
 | UI freezes | test_workers: what_is_slow_runs_in_the_thread; benchmarks/window.py |
-| cannot cancel | test_train_dock: stop_keeps_the_best_*, cancel_*, pause_*; |
-| | test_predict_dock: a_cancelled_*; test_compare_dock: stopped_comparison_* |
-| closing during work | test_dock: closed_*, docks_of_two_viewers_*; test_train_dock: |
-| | closing_*, layers_may_change_*; test_predict_dock: closing_*, image_removed_*, |
-| | removing_*; test_compare_dock: dock_closed_*, layer_removed_*; test_label_dock: |
+| cannot cancel | train/test_dock: stop_keeps_the_best_*, cancel_*, pause_*; |
+| | predict/test_dock: a_cancelled_*; compare/test_dock: stopped_comparison_* |
+| closing during work | test_dock: closed_*, docks_of_two_viewers_*; train/test_dock: |
+| | closing_*, layers_may_change_*; predict/test_dock: closing_*, image_removed_*, |
+| | removing_*; compare/test_dock: dock_closed_*, layer_removed_*; label/test_dock: |
 | | closing_*, removed_* |
 | progress bars in threads | test_workers: events_arrive_in_order_*, errors_reach_*; |
 | | test_dock: our_own_mistakes_* |
 | GPU memory | training/test_loop, inference/test_predict: memory_of_the_gpu_* |
-| RAM at prediction | test_predict_dock: memory_*, an_image_too_large_*, |
+| RAM at prediction | predict/test_dock: memory_*, an_image_too_large_*, |
 | | some_slices_of_a_large_volume_*; test_large_volume |
-| lazy arrays | test_reader: opening_reads_*; test_predict_dock: a_lazy_image_*; |
-| | test_compare_dock: differences_read_*; test_layers: no_voxel_is_read_* |
+| lazy arrays | test_reader: opening_reads_*; predict/test_dock: a_lazy_image_*; |
+| | compare/test_dock: differences_read_*; test_layers: no_voxel_is_read_* |
 | paint speed | test_painting: two_slices_of_a_lazy_volume_*, stroke_is_on_disk_* |
 | scale and units | test_layers: layer_lies_*; test_painting: new_labels_lie_*; |
-| | test_predict_dock: layer_lies_*; test_train_dock: training_moves_curves_*; |
-| | test_compare_dock: differences_show_* |
-| axes, RGB, 2D and 3D | 4D and colour refused: test_label_dock: unfit_image_*, |
-| | test_train_dock: images_in_colour_*, test_predict_dock: other_images_*, |
-| | test_compare_dock: time_series_*; 2D: test_painting: 2d_image_*, |
-| | test_train_dock: an_image_of_one_slice_* |
-| labels lost | test_label_dock: painting_survives_a_kill_*, removed_painting_*; |
-| | test_painting: strokes_and_undoing_*; test_predict_dock: a_file_that_another_* |
+| | predict/test_dock: layer_lies_*; train/test_dock: training_moves_curves_*; |
+| | compare/test_dock: differences_show_* |
+| axes, RGB, 2D and 3D | 4D and colour refused: label/test_dock: unfit_image_*, |
+| | train/test_dock: images_in_colour_*, predict/test_dock: other_images_*, |
+| | compare/test_dock: time_series_*; 2D: test_painting: 2d_image_*, |
+| | train/test_dock: an_image_of_one_slice_* |
+| labels lost | label/test_dock: painting_survives_a_kill_*, removed_painting_*; |
+| | test_painting: strokes_and_undoing_*; predict/test_dock: a_file_that_another_* |
 | magicgui pitfalls | test_forms: every_field_*; layers renamed: test_layers: |
-| | choice_*, test_train_dock: layers_may_change_*, test_predict_dock: |
+| | choice_*, train/test_dock: layers_may_change_*, predict/test_dock: |
 | | renamed_layers_* |
-| no PyTorch or CUDA | test_workers: pytorch_that_does_not_load_*; test_train_dock: |
+| no PyTorch or CUDA | test_workers: pytorch_that_does_not_load_*; train/test_dock: |
 | | device_is_told_* |
 | pickled models | models/test_checkpoint: pickle_*, file_of_torch_save_* |
 | not reproducible | test_same_labels; training/test_loop: resumed_training_* |
-| sparse labels | test_compare_dock: shares_of_both_*, target_without_a_stroke_* |
-| curves and validation | test_train_dock: curves_*, runs_are_compared_*; |
+| sparse labels | compare/test_dock: shares_of_both_*, target_without_a_stroke_* |
+| curves and validation | train/test_dock: curves_*, runs_are_compared_*; |
 | | training/test_loop: validation_that_is_missing_* |
-| several images | test_predict_dock: more_volumes_* |
+| several images | predict/test_dock: more_volumes_* |
 | tile seams | models/test_tiles: tiled_equals_untiled |
-| model reuse | test_train_dock: a_training_starts_from_*; test_predict_dock: |
+| model reuse | train/test_dock: a_training_starts_from_*; predict/test_dock: |
 | | another_voxel_size_* |
-| uncertainty | test_predict_dock: files_hold_confidence_*, confidence_* |
+| uncertainty | predict/test_dock: files_hold_confidence_*, confidence_* |
 """
 
 import csv

@@ -77,4 +77,4 @@ LOSSES: Mapping[Loss, LossFunction] = MappingProxyType(
         "dice_cross_entropy": dice_cross_entropy,
     }
 )
-"""What `OptimisationConfig.loss` may name."""
+"""What `OptimisationConfig.loss` may name; the config's type `Loss` lists them, too."""

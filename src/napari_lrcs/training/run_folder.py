@@ -1,5 +1,14 @@
 """The run folder: what a training leaves, and what it resumes from.
 
+| file | what is in it, and which module decides that |
+|---|---|
+| ``config.json`` | the `TrainConfig`: here; its fields: `config` |
+| ``labels.tif`` | the painted slices, with their phases and roles: here |
+| ``history.csv`` | a row for each epoch: here; its columns: `training.scoring` |
+| ``best.safetensors``, ``last.safetensors``, ``epoch-N.safetensors`` | checkpoints: |
+| | `models.header` and `models.checkpoint` |
+| ``resume.pt`` | the state to resume from: `training.resume` |
+
 Listing and showing runs needs no torch: only checkpoints and the state to resume from,
 when they are written or read, load it.
 """

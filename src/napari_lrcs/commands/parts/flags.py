@@ -69,7 +69,10 @@ def named_phases(arguments: argparse.Namespace) -> "PhaseTable | None":
 
 
 def add_config(parser: argparse.ArgumentParser, config: type[Config]) -> None:
-    """Add a flag for every setting; one that is not given leaves no trace."""
+    """Add a flag for every setting; one that is not given leaves no trace.
+
+    Name, default and help of these flags are those of the config's fields.
+    """
     groups: dict[str, argparse._ArgumentGroup] = {}
     source = "quick" if config is TrainConfig else "default"
     for s in config.settings():

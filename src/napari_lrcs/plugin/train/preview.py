@@ -1,4 +1,4 @@
-"""What a network in training makes of the slice in view, after each epoch."""
+"""The overlay of a training: the network's labels on the slice in view, each epoch."""
 
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -25,6 +25,7 @@ from napari_lrcs.training.run_folder import RunFolder
 PREVIEW_NAME = "LRCS preview"
 
 _OPACITY = 0.5
+"""Of the overlay; its colours are those of the phases: `parts.layers.appearance`."""
 
 _MEMORY = 32
 """Memory for activations, in MiB: tiles are small, so that a stop acts at once."""
