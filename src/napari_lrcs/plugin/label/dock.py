@@ -49,8 +49,7 @@ class LabelDock(Dock):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer)
         self._worked_on: Painting | None = None
-        self._hint = ""
-        self._shows_news = False
+        self._hint, self._shows_news = "", False
         self._make_choices()
         self._make_painting_part()
         self._connect()
@@ -179,8 +178,6 @@ class LabelDock(Dock):
     def _search_paintings(self) -> None:
         self.restore_line.search(None if self._choices.complaint else self.image.layer)
 
-    # ---- what is shown ----
-
     def _show(self) -> None:
         painting = self.painting
         self._part.setVisible(painting is not None)
@@ -224,7 +221,8 @@ class LabelDock(Dock):
         self._hint = hint
         may_replace = is_news or not (self._shows_news or self.is_busy)
         if may_replace and hint != self.said:
-            self.say(hint, "hint" if complaint in ("", NO_IMAGE) else "warning")
+            is_fit = complaint in ("", NO_IMAGE)
+            self.say(hint, "hint" if is_fit else "warning")
 
     def _next_step(self) -> str:
         if self.painting is not None:
@@ -259,7 +257,8 @@ class LabelDock(Dock):
             case Exported():
                 self.say(f"{event.n} pairs are in {event.folder}.", "done")
             case Segmented():
-                self.say(f"All slices are in the layer {event.show()}.", "done")
+                name = event.show()
+                self.say(f"All slices are in the layer {name}.", "done")
             case PredictionStarted():
                 self.progress.begin("Starting…")
             case TilePredicted():
