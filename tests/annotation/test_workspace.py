@@ -51,7 +51,7 @@ def test_painting_saved_last_comes_first(tmp_path: Path) -> None:
 
 def test_damaged_painting_hides_no_other(tmp_path: Path) -> None:
     whole, damaged = (begin_painting(tmp_path / f"painting-{i}") for i in (1, 2))
-    for file in (damaged.path / "painting.json", damaged.labels / "zarr.json"):
+    for file in (damaged.path / "painting.json", damaged.labels.path / "zarr.json"):
         file.write_text("{")
 
     assert Workspace(tmp_path).paintings() == [damaged, whole]
