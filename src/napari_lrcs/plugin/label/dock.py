@@ -51,8 +51,7 @@ class LabelDock(Dock):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer)
         self._worked_on: Painting | None = None
-        self._hint = ""
-        self._shows_news = False
+        self._hint, self._shows_news = "", False
         self._make_choices()
         self._make_painting_part()
         self._connect()
@@ -181,8 +180,6 @@ class LabelDock(Dock):
     def _search_paintings(self) -> None:
         self.restore_line.search(None if self._choices.complaint else self.image.layer)
 
-    # ---- what is shown ----
-
     def _show(self) -> None:
         painting = self.painting
         self._part.setVisible(painting is not None)
@@ -226,9 +223,8 @@ class LabelDock(Dock):
         self._hint = hint
         may_replace = is_news or not (self._shows_news or self.is_busy)
         if may_replace and hint != self.message:
-            self.show_message(
-                hint, "hint" if complaint in ("", NO_IMAGE) else "warning"
-            )
+            is_fit = complaint in ("", NO_IMAGE)
+            self.show_message(hint, "hint" if is_fit else "warning")
 
     def _next_step(self) -> str:
         if self.painting is not None:
@@ -263,9 +259,8 @@ class LabelDock(Dock):
             case Exported():
                 self.show_message(f"{event.n} pairs are in {event.folder}.", "done")
             case Segmented():
-                self.show_message(
-                    f"All slices are in the layer {event.show()}.", "done"
-                )
+                name = event.show()
+                self.show_message(f"All slices are in the layer {name}.", "done")
             case PredictionStarted():
                 self.progress.begin("Starting…")
             case TilePredicted():
