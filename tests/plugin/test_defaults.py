@@ -132,7 +132,7 @@ def predict(viewer: Viewer, model: Path, slices: str, qtbot: QtBot) -> Labels:
 
 def perturb_once(viewer: Viewer, painting: Labels, qtbot: QtBot) -> None:
     dock = open_dock(viewer, "Perturb labels", PerturbDock)
-    dock.preview.setChecked(False)
+    dock.preview.box.setChecked(False)
     dock.members.n_members.setValue(1)
     assert dock.setup.labels.layer == painting
     press(dock, "Perturb")
