@@ -1,4 +1,4 @@
-"""One frozen dataclass a task; its settings make forms, flags and headers.
+"""One frozen dataclass per task; its settings define forms, flags and headers.
 
 Field types are real classes at run time, so this module does not postpone the
 evaluation of annotations.
@@ -29,7 +29,7 @@ class NetworkConfig(Config):
 
     group = "network"
 
-    model: str = setting("lrcsnet", "Network: lrcsnet, or unet as the baseline")
+    model: str = setting("lrcsnet", "Network: lrcsnet, or unet to compare with")
     n_filters: int = setting(
         16,
         "Width of the network: channels of its first and last layers (paper: 32)",
@@ -49,7 +49,7 @@ class NetworkConfig(Config):
     )
     context_slices: int = setting(
         2,
-        "Neighbouring slices on either side that the network sees as channels "
+        "Neighbouring slices on either side that are given to the network as channels "
         "(paper: 0)",
         bounds=(0, 16),
         unit="slices",
@@ -101,11 +101,11 @@ class OptimisationConfig(Config):
         12, "Epochs; the network is validated after each", bounds=(1, 100_000)
     )
     patches_per_epoch: int = setting(
-        400, "Patches drawn in an epoch", bounds=(1, 10_000_000)
+        400, "Patches drawn per epoch", bounds=(1, 10_000_000)
     )
     batch_size: int = setting(
         8,
-        "Patches in one optimiser step (paper: small batches converge better)",
+        "Patches per optimiser step (paper: small batches converge better)",
         bounds=(1, 4096),
     )
     patch_size: int = setting(128, "Side of a patch", bounds=(8, 8192), unit="px")
@@ -113,7 +113,9 @@ class OptimisationConfig(Config):
         "dice_cross_entropy", "Loss: Dice (the paper's), cross-entropy or their sum"
     )
     phase_weights: tuple[float, ...] = setting(
-        (), "Weight of each phase in the loss; none for equal weights", bounds=(0, 1e9)
+        (),
+        "Weight of each phase in the loss; leave empty for equal weights",
+        bounds=(0, 1e9),
     )
     learning_rate: float = setting(
         4e-3,
@@ -127,7 +129,7 @@ class OptimisationConfig(Config):
     )
     decay_ratio: float = setting(
         0.3,
-        "Factor of the learning rate an epoch, for step and exponential (paper: 0.3)",
+        "Factor on the learning rate per epoch, for step and exponential (paper: 0.3)",
         bounds=(1e-3, 1.0),
     )
     patience: int = setting(
@@ -138,7 +140,7 @@ class OptimisationConfig(Config):
     )
     pitfall_restarts: int = setting(
         1,
-        "Restarts with another seed when only the major phase is predicted",
+        "Restarts with another seed if only the majority phase is predicted",
         bounds=(0, 10),
     )
 
@@ -162,7 +164,7 @@ class AugmentationConfig(Config):
     warp_share: float = setting(
         0.5,
         "Share of the patches that are rotated, scaled and distorted "
-        "(interpolation softens noise, so some should stay as they are)",
+        "(interpolation blurs noise, so leave some unchanged)",
         bounds=(0, 1),
     )
     gain: float = setting(0.1, "Largest relative change of contrast", bounds=(0, 0.9))
@@ -262,7 +264,7 @@ class PredictConfig(Config):
     )
     tile_size: int = setting(
         0,
-        "Largest side of a tile without its halo; 0 for whole slices where they fit",
+        "Largest side of a tile without its halo; 0 for whole slices if they fit",
         bounds=(0, 65536),
         unit="px",
     )
@@ -275,7 +277,7 @@ class PredictConfig(Config):
     )
     min_size: int = setting(
         0,
-        "Specks of fewer voxels go to the phase around them; 0 for none",
+        "Merge specks of fewer voxels into the phase around them; 0 for never",
         group="result",
         bounds=(0, 1000),
         unit="voxels",

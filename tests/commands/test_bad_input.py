@@ -327,7 +327,8 @@ MISTAKES = {
     "no folder for a run": Mistake(train(out="no/where"), "there is no folder"),
     "no run to resume": Mistake(train(flags="--resume"), "no run in new to resume"),
     "another config": Mistake(
-        train(out="run", flags="--resume --seed 5"), "begun with seed = 0, now it is 5"
+        train(out="run", flags="--resume --seed 5"),
+        "started with seed = 0, now it is 5",
     ),
     "other labels": Mistake(
         train(labels="three.tif", out="run", flags="--resume"), "the labels differ from"
@@ -354,7 +355,7 @@ MISTAKES = {
         train(flags="--initial-weights run --n-filters 4"), "the network needs"
     ),
     "other phases": Mistake(
-        train(labels="three.tif", flags="--initial-weights run"), "knows 2 phases"
+        train(labels="three.tif", flags="--initial-weights run"), "predicts 2 phases"
     ),
     # projects
     "no project": Mistake("train no.toml --out new", "no.toml: No such file"),
@@ -375,7 +376,7 @@ MISTAKES = {
         "train unknown.toml --train-z 1 --out new", "belong in the TOML file"
     ),
     # models
-    "missing model": Mistake(predict(model="no"), "no checkpoint at no; name a"),
+    "missing model": Mistake(predict(model="no"), "no checkpoint at no; choose a"),
     "folder without a model": Mistake(predict(model="mine"), "no checkpoint at mine"),
     "pickle": Mistake(
         predict(model="pickle.safetensors"), "is a pickle, which may run"
@@ -392,7 +393,9 @@ MISTAKES = {
         predict(model="mixed.safetensors"), "does not fit the network"
     ),
     "bare header": Mistake(predict(model="bare.safetensors"), "header of bare.safeten"),
-    "image for a model": Mistake(predict(model="image.tif"), "no safetensors file"),
+    "image for a model": Mistake(
+        predict(model="image.tif"), "not a valid safetensors file"
+    ),
     # predictions
     "existing TIFF": Mistake(predict(out="done.tif"), "done.tif exists already"),
     "existing Zarr": Mistake(predict(out="done.zarr"), "done.zarr exists already"),
@@ -460,7 +463,7 @@ MISTAKES = {
     # experimenters
     "comparison of one": Mistake("compare labels.tif", "two experimenters or more"),
     "comparison with itself": Mistake(
-        "compare labels.tif labels.tif", "labels.tif is there twice"
+        "compare labels.tif labels.tif", "labels.tif is given twice"
     ),
     "comparison of other shapes": Mistake(
         "compare labels.tif one.tif short.tif",
@@ -468,12 +471,12 @@ MISTAKES = {
     ),
     "two unreadable files of three": Mistake(
         "compare empty.tif labels.tif text.tif --majority new.tif",
-        "2 of 3 files cannot be used, mend them or leave them out: empty.tif is empty "
+        "2 of 3 files cannot be used; fix them, or leave them out: empty.tif is empty "
         "(0 bytes); text.tif cannot be read",
     ),
     "two damaged files of three": Mistake(
         "compare negative.tif labels.tif high.tif --majority new.tif",
-        "2 of 3 files cannot be used, mend them or leave them out: negative.tif holds "
+        "2 of 3 files cannot be used; fix them, or leave them out: negative.tif holds "
         "-1 in slice z = 1; labels are whole numbers from 0 to 255; high.tif holds 300",
     ),
     "comparison out of range": Mistake(
@@ -527,7 +530,8 @@ MISTAKES = {
         baseline("--method kmeans --n-phases 3 --order 2 1"), "1 to 3, once"
     ),
     "forest without labels": Mistake(
-        baseline("--method forest --n-phases 2"), "needs both labels and the slices"
+        baseline("--method forest --n-phases 2"),
+        "needs both the labels and the painted slices",
     ),
     "labels without slices": Mistake(
         baseline("--method forest --labels labels.tif"), "--labels and --train-z go"
@@ -552,7 +556,7 @@ MISTAKES = {
         baseline("--method otsu --n-phases 2", image="far.npy"), "NaN or infinity"
     ),
     "mask around nothing to part": Mistake(
-        baseline("--method otsu --n-phases 2 --mask zero.tif"), "is all masked?"
+        baseline("--method otsu --n-phases 2 --mask zero.tif"), "check the mask"
     ),
     "existing segmentation": Mistake(
         baseline("--method otsu --n-phases 2", out="done.tif"), "done.tif exists"
@@ -811,7 +815,7 @@ def test_cuda_is_refused_where_there_is_none(
 
     error = capsys.readouterr().err
     assert code == BAD_INPUT
-    assert error.startswith("error: device cuda is not there (torch")
+    assert error.startswith("error: device cuda does not exist (torch")
     assert contents(place) == before
 
 

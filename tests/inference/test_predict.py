@@ -881,7 +881,7 @@ def test_lack_of_memory_is_met_by_smaller_parts_and_this_is_said(
 
     texts = [n.text for n in of_kind(events, Notice) if n.kind == "out_of_memory"]
     assert texts
-    assert all("memory ran out on cpu; goes on with" in text for text in texts)
+    assert all("out of memory on cpu; continuing with" in text for text in texts)
     np.testing.assert_array_equal(result.labels, expected)
 
 
@@ -913,7 +913,7 @@ def test_lack_of_memory_on_the_gpu_ends_on_the_cpu(
     )
 
     texts = [notice.text for notice in of_kind(events, Notice)]
-    assert texts[-1].endswith("goes on, more slowly, on the CPU")
+    assert texts[-1].endswith("continuing, more slowly, on the CPU")
     assert of_kind(events, PredictionStarted)[0].device == "cuda"
     assert of_kind(events, PredictionEnded)[0].device == "cpu"
     np.testing.assert_array_equal(result.labels, by_hand(grey, checkpoint))

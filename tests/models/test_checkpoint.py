@@ -182,7 +182,7 @@ def test_missing_file_is_refused(tmp_path: Path) -> None:
 def test_truncated_file_is_refused(saved: Path, n_bytes: int) -> None:
     saved.write_bytes(saved.read_bytes()[:n_bytes])
 
-    with pytest.raises(CheckpointError, match=r"no safetensors file, or a damaged one"):
+    with pytest.raises(CheckpointError, match=r"is not a valid safetensors file"):
         load_checkpoint(saved)
 
 

@@ -243,7 +243,7 @@ def test_lack_of_memory_halves_batches_then_tiles_and_changes_no_label(
     notices = [event for event in events if isinstance(event, Notice)]
     assert [notice.kind for notice in notices] == ["out_of_memory"] * len(notices)
     assert sizes[:2] == [3 * 152 * 136, 152 * 136]  # fewer images, then smaller tiles
-    assert "goes on with tiles of" in notices[-1].text
+    assert "continuing with tiles of" in notices[-1].text
     assert events[-1] == 1.0
     assert sum(size > 130 * 136 for size in sizes) == len(notices)
 

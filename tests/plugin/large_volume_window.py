@@ -197,7 +197,7 @@ def look_in_3d(window: Window) -> None:
         window.viewer.dims.ndisplay = 3
         window.wait(lambda: True)
         assert not any(layer.visible for layer in large)
-        assert "would have to be read whole" in dock.message
+        assert "would have to load all of" in dock.message
         window.viewer.dims.ndisplay = 2
     assert all(layer.visible for layer in large)
 

@@ -221,7 +221,7 @@ def test_a_prediction_is_learnt_from_only_when_its_user_agrees_once(
     assert len(questions) == 2
     assert questions[0] == (
         "scan prediction is a prediction; a network that learns from it repeats its "
-        "errors. Train on it all the same?"
+        "errors. Train on it anyway?"
     )
 
 

@@ -436,7 +436,7 @@ def test_closing_during_work_leaves_a_prediction_to_be_continued(
     again.add_image(data, name="scan")
     dock = predict_dock(again, model)
     dock.setup.where.setCurrentText(ZARR)
-    assert dock.setup.unfinished.text() == "Go on with segmentation-1.zarr"
+    assert dock.setup.unfinished.text() == "Continue segmentation-1.zarr"
     dock.setup.unfinished.click()
     dock.predict()
     end(dock, qtbot)
@@ -651,7 +651,7 @@ def test_out_of_memory_in_training_is_told_in_words(
     end(dock, qtbot)
 
     assert dock.message.startswith("Done")
-    assert "Memory ran out on cpu: each batch of 4 is now" in dock.notices.text()
+    assert "Out of memory on cpu: each batch of 4 is now" in dock.notices.text()
     assert "Tried to allocate" not in dock.notices.text()
 
 
@@ -666,7 +666,7 @@ def test_out_of_memory_in_prediction_is_told_in_words(
     end(dock, qtbot)
 
     assert dock.message.startswith("Done")
-    assert "Memory ran out on cpu; goes on with tiles" in dock.notices.text()
+    assert "Out of memory on cpu; continuing with tiles" in dock.notices.text()
     assert np.asarray(viewer.layers["scan prediction"].data).all()
 
 

@@ -281,7 +281,9 @@ def test_state_of_something_else_is_not_resumed(
     list(train(annotation, config=tiny_config, run=tmp_path))
     torch.save({"labels_hash": annotation.labels_hash}, tmp_path / "resume.pt")
 
-    with pytest.raises(CheckpointError, match=r"resume\.pt in .* is not of this run"):
+    with pytest.raises(
+        CheckpointError, match=r"resume\.pt in .* does not belong to this run"
+    ):
         next(train(annotation, config=tiny_config, run=tmp_path, resume=True))
 
 
@@ -554,7 +556,7 @@ def test_lack_of_memory_halves_the_parts_and_this_is_said(
     events = list(train(striped_annotation(), config=tiny_config, run=tmp_path))
 
     expected = [
-        f"memory ran out on cpu: each batch of 4 is now computed {n} patches at a time"
+        f"out of memory on cpu: each batch of 4 is now computed {n} patches at a time"
         for n in told
     ]
     assert notices(events) == [("out_of_memory", text) for text in expected]
@@ -769,7 +771,7 @@ def test_changed_config_is_refused_at_resuming(
     ((name, value),) = change.items()
 
     with pytest.raises(
-        CheckpointError, match=rf"begun with {name} = .*, now it is {value}"
+        CheckpointError, match=rf"started with {name} = .*, now it is {value}"
     ):
         next(
             train(
@@ -868,7 +870,7 @@ def test_transfer_that_is_interrupted_resumes_with_the_same_bits(
     ("changes", "n_phases", "message"),
     [
         ({"context_slices": 1}, 2, r"sees 1 slices at once, this training 3"),
-        ({}, 3, r"knows 2 phases \(phase 1, phase 2\), the labels show 3"),
+        ({}, 3, r"predicts 2 phases \(phase 1, phase 2\), the labels show 3"),
         ({"n_filters": 3}, 2, r"does not fit the network"),
         ({"model": "unet"}, 2, r"does not fit the network"),
     ],

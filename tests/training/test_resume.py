@@ -16,7 +16,7 @@ from napari_lrcs.training.loop import train
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 Resume = Callable[[], object]
-NOT_OF_THIS_RUN = r"resume\.pt in .* is not of this run: "
+NOT_OF_THIS_RUN = r"resume\.pt in .* does not belong to this run: "
 
 
 @pytest.fixture

@@ -25,12 +25,11 @@ _FEW_VOXELS = 100
 
 _HELD_OUT = (
     "no slice is for validation: a fifth of the painted area, in blocks of the "
-    "training slices, is held out for it; a slice of its own is more telling"
+    "training slices, is held out instead; a separate slice would tell more"
 )
 _TOO_LITTLE = (
-    "no slice is for validation, and too little is painted to hold a part out for it; "
-    "paint more, or a slice for validation: without one, no score tells how good the "
-    "network is"
+    "no slice is for validation, and too little is painted to hold a part out; paint "
+    "more, or a slice for validation: otherwise no score tells how good the network is"
 )
 _HELD_OUT_SHARE = 0.2
 _HELD_OUT_BLOCKS = 8
@@ -301,9 +300,9 @@ def _advise_on_distance(
                 )
                 if gap < near:
                     advice.append(
-                        f"{role} and {other_role} slices of {volume.image.name} lie "
+                        f"{role} and {other_role} slices of {volume.image.name} are "
                         f"{gap} apart, less than a tenth of its {reader.n_slices} "
-                        "slices: they look alike and the scores will flatter"
+                        "slices: they look alike, so the scores will be too good"
                     )
     return advice
 

@@ -181,7 +181,7 @@ def grey_range(grey_levels: NDArray[Any]) -> tuple[float, float]:
     (0.0, 7.0)
     """
     if grey_levels.size == 0:
-        raise ValueError("there is no voxel to find thresholds for; is all masked?")
+        raise ValueError("there are no voxels to find thresholds for; check the mask")
     lowest, highest = float(grey_levels.min()), float(grey_levels.max())
     if not np.isfinite(highest - lowest):
         raise ValueError(

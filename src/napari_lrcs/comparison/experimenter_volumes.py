@@ -75,7 +75,7 @@ def check_experimenters(
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise ValueError(
-            f"{twice[0]} is there twice; give the labels of each experimenter once"
+            f"{twice[0]} is given twice; give the labels of each experimenter once"
         )
     volumes = [*experimenters, *([] if target is None else [target])]
     shapes: dict[tuple[int, ...], list[str]] = {}

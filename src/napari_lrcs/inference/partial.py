@@ -69,8 +69,8 @@ class PartialFolder:
         """Refuse a folder of that name that no prediction has made."""
         if self.path.exists() and not self.is_ours:
             raise ResultExistsError(
-                f"{self.path} is in the way: it is not of an interrupted "
-                "prediction; move it, or choose another name for the result"
+                f"{self.path} is in the way: it was not made by a prediction; move it, "
+                "or choose another name for the result"
             )
 
     def has_identity(self, identity: str) -> bool:
@@ -192,7 +192,7 @@ class PartialFolder:
         reason = " ".join(str(error).split()) or type(error).__name__
         return VolumeError(
             f"the unfinished prediction in {self.path} is damaged: {reason}; remove "
-            "this folder to predict anew"
+            "this folder to start again"
         )
 
 

@@ -109,7 +109,7 @@ class Predictor:
         release_memory(gpu)
         return Notice(
             kind="out_of_memory",
-            text=f"memory ran out on {gpu}; goes on, more slowly, on the CPU",
+            text=f"out of memory on {gpu}; continuing, more slowly, on the CPU",
         )
 
     def close(self) -> None:

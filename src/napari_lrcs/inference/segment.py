@@ -102,8 +102,8 @@ class BaselineTask:
         if self.labels is None or not self.train:
             if self.method == "forest" or self.labels is not None or self.train:
                 raise ValueError(
-                    "what is learnt from painting needs both labels and the slices "
-                    "that are painted"
+                    "learning from a painting needs both the labels and the painted "
+                    "slices"
                 )
             return
         if self.labels.shape != self.image.shape:
@@ -255,7 +255,7 @@ def _sampling_notice(task: BaselineTask) -> Iterator[Notice]:
     if task.method != "forest" and n_fitted < n_slices:
         yield Notice(
             kind="advice",
-            text=f"the phases are told apart by {n_fitted} of the {n_slices} slices, "
+            text=f"the phases are fitted to {n_fitted} of the {n_slices} slices, "
             "evenly spread",
         )
 

@@ -221,6 +221,6 @@ def _former(note: Path, identity: str) -> dict[str, list[int]] | None:
         return None
     except ValueError as error:
         raise VolumeError(
-            f"{note} is damaged: {error}; remove it to begin the series anew"
+            f"{note} is damaged: {error}; remove it to start the series again"
         ) from error
     return saved["former"] if saved["identity"] == identity else None

@@ -140,7 +140,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     path = checkpoint_file(path)
     if not path.is_file():
         raise CheckpointError(
-            f"there is no checkpoint at {path}; name a .safetensors file or a run "
+            f"there is no checkpoint at {path}; choose a .safetensors file or a run "
             "folder"
         )
     with path.open("rb") as file:
@@ -160,7 +160,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             state = {name: file.get_tensor(name) for name in needed}
     except (safetensors.SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path.name} is no safetensors file, or a damaged one: {error}"
+            f"{path.name} is not a valid safetensors file: {error}"
         ) from error
     _check_finite(state, path)
     own = {field_.name: getattr(header, field_.name) for field_ in fields(header)}

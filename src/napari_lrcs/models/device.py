@@ -49,7 +49,7 @@ def resolve_device(name: str) -> torch.device:
         return device
     if (device.index or 0) >= getattr(torch, device.type).device_count():
         raise ValueError(
-            f"device {name} is not there ({describe_gpus()}); use auto or cpu"
+            f"device {name} does not exist ({describe_gpus()}); use auto or cpu"
         )
     return device
 

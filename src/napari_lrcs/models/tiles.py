@@ -140,7 +140,7 @@ class TiledNetwork:
         release_memory(self._model.device)
         return Notice(
             kind="out_of_memory",
-            text=f"memory ran out on {self._model.device}; goes on with tiles of "
+            text=f"out of memory on {self._model.device}; continuing with tiles of "
             f"{self._tile_size} px",
         )
 

@@ -215,7 +215,7 @@ def load_state(path: Path) -> ResumeState:
         return ResumeState.from_saved(saved)
     except ValueError as error:
         raise CheckpointError(
-            f"{path.name} in {path.parent} is not of this run: {error}"
+            f"{path.name} in {path.parent} does not belong to this run: {error}"
         ) from error
 
 
@@ -233,6 +233,6 @@ def check_same_config(begun: TrainConfig, wanted: TrainConfig) -> None:
     if changed:
         name = changed[0]
         raise CheckpointError(
-            f"the run was begun with {name} = {old[name]}, now it is {new[name]}; "
+            f"the run was started with {name} = {old[name]}, now it is {new[name]}; "
             "resume without changes, or start a new run"
         )

@@ -115,7 +115,7 @@ class RunFolder:
                 "another folder"
             )
         raise ResultExistsError(
-            f"{self.path} exists and is not a run folder; choose another place"
+            f"{self.path} exists and is not a run folder; choose another folder"
         )
 
     # ---- what it was begun with ----

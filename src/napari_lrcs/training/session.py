@@ -172,7 +172,7 @@ class TrainingSession:
             )
         if len(other.phases) != len(self.annotation.phases):
             raise CheckpointError(
-                f"{path.name} knows {len(other.phases)} phases "
+                f"{path.name} predicts {len(other.phases)} phases "
                 f"({', '.join(other.phases.names)}), the labels show "
                 f"{len(self.annotation.phases)}"
             )
@@ -196,7 +196,7 @@ class TrainingSession:
             saved.restore(self.model, self.optimiser)
         except (ValueError, RuntimeError) as error:
             raise CheckpointError(
-                f"resume.pt in {self.run.path} is not of this run: {error}"
+                f"resume.pt in {self.run.path} does not belong to this run: {error}"
             ) from error
         self.state, self.precision = saved.state, saved.precision
         torch.set_num_threads(saved.n_threads)
@@ -221,7 +221,7 @@ class TrainingSession:
         whole = self.config.optimisation.batch_size
         part = math.ceil(whole / self.state.n_micro_batches)
         text = (
-            f"memory ran out on {self.device}: each batch of {whole} is now computed "
+            f"out of memory on {self.device}: each batch of {whole} is now computed "
             f"{part} patches at a time"
         )
         self._notices.append(Notice(kind="out_of_memory", text=text))

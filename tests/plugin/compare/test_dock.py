@@ -294,7 +294,7 @@ def test_same_layer_twice_is_refused(viewer: Viewer, dock: CompareDock) -> None:
 
     dock.compare_button.click()
 
-    assert alone.startswith("no target is chosen to judge painting by")
+    assert alone.startswith("no target is chosen to compare painting with")
     assert dock.message.startswith("painting is chosen twice; choose two different")
     assert not dock.is_busy
 
@@ -814,12 +814,12 @@ def test_too_few_experimenters_are_told(viewer: Viewer, dock: CompareDock) -> No
 
     dock.several.form.target.layer = carl
     dock.compare_button.click()
-    assert dock.message.startswith("Carl is checked and the target")
+    assert dock.message.startswith("Carl is both checked and the target")
     viewer.layers.remove(ben)
     viewer.layers.remove(carl)
     dock.compare_button.click()
 
-    assert dock.message == "check two or more labels layers, one an experimenter"
+    assert dock.message == "check two or more labels layers, one per experimenter"
     assert dock.several.form.experimenters.layers == (anna,)
 
 

@@ -155,7 +155,7 @@ def test_folder_that_is_no_zarr_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "seg.zarr").mkdir()
     (tmp_path / "seg.zarr" / "thesis.txt").touch()
 
-    with pytest.raises(VolumeError, match=r"is no Zarr; choose another name"):
+    with pytest.raises(VolumeError, match=r"is not a Zarr; choose another name"):
         save(electrode_layer(), tmp_path / "seg.zarr")
 
     assert (tmp_path / "seg.zarr" / "thesis.txt").exists()

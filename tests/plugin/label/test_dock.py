@@ -227,7 +227,7 @@ def test_table_shows_voxels_per_phase_and_what_is_missing(
     assert dock.slices.table.texts() == [["4", "train", "1.0k", "–", "5"]]
     assert dock.slices.gaps.splitlines() == [
         "Slice 4 (train) has no CBD.",
-        "No slice is for validation: a part of those for training will serve.",
+        "No slice is for validation: part of the training slices will be used.",
     ]
 
 
@@ -906,7 +906,7 @@ def test_large_labels_are_hidden_in_3d_before_they_are_read(
     viewer.dims.ndisplay = 2
 
     assert not in_3d[0]
-    assert "big labels would have to be read whole" in in_3d[1]
+    assert "would have to load all of big labels" in in_3d[1]
     assert layer.visible
     assert 3 not in ever_3d
 
@@ -968,7 +968,7 @@ def test_older_painting_is_offered_in_passing_once_another_has_begun(
 
     dock.new_labels()
 
-    assert before == "Click Restore, or begin anew by New labels layer."
+    assert before == "Click Restore, or start again with New labels layer."
     assert dock.message.startswith("Paint some of every phase")
     assert dock.restore_line.text_is_hidden
 

@@ -379,7 +379,7 @@ def test_stroke_that_the_disk_does_not_take_stays_in_memory(
     away.rename(path)
     qtbot.waitUntil(lambda: not told[-1])
 
-    assert "stays in memory, as it cannot be saved" in told[0]
+    assert "is only in memory, as it cannot be saved" in told[0]
     assert (shown == 1).all()
     both = {0: [0, 2000, 0], 1: [2000, 0, 0]}
     qtbot.waitUntil(lambda: counts_of(painting) == both)

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 def _phase_name(text: str) -> str:
     if printable(text) != text:
         raise argparse.ArgumentTypeError(
-            f"{text!r} has a control character; name the phase with letters, digits "
-            "and signs"
+            f"{text!r} has a control character; use printable characters only"
         )
     return text
 
@@ -25,19 +24,19 @@ _SHARED: Mapping[str, Mapping[str, Any]] = {
     "--json": {"action": "store_true", "help": "print one JSON object"},
     "--mask": {
         "metavar": "FILE",
-        "help": "field of view: a volume (nonzero inside) or the word cylinder",
+        "help": "field of view: a volume (nonzero inside), or the word cylinder",
     },
-    "--overwrite": {"action": "store_true", "help": "replace what is there"},
+    "--overwrite": {"action": "store_true", "help": "replace an existing result"},
     "--phases": {
         "type": _phase_name,
         "nargs": "+",
         "metavar": "NAME",
-        "help": "names, by label",
+        "help": "names of the phases, in the order of their labels",
     },
     "--preset": {
         "choices": PRESETS,
         "default": "quick",
-        "help": "what the settings start from (default: %(default)s)",
+        "help": "settings to start from (default: %(default)s)",
     },
     "--wanted-share": {
         "type": float,

@@ -82,8 +82,8 @@ class CompareDock(Dock):
         self.stop_button = button("Stop", "Stop comparing; nothing is kept", self.stop)
         self.differences_button = button(
             "Show differences",
-            "Add a layer of the voxels that differ, each in the colour of the phase "
-            "that it has in the target",
+            "Add a layer of the voxels that differ, in the colours of their phases in "
+            "the target",
             self.show_differences,
         )
         self.worst_button = button(

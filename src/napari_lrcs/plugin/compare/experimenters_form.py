@@ -207,7 +207,7 @@ class ExperimentersForm(QWidget):
 
     def _build(self) -> None:
         label = QLabel("Labels of each experimenter")
-        tip = "Check two or more labels layers of one shape, one an experimenter"
+        tip = "Check two or more labels layers of the same shape, one per experimenter"
         for widget in (label, self.experimenters):
             widget.setToolTip(tip)
         rows = form_rows(
@@ -243,10 +243,11 @@ class ExperimentersForm(QWidget):
         """
         layers, target = self.experimenters.layers, self.target.layer
         if len(layers) < 2:
-            raise ValueError("check two or more labels layers, one an experimenter")
+            raise ValueError("check two or more labels layers, one per experimenter")
         if target is not None and target in layers:
             raise ValueError(
-                f"{target.name} is checked and the target; uncheck it, or choose none"
+                f"{target.name} is both checked and the target; uncheck it, or choose "
+                "no target"
             )
         text = self.slices.text().strip()
         n_slices = n_slices_of(layers[0], "z")

@@ -73,8 +73,8 @@ class ComparisonRequest:
                 yield event
         if not found:
             raise ValueError(
-                f"{self.predicted.name} has no label on the slices where "
-                f"{self.target.name} is painted; predict one of these first"
+                f"{self.predicted.name} is empty on the slices that are painted in "
+                f"{self.target.name}; predict one of them first"
             )
         return tuple(found)
 
@@ -127,12 +127,12 @@ class ComparisonForm(QWidget):
         layout = vbox(self)
         layout.addLayout(
             form_rows(
-                ("Predicted", self.predicted, "Labels to be judged, such as a result"),
+                ("Predicted", self.predicted, "Labels to score, such as a result"),
                 (
                     "Target",
                     self.target,
-                    "Labels to judge by, such as a painting or another result; only "
-                    "voxels that are painted in it count",
+                    "Labels to compare with, such as a painting or another result; "
+                    "only voxels that are painted in it count",
                 ),
                 (
                     "Slices",
@@ -171,8 +171,8 @@ class ComparisonForm(QWidget):
             raise ValueError("no prediction is chosen; predict, or open labels")
         if target is None:
             raise ValueError(
-                f"no target is chosen to judge {predicted.name} by; paint some slices, "
-                "or choose labels"
+                f"no target is chosen to compare {predicted.name} with; paint some "
+                "slices, or choose labels"
             )
         if predicted is target:
             raise ValueError(

@@ -30,7 +30,7 @@ from napari_lrcs.plugin.parts.plots import Plot
 from napari_lrcs.plugin.parts.widgets import hbox, number_cell, swatch, vbox
 
 _TABS = {
-    "Confusion": "Which phase was taken for which",
+    "Confusion": "How often each phase was predicted as each phase",
     "Slices": "IoU of each phase over the slices",
     "Shares": "Volume, surface and interfaces of both",
 }

@@ -119,11 +119,11 @@ def _slabs(volume: Volume) -> Iterator[NDArray[Any]]:
 def _check_replaceable(place: Path, layer: Labels) -> None:
     if place.exists() and not is_zarr(place):
         raise VolumeError(
-            f"{place} is there and is no Zarr; choose another name or remove it"
+            f"{place} exists and is not a Zarr; choose another name, or remove it"
         )
     if layer.multiscale and place.exists():
         raise VolumeError(
-            f"{place} is there, and {layer.name} may be read from it; choose another "
+            f"{place} exists, and {layer.name} may be read from it; choose another "
             "name for a copy"
         )
     root = getattr(getattr(layer.data, "store", None), "root", None)

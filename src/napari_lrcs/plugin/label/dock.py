@@ -230,7 +230,7 @@ class LabelDock(Dock):
         if self.painting is not None:
             return next_step(self.painting, self.slices.index)
         if self.restore_line.offered:
-            return "Click Restore, or begin anew by New labels layer."
+            return "Click Restore, or start again with New labels layer."
         return "Check the phases, then click New labels layer."
 
     def _warn(self, text: str) -> None:

@@ -30,9 +30,9 @@ _TITLES = {
     _NETWORK: "Network",
 }
 _TOOLTIPS = {
-    "otsu": "Thresholds that part the grey levels best",
-    "fractions": "Thresholds that give known shares of the phases",
-    "k_means": "Clusters of voxels with like grey levels and edges",
+    "otsu": "Thresholds that separate the grey levels best",
+    "fractions": "Thresholds that give known fractions of the phases",
+    "k_means": "Clusters of voxels with similar grey levels and edges",
     "forest": "Learns from the painted slices that are not for validation or test",
     _NETWORK: "A network that was trained on this image, or a file",
 }
@@ -44,7 +44,7 @@ class FillPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._segment: QPushButton | None = None
-        self._method = _combo(_TITLES, "How phases are told apart")
+        self._method = _combo(_TITLES, "How to separate the phases")
         for i, tooltip in enumerate(_TOOLTIPS.values()):
             self._method.setItemData(i, tooltip, Qt.ItemDataRole.ToolTipRole)
         self._fractions = QLineEdit()
@@ -132,7 +132,7 @@ class FillPanel(QWidget):
             return [float(part) / 100 for part in text.replace(";", ",").split(",")]
         except ValueError:
             raise ValueError(
-                f"the shares must read like 40, 10, 50, one a phase; got {text!r}"
+                f"the shares must look like 40, 10, 50, one per phase; got {text!r}"
             ) from None
 
     def _show_rows(self, index: int = 0) -> None:

@@ -59,9 +59,9 @@ class LargeIn3D:
         if self._hidden:
             names = ", ".join(layer.name for layer in self._hidden)
             self._warn(
-                f"{names} would have to be read whole for the 3D view, which can take "
-                "minutes: hidden until you go back to 2D. Click its eye to see it "
-                "nevertheless."
+                f"The 3D view would have to load all of {names}, which can take "
+                "minutes: hidden until you go back to 2D. Click its eye to show it "
+                "anyway."
             )
 
     def _show(self, event: object) -> None:

@@ -41,7 +41,7 @@ class LayersPart(QWidget):
         self.labels = LayerChoice(layers, Labels, none="None yet")
         self._use_button = button(
             "Use this layer",
-            "Keep what is painted in this layer safe, and its phases and roles with it",
+            "Save the painting in this layer from now on, with its phases and roles",
             on_use,
         )
         rows = QFormLayout(self)

@@ -153,9 +153,9 @@ class PaintHelp(QWidget):
         is_running = self._is_segmenting
         self._segment_button.setText("Stop" if is_running else "Segment whole volume")
         self._segment_button.setToolTip(
-            "End here; nothing is kept"
+            "Stop; nothing is kept"
             if is_running
-            else "Label all slices this way in a new layer; your painting stays"
+            else "Label all slices this way in a new layer, not in your painting"
         )
 
     def _target(self, painting: Painting, image: Image, index: int) -> SliceToFill:

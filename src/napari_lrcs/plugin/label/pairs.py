@@ -51,7 +51,7 @@ class PairsPanel(QWidget):
         for text, tooltip, action in (
             (
                 "Import…",
-                "Read 100_label.tif and the like into slice 100; what is painted stays",
+                "Read files such as 100_label.tif into slice 100; painted voxels stay",
                 self.choose_import,
             ),
             (

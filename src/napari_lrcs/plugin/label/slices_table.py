@@ -151,7 +151,7 @@ def gaps(painting: Painting) -> list[str]:
             sentences.append(f"Slice {index} ({role}) has no {', no '.join(absent)}.")
     if painting.slices_with("train") and not painting.slices_with("validation"):
         sentences.append(
-            "No slice is for validation: a part of those for training will serve."
+            "No slice is for validation: part of the training slices will be used."
         )
     n_more = len(sentences) - _MOST_SENTENCES
     more = [f"… and {n_more} more."] if n_more > 0 else []

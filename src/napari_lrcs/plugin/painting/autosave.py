@@ -173,8 +173,8 @@ class AutoSave:
         except (LrcsError, OSError, ValueError) as error:
             self._has_failed = True
             self.failed.emit(
-                f"What you paint stays in memory, as it cannot be saved: {error}. Make "
-                "room on the disk; it is tried again."
+                f"Your painting is only in memory, as it cannot be saved: {error}. "
+                "Make room on the disk; saving is tried again."
             )
             self._schedule(_RETRY_MS)
             return

@@ -99,7 +99,7 @@ def may_train_on(layer: Labels | None, parent: QWidget) -> bool:
         parent,
         f"Train on a {kind}?",
         f"{layer.name} is a {kind}; a network that learns from it repeats its errors. "
-        "Train on it all the same?",
+        "Train on it anyway?",
         QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No,
         QMessageBox.StandardButton.No,
     )

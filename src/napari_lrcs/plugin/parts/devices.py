@@ -40,7 +40,7 @@ class DeviceLine(QWidget):
         self._line.setWordWrap(True)
         self.copy = button(
             "Copy diagnostics",
-            "Versions and devices, for a look or for a report of a problem",
+            "Versions and devices, to paste into a bug report",
             self._copy_diagnostics,
         )
         self.copy.setEnabled(False)

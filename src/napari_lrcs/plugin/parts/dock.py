@@ -283,7 +283,9 @@ class Dock(_Closable):
         path = Path(text)
         named = path if path.suffix else path.with_suffix(Path(default).suffix)
         if named != path and named.exists():  # the dialog asked about another name
-            self.show_message(f"{named.name} is there; choose another name", "error")
+            self.show_message(
+                f"{named.name} exists already; choose another name", "error"
+            )
             return
         save(named)
 

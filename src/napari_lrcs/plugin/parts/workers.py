@@ -218,4 +218,4 @@ def _why_no_torch(error: ImportError | OSError) -> str:
         )
     if isinstance(error, ModuleNotFoundError):
         return f"PyTorch is not installed ({reason}); install it: pip install torch"
-    return f"PyTorch cannot be loaded ({reason}); install it anew: pip install torch"
+    return f"PyTorch cannot be loaded ({reason}); reinstall it: pip install torch"

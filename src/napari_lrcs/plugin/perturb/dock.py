@@ -73,10 +73,10 @@ class PerturbDock(Dock):
         self.body.addWidget(Fold("Interface histogram", self.histogram))
         self.body.addStretch()
         self.perturb_button = button(
-            "Perturb", "Make the members, each perturbed anew", self.perturb
+            "Perturb", "Make the perturbed labels, each one different", self.perturb
         )
         self.cancel_button = button(
-            "Cancel", "End here; layers that are made are kept", self.stop
+            "Cancel", "Stop; layers that are finished are kept", self.stop
         )
         buttons = hbox(self.perturb_button, self.cancel_button, stretch=(2, 1))
         self.footer.addLayout(buttons)

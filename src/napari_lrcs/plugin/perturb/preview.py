@@ -116,7 +116,7 @@ class PreviewPart(QWidget):
         self.report = Report()
         self.box = QCheckBox("Preview on the slice in view")
         self.box.setToolTip(
-            "Show what becomes of this slice, in a layer of its own; your labels stay "
+            "Show how this slice would change, in a separate layer; your labels stay "
             "as they are"
         )
         self.box.setChecked(True)

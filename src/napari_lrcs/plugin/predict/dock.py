@@ -50,12 +50,12 @@ class PredictDock(Dock):
         self.body.addWidget(self.setup)
         self._predict = button(
             "Predict",
-            "Predict the region, or go on where it was cancelled",
+            "Predict the region, or continue a prediction that was cancelled",
             self.predict,
         )
         self._cancel = button(
             "Cancel",
-            "End here; what is done is kept, and can be continued",
+            "Stop; finished slices are kept, and the prediction can be continued",
             self.stop,
         )
         self.footer.addLayout(hbox(self._predict, self._cancel))

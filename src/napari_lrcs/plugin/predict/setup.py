@@ -75,8 +75,8 @@ class PredictSetup(QWidget):
         self.range.setPlaceholderText("10, 10,30 or 50:60 (60 excluded)")
         self.unfinished = button(
             "",
-            "Take its file again, to go on where it was stopped: with the same model, "
-            "image and settings; with others it begins anew",
+            "Choose the same file again, to continue where it was stopped; with "
+            "another model, image or settings it starts from the beginning",
             self._choose_unfinished,
         )
         self._rows = form_rows(*self._fields())
@@ -109,7 +109,7 @@ class PredictSetup(QWidget):
             ("Slices", self.range, "10, 10,30 or 50:60 (60 excluded), from 0"),
             ("Field of view", self.field_of_view, "Nothing is predicted outside"),
             ("Result", self.where, "Where the labels go; files can be of any size"),
-            ("File", self.place, "Of the labels; the rest goes beside it"),
+            ("File", self.place, "For the labels; other results go next to it"),
         ]
 
     def _connect(self) -> None:
@@ -216,7 +216,7 @@ class PredictSetup(QWidget):
         is_offered = path is not None and str(path) != self.file.text()
         self.unfinished.setVisible(is_offered)
         if path is not None:
-            self.unfinished.setText(f"Go on with {path.name}")
+            self.unfinished.setText(f"Continue {path.name}")
 
     def _need_text(self) -> str:
         try:

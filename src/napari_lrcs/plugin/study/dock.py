@@ -68,11 +68,13 @@ class StudyDock(Dock):
         )
         self.continue_button = button(
             "Continue",
-            "Go on with the study that was stopped last; others are under Studies",
+            "Continue the study that was stopped last; others are under Studies",
             self.continue_last,
         )
         self.stop_button = button(
-            "Stop", "End here; all is kept, and Continue goes on", self.stop_and_keep
+            "Stop",
+            "Stop the study; everything is kept, and can be continued",
+            self.stop_and_keep,
         )
         copy = button("Copy table", "Copy all numbers, for a spreadsheet", self.copy)
         csv = button(

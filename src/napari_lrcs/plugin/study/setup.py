@@ -32,7 +32,7 @@ _PRESET = (
     "quick: a minute or two a network, on a CPU too; paper: the published network and "
     "schedule, for a GPU"
 )
-_FOLDER = "Where the study goes: all it makes is kept there"
+_FOLDER = "Folder for the study and all its results"
 
 
 class StudySetup(QWidget):
@@ -91,7 +91,7 @@ class StudySetup(QWidget):
         for part in (
             self.study,
             self._estimate,
-            QLabel("How far painted interfaces wander:"),
+            QLabel("How far painted interfaces move:"),
             self.perturb,
             self.suggest,
         ):

@@ -14,12 +14,12 @@ class StudySlices(SliceFields):
         super().__init__("train", "test")
         self.train, self.test = self.fields["train"], self.fields["test"]
         self.train.setToolTip(
-            "Painted slices to learn from, at least ten adjacent ones if you can; of a "
-            f"painting, those for training and validation: {HOW}"
+            "Painted slices to learn from, at least ten adjacent ones if possible; by "
+            f"default those marked for training and validation: {HOW}"
         )
         self.test.setPlaceholderText("such as 60")
         self.test.setToolTip(
-            "Painted slice that scores all networks, none that they learn from, best "
+            "Painted slice to score all networks on: not a training slice, and best "
             f"far from those: {HOW}"
         )
 

@@ -30,7 +30,7 @@ class StudiesTable(FolderTable[StudyState]):
         )
         self.continue_button = self.add_button(
             "Continue",
-            "Go on where this study was stopped, with its own settings and slices; "
+            "Continue this study, with its own settings and slices; "
             "networks that failed are tried again",
             self.resume_requested,
             allow=lambda study: study.can_resume,

@@ -26,13 +26,13 @@ class TrainButtons(QWidget):
         )
         self.stop = button(
             "Stop and keep the best",
-            "End here: the best network is kept, and the run can be continued",
+            "Stop: the best network is kept, and the run can be continued",
             self.stop_requested.emit,
         )
         self.cancel = button(
             "Cancel",
-            "End here and remove this run; earlier ones stay as they are, and so does "
-            "a run that was continued",
+            "Stop and remove this run; earlier runs are kept, and so is a run that was "
+            "continued",
             self.cancel_requested.emit,
         )
         grid = QGridLayout(self)

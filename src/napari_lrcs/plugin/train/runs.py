@@ -72,7 +72,7 @@ class RunsTable(FolderTable[RunSummary]):
         self.listed.connect(self._allow_to_compare)
         self.resume_button = self.add_button(
             "Continue",
-            "Go on where this run was stopped, with its own settings and slices",
+            "Continue this run, with its own settings and slices",
             self.resume_requested,
             allow=lambda run: run.can_resume,
         )
