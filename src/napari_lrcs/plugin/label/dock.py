@@ -204,7 +204,7 @@ class LabelDock(Dock):
         self.phases.setEnabled(is_free)
         self.help.enable(is_free=is_free)
 
-    def on_busy(self) -> None:
+    def update_buttons(self) -> None:
         """Enable or disable the buttons, and show what to do next."""
         if not self.is_busy:
             self._worked_on = None
@@ -249,7 +249,7 @@ class LabelDock(Dock):
             self._worked_on = self.painting
             self.begin(name, lambda: events)
 
-    def on_event(self, event: Any) -> None:
+    def handle(self, event: Any) -> None:
         """Show what a job has made."""
         match event:
             case Filled() | Imported():
