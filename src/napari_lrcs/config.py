@@ -1,5 +1,7 @@
 """One frozen dataclass per task; its settings define forms, flags and headers.
 
+Defaults, limits and help of all settings are here; `settings` is what makes them work.
+
 Field types are real classes at run time, so this module does not postpone the
 evaluation of annotations.
 """

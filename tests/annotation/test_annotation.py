@@ -350,7 +350,7 @@ def test_slices_nearer_than_a_tenth_of_the_depth_are_told(
 
     # A tenth of 40 slices is 4.
     expected = (
-        "train and validation slices of image.tif lie 3 apart, less than a tenth of "
+        "train and validation slices of image.tif are 3 apart, less than a tenth of "
         "its 40 slices: they look alike, so the scores will be too good",
     )
     assert advice == (expected if is_near else ())
@@ -398,7 +398,7 @@ def test_a_fifth_of_each_phase_is_held_out_in_blocks_and_this_is_said() -> None:
     # Blocks, not a scatter of pixels: nearly all neighbours share their side.
     is_held_out = validation.labels > 0
     assert (is_held_out[:, 1:] != is_held_out[:, :-1]).mean() < 0.05
-    assert any("is held out for it" in text for text in annotation.advice)
+    assert any("is held out instead" in text for text in annotation.advice)
 
 
 def test_scribbles_are_held_out_phase_by_phase() -> None:

@@ -388,7 +388,9 @@ MISTAKES = {
     "foreign tensors": Mistake(
         predict(model="foreign.safetensors"), "not a checkpoint of napari-lrcs"
     ),
-    "truncated model": Mistake(predict(model="cut.safetensors"), "or a damaged one"),
+    "truncated model": Mistake(
+        predict(model="cut.safetensors"), "is not a valid safetensors file"
+    ),
     "weights of another network": Mistake(
         predict(model="mixed.safetensors"), "does not fit the network"
     ),

@@ -34,7 +34,7 @@ def test_absent_device_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(torch.mps, "device_count", lambda: 0)
 
-    with pytest.raises(ValueError, match=rf"device {name} is not there \(.*\); use"):
+    with pytest.raises(ValueError, match=rf"device {name} does not exist \(.*\); use"):
         resolve_device(name)
 
 
@@ -67,7 +67,7 @@ def apple(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("apple")
 def test_apple_gpu_is_taken_by_name() -> None:
     assert resolve_device("mps") == torch.device("mps")
-    with pytest.raises(ValueError, match=r"device mps:1 is not there \(Apple GPU"):
+    with pytest.raises(ValueError, match=r"device mps:1 does not exist \(Apple GPU"):
         resolve_device("mps:1")
 
 

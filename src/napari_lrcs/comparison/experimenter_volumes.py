@@ -151,6 +151,6 @@ def _raise_unreadable(errors: Mapping[int, Exception], names: Sequence[str]) -> 
             for i, error in errors.items()
         )
         raise VolumeError(
-            f"{len(errors)} of {len(names)} files cannot be used, fix them or leave "
+            f"{len(errors)} of {len(names)} files cannot be used; fix them, or leave "
             f"them out: {reasons}"
         )

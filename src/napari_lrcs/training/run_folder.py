@@ -3,11 +3,11 @@
 | file | what is in it, and which module decides that |
 |---|---|
 | ``config.json`` | the `TrainConfig`: here; its fields: `config` |
-| ``labels.tif`` | the painted slices, with their phases and roles: here |
+| ``labels.tif`` | the painted slices, with their volumes and roles: here |
 | ``history.csv`` | a row for each epoch: here; its columns: `training.scoring` |
 | ``best.safetensors``, ``last.safetensors``, ``epoch-N.safetensors`` | checkpoints: |
 | | `models.header` and `models.checkpoint` |
-| ``resume.pt`` | the state to resume from: `training.resume` |
+| ``resume.pt`` | the state to resume from: `training.session`, `training.resume` |
 
 Listing and showing runs needs no torch: only checkpoints and the state to resume from,
 when they are written or read, load it.

@@ -25,7 +25,7 @@ from napari_lrcs.training.run_folder import RunFolder
 PREVIEW_NAME = "LRCS preview"
 
 _OPACITY = 0.5
-"""Of the overlay; its colours are those of the phases: `parts.layers.appearance`."""
+"""Of the overlay; its colours are those of the phases, by default of `phases`."""
 
 _MEMORY = 32
 """Memory for activations, in MiB: tiles are small, so that a stop acts at once."""
