@@ -154,7 +154,7 @@ class _Refuses:
             'python -c "import torch, napari',
         ),
         (ModuleNotFoundError("No module named 'torch'"), "pip install torch"),
-        (ImportError("DLL load failed"), "install it anew"),
+        (ImportError("DLL load failed"), "reinstall it"),
     ],
 )
 def test_pytorch_that_does_not_load_says_what_to_do(
