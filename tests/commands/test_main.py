@@ -31,9 +31,11 @@ from napari_lrcs.config import (
     StudyConfig,
     TrainConfig,
 )
+from napari_lrcs.inference.partial import PartialFolder
 from napari_lrcs.inference.publishing import Publication
 from napari_lrcs.io.opening import open_labels, open_volume
 from napari_lrcs.io.tiff import write_labels_tiff
+from napari_lrcs.io.writing import move_aside
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.progress import EpochEnded, Publishing, SlabPredicted, TrainEvent
@@ -695,6 +697,34 @@ def failed_series(
     assert "run the same command again to continue" in capsys.readouterr().err
     assert Path("segs/t0.tif").is_file()
     return command
+
+
+@pytest.mark.parametrize("is_renamed", [False, True])
+def test_a_series_killed_at_the_very_end_of_a_result_leaves_nothing(
+    is_renamed: bool, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("scans").mkdir()
+    for i in range(2):
+        shutil.copy("image.tif", f"scans/t{i}.tif")
+    command = "predict scans/*.tif run --out segs --device cpu --z 0"
+    run("info")
+
+    def killed(folder: PartialFolder) -> None:
+        if not folder.path.exists():
+            return  # before it begins
+        if is_renamed:
+            move_aside(folder.path)
+        raise OSError(errno.EIO, "as if it were killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PartialFolder, "discard", killed)
+        assert call(command) == 2
+    assert Path("segs/t0.tif").is_file()
+    Path("segs/.t0.tif.lrcs-lock").touch()  # what was killed leaves one
+
+    assert call(command) == 0
+
+    assert {p.name for p in Path("segs").iterdir()} == {"t0.tif", "t1.tif"}
 
 
 @pytest.mark.parametrize("flag", ["", " --overwrite"])

@@ -127,12 +127,26 @@ class DiskResult:
         """
         self._folder.check_ours()
         moved = self._moved()
-        left = former_of(self.partial)
-        if left.exists() and not self.partial.exists():
-            remove(left)  # by one that was killed at its very end
+        self._remove_ended()
         for part, path in self.paths.items():
             # `open` finds out whether it was this very prediction that moved it.
             check_new(path, overwrite=self.overwrite or part in moved)
+
+    def remove_remains(self) -> None:
+        """Remove what a prediction that was killed at its very end has left.
+
+        Raises
+        ------
+        InUseError
+            If another one writes to one of the places.
+        """
+        with only_writer(*self.paths.values()):  # which removes its locks, too
+            self._remove_ended()
+
+    def _remove_ended(self) -> None:
+        left = former_of(self.partial)
+        if left.exists() and not self.partial.exists():
+            remove(left)
 
     def _moved(self) -> set[Part]:
         """List the parts that a prediction, whichever, has moved to their places."""

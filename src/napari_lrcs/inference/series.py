@@ -186,9 +186,13 @@ def _unfinished(
         for image, result in results.items()
         if stamp(result.path) == former.get(result.path.name, [])
         or not result.path.exists()
+        or result.is_unfinished  # killed when its labels were in their place
     }
-    for result in left.values() if folder.is_dir() else ():
-        result.check_new()
+    for image, result in results.items() if folder.is_dir() else ():
+        if image in left:
+            result.check_new()
+        else:
+            result.remove_remains()
     is_new = not folder.exists()
     folder.mkdir(exist_ok=True)
     with replacing(note) as temporary:
