@@ -477,6 +477,27 @@ def was_killed_publishing(sink: Sink) -> bool:
     return False
 
 
+def test_prediction_killed_while_its_folder_is_removed_is_continued(
+    labels: Labels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = DiskResult(labels=tmp_path / "s.tif")
+
+    def remove_half(path: Path) -> None:
+        shutil.rmtree(path / "0")
+        raise Killed
+
+    with monkeypatch.context() as patch, open_result(result) as sink:
+        compute(sink, labels)
+        patch.setattr(publishing, "remove", remove_half)
+        assert was_killed_publishing(sink)
+
+    again = DiskResult(labels=tmp_path / "s.tif")
+    again.check_new()
+    assert go_on(again, labels) == ALL_DONE
+    assert [path.name for path in tmp_path.iterdir()] == ["s.tif"]
+    assert np.array_equal(tifffile.imread(tmp_path / "s.tif"), labels)
+
+
 def test_full_disk_at_the_second_part_is_continued(
     labels: Labels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

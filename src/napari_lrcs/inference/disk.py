@@ -217,9 +217,9 @@ class DiskResult:
 class _DiskSink:
     def __init__(self, publication: Publication) -> None:
         self._publication = publication
-        self._arrays = publication.folder.open_arrays(
-            publication.paths, publication.geometry
-        )
+        left = [p for p in publication.paths if not publication.is_in_place(p)]
+        # Of the others, one that was killed may have removed a half.
+        self._arrays = publication.folder.open_arrays(left, publication.geometry)
         self._done = publication.folder.read_done()
 
     @property
