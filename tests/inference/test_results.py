@@ -23,6 +23,7 @@ from napari_lrcs.errors import InUseError, ResultExistsError, VolumeError
 from napari_lrcs.inference import cleaning, publishing
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.geometry import Geometry, Slab
+from napari_lrcs.inference.partial import PartialFolder
 from napari_lrcs.inference.parts import CONFIDENCE, LABELS, PROBABILITIES, Arrays
 from napari_lrcs.inference.publishing import Publication
 from napari_lrcs.inference.results import MemoryResult, Result, Sink
@@ -496,6 +497,29 @@ def test_prediction_killed_while_its_folder_is_removed_is_continued(
     assert go_on(again, labels) == ALL_DONE
     assert [path.name for path in tmp_path.iterdir()] == ["s.tif"]
     assert np.array_equal(tifffile.imread(tmp_path / "s.tif"), labels)
+
+
+def test_what_is_left_at_the_very_end_of_what_cannot_be_continued_is_removed(
+    labels: Labels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def remove_half(path: Path) -> None:
+        shutil.rmtree(path / "0")
+        raise Killed
+
+    result = DiskResult(labels=tmp_path / "s.tif")
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "remove", remove_half)
+        patch.setattr(PartialFolder, "clean_up", lambda *_, **__: None)
+        with result.open(geometry_of(), None) as sink:
+            compute(sink, labels)
+            assert was_killed_publishing(sink)
+    assert result.partial.exists()
+
+    again = DiskResult(labels=tmp_path / "s.tif", overwrite=False)
+    with pytest.raises(ResultExistsError), again.open(geometry_of(), None):
+        pass
+
+    assert [path.name for path in tmp_path.iterdir()] == ["s.tif"]
 
 
 def test_full_disk_at_the_second_part_is_continued(

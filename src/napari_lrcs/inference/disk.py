@@ -201,6 +201,8 @@ class DiskResult:
         """Make the folder, unless it is that of the same prediction."""
         folder = publication.folder
         folder.check_ours()
+        if identity is None and self._moved() == {*self.wanted}:
+            folder.discard()  # of one that was killed at its very end
         names = [part.name for part in self.wanted]
         text = json.dumps({**(identity or {}), "parts": names}, sort_keys=True)
         is_same = identity is not None and folder.has_identity(text)
