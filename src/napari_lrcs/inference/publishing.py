@@ -31,7 +31,7 @@ from napari_lrcs.io.pyramid import add_levels, has_levels, written_chunks
 from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.io.writing import (
-    move_aside,
+    put_in_place,
     remove,
     replacing,
     uninterrupted,
@@ -236,7 +236,7 @@ def _taken(queue: Queue[Labels | None]) -> Iterator[Labels]:
 def _move(source: Path, path: Path) -> None:
     """Take a part to its place by one rename, after a copy from another disk."""
     try:
-        _rename(source, path)
+        put_in_place(source, path)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
@@ -244,16 +244,3 @@ def _move(source: Path, path: Path) -> None:
             copy = shutil.copytree if source.is_dir() else shutil.copy2
             copy(source, temporary)
         source.replace(source.with_name(f"moved-{source.name}"))
-
-
-def _rename(source: Path, path: Path) -> None:
-    if not path.is_dir():
-        source.replace(path)
-        return
-    # No rename replaces a full folder. What is set aside is removed at the end.
-    move_aside(path)
-    try:
-        source.replace(path)
-    except OSError:
-        former_of(path).replace(path)
-        raise

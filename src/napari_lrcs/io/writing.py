@@ -127,7 +127,7 @@ def written_beside(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         with uninterrupted():
-            _put_in_place(temporary, path)
+            put_in_place(temporary, path)
     finally:
         remove(temporary)
         if path.exists():
@@ -191,8 +191,11 @@ def create_in_memory(
     )
 
 
-def _put_in_place(temporary: Path, path: Path) -> None:
-    """Rename; folders in two steps, as one rename cannot replace a non-empty folder."""
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Rename; folders in two steps, as one rename cannot replace a non-empty folder.
+
+    A folder that was in the way is left under the name that `former_of` gives it.
+    """
     if temporary.is_file():
         with temporary.open("r+b") as file:
             os.fsync(file.fileno())

@@ -19,42 +19,29 @@ from napari_lrcs.uncertainty.study.folder import (
     StudyFolder,
     list_studies,
 )
-from napari_lrcs.uncertainty.study.summary import Group, Member, summarise
+from napari_lrcs.uncertainty.study.summary import Member, summarise
 from napari_lrcs.uncertainty.study.task import StudyTask
 
 PHASES = PhaseTable.named("pore", "solid")
 
 
-def member(
-    number: int,
-    *,
-    group: Group = "perturbed",
-    iou: tuple[float, float] = (0.5, 0.5),
-    n_pore: int = 2,
-) -> Member:
-    """Make a member whose segmentation is a row of pore, then solid, of 10 voxels."""
-    row = np.array([[1] * n_pore + [2] * (10 - n_pore)], np.uint8)
-    return Member(
-        name=f"{group}-{number}",
-        group=group,
-        number=number,
-        seed=number,
-        changed_share=0.1,
-        accuracy=0.8,
-        iou=iou,
-        measures=measure_dict(compose(row, n_phases=2), PHASES),
-        seconds=1.5,
-    )
-
-
-def failed(number: int) -> Member:
-    return Member(
-        name="bad", group="perturbed", number=number, seed=number, error="no disk"
-    )
+_ROW = np.array([[1, 1, 2, 2, 2]], np.uint8)
+GOOD = Member(
+    name="perturbed-0",
+    group="perturbed",
+    number=0,
+    seed=7,
+    changed_share=0.1,
+    accuracy=0.8,
+    iou=(math.nan, 0.5),
+    measures=measure_dict(compose(_ROW, n_phases=2), PHASES),
+    seconds=1.5,
+)
+BAD = Member(name="bad", group="perturbed", number=1, seed=8, error="no disk")
 
 
 def test_a_study_is_read_as_it_was_written(tmp_path: Path) -> None:
-    members = (member(0, iou=(math.nan, 0.5)), failed(1))
+    members = (GOOD, BAD)
     summary = summarise(members, PHASES)
     record = {
         "format_version": 1,
@@ -108,7 +95,7 @@ STUDY: dict[str, Any] = {
     },
     "study": {"n_members": 2},
     "phases": PHASES.to_dicts(),
-    "members": [member(0).to_dict()],
+    "members": [GOOD.to_dict()],
 }
 MEMBER: dict[str, Any] = STUDY["members"][0]
 MEASURES = MEMBER["measures"]
