@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
 from numpy.typing import DTypeLike
-from zarr.storage import LocalStore
+from zarr.storage import LocalStore, MemoryStore
 
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.lazy_arrays import READ_ERRORS
@@ -30,6 +30,9 @@ from napari_lrcs.io.watched_store import WatchedStore
 from napari_lrcs.io.watching import Watched, moment_of_opening, signature
 from napari_lrcs.io.writing import replacing
 from napari_lrcs.phases import UNPAINTED, PhaseTable
+
+if TYPE_CHECKING:
+    from zarr.abc.buffer import Buffer
 
 _SPATIAL = ("z", "y", "x")
 
@@ -212,13 +215,19 @@ def create_ome_zarr(  # noqa: PLR0913 the image has all this metadata
     attributes: dict[str, Any] = {"ome": {"version": "0.5", "multiscales": [image]}}
     if phases is not None:
         name_phases(attributes, phases)
+    # On a full disk, Zarr's threads would still write while we remove what they wrote.
+    files: dict[str, Buffer] = {}
+    group = zarr.create_group(MemoryStore(files), attributes=attributes, zarr_format=3)
+    group.create_array(
+        "0",
+        shape=shape,
+        chunks=chunks,
+        dtype=dtype,
+        dimension_names=[axis["name"] for axis in axes],
+    )
     with replacing(path) as temporary:
-        group = zarr.create_group(temporary, attributes=attributes, zarr_format=3)
-        group.create_array(
-            "0",
-            shape=shape,
-            chunks=chunks,
-            dtype=dtype,
-            dimension_names=[axis["name"] for axis in axes],
-        )
+        for name, content in files.items():
+            file = temporary / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content.to_bytes())
     return zarr.open_array(path / "0", mode="r+")
