@@ -18,9 +18,9 @@ from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.lazy_arrays import READ_ERRORS, ArrayLike3D, damaged
 from napari_lrcs.io.ome_zarr import name_phases
 from napari_lrcs.io.records import convert, read_json
-from napari_lrcs.io.retrying_store import KeptStore
 from napari_lrcs.io.volume import PHASES_KEY, as_labels, as_volume
 from napari_lrcs.io.writing import replacing
+from napari_lrcs.io.zarr_stores import RetryingStore
 from napari_lrcs.phases import MAX_PHASES, PhaseTable
 from napari_lrcs.preprocessing.slices import AXES
 
@@ -65,7 +65,7 @@ class PaintedLabels:
     @property
     def retrying_array(self) -> zarr.Array[Any]:
         """The same as `array`; its `store` keeps what cannot be written yet."""
-        return self._open(KeptStore(LocalStore(self.path / self._level())))
+        return self._open(RetryingStore(LocalStore(self.path / self._level())))
 
     @property
     def phases(self) -> PhaseTable:
@@ -176,7 +176,7 @@ class PaintedLabels:
         for index in find_chunks(self.path):
             yield index, volume.slab(index, index + 1, axis=self.axis)[0]
 
-    def _open(self, store: LocalStore | KeptStore) -> zarr.Array[Any]:
+    def _open(self, store: LocalStore | RetryingStore) -> zarr.Array[Any]:
         try:
             return zarr.open_array(store, mode="r+")
         except READ_ERRORS as error:

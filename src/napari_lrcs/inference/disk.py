@@ -12,9 +12,13 @@ from napari_lrcs.inference.partial import PartialFolder
 from napari_lrcs.inference.parts import CONFIDENCE, LABELS, PROBABILITIES, Arrays, Part
 from napari_lrcs.inference.publishing import Publication
 from napari_lrcs.inference.results import Sink
-from napari_lrcs.io.destinations import check_destination
 from napari_lrcs.io.locks import only_writer
-from napari_lrcs.io.paths import check_outputs, follow_link, former_of
+from napari_lrcs.io.paths import (
+    check_destination,
+    check_outputs,
+    follow_link,
+    former_of,
+)
 from napari_lrcs.io.writing import check_free, check_new, naming, remove
 
 

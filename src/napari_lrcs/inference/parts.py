@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_lrcs.io.destinations import LABELS_SUFFIXES
+from napari_lrcs.io.paths import LABELS_SUFFIXES
 
 if TYPE_CHECKING:  # loading torch takes seconds that naming the parts need not wait
     from torch import Tensor

@@ -26,9 +26,9 @@ from napari_lrcs.io.volume import (
     stored_phases,
     wrong_axes,
 )
-from napari_lrcs.io.watched_store import WatchedStore
 from napari_lrcs.io.watching import Watched, moment_of_opening, signature
 from napari_lrcs.io.writing import replacing
+from napari_lrcs.io.zarr_stores import WatchedStore
 from napari_lrcs.phases import UNPAINTED, PhaseTable
 
 if TYPE_CHECKING:

@@ -1,11 +1,16 @@
-"""Check that outputs replace no input, and name our temporary files."""
+"""Check the names of outputs, and name our temporary files."""
 
 import os
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
 
+from napari_lrcs.errors import VolumeError
+
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".nxs")
+
+LABELS_SUFFIXES = (".tif", ".tiff", ".zarr")
+"""Suffixes of the formats that labels can be written in."""
 
 
 def check_outputs(outputs: Sequence[Path], *, inputs: Iterable[str | Path]) -> None:
@@ -61,6 +66,40 @@ def _is_same_file(place: Path, other: Path) -> bool:
     # If the system ignores case, two names may be one folder. Files that share their
     # content by a hard link are separate: we replace names, not contents.
     return place.is_dir() and other.is_dir() and place.samefile(other)
+
+
+def check_destination(
+    what: str, path: Path, *, suffixes: tuple[str, ...] = LABELS_SUFFIXES
+) -> None:
+    """Refuse a name that a result cannot have, or that something else has.
+
+    Parameters
+    ----------
+    what : str
+        What the result is called in the error.
+    path : Path
+        Where to write it.
+    suffixes : tuple of str
+        Suffixes of the formats that it can be written in.
+
+    Raises
+    ------
+    VolumeError
+        If the name has another suffix, or if a folder or file of that name exists that
+        no result may replace.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in suffixes:
+        raise VolumeError(
+            f"the {what} cannot be written to {path.name}: its name must end in "
+            f"{' or '.join(suffixes)}"
+        )
+    fits = is_zarr(path) if suffix == ".zarr" else path.is_file()
+    if path.exists() and not fits:
+        raise VolumeError(
+            f"{path} exists and is not a {suffix} that a result could replace; choose "
+            "another name"
+        )
 
 
 def follow_link(path: Path) -> Path:

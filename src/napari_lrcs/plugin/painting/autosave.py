@@ -14,7 +14,7 @@ from qtpy.QtCore import QTimer
 from napari_lrcs.annotation.painted_labels import count_phases, slice_key
 from napari_lrcs.annotation.painting import PaintingFolder, PaintingState
 from napari_lrcs.errors import LrcsError
-from napari_lrcs.io.retrying_store import KeptStore
+from napari_lrcs.io.zarr_stores import RetryingStore
 from napari_lrcs.preprocessing.slices import AXES
 
 Counts = Mapping[int, NDArray[np.int64]]
@@ -191,7 +191,7 @@ class AutoSave:
             self._write(index, plane)
         self._count(index, plane)
         store = getattr(self._layer.data, "store", None)
-        if isinstance(store, KeptStore):
+        if isinstance(store, RetryingStore):
             store.flush()
         self._stale.discard(index)
 

@@ -7,7 +7,7 @@ import pytest
 import zarr
 from zarr.storage import LocalStore
 
-from napari_lrcs.io.retrying_store import KeptStore
+from napari_lrcs.io.zarr_stores import RetryingStore
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def array(tmp_path: Path) -> zarr.Array[Any]:
         tmp_path / "labels", shape=(4, 5, 6), chunks=(1, 5, 6), dtype="uint8"
     )
     made[1] = 2
-    store = KeptStore(LocalStore(tmp_path / "labels"))
+    store = RetryingStore(LocalStore(tmp_path / "labels"))
     return zarr.open_array(store, mode="r+")
 
 
@@ -43,7 +43,7 @@ def test_what_the_disk_does_not_take_is_kept_until_it_does(
     array[3, :2] = 1
     array[3, 2:] = 4
     kept = np.asarray(array)
-    assert isinstance(array.store, KeptStore)
+    assert isinstance(array.store, RetryingStore)
     with pytest.raises(OSError, match="Not a directory"):
         array.store.flush()
     (tmp_path / "labels").unlink()
