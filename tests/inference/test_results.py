@@ -23,8 +23,8 @@ from napari_lrcs.errors import InUseError, ResultExistsError, VolumeError
 from napari_lrcs.inference import cleaning, publishing
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.geometry import Geometry, Slab
+from napari_lrcs.inference.outputs import CONFIDENCE, LABELS, PROBABILITIES, Arrays
 from napari_lrcs.inference.partial import PartialFolder
-from napari_lrcs.inference.parts import CONFIDENCE, LABELS, PROBABILITIES, Arrays
 from napari_lrcs.inference.publishing import Publication
 from napari_lrcs.inference.results import MemoryResult, Result, Sink
 from napari_lrcs.io import pyramid

@@ -8,8 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from napari_lrcs.inference.geometry import Geometry, Slab
+from napari_lrcs.inference.outputs import (
+    CONFIDENCE,
+    LABELS,
+    PROBABILITIES,
+    Arrays,
+    Part,
+)
 from napari_lrcs.inference.partial import PartialFolder
-from napari_lrcs.inference.parts import CONFIDENCE, LABELS, PROBABILITIES, Arrays, Part
 from napari_lrcs.inference.publishing import Publication
 from napari_lrcs.inference.results import Sink
 from napari_lrcs.io.locks import only_writer

@@ -10,7 +10,7 @@ import zarr
 
 from napari_lrcs.errors import ResultExistsError, VolumeError
 from napari_lrcs.inference.geometry import Geometry, Slab
-from napari_lrcs.inference.parts import LABELS, Part
+from napari_lrcs.inference.outputs import LABELS, Part
 from napari_lrcs.io.lazy_arrays import READ_ERRORS
 from napari_lrcs.io.ome_zarr import create_ome_zarr
 from napari_lrcs.io.paths import former_of

@@ -15,7 +15,7 @@ from napari_lrcs.arrays import GreyImage, Labels, Mask
 from napari_lrcs.classical.specks import remove_specks
 from napari_lrcs.config import PredictConfig
 from napari_lrcs.inference.geometry import Geometry, Slab
-from napari_lrcs.inference.parts import LABELS, Arrays, Part
+from napari_lrcs.inference.outputs import LABELS, Arrays, Part
 from napari_lrcs.inference.predictor import Predictor
 from napari_lrcs.inference.results import Result, Sink
 from napari_lrcs.io.paths import check_outputs

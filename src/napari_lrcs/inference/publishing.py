@@ -22,8 +22,8 @@ import numpy as np
 from napari_lrcs.arrays import Labels
 from napari_lrcs.inference.cleaning import COPY_SLICES, cleaned_slabs
 from napari_lrcs.inference.geometry import Geometry, Slab
+from napari_lrcs.inference.outputs import LABELS, Part
 from napari_lrcs.inference.partial import PartialFolder
-from napari_lrcs.inference.parts import LABELS, Part
 from napari_lrcs.io.ome_zarr import create_ome_zarr
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.paths import former_of

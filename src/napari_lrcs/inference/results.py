@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_lrcs.arrays import Labels
 from napari_lrcs.inference.cleaning import cleaned_slabs
 from napari_lrcs.inference.geometry import Geometry, Slab
-from napari_lrcs.inference.parts import CONFIDENCE, LABELS, Arrays, Part
+from napari_lrcs.inference.outputs import CONFIDENCE, LABELS, Arrays, Part
 from napari_lrcs.preprocessing.slices import runs_of
 
 

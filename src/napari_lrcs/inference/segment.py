@@ -25,7 +25,7 @@ from napari_lrcs.classical.thresholds import checked_fractions
 from napari_lrcs.config import Axis, PreprocessingConfig
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.inference.geometry import Geometry
-from napari_lrcs.inference.parts import LABELS
+from napari_lrcs.inference.outputs import LABELS
 from napari_lrcs.inference.results import Result, Sink
 from napari_lrcs.io.paths import check_outputs
 from napari_lrcs.io.volume import Volume, sources_of

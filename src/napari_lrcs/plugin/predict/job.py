@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from napari_lrcs.config import PredictConfig
 from napari_lrcs.inference.disk import DiskResult
-from napari_lrcs.inference.parts import CONFIDENCE, LABELS
+from napari_lrcs.inference.outputs import CONFIDENCE, LABELS
 from napari_lrcs.inference.results import Result
 from napari_lrcs.inference.series import predict_series
 from napari_lrcs.io.volume import Volume
