@@ -905,8 +905,8 @@ def test_parts_that_were_moved_to_their_places_meanwhile_are_not_opened(
     disk = DiskResult(
         labels=tmp_path / "labels.zarr", confidence=tmp_path / "confidence.zarr"
     )
-    for part in disk.wanted:
-        place = disk.partial / f"{part.name}.zarr" / "0"
+    for output in disk.wanted:
+        place = disk.partial / f"{output.name}.zarr" / "0"
         zarr.create_array(place, shape=(1, 2, 2), dtype="u1")
     assert len(disk.arrays()) == 2
 

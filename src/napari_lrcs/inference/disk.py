@@ -13,7 +13,7 @@ from napari_lrcs.inference.outputs import (
     LABELS,
     PROBABILITIES,
     Arrays,
-    Part,
+    Output,
 )
 from napari_lrcs.inference.partial import PartialFolder
 from napari_lrcs.inference.publishing import Publication
@@ -33,7 +33,7 @@ class DiskResult:
     """A prediction into files, gathered in a folder beside them until it is complete.
 
     The folder, ``NAME.partial``, is what an interrupted prediction is continued from.
-    All parts are OME-Zarr there; complete, they are made ready in the folder, as TIFF
+    All outputs are OME-Zarr there; complete, they are made ready in the folder, as TIFF
     or without specks where this is asked for, and then moved to their places.
 
     Parameters
@@ -54,7 +54,7 @@ class DiskResult:
         If a name has another ending, or is that of something else than a result: a
         folder, or one that is no Zarr.
     ValueError
-        If two parts would go to one place.
+        If two outputs would go to one place.
     """
 
     labels: Path
@@ -62,25 +62,25 @@ class DiskResult:
     probabilities: Path | None = None
     overwrite: bool = True
     is_complete: bool = field(init=False, default=False)
-    """Whether all parts have reached their places."""
+    """Whether all outputs have reached their places."""
 
     def __post_init__(self) -> None:
         self.labels = follow_link(self.labels)
         self.confidence = self.confidence and follow_link(self.confidence)
         self.probabilities = self.probabilities and follow_link(self.probabilities)
-        for part, path in self.paths.items():
-            check_destination(part.name, path, suffixes=part.suffixes)
+        for output, path in self.paths.items():
+            check_destination(output.name, path, suffixes=output.suffixes)
         check_outputs([*self.paths.values()], inputs=())
 
     @property
-    def paths(self) -> dict[Part, Path]:
-        """Where each part that is wanted ends up."""
+    def paths(self) -> dict[Output, Path]:
+        """Where each output that is wanted ends up."""
         every = {
             LABELS: self.labels,
             CONFIDENCE: self.confidence,
             PROBABILITIES: self.probabilities,
         }
-        return {part: path for part, path in every.items() if path is not None}
+        return {output: path for output, path in every.items() if path is not None}
 
     @property
     def path(self) -> Path:
@@ -88,8 +88,8 @@ class DiskResult:
         return self.labels
 
     @property
-    def wanted(self) -> tuple[Part, ...]:
-        """Parts to compute."""
+    def wanted(self) -> tuple[Output, ...]:
+        """Outputs to compute."""
         return tuple(self.paths)
 
     @property
@@ -117,7 +117,7 @@ class DiskResult:
         Returns
         -------
         list of zarr.Array
-            Empty before the prediction is begun, and once a part is in its place.
+            Empty before the prediction is begun, and once an output is in its place.
         """
         try:
             return [self._folder.array(p) for p in self.wanted if not p.is_per_phase]
@@ -138,9 +138,9 @@ class DiskResult:
         self._folder.check_ours()
         moved = self._moved()
         self._remove_ended()
-        for part, path in self.paths.items():
+        for output, path in self.paths.items():
             # `open` finds out whether it was this very prediction that moved it.
-            check_new(path, overwrite=self.overwrite or part in moved)
+            check_new(path, overwrite=self.overwrite or output in moved)
 
     def remove_remains(self) -> None:
         """Remove what a prediction that was killed at its very end has left.
@@ -158,15 +158,15 @@ class DiskResult:
         if left.exists() and not self.partial.exists():
             remove(left)
 
-    def _moved(self) -> set[Part]:
-        """List the parts that a prediction, whichever, has moved to their places."""
+    def _moved(self) -> set[Output]:
+        """List the outputs that a prediction, whichever, has moved to their places."""
         noted = self._folder.read_places()
         return {
-            part
-            for part, path in self.paths.items()
-            if part.name in noted
-            and noted[part.name][0] == str(path.absolute())
-            and not (self.partial / noted[part.name][1]).exists()
+            output
+            for output, path in self.paths.items()
+            if output.name in noted
+            and noted[output.name][0] == str(path.absolute())
+            and not (self.partial / noted[output.name][1]).exists()
         }
 
     @contextmanager
@@ -213,14 +213,14 @@ class DiskResult:
         folder.check_ours()
         if identity is None and self._moved() == {*self.wanted}:
             folder.discard()  # of one that was killed at its very end
-        names = [part.name for part in self.wanted]
+        names = [output.name for output in self.wanted]
         text = json.dumps({**(identity or {}), "parts": names}, sort_keys=True)
         is_same = identity is not None and folder.has_identity(text)
         in_place = {p for p in self.wanted if is_same and publication.is_in_place(p)}
-        for part in self.wanted:
-            is_same &= part in in_place or folder.raw(part).is_dir()
-        for part, path in self.paths.items():
-            if not (is_same and part in in_place):
+        for output in self.wanted:
+            is_same &= output in in_place or folder.raw(output).is_dir()
+        for output, path in self.paths.items():
+            if not (is_same and output in in_place):
                 check_free(path, overwrite=self.overwrite)
         if not is_same:
             folder.begin(text, self.wanted, publication.geometry)
@@ -240,9 +240,9 @@ class _DiskSink:
 
     def write(self, slab: Slab, arrays: Arrays) -> None:
         folder, geometry = self._publication.folder, self._publication.geometry
-        for part, array in self._arrays.items():
+        for output, array in self._arrays.items():
             with naming(folder.path):
-                geometry.put(array, slab, arrays[part])
+                geometry.put(array, slab, arrays[output])
         folder.note_done(slab)
         self._done.add(slab.start)
 

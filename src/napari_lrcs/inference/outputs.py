@@ -1,4 +1,4 @@
-"""The parts that a prediction may consist of."""
+"""What a prediction can put out: labels, confidence, probabilities."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from numpy.typing import NDArray
 
 from napari_lrcs.io.paths import LABELS_SUFFIXES
 
-if TYPE_CHECKING:  # loading torch takes seconds that naming the parts need not wait
+if TYPE_CHECKING:  # loading torch takes seconds that naming the outputs need not wait
     from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One array of a prediction.
+class Output:
+    """One kind of array that a prediction puts out.
 
     Parameters
     ----------
     name : str
-        Unique among the parts.
+        Unique among the outputs.
     dtype : type
         Of its values.
     suffixes : tuple of str
@@ -55,13 +55,13 @@ def _probabilities(logits: "Tensor") -> "Tensor":
     return logits.softmax(dim=1).half().transpose(0, 1)
 
 
-LABELS = Part(name="labels", dtype=np.uint8, reduce=_labels)
+LABELS = Output(name="labels", dtype=np.uint8, reduce=_labels)
 """Phases from 1."""
 
-CONFIDENCE = Part(name="confidence", dtype=np.uint8, reduce=_confidence)
+CONFIDENCE = Output(name="confidence", dtype=np.uint8, reduce=_confidence)
 """0 to 255 for probabilities 0 to 1 of the predicted phase."""
 
-PROBABILITIES = Part(
+PROBABILITIES = Output(
     name="probabilities",
     dtype=np.float16,
     suffixes=(".zarr",),
@@ -70,6 +70,5 @@ PROBABILITIES = Part(
 )
 """Probabilities of all phases, 0 to 1."""
 
-Arrays = Mapping[Part, NDArray[Any]]
-"""Arrays of one slab: (slices, rows, columns), after the phases of a part that is per
-phase."""
+Arrays = Mapping[Output, NDArray[Any]]
+"""Arrays of one slab: (slices, rows, columns), or (phases, slices, …) if per phase."""

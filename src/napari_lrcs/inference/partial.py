@@ -10,7 +10,7 @@ import zarr
 
 from napari_lrcs.errors import ResultExistsError, VolumeError
 from napari_lrcs.inference.geometry import Geometry, Slab
-from napari_lrcs.inference.outputs import LABELS, Part
+from napari_lrcs.inference.outputs import LABELS, Output
 from napari_lrcs.io.lazy_arrays import READ_ERRORS
 from napari_lrcs.io.ome_zarr import create_ome_zarr
 from napari_lrcs.io.paths import former_of
@@ -25,9 +25,9 @@ _IDENTITY = "identity.json"
 class PartialFolder:
     """Reads and writes the folder of a prediction that is not complete.
 
-    It holds each part as OME-Zarr of one level, and what tells the prediction from
-    others (``identity.json``), which slabs are there (``done.txt``) and, once all parts
-    are ready to be moved, where they go (``places.json``).
+    It holds each output as OME-Zarr of one level, and what tells the prediction from
+    others (``identity.json``), which slabs are there (``done.txt``) and, once all
+    outputs are ready to be moved, where they go (``places.json``).
 
     Parameters
     ----------
@@ -46,13 +46,15 @@ class PartialFolder:
         """Name the folder of a prediction by where its labels are to go."""
         return cls(labels.with_name(f"{labels.name}.partial"))
 
-    def raw(self, part: Part) -> Path:
-        """Locate a part as it is computed."""
-        return self.path / f"{part.name}.zarr"
+    def raw(self, output: Output) -> Path:
+        """Locate an output as it is computed."""
+        return self.path / f"{output.name}.zarr"
 
-    def array(self, part: Part, *, mode: Literal["r", "r+"] = "r") -> zarr.Array[Any]:
-        """Open a part as it is computed; `FileNotFoundError` where it is not there."""
-        return zarr.open_array(self.raw(part) / "0", mode=mode)
+    def array(
+        self, output: Output, *, mode: Literal["r", "r+"] = "r"
+    ) -> zarr.Array[Any]:
+        """Open an output as it is computed; `FileNotFoundError` if it is absent."""
+        return zarr.open_array(self.raw(output) / "0", mode=mode)
 
     # ---- whose it is ----
 
@@ -85,23 +87,25 @@ class PartialFolder:
 
     # ---- how it begins and ends ----
 
-    def begin(self, identity: str, parts: Sequence[Part], geometry: Geometry) -> None:
-        """Make the folder anew, with empty parts."""
+    def begin(
+        self, identity: str, outputs: Sequence[Output], geometry: Geometry
+    ) -> None:
+        """Make the folder anew, with empty outputs."""
         self.discard()
         # By one rename: only a folder that is whole can be continued.
         with replacing(self.path) as folder:
             folder.mkdir()
-            for part in parts:
-                shape, chunks = _layout(part, geometry)
+            for output in outputs:
+                shape, chunks = _layout(output, geometry)
                 create_ome_zarr(
-                    folder / self.raw(part).name,
+                    folder / self.raw(output).name,
                     shape=shape,
                     chunks=chunks,
-                    dtype=part.dtype,
+                    dtype=output.dtype,
                     voxel_size=geometry.voxel_size,
                     unit=geometry.unit,
-                    phases=geometry.phases if part is LABELS else None,
-                    name=part.name,
+                    phases=geometry.phases if output is LABELS else None,
+                    name=output.name,
                 )
             (folder / "done.txt").touch()
             (folder / _IDENTITY).write_text(identity, encoding="utf-8")
@@ -122,22 +126,23 @@ class PartialFolder:
     # ---- what is there ----
 
     def open_arrays(
-        self, parts: Iterable[Part], geometry: Geometry
-    ) -> dict[Part, zarr.Array[Any]]:
-        """Open those parts that are not moved yet, to be written to."""
+        self, outputs: Iterable[Output], geometry: Geometry
+    ) -> dict[Output, zarr.Array[Any]]:
+        """Open those outputs that are not moved yet, to be written to."""
         try:
             self._check_files()
             arrays = {
-                part: self.array(part, mode="r+")
-                for part in parts
-                if self.raw(part).is_dir()
+                output: self.array(output, mode="r+")
+                for output in outputs
+                if self.raw(output).is_dir()
             }
-            for part, array in arrays.items():
-                levels_of(self.raw(part))  # its metadata can be read
-                found, expected = (array.shape, array.chunks), _layout(part, geometry)
-                if found != expected or array.dtype != part.dtype:
+            for output, array in arrays.items():
+                levels_of(self.raw(output))  # its metadata can be read
+                found, expected = (array.shape, array.chunks), _layout(output, geometry)
+                if found != expected or array.dtype != output.dtype:
                     raise VolumeError(
-                        f"{part.name} is {found} of {array.dtype}, expected {expected}"
+                        f"{output.name} is {found} of {array.dtype}, expected "
+                        f"{expected}"
                     )
         except READ_ERRORS as error:
             raise self.damaged(error) from error
@@ -167,12 +172,12 @@ class PartialFolder:
             file.write(f"{slab.start}\n")
 
     def read_places(self) -> dict[str, tuple[str, str]]:
-        """Read where each part goes, and what it is called here when it is ready.
+        """Read where each output goes, and what it is called here when it is ready.
 
         Returns
         -------
         dict of str to (str, str)
-            By the part's name; empty until all parts are ready.
+            By the output's name; empty until all outputs are ready.
         """
         note = self.path / "places.json"
         if not note.is_file():
@@ -183,7 +188,7 @@ class PartialFolder:
             raise self.damaged(error) from error
 
     def write_places(self, places: Mapping[str, tuple[str, str]]) -> None:
-        """Note where each part goes: from now on, what is not here was moved."""
+        """Note where each output goes: from now on, what is not here was moved."""
         with replacing(self.path / "places.json") as temporary:
             temporary.write_text(json.dumps(places), encoding="utf-8")
 
@@ -203,7 +208,9 @@ def last_unfinished(folder: Path, suffix: str) -> Path | None:
     return None if last is None else last.parent.with_suffix("")
 
 
-def _layout(part: Part, geometry: Geometry) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the shape of a part, and that of its chunks."""
-    shape = part.shape(geometry.shape, n_phases=len(geometry.phases))
-    return shape, part.shape(geometry.chunks, n_phases=1)
+def _layout(
+    output: Output, geometry: Geometry
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the shape of an output, and that of its chunks."""
+    shape = output.shape(geometry.shape, n_phases=len(geometry.phases))
+    return shape, output.shape(geometry.chunks, n_phases=1)

@@ -15,7 +15,7 @@ from napari_lrcs.arrays import GreyImage, Labels, Mask
 from napari_lrcs.classical.specks import remove_specks
 from napari_lrcs.config import PredictConfig
 from napari_lrcs.inference.geometry import Geometry, Slab
-from napari_lrcs.inference.outputs import LABELS, Arrays, Part
+from napari_lrcs.inference.outputs import LABELS, Arrays, Output
 from napari_lrcs.inference.predictor import Predictor
 from napari_lrcs.inference.results import Result, Sink
 from napari_lrcs.io.paths import check_outputs
@@ -106,7 +106,7 @@ def predict_volume(
             left,
             read=partial(_read, reader, normalisation=checkpoint.normalisation),
             predictor=predictor,
-            parts=result.wanted,
+            outputs=result.wanted,
             sink=sink,
             n_slices=len(wanted),
         )
@@ -184,7 +184,7 @@ def _predict_slabs(
     *,
     read: Callable[[Slab], "_Read"],
     predictor: Predictor,
-    parts: Sequence[Part],
+    outputs: Sequence[Output],
     sink: Sink,
     n_slices: int,
 ) -> Iterator[PredictEvent]:
@@ -200,7 +200,7 @@ def _predict_slabs(
             assert slab is not None
             image, inside = reading.result() if reading else read(slab)
             reading = ahead.submit(read, following) if following else None
-            arrays = predictor.empty_arrays(parts, len(slab))
+            arrays = predictor.empty_arrays(outputs, len(slab))
             for share in predictor.predict(arrays, image, len(slab)):
                 yield _tile_event(share, slab, n_done=n_done, n_slices=n_slices)
             n_done += len(slab)
@@ -284,6 +284,6 @@ def _write(
     sink: Sink, slab: Slab, arrays: Arrays, inside: Mask | None, event: SlabPredicted
 ) -> SlabPredicted:
     if inside is not None:
-        arrays = {part: array * inside for part, array in arrays.items()}
+        arrays = {output: array * inside for output, array in arrays.items()}
     sink.write(slab, arrays)
     return event

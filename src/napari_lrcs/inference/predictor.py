@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_lrcs.arrays import GreyImage
 from napari_lrcs.config import PredictConfig
-from napari_lrcs.inference.outputs import Part
+from napari_lrcs.inference.outputs import Output
 from napari_lrcs.models.checkpoint import Checkpoint
 from napari_lrcs.models.device import (
     device_notices,
@@ -66,13 +66,13 @@ class Predictor:
         )
 
     def predict(
-        self, arrays: Mapping[Part, NDArray[Any]], image: GreyImage, n_slices: int
+        self, arrays: Mapping[Output, NDArray[Any]], image: GreyImage, n_slices: int
     ) -> Iterator[float | Notice]:
         """Fill arrays from `empty_arrays`; yields as `TiledNetwork.fill` does.
 
         Parameters
         ----------
-        arrays : mapping of Part to ndarray
+        arrays : mapping of Output to ndarray
             Those of a slab.
         image : ndarray of float32, shape (n_slices + context, rows, columns)
             Grey levels, filtered and normalised.
@@ -82,7 +82,7 @@ class Predictor:
         slab = torch.from_numpy(image)
         n_channels = len(image) - n_slices + 1
         windows = slab.unfold(0, n_channels, 1).movedim(-1, 1)  # (n, C, H, W)
-        targets = [(torch.from_numpy(a), part.reduce) for part, a in arrays.items()]
+        targets = [(torch.from_numpy(a), output.reduce) for output, a in arrays.items()]
         notices, self._notices = self._notices, []
         yield from notices
         try:
@@ -96,12 +96,14 @@ class Predictor:
         yield from self.network.fill(targets, windows)
 
     def empty_arrays(
-        self, parts: Sequence[Part], n_slices: int
-    ) -> dict[Part, NDArray[Any]]:
+        self, outputs: Sequence[Output], n_slices: int
+    ) -> dict[Output, NDArray[Any]]:
         """Make room for a slab."""
         n_phases = len(self._checkpoint.phases)
         shape = (n_slices, *self._shape)
-        return {p: np.empty(p.shape(shape, n_phases=n_phases), p.dtype) for p in parts}
+        return {
+            p: np.empty(p.shape(shape, n_phases=n_phases), p.dtype) for p in outputs
+        }
 
     def _leave_gpu(self) -> Notice:
         gpu = self.device

@@ -1,8 +1,8 @@
 """From a prediction's folder to its places, in a way that can be cut off anywhere.
 
-- Parts are made ready inside the folder, each by a rename once it is whole; what is
+- Outputs are made ready inside the folder, each by a rename once it is whole; what is
   moved as it was computed gets its levels there, announced by a rename.
-- When all are, this is noted, with the places. From then on a part that is no longer
+- When all are, this is noted, with the places. From then on an output that is no longer
   ready has been moved, since one rename takes it from the folder.
 - The labels go last: until then other specks can be removed from the raw ones.
 - When all are in place, one rename ends the folder.
@@ -22,7 +22,7 @@ import numpy as np
 from napari_lrcs.arrays import Labels
 from napari_lrcs.inference.cleaning import COPY_SLICES, cleaned_slabs
 from napari_lrcs.inference.geometry import Geometry, Slab
-from napari_lrcs.inference.outputs import LABELS, Part
+from napari_lrcs.inference.outputs import LABELS, Output
 from napari_lrcs.inference.partial import PartialFolder
 from napari_lrcs.io.ome_zarr import create_ome_zarr
 from napari_lrcs.io.opening import open_volume
@@ -44,13 +44,13 @@ _FINEST = 0.8
 
 @dataclass(slots=True, kw_only=True)
 class Publication:
-    """The complete parts of a prediction, on the way to their places.
+    """The complete outputs of a prediction, on the way to their places.
 
     Parameters
     ----------
     folder : PartialFolder
         Where they are computed.
-    paths : mapping of Part to Path
+    paths : mapping of Output to Path
         Their places, the labels first.
     geometry : Geometry
         Of the volume.
@@ -59,14 +59,14 @@ class Publication:
     """
 
     folder: PartialFolder
-    paths: Mapping[Part, Path]
+    paths: Mapping[Output, Path]
     geometry: Geometry
     min_size: int
     is_complete: bool = field(init=False, default=False)
-    """Whether all parts have reached their places."""
+    """Whether all outputs have reached their places."""
 
     def run(self) -> Iterator[float]:
-        """Put the parts in their places and remove the folder.
+        """Put the outputs in their places and remove the folder.
 
         Yields
         ------
@@ -74,70 +74,72 @@ class Publication:
             Share of the voxels that are made ready, 0 to 1.
         """
         waiting = [
-            part
-            for part in self.paths
-            if not (self._is_ready(part) or self.is_in_place(part))
+            output
+            for output in self.paths
+            if not (self._is_ready(output) or self.is_in_place(output))
         ]
-        for i, part in enumerate(waiting):
-            for share in self._make_ready(part):
+        for i, output in enumerate(waiting):
+            for share in self._make_ready(output):
                 yield (i + share) / len(waiting)
-        self.folder.write_places({part.name: self._place(part) for part in self.paths})
+        self.folder.write_places(
+            {output.name: self._place(output) for output in self.paths}
+        )
         with uninterrupted():
-            for part in reversed(list(self.paths)):
-                if not self.is_in_place(part):
-                    _move(self._ready(part), self.paths[part])
+            for output in reversed(list(self.paths)):
+                if not self.is_in_place(output):
+                    _move(self._ready(output), self.paths[output])
             self._end()
 
     def _end(self) -> None:
         # Large ones first, so that what names the prediction is there to the last.
-        for part in self.folder.path.glob("*.zarr"):
-            remove(part)
+        for output in self.folder.path.glob("*.zarr"):
+            remove(output)
         self.folder.discard()
         for path in self.paths.values():
             remove(former_of(path))
         self.is_complete = True
 
-    # ---- where a part is ----
+    # ---- where an output is ----
 
-    def is_in_place(self, part: Part) -> bool:
-        """Tell whether this prediction has moved a part to its place."""
+    def is_in_place(self, output: Output) -> bool:
+        """Tell whether this prediction has moved an output to its place."""
         return (
-            self.folder.read_places().get(part.name) == self._place(part)
-            and not self._ready(part).exists()
-            and self.paths[part].exists()
+            self.folder.read_places().get(output.name) == self._place(output)
+            and not self._ready(output).exists()
+            and self.paths[output].exists()
         )
 
-    def _place(self, part: Part) -> tuple[str, str]:
-        return str(self.paths[part].absolute()), self._ready(part).name
+    def _place(self, output: Output) -> tuple[str, str]:
+        return str(self.paths[output].absolute()), self._ready(output).name
 
-    def _ready(self, part: Part) -> Path:
-        """Name what only needs to be moved: the raw part if nothing is done to it."""
-        cleaned = f"-{self.min_size}" if self._cleans(part) else ""
-        suffix = self.paths[part].suffix.lower()
-        return self.folder.path / f"{part.name}{cleaned}{suffix}"
+    def _ready(self, output: Output) -> Path:
+        """Name what only needs to be moved: the raw output if nothing is done to it."""
+        cleaned = f"-{self.min_size}" if self._cleans(output) else ""
+        suffix = self.paths[output].suffix.lower()
+        return self.folder.path / f"{output.name}{cleaned}{suffix}"
 
-    def _is_ready(self, part: Part) -> bool:
-        ready = self._ready(part)
+    def _is_ready(self, output: Output) -> bool:
+        ready = self._ready(output)
         # Viewers show the levels of what has no channels.
-        needs_levels = ready.suffix == ".zarr" and not part.is_per_phase
+        needs_levels = ready.suffix == ".zarr" and not output.is_per_phase
         return ready.exists() and (not needs_levels or has_levels(ready))
 
-    def _cleans(self, part: Part) -> bool:
-        return part is LABELS and self.min_size > 1
+    def _cleans(self, output: Output) -> bool:
+        return output is LABELS and self.min_size > 1
 
     # ---- how it is made ready ----
 
-    def _make_ready(self, part: Part) -> Iterator[float]:
+    def _make_ready(self, output: Output) -> Iterator[float]:
         """Write what is to be moved; yields the share done, 0 to 1."""
-        raw, ready = self.folder.raw(part), self._ready(part)
+        raw, ready = self.folder.raw(output), self._ready(output)
         if ready == raw:
             yield from add_levels(ready)
             return
         source = open_volume(raw)
         slabs = cleaned_slabs(
             lambda slab: source.slab(slab.start, slab.stop),
-            self._written_slices(part),
-            min_size=self.min_size if self._cleans(part) else 0,
+            self._written_slices(output),
+            min_size=self.min_size if self._cleans(output) else 0,
         )
         if ready.suffix == ".zarr":
             yield from self._write_zarr(ready, slabs, source)
@@ -147,10 +149,10 @@ class Publication:
             n_done += n
             yield n_done / source.shape[0]
 
-    def _written_slices(self, part: Part) -> list[int]:
-        """List the slices along z that a part has any chunk of."""
-        array = self.folder.array(part)
-        written = {chunk[0] for chunk in written_chunks(self.folder.raw(part) / "0")}
+    def _written_slices(self, output: Output) -> list[int]:
+        """List the slices along z that an output has any chunk of."""
+        array = self.folder.array(output)
+        written = {chunk[0] for chunk in written_chunks(self.folder.raw(output) / "0")}
         return [z for z in range(array.shape[0]) if z // array.chunks[0] in written]
 
     def _write_zarr(
@@ -234,7 +236,7 @@ def _taken(queue: Queue[Labels | None]) -> Iterator[Labels]:
 
 
 def _move(source: Path, path: Path) -> None:
-    """Take a part to its place by one rename, after a copy from another disk."""
+    """Take an output to its place by one rename, after a copy from another disk."""
     try:
         put_in_place(source, path)
     except OSError as error:

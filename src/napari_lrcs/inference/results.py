@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_lrcs.arrays import Labels
 from napari_lrcs.inference.cleaning import cleaned_slabs
 from napari_lrcs.inference.geometry import Geometry, Slab
-from napari_lrcs.inference.outputs import CONFIDENCE, LABELS, Arrays, Part
+from napari_lrcs.inference.outputs import CONFIDENCE, LABELS, Arrays, Output
 from napari_lrcs.preprocessing.slices import runs_of
 
 
@@ -38,16 +38,16 @@ class Result(Protocol):
         """Where the labels end up; None in memory."""
 
     @property
-    def paths(self) -> Mapping[Part, Path]:
-        """Where each part ends up; empty in memory."""
+    def paths(self) -> Mapping[Output, Path]:
+        """Where each output ends up; empty in memory."""
 
     @property
     def places(self) -> tuple[Path, ...]:
         """Files and folders that are written to; none in memory."""
 
     @property
-    def wanted(self) -> tuple[Part, ...]:
-        """Parts to compute."""
+    def wanted(self) -> tuple[Output, ...]:
+        """Outputs to compute."""
 
     @property
     def is_unfinished(self) -> bool:
@@ -111,7 +111,7 @@ class MemoryResult:
         """Nowhere."""
 
     @property
-    def paths(self) -> dict[Part, Path]:
+    def paths(self) -> dict[Output, Path]:
         """None."""
         return {}
 
@@ -121,8 +121,8 @@ class MemoryResult:
         return ()
 
     @property
-    def wanted(self) -> tuple[Part, ...]:
-        """Parts to compute."""
+    def wanted(self) -> tuple[Output, ...]:
+        """Outputs to compute."""
         return (LABELS,) if self.confidence is None else (LABELS, CONFIDENCE)
 
     @property
@@ -164,7 +164,7 @@ class MemoryResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _MemorySink:
-    arrays: Mapping[Part, Any]
+    arrays: Mapping[Output, Any]
     geometry: Geometry
     min_size: int
     slabs: dict[int, Slab]
@@ -174,8 +174,8 @@ class _MemorySink:
         return set(self.slabs)
 
     def write(self, slab: Slab, arrays: Arrays) -> None:
-        for part, array in self.arrays.items():
-            self.geometry.put(array, slab, arrays[part])
+        for output, array in self.arrays.items():
+            self.geometry.put(array, slab, arrays[output])
         self.slabs[slab.start] = slab
 
     def publish(self) -> Iterator[float]:
