@@ -146,6 +146,10 @@ class OptimisationConfig(Config):
         bounds=(0, 10),
     )
 
+    def is_over(self, n_done: int, *, best_epoch: int) -> bool:
+        """Whether no epoch is left, or the validation has not improved for long."""
+        return n_done >= self.n_epochs or 0 < self.patience <= n_done - best_epoch
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AugmentationConfig(Config):

@@ -233,9 +233,7 @@ class RunFolder:
         config, n_done = self.read_config(), len(self.read_history())
         network = read_summary(self.best) if self.best.is_file() else None
         best_epoch = None if network is None else network.epoch
-        n_since_best = n_done - (best_epoch or 0)
-        n_epochs, patience = config.optimisation.n_epochs, config.optimisation.patience
-        is_finished = n_done >= n_epochs or 0 < patience <= n_since_best
+        is_finished = config.optimisation.is_over(n_done, best_epoch=best_epoch or 0)
         started, modified = _times(self.path)
         return RunSummary(
             path=self.path,

@@ -119,9 +119,9 @@ class TrainingSession:
     @property
     def is_over(self) -> bool:
         """Whether no epoch is left, or the validation has not improved for long."""
-        config = self.config.optimisation
-        n_worse = self.n_epochs_done - self.state.best_epoch
-        return self.n_epochs_done >= config.n_epochs or 0 < config.patience <= n_worse
+        return self.config.optimisation.is_over(
+            self.n_epochs_done, best_epoch=self.state.best_epoch
+        )
 
     def start_clock(self) -> None:
         """Count the seconds of the training from now on."""
