@@ -65,11 +65,8 @@ def draw_segmentation(
     ----------
     path : Path
         ``.png``, ``.pdf`` or ``.svg``; replaced only when complete.
-    pictured : SliceComparison
-    phases : PhaseTable
     history : sequence of mappings
         Rows of a run's history.
-    title : str
     """
     from matplotlib.figure import Figure
 
@@ -147,7 +144,6 @@ def write_comparison_figure(path: Path, comparison: Comparison) -> None:
     ----------
     path : Path
         ``.png``, ``.pdf`` or ``.svg``; replaced only when complete.
-    comparison : Comparison
     """
     from matplotlib.figure import Figure
 
@@ -168,10 +164,8 @@ def draw_confusion(ax: "Axes", confusion: Confusion, phases: PhaseTable) -> None
 
     Parameters
     ----------
-    ax : matplotlib.axes.Axes
     confusion : ndarray of int64, shape (n_phases, n_phases)
         Rows are the target.
-    phases : PhaseTable
     """
     n_painted = confusion.sum(axis=1, keepdims=True)
     shares = confusion / np.maximum(n_painted, 1)
@@ -201,10 +195,8 @@ def draw_slice_scores(
 
     Parameters
     ----------
-    ax : matplotlib.axes.Axes
     per_slice : sequence of (int, ndarray of int64, shape (n_phases, n_phases))
         Places and confusion matrices, ascending.
-    phases : PhaseTable
     """
     places = [place for place, _ in per_slice]
     ious = np.array([iou_per_phase(confusion) for _, confusion in per_slice])
@@ -218,14 +210,7 @@ def draw_slice_scores(
 def draw_composition(
     ax: "Axes", predicted: Composition, target: Composition, phases: PhaseTable
 ) -> None:
-    """Draw the shares of volume, surface and interfaces of both as pairs of bars.
-
-    Parameters
-    ----------
-    ax : matplotlib.axes.Axes
-    predicted, target : Composition
-    phases : PhaseTable
-    """
+    """Draw the shares of volume, surface and interfaces of both as pairs of bars."""
     names = phases.names
     labels = [
         *(f"{name}, {kind}" for kind in ("volume", "surface") for name in names),

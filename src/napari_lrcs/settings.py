@@ -20,7 +20,6 @@ def setting(
 
     Parameters
     ----------
-    default : object
     tooltip : str
         The help.
     bounds : tuple of float or None

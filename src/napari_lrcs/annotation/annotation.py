@@ -47,7 +47,6 @@ class AnnotatedSlice:
         neighbours, float32, shape (2 context_slices + 1, rows, columns).
     labels : ndarray of uint8, shape (rows, columns)
         0 where unpainted or outside the field of view.
-    role : {"train", "validation", "test"}
     index : int
         Place of the slice along the axis, from 0.
     volume : str
@@ -100,7 +99,6 @@ class Annotation:
     ----------
     slices : tuple of AnnotatedSlice
         At least one with the role train, with at least two phases painted.
-    phases : PhaseTable
     voxel_size : tuple of three floats, optional
         z, y, x; of the first volume.
     unit : str, optional
@@ -142,7 +140,6 @@ def read_annotation(
 
     Parameters
     ----------
-    volumes : sequence of AnnotatedVolume
     config : TrainConfig
         Its axis, context and filters count.
     phases : PhaseTable, optional

@@ -232,7 +232,6 @@ def count_phases(labels: Labels, *, n_phases: int) -> NDArray[np.int64]:
     Parameters
     ----------
     labels : ndarray of uint8, any shape
-    n_phases : int
 
     Returns
     -------

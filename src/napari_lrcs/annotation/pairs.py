@@ -52,7 +52,6 @@ def export_pairs(
         Its slices keep their type.
     labels : Volume of whole numbers, shape of `image`
         Written as uint8: 0 unpainted, phases from 1.
-    indices : iterable of int
     axis : {"z", "y", "x"}
         Axis that the slices lie across.
     overwrite : bool

@@ -149,7 +149,6 @@ def fill_slice(
     ----------
     sample : Sample
         Labels outside its field of view stay as they are.
-    baseline : Baseline
     only_unpainted : bool
         Whether painted voxels keep their label.
 

@@ -40,7 +40,6 @@ def fit_clusters(samples: Sequence[Sample], order: tuple[int, ...]) -> Clusters:
 
     Parameters
     ----------
-    samples : sequence of Sample
     order : tuple of int
         Labels of the clusters, from dark to bright.
     """

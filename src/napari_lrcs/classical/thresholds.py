@@ -129,7 +129,6 @@ def grey_order(
     ----------
     image : ndarray of integers or reals, any shape
     labels : ndarray of uint8, shape of `image`
-    n_phases : int
 
     Returns
     -------
@@ -219,7 +218,6 @@ def checked_fractions(
     ----------
     fractions : sequence of float or None
         One per phase; rounded ones are accepted.
-    n_phases : int
 
     Returns
     -------

@@ -63,7 +63,6 @@ def find_agreement(
         Labels up to `n_phases`; read one after another.
     n_members : int
         How many there are.
-    n_phases : int
 
     Examples
     --------
@@ -114,7 +113,6 @@ def write_agreement(
     out : Path
         Folder of ``majority.zarr``, ``agreement.zarr`` and ``entropy.zarr``, which are
         replaced when all are complete.
-    phases : PhaseTable
 
     Yields
     ------

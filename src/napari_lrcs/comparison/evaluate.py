@@ -164,16 +164,11 @@ def measure_volume(
 
     Parameters
     ----------
-    labels : Volume
     phases : iterable of Phase
         As from `phases_of` or `phases_in`, in the order of the counts.
     mask : Volume of bool, optional
         Voxels outside count as unpainted.
     neighbourhood : {4, 8, 6, 18, 26}
-
-    Returns
-    -------
-    Composition
 
     Raises
     ------

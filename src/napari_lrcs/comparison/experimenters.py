@@ -55,7 +55,6 @@ class ExperimentersCompared:
     ----------
     names : tuple of str
         Names of the experimenters' labels.
-    phases : PhaseTable
     counted : tuple of Phase
         All phases if a file names them, else those that occur.
     confusions : mapping of pairs to ndarray of int64, shape (n_phases, n_phases)

@@ -20,7 +20,6 @@ def read_whole(labels: Volume, *, mask: Volume | None = None) -> Labels:
 
     Parameters
     ----------
-    labels : Volume
     mask : Volume of bool, optional
         Voxels outside become unpainted.
 
@@ -48,10 +47,6 @@ def particles_of_volume(
         Label of the phase.
     mask : Volume of bool, optional
         Voxels outside count as unpainted.
-
-    Returns
-    -------
-    Particles
 
     Raises
     ------

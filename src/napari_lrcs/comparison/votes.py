@@ -227,7 +227,6 @@ def write_votes(
 
     Parameters
     ----------
-    files : VoteFiles
     experimenters : sequence of Volume
         Labels of the same shape. The first one's voxel size is kept.
     phases : PhaseTable
@@ -238,10 +237,6 @@ def write_votes(
         Voxels outside are 0.
     overwrite : bool
         Whether what is in the places may be replaced.
-
-    Yields
-    ------
-    Publishing
 
     Raises
     ------

@@ -60,7 +60,6 @@ def predict_volume(
         Its filters, normalisation, axis and context are applied.
     result : Result
         A `MemoryResult` or `DiskResult`, where labels and the like go.
-    config : PredictConfig, optional
     slices : sequence of int, optional
         Slices to predict, along the checkpoint's axis; the others stay 0.
     mask : Volume of bool, optional

@@ -31,8 +31,6 @@ class Predictor:
 
     Parameters
     ----------
-    checkpoint : Checkpoint
-    config : PredictConfig
     shape : tuple of two ints
         Rows and columns of the slices.
 

@@ -54,9 +54,6 @@ class BaselineTask:
 
     Parameters
     ----------
-    image : Volume
-    method : {"otsu", "fractions", "k_means", "forest"}
-    phases : PhaseTable
     fractions, order : tuple, optional
         As for `fit_baseline`.
     labels : Volume, optional
@@ -204,7 +201,6 @@ def segment_volume(task: BaselineTask, *, result: Result) -> Iterator[PredictEve
 
     Parameters
     ----------
-    task : BaselineTask
     result : Result
         A `MemoryResult` or `DiskResult`, where the labels go. On disk, nothing is left
         of what did not come to its end.

@@ -46,7 +46,6 @@ def predict_series(
     ----------
     results : mapping of str to DiskResult
         Where the labels of each image file go, in `folder`: see `places_of_series`.
-    checkpoint : Checkpoint
     folder : Path
         Made if it is not there.
     config, slices

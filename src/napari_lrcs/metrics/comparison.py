@@ -14,7 +14,6 @@ class Comparison:
 
     Parameters
     ----------
-    phases : PhaseTable
     confusion : ndarray of int64, shape (n_phases, n_phases)
         Painted voxels; rows are the target.
     per_slice : tuple of (int, ndarray of int64, shape (n_phases, n_phases))

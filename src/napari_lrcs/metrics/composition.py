@@ -125,7 +125,6 @@ def measure_dict(composition: Composition, phases: Iterable[Phase]) -> MeasuresD
 
     Parameters
     ----------
-    composition : Composition
     phases : iterable of Phase
         Those that are counted, in the order of the counts.
 

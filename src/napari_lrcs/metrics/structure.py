@@ -226,7 +226,6 @@ def particles_dict(
 
     Parameters
     ----------
-    particles : Particles
     phase : Phase
         The one that they are of.
     unit : str, optional

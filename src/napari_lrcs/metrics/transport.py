@@ -23,7 +23,6 @@ class Transport:
 
     Parameters
     ----------
-    axis : {"z", "y", "x"}
     tortuosity : float
         Tortuosity factor τ = ε / D, 1 for straight channels, infinite for a phase that
         does not percolate, NaN where the solver did not settle.

@@ -39,13 +39,8 @@ def create_model(config: NetworkConfig, *, n_phases: int) -> SegmentationNetwork
 
     Parameters
     ----------
-    config : NetworkConfig
     n_phases : int
         At least 2.
-
-    Returns
-    -------
-    SegmentationNetwork
 
     Raises
     ------

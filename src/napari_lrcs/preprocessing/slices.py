@@ -23,7 +23,6 @@ class SliceReader:
 
     Parameters
     ----------
-    volume : Volume
     preprocessing : PreprocessingConfig
         Axis that the slices lie across, and filters.
     context_slices : int

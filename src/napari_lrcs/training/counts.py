@@ -13,7 +13,6 @@ class StepCounts:
 
     Parameters
     ----------
-    n_phases : int
     device : torch.device
         Of the steps.
     """

@@ -55,7 +55,6 @@ def train(
     ----------
     annotation : Annotation
         From `read_annotation` with the same config.
-    config : TrainConfig
     run : Path
         Folder for the checkpoints, the history and the state to resume from.
     resume : bool

@@ -104,7 +104,6 @@ class ResumeState:
 
     Parameters
     ----------
-    state : TrainingState
     model : dict of str to Tensor
         Its state dict.
     optimiser : dict

@@ -44,12 +44,10 @@ class PatchSampler:
     ----------
     slices : sequence of AnnotatedSlice
         Of any sizes, with the same number of channels.
-    normalisation : Normalisation
     config : AugmentationConfig
         Only what moves pixels counts: flips, rotation, scaling, elastic distortion.
     patch_size : int
         Side of a patch.
-    device : torch.device
     """
 
     def __init__(

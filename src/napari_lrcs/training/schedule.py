@@ -23,8 +23,6 @@ def learning_rate_at(
     ----------
     step : int
         Steps done since the training began, from 0.
-    config : OptimisationConfig
-    steps_per_epoch : int
 
     Returns
     -------

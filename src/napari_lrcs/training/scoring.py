@@ -108,7 +108,6 @@ def never_predicted_notices(
     ----------
     confusions : mapping of str to ndarray of int64 or None
         By where their voxels lie, as "on the test slices"; None where there are none.
-    phases : PhaseTable
     """
     named: set[Phase] = set()
     for where, confusion in confusions.items():

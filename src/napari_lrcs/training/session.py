@@ -41,8 +41,6 @@ class TrainingSession:
 
     Parameters
     ----------
-    annotation : Annotation
-    config : TrainConfig
     run : RunFolder
         Nothing is written there before `begin` or `resume`.
 

@@ -30,7 +30,6 @@ def widths_text(
 
     Parameters
     ----------
-    widths : InterfaceWidths
     voxel_size : tuple of float, optional
         Along z, y and x, in `unit`.
     unit : str, optional
@@ -64,7 +63,6 @@ def draw_interface_profile(
 
     Parameters
     ----------
-    ax : matplotlib.axes.Axes
     widths : InterfaceWidths
         Its median profile is drawn, and the Gaussian that fits that.
     histogram : InterfaceHistogram

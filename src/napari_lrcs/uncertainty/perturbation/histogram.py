@@ -252,7 +252,6 @@ def interface_widths(
 
     Parameters
     ----------
-    histogram : InterfaceHistogram
     labels : ndarray of uint8, shape (y, x) or (z, y, x)
         As painted.
     n_places : int

@@ -72,7 +72,6 @@ def read_painted(
 
     Parameters
     ----------
-    labels : Volume of uint8
     config : PerturbConfig
         Its reach decides how far apart slices must stay.
     axis : {"z", "y", "x"}
@@ -153,7 +152,6 @@ def planes_in_memory(
         By slice across `axis`, at least one.
     shape : tuple of int
         (y, x), (z, y, x), or this with axes of length 1 in front.
-    axis : {"z", "y", "x"}
 
     Returns
     -------
@@ -186,7 +184,6 @@ def whole_slabs(
         By slice across `axis`, at least one.
     shape : tuple of int
         Of the volume.
-    axis : {"z", "y", "x"}
 
     Yields
     ------

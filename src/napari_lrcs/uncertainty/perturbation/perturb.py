@@ -51,7 +51,6 @@ class Perturbation:
     ----------
     labels : ndarray of uint8, shape (y, x) or (z, y, x)
         As painted; a copy is kept.
-    config : PerturbConfig
     dimensions : {2, 3}, optional
         Whether slices are perturbed each on its own or together; 3 by default if there
         is more than one slice.

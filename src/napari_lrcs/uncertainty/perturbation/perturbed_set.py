@@ -53,7 +53,6 @@ class PerturbTask:
     ----------
     labels : Volume of uint8
         As painted.
-    config : PerturbConfig
     n_members : int
         At least 1.
     seed : int
@@ -157,7 +156,6 @@ def write_perturbed_set(
 
     Parameters
     ----------
-    task : PerturbTask
     out : Path
         Folder that holds ``member-000.tif``, … and ``interface-histogram.tif`` when all
         of them are complete.

@@ -56,16 +56,10 @@ def perturbed_members(
 
     Parameters
     ----------
-    painted : PaintedSlices
-    config : PerturbConfig
     n_members : int
         At least 1.
     seed : int
         Member m is drawn with ``np.random.default_rng((seed, m))``.
-
-    Yields
-    ------
-    MemberPerturbed
 
     Raises
     ------
@@ -91,9 +85,7 @@ class PerturbedSlice:
 
     Parameters
     ----------
-    index : int
     labels : ndarray of uint8, shape (rows, columns)
-    phases : PhaseTable
     before, after : ndarray of int64, shape (n_phases,)
         Painted voxels of each phase.
     moved : ndarray of float64, shape (n_phases,)
@@ -146,19 +138,12 @@ def perturb_slice(
 
     Parameters
     ----------
-    labels : Volume of uint8
     index : int
         Painted slice.
     axis : {"z", "y", "x"}
         That the slices lie across.
     slices : sequence of int, optional
         That are to be perturbed; all by default.
-    config : PerturbConfig
-    seed : int
-
-    Returns
-    -------
-    PerturbedSlice
 
     Raises
     ------

@@ -60,7 +60,6 @@ def suggest_perturbation(
     wanted_share : float
         Share of the painted voxels, above 0 and below 1. 0.1 is by how much
         experimenters differ (the paper's Fig. 1).
-    seed : int
 
     Returns
     -------
