@@ -365,6 +365,28 @@ def recall(dock: str) -> dict[str, Any]:
         return {}
 
 
+def settings_of(**forms: Any) -> dict[str, Any]:
+    """Return what to remember of forms; nothing while a field cannot be read."""
+    try:
+        return {name: form.config.to_dict() for name, form in forms.items()}
+    except ValueError:
+        return {}
+
+
+def restore_forms(settings: Mapping[str, Any], **forms: Any) -> bool:
+    """Restore what `settings_of` returned; False if another version wrote it."""
+    try:
+        configs = {
+            name: type(form.config).from_dict(settings[name])
+            for name, form in forms.items()
+        }
+    except (KeyError, TypeError, ValueError):
+        return False
+    for name, form in forms.items():
+        form.config = configs[name]
+    return True
+
+
 def _store() -> QSettings:
     # A file on all systems, so that a test or a user can move it away.
     return QSettings(

@@ -22,6 +22,7 @@ from napari_lrcs.io.volume import Volume, parse_slices
 from napari_lrcs.plugin.painting.default_layers import labels_to_learn_from
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.current_slice import slice_in_view
+from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
 from napari_lrcs.plugin.parts.forms import KERNELS, ConfigForm, LayerChoice, form_rows
 from napari_lrcs.plugin.parts.layers import labels_of, n_slices_of, workspace_for
 from napari_lrcs.plugin.parts.widgets import choice, path_row, vbox
@@ -167,17 +168,11 @@ class PerturbSetup(QWidget):
 
     def settings(self) -> dict[str, Any]:
         """Return what to remember; nothing while a field cannot be read."""
-        try:
-            return {"config": self.form.config.to_dict()}
-        except ValueError:
-            return {}
+        return settings_of(config=self.form)
 
     def restore(self, settings: Mapping[str, Any]) -> None:
         """Restore remembered settings, unless another version wrote them."""
-        try:
-            self.form.config = PerturbConfig.from_dict(settings["config"])
-        except (KeyError, TypeError, ValueError):
-            return
+        restore_forms(settings, config=self.form)
 
 
 class MembersPart(QWidget):

@@ -21,6 +21,7 @@ from napari_lrcs.io.volume import parse_slices
 from napari_lrcs.models.header import ModelSummary
 from napari_lrcs.plugin.painting.default_layers import image_to_segment
 from napari_lrcs.plugin.parts.current_slice import nearest_slice, place_in_view
+from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
 from napari_lrcs.plugin.parts.field_of_view import FieldOfView
 from napari_lrcs.plugin.parts.forms import ConfigForm, Fold, LayerChoice, form_rows
 from napari_lrcs.plugin.parts.layers import (
@@ -228,12 +229,9 @@ class PredictSetup(QWidget):
 
     def settings(self) -> dict[str, Any]:
         """Return what to remember; nothing while a field cannot be read."""
-        try:
-            config = self.form.config.to_dict()
-        except ValueError:
-            return {}
-        return {
-            "config": config,
+        settings = settings_of(config=self.form)
+        return settings and {
+            **settings,
             **{name: box.currentText() for name, box in self._boxes.items()},
             **{name: box.isChecked() for name, box in self._ticks.items()},
             "range": self.range.text(),
@@ -241,16 +239,13 @@ class PredictSetup(QWidget):
 
     def restore(self, settings: Mapping[str, Any]) -> None:
         """Restore remembered settings, unless another version wrote them."""
-        try:
-            config = PredictConfig.from_dict(settings["config"])
-            self.range.setText(str(settings["range"]))
-            for name, box in self._boxes.items():
-                box.setCurrentText(str(settings[name]))
-            for name, tick in self._ticks.items():
-                tick.setChecked(bool(settings[name]))
-        except (KeyError, TypeError, ValueError):
+        if not restore_forms(settings, config=self.form):
             return
-        self.form.config = config
+        self.range.setText(str(settings.get("range", "")))
+        for name, box in self._boxes.items():
+            box.setCurrentText(str(settings.get(name)))
+        for name, tick in self._ticks.items():
+            tick.setChecked(bool(settings.get(name)))
         self._follow_image()  # what was chosen for another one may not fit
 
     @property

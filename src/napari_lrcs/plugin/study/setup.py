@@ -15,6 +15,7 @@ from napari_lrcs.errors import LrcsError
 from napari_lrcs.inference.estimate import amount
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.painting.training_layers import TrainingLayers
+from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
 from napari_lrcs.plugin.parts.forms import KERNELS, ConfigForm, form_rows
 from napari_lrcs.plugin.parts.layers import (
     labels_of,
@@ -234,26 +235,16 @@ class StudySetup(QWidget):
 
     def settings(self) -> dict[str, Any]:
         """Return what to remember; nothing while a field cannot be read."""
-        try:
-            return {
-                "config": self.training.config.to_dict(),
-                "perturb": self.perturb.config.to_dict(),
-                "study": self.study.config.to_dict(),
-            }
-        except ValueError:
-            return {}
+        return settings_of(**self._forms)
 
     def restore(self, settings: Mapping[str, Any]) -> None:
         """Restore remembered settings, unless another version wrote them."""
-        try:
-            config = TrainConfig.from_dict(settings["config"])
-            perturb = PerturbConfig.from_dict(settings["perturb"])
-            study = StudyConfig.from_dict(settings["study"])
-        except (KeyError, TypeError, ValueError):
-            return
-        self.training.config = config
-        self.perturb.config, self.study.config = perturb, study
-        self._follow_painting()
+        if restore_forms(settings, **self._forms):
+            self._follow_painting()
+
+    @property
+    def _forms(self) -> dict[str, Any]:
+        return {"config": self.training, "perturb": self.perturb, "study": self.study}
 
 
 def _estimate(study: StudyConfig, n_voxels: int) -> str:

@@ -9,10 +9,10 @@ from napari.viewer import Viewer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
-from napari_lrcs.config import TrainConfig
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.painting.role_fields import RoleFields
 from napari_lrcs.plugin.painting.training_layers import TrainingLayers
+from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
 from napari_lrcs.plugin.parts.forms import form_rows
 from napari_lrcs.plugin.parts.model_choice import ModelChoice
 from napari_lrcs.plugin.parts.training_form import TrainingForm
@@ -119,18 +119,12 @@ class TrainSetup(QWidget):
 
     def settings(self) -> dict[str, Any]:
         """Return what to remember; nothing while a field cannot be read."""
-        try:
-            return {"config": self.form.config.to_dict()}
-        except ValueError:
-            return {}
+        return settings_of(config=self.training)
 
     def restore(self, settings: Mapping[str, Any]) -> None:
         """Restore remembered settings, unless another version wrote them."""
-        try:
-            self.training.config = TrainConfig.from_dict(settings["config"])
-        except (KeyError, TypeError, ValueError):
-            return
-        self._follow_painting()
+        if restore_forms(settings, config=self.training):
+            self._follow_painting()
 
     # ---- following ----
 
