@@ -126,7 +126,6 @@ class StudyDock(Dock):
         if self.is_busy:
             return
         self._keep_place()
-        self._out, self._end_text = None, ""
         self.results.clear()
         self.begin(f"Opening {out.name}", lambda: read_study(out))
         self.tabs.setCurrentIndex(_RESULTS)
@@ -138,7 +137,6 @@ class StudyDock(Dock):
         except EXPECTED as error:
             self.show_error(error)
             return
-        self._out, self._end_text = None, ""
         self.begin("Looking for a perturbation", lambda: suggest(task))
         self.show_message("Trying perturbations…")
 
@@ -169,7 +167,7 @@ class StudyDock(Dock):
             self.show_error(error)
             return
         self._keep_place()
-        self._out, self._end_text = study.out, ""
+        self._out = study.out
         self.results.clear()
         self.remember()
         self.begin(f"Studying {study.out.name}", study.events)
@@ -199,11 +197,10 @@ class StudyDock(Dock):
         """Say how the study ended, and list it."""
         self.steps.end()
         if self._out is not None:
-            self._out = None
             self.setup.new_folder()  # lists the studies, too
         if self._end_text and outcome != "failed":
             self.show_message(self._end_text, self._end_kind)
-        self._end_kind = "done"
+        self._out, self._end_text, self._end_kind = None, "", "done"
 
     def settings(self) -> dict[str, Any]:
         """Return what to remember."""
