@@ -1,6 +1,5 @@
 """The labels of a painting on disk: an OME-Zarr with one slice per chunk."""
 
-import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,9 +16,8 @@ from napari_lrcs.config import Axis
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.lazy_arrays import READ_ERRORS, ArrayLike3D, damaged
 from napari_lrcs.io.ome_zarr import name_phases
-from napari_lrcs.io.records import convert, read_json
+from napari_lrcs.io.records import convert, read_json, write_json
 from napari_lrcs.io.volume import PHASES_KEY, as_labels, as_volume
-from napari_lrcs.io.writing import replacing
 from napari_lrcs.io.zarr_stores import RetryingStore
 from napari_lrcs.phases import MAX_PHASES, PhaseTable
 from napari_lrcs.preprocessing.slices import AXES
@@ -218,12 +216,6 @@ def one_slice(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
 def slice_key(axis: Axis, index: int) -> tuple[int | slice, ...]:
     """Return the index of a slice in an array (z, y, x)."""
     return tuple(index if name == axis else slice(None) for name in AXES)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Replace a JSON file as a whole."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
 
 
 def count_phases(labels: Labels, *, n_phases: int) -> NDArray[np.int64]:

@@ -14,14 +14,13 @@ from napari_lrcs.annotation.painted_labels import (
     PaintedLabels,
     find_chunks,
     one_slice,
-    write_json,
 )
 from napari_lrcs.config import Axis
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.lazy_arrays import READ_ERRORS, damaged
 from napari_lrcs.io.locks import FileLock
 from napari_lrcs.io.ome_zarr import create_ome_zarr
-from napari_lrcs.io.records import convert, read_json
+from napari_lrcs.io.records import convert, read_json, write_json
 from napari_lrcs.io.volume import Volume, VoxelSize
 from napari_lrcs.io.writing import check_new
 from napari_lrcs.phases import PhaseTable

@@ -1,6 +1,5 @@
 """The folder ``NAME.partial`` that an interrupted prediction is continued from."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from napari_lrcs.io.lazy_arrays import READ_ERRORS
 from napari_lrcs.io.ome_zarr import create_ome_zarr
 from napari_lrcs.io.paths import former_of
 from napari_lrcs.io.pyramid import levels_of
-from napari_lrcs.io.records import read_json, read_text
+from napari_lrcs.io.records import read_json, read_text, write_json
 from napari_lrcs.io.writing import move_aside, remove, replacing
 
 _IDENTITY = "identity.json"
@@ -189,8 +188,7 @@ class PartialFolder:
 
     def write_places(self, places: Mapping[str, tuple[str, str]]) -> None:
         """Note where each output goes: from now on, what is not here was moved."""
-        with replacing(self.path / "places.json") as temporary:
-            temporary.write_text(json.dumps(places), encoding="utf-8")
+        write_json(self.path / "places.json", places)
 
     def damaged(self, error: Exception) -> VolumeError:
         """Make the error for a folder that cannot be continued from."""

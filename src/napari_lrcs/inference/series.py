@@ -12,8 +12,8 @@ from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.io.locks import only_writer
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.paths import check_outputs
-from napari_lrcs.io.records import read_json
-from napari_lrcs.io.writing import check_new, replacing
+from napari_lrcs.io.records import read_json, write_json
+from napari_lrcs.io.writing import check_new
 from napari_lrcs.preprocessing.mask import CYLINDER, open_mask
 from napari_lrcs.progress import Notice, PredictEvent
 
@@ -194,9 +194,7 @@ def _unfinished(
             result.remove_remains()
     is_new = not folder.exists()
     folder.mkdir(exist_ok=True)
-    with replacing(note) as temporary:
-        saved = json.dumps({"identity": identity, "former": former})
-        temporary.write_text(saved, encoding="utf-8")
+    write_json(note, {"identity": identity, "former": former})
     is_complete = False
     try:
         yield left

@@ -12,7 +12,7 @@ import zarr
 
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.ome_zarr import multiscales
-from napari_lrcs.io.writing import replacing
+from napari_lrcs.io.records import write_json
 
 SMALL = 256
 """Sides of at most this many voxels are not halved."""
@@ -184,5 +184,4 @@ def _announce(path: Path, steps: list[tuple[int, ...]]) -> None:
         }
         for i, step in enumerate(steps, 1)
     ]
-    with replacing(place) as temporary:
-        temporary.write_text(json.dumps(metadata, indent=2), encoding="utf-8")
+    write_json(place, metadata)

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from napari_lrcs.io.writing import replacing
+
 T = TypeVar("T")
 
 
@@ -76,6 +78,12 @@ def read_json(path: Path, kind: type[T]) -> T:
         If the file cannot be read.
     """
     return parse_json(read_text(path), kind)
+
+
+def write_json(path: Path, values: object) -> None:
+    """Write a JSON file, NaN allowed; an existing one is replaced as a whole."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def read_toml(path: Path, kind: type[T]) -> T:

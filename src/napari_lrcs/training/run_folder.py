@@ -28,7 +28,7 @@ import tifffile
 from napari_lrcs.annotation.annotation import ROLES, Annotation, Role
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import CheckpointError, ResultExistsError
-from napari_lrcs.io.records import parse_json, read_json
+from napari_lrcs.io.records import parse_json, read_json, write_json
 from napari_lrcs.io.writing import replacing
 from napari_lrcs.models.header import BEST_CHECKPOINT, Row, read_header, read_summary
 from napari_lrcs.training.run_summary import RunSummary
@@ -129,10 +129,7 @@ class RunFolder:
     def write_task(self, annotation: Annotation, config: TrainConfig) -> None:
         """Write labels and config; the config makes the folder a run that resumes."""
         _write_labels(self.path / _LABELS, annotation)
-        with replacing(self.path / _CONFIG) as temporary:
-            temporary.write_text(
-                json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8"
-            )
+        write_json(self.path / _CONFIG, config.to_dict())
 
     def read_config(self) -> TrainConfig:
         """Read the config that the run was begun with.

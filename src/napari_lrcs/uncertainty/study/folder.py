@@ -1,6 +1,5 @@
 """The study folder: the files that a study writes and resumes from; needs no torch."""
 
-import json
 import re
 import shutil
 from collections.abc import Mapping
@@ -13,8 +12,7 @@ from typing import Any, TypedDict
 from napari_lrcs.comparison.agreement import VOLUMES
 from napari_lrcs.config import PerturbConfig, StudyConfig, TrainConfig
 from napari_lrcs.errors import ResultExistsError, VolumeError
-from napari_lrcs.io.records import convert, read_json
-from napari_lrcs.io.writing import replacing
+from napari_lrcs.io.records import convert, read_json, write_json
 from napari_lrcs.phases import Phase, PhaseTable
 from napari_lrcs.uncertainty.study.figures import FIGURES
 from napari_lrcs.uncertainty.study.summary import (
@@ -353,8 +351,7 @@ class StudyFolder:
             "members": [member.to_dict() for member in members],
             **findings.summary.to_dict(),
         }
-        with replacing(self.path / _RECORD) as temporary:
-            temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_json(self.path / _RECORD, record)
 
     def remove(self) -> None:
         """Remove the files of the study, and nothing else."""

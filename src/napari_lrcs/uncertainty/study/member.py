@@ -1,6 +1,5 @@
 """One member of a study: perturb, train, predict, score and measure."""
 
-import json
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
@@ -18,10 +17,9 @@ from napari_lrcs.config import TrainConfig
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.predict import predict_volume
 from napari_lrcs.io.opening import open_labels
-from napari_lrcs.io.records import read_json
+from napari_lrcs.io.records import read_json, write_json
 from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.io.volume import Volume
-from napari_lrcs.io.writing import replacing
 from napari_lrcs.metrics.composition import Composition, measure_dict
 from napari_lrcs.metrics.counting import compose_slabs
 from napari_lrcs.metrics.overlap import accuracy, confusion_matrix, iou_per_phase
@@ -274,8 +272,7 @@ def _measure(
 
 def _write_member(task: MemberTask, member: Member) -> None:
     saved = {"task_hash": task.task_hash, "member": member.to_dict()}
-    with replacing(task.place / "member.json") as temporary:
-        temporary.write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")
+    write_json(task.place / "member.json", saved)
 
 
 @dataclass(slots=True)
