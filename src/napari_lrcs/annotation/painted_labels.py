@@ -36,6 +36,8 @@ class PaintedLabels:
     The phases are stored in the Zarr alone: `relabel` writes the new labels into a
     second array, and a single write of the metadata then changes array and phases.
 
+    Whatever reads raises a `VolumeError` if the Zarr is missing or damaged.
+
     Parameters
     ----------
     path : Path
@@ -52,11 +54,6 @@ class PaintedLabels:
         """The labels, uint8, shape (z, y, x), to be written into.
 
         It is another array after `relabel`.
-
-        Raises
-        ------
-        VolumeError
-            If it is missing or damaged.
         """
         return self._open(LocalStore(self.path / self._level()))
 
@@ -67,13 +64,7 @@ class PaintedLabels:
 
     @property
     def phases(self) -> PhaseTable:
-        """What the labels stand for.
-
-        Raises
-        ------
-        VolumeError
-            If the metadata is damaged.
-        """
+        """What the labels stand for."""
         try:
             attributes = self._read_metadata()["attributes"]
             return convert(attributes[PHASES_KEY], PhaseTable)
@@ -93,11 +84,6 @@ class PaintedLabels:
         -------
         dict of int to ndarray of int64, shape (n_phases,)
             By slice, ascending; entry 0 counts label 1.
-
-        Raises
-        ------
-        VolumeError
-            If the labels are damaged.
         """
         n_phases = len(self.phases)
         counts = {

@@ -112,6 +112,8 @@ class PaintingFolder:
     If the process is killed at any moment, the folder still opens, with all that was
     written before. It can be moved together with all it holds.
 
+    Whatever reads raises a `VolumeError` if there is no painting, or it is damaged.
+
     Parameters
     ----------
     path : Path
@@ -171,13 +173,7 @@ class PaintingFolder:
 
     @property
     def labels(self) -> PaintedLabels:
-        """The labels, to be painted, counted or renumbered.
-
-        Raises
-        ------
-        VolumeError
-            If there is no painting, or it is damaged.
-        """
+        """The labels, to be painted, counted or renumbered."""
         return PaintedLabels(self._zarr, self.read().axis)
 
     def lock(self) -> FileLock:
@@ -227,26 +223,14 @@ class PaintingFolder:
 
     @property
     def saved_at(self) -> datetime:
-        """When the last stroke, role or phase was saved, in local time.
-
-        Raises
-        ------
-        VolumeError
-            If there is no painting.
-        """
+        """When the last stroke, role or phase was saved, in local time."""
         self._check()
         files = (self._json, self._zarr / METADATA, *find_chunks(self._zarr).values())
         latest = max(file.stat().st_mtime for file in files)
         return datetime.fromtimestamp(latest, UTC).astimezone()
 
     def read(self) -> PaintingState:
-        """Read everything but the labels.
-
-        Raises
-        ------
-        VolumeError
-            If there is no painting, or it is damaged.
-        """
+        """Read everything but the labels."""
         self._check()
         try:
             state = self._parse()

@@ -58,6 +58,8 @@ class _Page(TypedDict):
 class RunFolder:
     """The files of a run, each replaced only when the new one is complete.
 
+    Whatever reads raises a `CheckpointError` if what it needs is missing or damaged.
+
     Parameters
     ----------
     path : Path
@@ -132,13 +134,7 @@ class RunFolder:
         write_json(self.path / _CONFIG, config.to_dict())
 
     def read_config(self) -> TrainConfig:
-        """Read the config that the run was begun with.
-
-        Raises
-        ------
-        CheckpointError
-            If the folder holds no run or its config is damaged.
-        """
+        """Read the config that the run was begun with."""
         try:
             return TrainConfig.from_dict(read_json(self.path / _CONFIG, object))
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -156,11 +152,6 @@ class RunFolder:
         dict of str to tuple of int
             Slices of each role, ascending. Where a part of a training slice was held
             out for validation, the slice is for training alone.
-
-        Raises
-        ------
-        CheckpointError
-            If the run's labels are missing or damaged.
         """
         found = _read_labelled(self.path / _LABELS)
         train = {index for role, index in found if role == "train"}
@@ -186,13 +177,7 @@ class RunFolder:
             writer.writerows(rows)
 
     def read_history(self) -> list[Row]:
-        """Read one row per epoch: numbers, and None where a cell is empty.
-
-        Raises
-        ------
-        CheckpointError
-            If the file is damaged.
-        """
+        """Read one row per epoch: numbers, and None where a cell is empty."""
         place = self.path / _HISTORY
         if not place.is_file():  # before the first epoch has ended
             return []
@@ -216,13 +201,7 @@ class RunFolder:
             save_checkpoint(self.path / f"epoch-{epoch:04d}.safetensors", checkpoint)
 
     def summarise(self) -> RunSummary:
-        """Read what the folder says about its training.
-
-        Raises
-        ------
-        CheckpointError
-            If there is no run, or a file that it needs is damaged.
-        """
+        """Read what the folder says about its training."""
         if not (self.path / _CONFIG).exists():
             raise CheckpointError(
                 f"there is no run in {self.path}; choose a run folder"
@@ -255,13 +234,7 @@ class RunFolder:
         save_state(self.path / _STATE, state)
 
     def read_resume(self) -> "ResumeState":
-        """Read the state to resume from.
-
-        Raises
-        ------
-        CheckpointError
-            If the file is missing, damaged or holds something else.
-        """
+        """Read the state to resume from."""
         from napari_lrcs.training.resume import load_state
 
         return load_state(self.path / _STATE)

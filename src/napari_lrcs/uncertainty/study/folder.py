@@ -162,6 +162,8 @@ class StudyState:
 class StudyFolder:
     """The files of a study.
 
+    Whatever reads raises a `VolumeError` if there is no study, or it is damaged.
+
     Parameters
     ----------
     path : Path
@@ -247,13 +249,7 @@ class StudyFolder:
     # ---- reading and writing ----
 
     def read_record(self) -> StudyRecord:
-        """Read ``study.json``: the task, phases, members and state of the study.
-
-        Raises
-        ------
-        VolumeError
-            If it is missing or damaged.
-        """
+        """Read ``study.json``: the task, phases, members and state of the study."""
         if not self.is_study:
             raise VolumeError(f"there is no study in {self.path}; run one there first")
         try:
@@ -269,13 +265,7 @@ class StudyFolder:
         )
 
     def read_settings(self) -> StudySettings:
-        """Read the settings that the study was started with, to resume it.
-
-        Raises
-        ------
-        VolumeError
-            If the folder holds no study, or a damaged one.
-        """
+        """Read the settings that the study was started with, to resume it."""
         record = self.read_record()
         try:
             task = convert(record["task"], _TaskDict)
@@ -292,13 +282,7 @@ class StudyFolder:
             raise self._damaged(error) from error
 
     def read_findings(self) -> StudyFindings:
-        """Read the results so far; the study may still be running.
-
-        Raises
-        ------
-        VolumeError
-            If the folder holds no study, or a damaged one.
-        """
+        """Read the results so far; the study may still be running."""
         record = self.read_record()
         try:
             phases = PhaseTable(record["phases"])
