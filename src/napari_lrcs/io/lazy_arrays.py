@@ -128,20 +128,39 @@ class PlainArray:
 
 
 @dataclass(frozen=True, slots=True)
-class Transposed:
-    """An array whose axes are in the opposite order, as in Fortran."""
+class Wrapper:
+    """An array that reads its voxels from another one.
+
+    Parameters
+    ----------
+    array : array-like
+        The other one; shape and type are the same unless a subclass changes them.
+    """
 
     array: ArrayLike3D
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Lengths along z, y and x."""
-        return self.array.shape[::-1]
+        return self.array.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the voxels."""
         return self.array.dtype
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.array[key]
+
+
+@dataclass(frozen=True, slots=True)
+class Transposed(Wrapper):
+    """An array whose axes are in the opposite order, as in Fortran."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths along z, y and x."""
+        return self.array.shape[::-1]
 
     def __getitem__(self, key: tuple[slice, slice, slice]) -> NDArray[Any]:
         return np.asarray(self.array[key[::-1]]).transpose()
@@ -164,20 +183,13 @@ class Slices:
 
 
 @dataclass(frozen=True, slots=True)
-class Reshaped:
+class Reshaped(Wrapper):
     """An image as a volume of one slice, or a volume without its leading axes."""
-
-    array: ArrayLike3D
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Lengths along z, y and x."""
         return (1, *self.array.shape)[-3:]
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the voxels."""
-        return self.array.dtype
 
     def __getitem__(self, key: tuple[slice, slice, slice]) -> NDArray[Any]:
         n_leading = len(self.array.shape) - 3

@@ -17,10 +17,10 @@ from tifffile import natural_sorted
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.lazy_arrays import (
     READ_ERRORS,
-    ArrayLike3D,
     PlainArray,
     Slices,
     Transposed,
+    Wrapper,
     damaged,
 )
 from napari_lrcs.io.paths import HDF5_SUFFIXES, is_zarr
@@ -228,28 +228,16 @@ def open_to_share(path: str | Path) -> Volume:
     """
     volume = open_volume(path)
     place = os.path.abspath(path)  # noqa: PTH100 a dataset's name may follow
-    return replace(volume, array=_Reopened(place, volume.array))
+    return replace(volume, array=_Reopened(volume.array, place))
 
 
 @dataclass(frozen=True, slots=True)
-class _Reopened:
+class _Reopened(Wrapper):
     path: str
-    array: ArrayLike3D
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.array.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.array.dtype
-
-    def __getitem__(self, key: Any) -> Any:
-        return self.array[key]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.path,)
 
 
 def _reopen(path: str) -> _Reopened:
-    return _Reopened(path, open_volume(path).array)
+    return _Reopened(open_volume(path).array, path)

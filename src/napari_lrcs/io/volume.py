@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Labels
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.io.lazy_arrays import READ_ERRORS, ArrayLike3D, Reshaped, damaged
+from napari_lrcs.io.lazy_arrays import (
+    READ_ERRORS,
+    ArrayLike3D,
+    Reshaped,
+    Wrapper,
+    damaged,
+)
 from napari_lrcs.io.units import METRES, known_unit
 from napari_lrcs.phases import PhaseTable
 
@@ -307,14 +313,9 @@ def _is_colour(shape: tuple[int, ...], axes: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _CheckedLabels:
-    array: ArrayLike3D
+class _CheckedLabels(Wrapper):
     name: str
     dtype = np.dtype(np.uint8)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.array.shape
 
     def __getitem__(self, key: tuple[slice, slice, slice]) -> Labels:
         part = np.asarray(self.array[key])

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.io.lazy_arrays import ArrayLike3D
+from napari_lrcs.io.lazy_arrays import Wrapper
 from napari_lrcs.io.volume import Volume
 
 Signature = tuple[int, int, int, int]
@@ -70,7 +70,7 @@ def unchanged(signatures: Mapping[Path, Signature]) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class Watched(Wrapper):
     """An array that raises an error if its files have changed since it was opened.
 
     Parameters
@@ -81,18 +81,7 @@ class Watched:
         Signatures of the files when the array was opened, links resolved.
     """
 
-    array: ArrayLike3D
     signatures: Mapping[Path, Signature]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Lengths along z, y and x."""
-        return self.array.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the voxels."""
-        return self.array.dtype
 
     def __getitem__(self, key: tuple[slice, slice, slice]) -> NDArray[Any]:
         with unchanged(self.signatures):

@@ -7,7 +7,7 @@ import numpy as np
 
 from napari_lrcs.arrays import Mask
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.io.lazy_arrays import ArrayLike3D
+from napari_lrcs.io.lazy_arrays import Wrapper
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.volume import Volume
 
@@ -94,13 +94,8 @@ class _Cylinder:
 
 
 @dataclass(frozen=True, slots=True)
-class _NonZero:
-    array: ArrayLike3D
+class _NonZero(Wrapper):
     dtype = np.dtype(np.bool_)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.array.shape
 
     def __getitem__(self, key: tuple[slice, slice, slice]) -> Mask:
         part = np.asarray(self.array[key])
