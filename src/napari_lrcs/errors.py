@@ -1,6 +1,11 @@
-"""The few exceptions that a caller may want to catch separately."""
+"""The few exceptions that a caller may want to catch, and the text of any."""
 
 from collections.abc import Mapping
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of an error on one line; without a message, its type."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 class LrcsError(Exception):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import zarr
 
-from napari_lrcs.errors import ResultExistsError, VolumeError
+from napari_lrcs.errors import ResultExistsError, VolumeError, one_line
 from napari_lrcs.inference.geometry import Geometry, Slab
 from napari_lrcs.inference.outputs import LABELS, Output
 from napari_lrcs.io.lazy_arrays import READ_ERRORS
@@ -192,10 +192,9 @@ class PartialFolder:
 
     def damaged(self, error: Exception) -> VolumeError:
         """Make the error for a folder that cannot be continued from."""
-        reason = " ".join(str(error).split()) or type(error).__name__
         return VolumeError(
-            f"the unfinished prediction in {self.path} is damaged: {reason}; remove "
-            "this folder to start again"
+            f"the unfinished prediction in {self.path} is damaged: {one_line(error)}; "
+            "remove this folder to start again"
         )
 
 

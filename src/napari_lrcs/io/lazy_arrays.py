@@ -14,7 +14,7 @@ from xml.etree.ElementTree import ParseError
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_lrcs.errors import VolumeError
+from napari_lrcs.errors import VolumeError, one_line
 
 # Exceptions that tifffile, h5py, zarr, numpy and their codecs raise for damaged files.
 READ_ERRORS = (
@@ -56,9 +56,9 @@ class ArrayLike3D(Protocol):
 
 def damaged(what: str, error: BaseException) -> VolumeError:
     """Make the error for something that a library failed to read."""
-    reason = " ".join(str(error).split()) or type(error).__name__
     return VolumeError(
-        f"{what} cannot be read; it may be damaged, or have another format ({reason})"
+        f"{what} cannot be read; it may be damaged, or have another format "
+        f"({one_line(error)})"
     )
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from napari_lrcs.config import Precision
+from napari_lrcs.errors import one_line
 from napari_lrcs.models.layers import SegmentationNetwork
 from napari_lrcs.progress import Notice
 
@@ -80,8 +81,8 @@ def describe_gpus() -> str:
     try:
         torch.cuda.current_device()
     except (RuntimeError, AssertionError) as error:
-        reason = " ".join(str(error).split())
-        return f"torch {torch.__version__} has CUDA {torch.version.cuda}, but: {reason}"
+        found = f"torch {torch.__version__} has CUDA {torch.version.cuda}"
+        return f"{found}, but: {one_line(error)}"
     return f"torch {torch.__version__} has CUDA {torch.version.cuda} but finds no GPU"
 
 

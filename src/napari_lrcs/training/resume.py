@@ -13,7 +13,7 @@ from msgspec import Meta
 from torch import Tensor, nn
 
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.errors import CheckpointError
+from napari_lrcs.errors import CheckpointError, one_line
 from napari_lrcs.io.records import convert
 from napari_lrcs.io.writing import replacing
 from napari_lrcs.models.checkpoint import check_shapes
@@ -208,8 +208,7 @@ def load_state(path: Path) -> ResumeState:
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise CheckpointError(f"{path} is damaged: {reason}") from error
+        raise CheckpointError(f"{path} is damaged: {one_line(error)}") from error
     try:
         return ResumeState.from_saved(saved)
     except ValueError as error:

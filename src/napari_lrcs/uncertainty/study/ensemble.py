@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from napari_lrcs.comparison.agreement import write_agreement
-from napari_lrcs.errors import LrcsError
+from napari_lrcs.errors import LrcsError, one_line
 from napari_lrcs.io.locks import only_writer
 from napari_lrcs.io.paths import check_outputs, follow_link
 from napari_lrcs.io.volume import sources_of
@@ -265,7 +265,7 @@ class _Study:
         return MemberEnded(member=member)
 
     def _failed(self, task: MemberTask, error: BaseException) -> MemberFailed:
-        text = " ".join(str(error).split()) or type(error).__name__
+        text = one_line(error)
         self.ended[task.name] = task.failed(text)
         self.write()
         return MemberFailed(name=task.name, error=text)
