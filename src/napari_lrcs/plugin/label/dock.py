@@ -38,13 +38,7 @@ from napari_lrcs.progress import Notice, PredictionStarted, TilePredicted
 
 
 class LabelDock(Dock):
-    """Paint phases into slices of an image, and give the slices their roles.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        The viewer that is painted in.
-    """
+    """Paint phases into slices of an image, and give the slices their roles."""
 
     key: ClassVar[str] = "label"
 

@@ -60,8 +60,6 @@ class Keys:
 
     Parameters
     ----------
-    viewer : Viewer
-        Where the keys are bound.
     actions : mapping of str to callable
         What each key does.
     """

@@ -23,8 +23,6 @@ class LargeIn3D:
 
     Parameters
     ----------
-    viewer : Viewer
-        The viewer that is watched.
     warn : callable
         Shows a sentence that says which layers are hidden.
     """

@@ -25,8 +25,6 @@ class LayersPart(QWidget):
 
     Parameters
     ----------
-    layers : LayerList
-        Layers of the viewer.
     on_use : callable
         Called when the labels layer is to become a painting.
     """

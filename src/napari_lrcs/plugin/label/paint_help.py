@@ -33,8 +33,6 @@ class PaintHelp(QWidget):
 
     Parameters
     ----------
-    viewer : Viewer
-        The viewer that is painted in.
     image : callable
         Returns the image that is painted, or warns that there is none.
     index : callable

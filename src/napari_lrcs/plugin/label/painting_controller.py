@@ -27,8 +27,6 @@ class PaintingController:
 
     Parameters
     ----------
-    viewer : Viewer
-        The viewer that is painted in.
     choices : LayersPart
         What the user has chosen.
     """

@@ -32,13 +32,7 @@ _ROLES: Mapping[Role | None, tuple[str, str]] = {
 
 
 class SlicesPart(QWidget):
-    """The table of slices, and the buttons for the slice in view.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        The viewer that shows the slices.
-    """
+    """The table of slices, and the buttons for the slice in view."""
 
     failed = Signal(str)
     """A role could not be saved; why."""

@@ -50,8 +50,6 @@ class WholeVolume:
 
     Parameters
     ----------
-    viewer : Viewer
-        Where the result is shown.
     image : Image
         Gives the place in the world; it may be removed later.
     task : BaselineTask

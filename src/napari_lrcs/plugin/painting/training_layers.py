@@ -24,8 +24,6 @@ class TrainingLayers:
 
     Parameters
     ----------
-    layers : LayerList
-        Layers of the viewer.
     without : container of str
         Kinds of layers that cannot be chosen.
     """

@@ -27,7 +27,6 @@ def slice_in_view(viewer: Viewer, layer: Layer, axis: Axis) -> int | None:
 
     Parameters
     ----------
-    viewer : Viewer
     layer : Layer
         2D or 3D; its place in the world counts.
     axis : {"z", "y", "x"}
@@ -64,13 +63,7 @@ def show_across(viewer: Viewer, layer: Layer, axis: Axis) -> None:
 
 
 class SliceInView:
-    """Which slice of a layer a viewer shows; asked from any thread.
-
-    Parameters
-    ----------
-    viewer : Viewer
-    layer : Layer
-    """
+    """Which slice of a layer a viewer shows; asked from any thread."""
 
     def __init__(self, viewer: Viewer, layer: Layer) -> None:
         self._viewer, self._layer = viewer, layer

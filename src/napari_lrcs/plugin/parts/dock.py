@@ -110,11 +110,6 @@ class Dock(_Closable):
     runs. That closes the job's generator, which keeps what is done, and none of the
     three methods is called any more. So no subclass needs to ask whether its widgets
     and its viewer are still there.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        The viewer whose window the dock is in.
     """
 
     key: ClassVar[str]

@@ -21,8 +21,6 @@ class FieldOfView(QWidget):
 
     Parameters
     ----------
-    layers : LayerList
-        Layers of a viewer.
     offered : type
         Type of the layers that can be chosen.
     none : str

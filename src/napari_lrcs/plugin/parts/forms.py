@@ -258,8 +258,6 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
 
     Parameters
     ----------
-    layers : LayerList
-        Layers of a viewer.
     kind : type
         Image or Labels.
     none : str

@@ -27,10 +27,6 @@ RUN_KEY = "napari_lrcs_run"
 def appearance(phases: PhaseTable) -> dict[str, Any]:
     """Colour a labels layer, and name the phase under the cursor.
 
-    Parameters
-    ----------
-    phases : PhaseTable
-
     Returns
     -------
     dict
@@ -81,10 +77,6 @@ def _hex(layer: Labels, label: int) -> str:
 def place_of(layer: Layer) -> dict[str, Any]:
     """Return the place of a layer in the world, as arguments of another layer.
 
-    Parameters
-    ----------
-    layer : Layer
-
     Returns
     -------
     dict
@@ -111,8 +103,6 @@ def selection_kept(
 
     Parameters
     ----------
-    layers : LayerList
-        Layers of a viewer.
     heirs : mapping of Layer to Layer, optional
         Layers that are selected in place of others, which they replace.
     """

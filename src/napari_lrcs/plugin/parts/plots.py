@@ -28,8 +28,6 @@ class Plot(FigureCanvasQTAgg):
 
     Parameters
     ----------
-    viewer : Viewer
-        Its theme gives the colours.
     n_axes : int
         Number of axes, which lie one above the other.
     height : int

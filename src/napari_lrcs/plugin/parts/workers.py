@@ -47,10 +47,6 @@ class Job(WorkerBase[Any]):
 
     napari's own `GeneratorWorker` leaves a generator open when it is quit, and takes
     a RuntimeError, such as those of PyTorch, for a window that is gone.
-
-    Parameters
-    ----------
-    work : Work
     """
 
     def __init__(self, work: Work) -> None:
@@ -88,7 +84,6 @@ def start_job(work: Work, *, connect: Mapping[str, Callable[..., None]]) -> Job:
 
     Parameters
     ----------
-    work : Work
     connect : mapping of str to callable
         What to call on the GUI thread, by signal: ``yielded(event)`` for each,
         ``returned`` when all events are made, ``aborted`` after `Job.quit`,

@@ -24,12 +24,7 @@ from napari_lrcs.uncertainty.perturbation.suggestion import Suggestion
 
 
 class PerturbDock(Dock):
-    """Make perturbed labels, see a preview, and count where interfaces come to lie.
-
-    Parameters
-    ----------
-    viewer : Viewer
-    """
+    """Make perturbed labels, see a preview, and count where interfaces come to lie."""
 
     key: ClassVar[str] = "perturb"
 

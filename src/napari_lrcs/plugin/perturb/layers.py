@@ -19,7 +19,6 @@ class PerturbedLayers:
 
     Parameters
     ----------
-    viewer : Viewer
     labels : Labels
         May be removed later.
     """
@@ -60,12 +59,7 @@ class PerturbedLayers:
 
 
 class PreviewLayer:
-    """The layer of the preview, above the labels that it is of.
-
-    Parameters
-    ----------
-    viewer : Viewer
-    """
+    """The layer of the preview, above the labels that it is of."""
 
     def __init__(self, viewer: Viewer) -> None:
         self._layers = viewer.layers

@@ -94,8 +94,6 @@ class PreviewPart(QWidget):
 
     Parameters
     ----------
-    viewer : Viewer
-        The viewer whose slice is shown.
     setup : PerturbSetup
         The form that the preview follows.
     request : callable

@@ -84,8 +84,6 @@ class HistogramPart(QWidget):
 
     Parameters
     ----------
-    viewer : Viewer
-        Its theme gives the colours of the plot.
     on_count : callable
         Called when the interfaces are to be counted.
     """

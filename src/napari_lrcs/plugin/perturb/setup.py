@@ -37,15 +37,12 @@ class PerturbRequest:
 
     Parameters
     ----------
-    layer : Labels
     labels : Volume
         What it shows.
     axis : {"z", "y", "x"}
         That the slices lie across.
     slices : tuple of int or None
         None for all: those that are not painted are found when they are read.
-    config : PerturbConfig
-    seed : int
     """
 
     layer: Labels
@@ -57,12 +54,7 @@ class PerturbRequest:
 
 
 class PerturbSetup(QWidget):
-    """The form of the dock.
-
-    Parameters
-    ----------
-    viewer : Viewer
-    """
+    """The form of the dock."""
 
     changed = Signal()
     """Emitted when something changes that the preview depends on."""

@@ -25,12 +25,7 @@ _CONTINUES = "Predict again continues."
 
 
 class PredictDock(Dock):
-    """Predict an image layer; the result is a layer that fills up meanwhile.
-
-    Parameters
-    ----------
-    viewer : Viewer
-    """
+    """Predict an image layer; the result is a layer that fills up meanwhile."""
 
     key: ClassVar[str] = "predict"
 

@@ -48,7 +48,6 @@ class Series:
 
     Parameters
     ----------
-    folder : Path
     results : mapping of str to DiskResult
         By their files.
     mask : str, optional
@@ -66,11 +65,8 @@ class PredictionJob:
 
     Parameters
     ----------
-    volume : Volume
     model : Path
         A checkpoint.
-    result : Result
-    config : PredictConfig
     slices : tuple of int, optional
     mask : Volume, optional
     series : Series, optional

@@ -37,12 +37,7 @@ THIS, RANGE, ALL = "This slice", "Some slices", "All slices"
 
 
 class PredictSetup(QWidget):
-    """The form of the dock.
-
-    Parameters
-    ----------
-    viewer : Viewer
-    """
+    """The form of the dock."""
 
     failed = Signal(str)
     """Emitted with the reason when something that was chosen cannot be used."""

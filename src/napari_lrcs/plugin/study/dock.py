@@ -36,12 +36,7 @@ _WHERE = "The networks differ where the layer “disagreement” is red, most wh
 
 
 class StudyDock(Dock):
-    """Train networks on perturbed labels; watch means and deviations come in.
-
-    Parameters
-    ----------
-    viewer : Viewer
-    """
+    """Train networks on perturbed labels; watch means and deviations come in."""
 
     key: ClassVar[str] = "study"
 

@@ -42,7 +42,6 @@ class StudyLayers:
 
     Parameters
     ----------
-    viewer : Viewer
     image : Image
         Gives name and place in the world; it may be removed later.
     """

@@ -39,8 +39,6 @@ class Figure:
         Of its tab.
     file : str
         Under which it is saved, without a type.
-    tooltip : str
-    draw : callable
     """
 
     name: str
@@ -72,13 +70,7 @@ FIGURES = (
 
 
 class StudyResults(QWidget):
-    """Shows what has been found; more may come.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Its theme gives the colours of the plot.
-    """
+    """Shows what has been found; more may come."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()

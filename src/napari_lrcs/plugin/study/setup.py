@@ -37,12 +37,7 @@ _FOLDER = "Folder for the study and all its results"
 
 
 class StudySetup(QWidget):
-    """The form of the dock.
-
-    Parameters
-    ----------
-    viewer : Viewer
-    """
+    """The form of the dock."""
 
     folder_changed = Signal()
     """Emitted when studies go to another folder."""

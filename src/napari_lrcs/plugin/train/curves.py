@@ -30,13 +30,7 @@ _LEGEND = {"fontsize": 7, "frameon": False, "handlelength": 1.6, "labelspacing":
 
 
 class Curves(Plot):
-    """Loss, and IoU of each phase in its colour, over the epochs.
-
-    Parameters
-    ----------
-    viewer : Viewer
-        Its theme gives the colours.
-    """
+    """Loss, and IoU of each phase in its colour, over the epochs."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer, n_axes=2, height=330)
@@ -55,8 +49,6 @@ class Curves(Plot):
 
         Parameters
         ----------
-        phases : PhaseTable
-        n_epochs : int
         history : sequence of mappings
             Epochs that an earlier session has done.
         """

@@ -53,12 +53,7 @@ from napari_lrcs.progress import (
 
 
 class TrainDock(Dock):
-    """Train a network; watch its curves, and its overlay on the slice in view.
-
-    Parameters
-    ----------
-    viewer : Viewer
-    """
+    """Train a network; watch its curves, and its overlay on the slice in view."""
 
     key: ClassVar[str] = "train"
 

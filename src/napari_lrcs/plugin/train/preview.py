@@ -37,8 +37,6 @@ class SlicePreview:
 
     Parameters
     ----------
-    index : int
-    axis : {"z", "y", "x"}
     array : zarr.Array of uint8, the image layer's shape
         All previews of the training so far; 0 elsewhere.
     """
@@ -54,7 +52,6 @@ class PreviewSource:
 
     Parameters
     ----------
-    volume, mask : Volume
     shape : tuple of int
         Of the image layer: of two axes, or of more than three, it is not the volume's.
     in_view : callable
@@ -76,7 +73,6 @@ def with_previews(events: Events, *, run: Path, source: PreviewSource) -> Events
         From `train`; closed with this one.
     run : Path
         Its run folder.
-    source : PreviewSource
 
     Yields
     ------
@@ -136,10 +132,8 @@ class PreviewLayer:
 
     Parameters
     ----------
-    viewer : Viewer
     image : Image
         Gives the place in the world.
-    phases : PhaseTable
     below : Labels
         The painting, under which the layer is put if it is still there.
     """

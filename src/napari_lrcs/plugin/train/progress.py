@@ -13,13 +13,7 @@ NEXT = "Next: Predict volume."
 
 
 class TrainingProgress:
-    """Moves the bar of a training, and finds the message for its end.
-
-    Parameters
-    ----------
-    bar : Progress
-        The dock's bar.
-    """
+    """Moves the bar of a training, and finds the message for its end."""
 
     def __init__(self, bar: Progress) -> None:
         self._bar = bar

@@ -30,12 +30,7 @@ _MAIN = (
 
 
 class TrainSetup(QWidget):
-    """Layers, roles, preset, settings and device of a training.
-
-    Parameters
-    ----------
-    viewer : Viewer
-    """
+    """Layers, roles, preset, settings and device of a training."""
 
     failed = Signal(str)
     """Emitted with the reason when something that was chosen cannot be used."""
