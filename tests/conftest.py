@@ -49,7 +49,7 @@ def _no_window_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     assert not left, f"windows left open: {left}"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """Compute on one thread: for tiny networks more of them only wait for another."""
     import torch
@@ -60,7 +60,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(n_threads)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_config() -> TrainConfig:
     """Make the smallest network and schedule: on a CPU, without augmentation."""
     return TrainConfig().with_changes(
@@ -81,7 +81,7 @@ def tiny_config() -> TrainConfig:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def striped_annotation() -> Callable[..., Annotation]:
     """Build slices of stripes whose grey level is their label and a little noise."""
 
@@ -108,7 +108,7 @@ def striped_annotation() -> Callable[..., Annotation]:
     return build
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def settled_model() -> Callable[..., "SegmentationNetwork"]:
     """Build networks of random weights that have seen enough to normalise by."""
     import torch
@@ -133,7 +133,7 @@ def settled_model() -> Callable[..., "SegmentationNetwork"]:
     return build
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_checkpoint(
     settled_model: Callable[..., "SegmentationNetwork"], tiny_config: TrainConfig
 ) -> Callable[..., "Checkpoint"]:

@@ -27,8 +27,9 @@ pytestmark = [
     pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not here"),
 ]
 
-# Slices have no neighbours here; a quarter of the preset's steps is a test's worth.
-FLAGS = "--context-slices 0 --n-epochs 3"
+# Slices have no neighbours here; a quarter of the preset's steps, on patches of a
+# quarter of its area, is a test's worth.
+FLAGS = "--context-slices 0 --n-epochs 3 --patch-size 64"
 
 Scores = Callable[..., dict[str, Any]]
 

@@ -1,6 +1,5 @@
 import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,6 +23,7 @@ from napari_lrcs.config import Axis
 from napari_lrcs.errors import ResultExistsError, VolumeError
 from napari_lrcs.io.opening import open_labels, open_volume
 from napari_lrcs.phases import ELECTRODE, Phase, PhaseTable
+from scripts import Script
 
 SHAPE = (6, 5, 4)
 STATE = PaintingState(
@@ -381,20 +381,17 @@ def test_killed_while_painting_loses_no_stroke(n_strokes: int, tmp_path: Path) -
         tmp_path / "painting-1",
         replace(STATE, phases=PhaseTable.named("pore", "solid"), roles={}),
     )
-    child = subprocess.Popen(
-        [sys.executable, "-c", _CHILD, painting.path], stdout=subprocess.PIPE, text=True
-    )
-    with child:
-        assert child.stdout is not None
+    with Script(_CHILD, painting.path) as child:
         assert len(list(islice(child.stdout, n_strokes))) == n_strokes
         child.kill()
         n_told = n_strokes + len(child.stdout.readlines())
+        code = child.wait()
 
     state = painting.read()
 
     painted = np.asarray(painting.labels.array[:])
     pore = 1 + state.phases.names.index("pore")
-    assert child.returncode != 0
+    assert code != 0
     for stroke in range(1, n_told + 1):
         assert (painted[stroke % 5] == pore).all()
     assert np.isin(painted, [0, pore]).all()
@@ -436,13 +433,12 @@ def test_relabelling_killed_at_any_write_is_done_or_not(tmp_path: Path) -> None:
         tmp_path / "painting-1", replace(STATE, phases=phases)
     )
     painting.labels.array[1] = painting.labels.array[4] = 1
-    words = [sys.executable, "-c", _CHILD_KILLED_AT_A_WRITE, str(painting.path)]
-
     found = []
     for n_writes in range(20):
-        run = subprocess.run([*words, str(n_writes)], check=False)
+        with Script(_CHILD_KILLED_AT_A_WRITE, painting.path, n_writes) as child:
+            code = child.wait()
         found.append((painting.read().phases.names, counts(painting)))
-        if run.returncode == 0:
+        if code == 0:
             break
 
     before = (("pore", "solid"), {1: [20, 0], 4: [20, 0]})

@@ -6,7 +6,6 @@ import os
 import pickle
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,8 @@ from napari_lrcs.commands.parts.terminal import BAD_INPUT
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.models import header
 from napari_lrcs.models.checkpoint import load_checkpoint, save_checkpoint
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SHAPE = (6, 24, 24)
 LABELS = np.repeat(np.array([[[1] * 12 + [2] * 12]], np.uint8), 6, 0).repeat(24, 1)
@@ -199,8 +200,6 @@ def write_projects() -> None:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Work in a folder of good and bad files, with a trained network in run."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("place")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -210,7 +209,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         write_places()
         write_projects()
         yield folder
-    torch.set_num_threads(n_threads)
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:
@@ -219,6 +217,12 @@ def contents(folder: Path) -> dict[str, bytes | None]:
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
         for path in folder.rglob("*")
     }
+
+
+@pytest.fixture(scope="module")
+def before(place: Path) -> dict[str, bytes | None]:
+    """Take what the place holds before the first mistake; nothing may change it."""
+    return contents(place)
 
 
 # ---- mistakes that are found before any work is done ----
@@ -751,9 +755,11 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
 def test_mistake_is_one_line_and_touches_nothing(
-    mistake: Mistake, place: Path, capsys: pytest.CaptureFixture[str]
+    mistake: Mistake,
+    place: Path,
+    before: dict[str, bytes | None],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    before = contents(place)
     capsys.readouterr()
 
     code = call(mistake.command)
@@ -807,11 +813,13 @@ def test_mistake_is_found_before_a_voxel_is_read(
 
 
 def test_cuda_is_refused_where_there_is_none(
-    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    place: Path,
+    before: dict[str, bytes | None],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    before = contents(place)
 
     code = call(predict(flags="--device cuda"))
 
@@ -997,21 +1005,20 @@ def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     ],
 )
 def test_a_disk_that_is_really_full_is_one_line(
-    command: str, size: str, place: Path, mounted: Callable[[str], Path]
+    command: str,
+    size: str,
+    place: Path,
+    before: dict[str, bytes | None],
+    mounted: Callable[[str], Path],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     disk = mounted(f"size={size}")
-    before = contents(place)
-    words = command.replace("{}", str(disk)).split()
 
-    run = subprocess.run(
-        [sys.executable, "-m", "napari_lrcs", *words],
-        capture_output=True,
-        check=False,
-        text=True,
-    )
+    code = call(command.replace("{}", str(disk)))
 
-    assert (run.returncode, run.stdout) == (BAD_INPUT, "")
-    assert os.strerror(errno.ENOSPC) in only_error(run.stderr)
+    printed = capfd.readouterr()
+    assert (code, printed.out) == (BAD_INPUT, "")
+    assert os.strerror(errno.ENOSPC) in only_error(printed.err)
     assert not (disk / "new.tif").exists()
     assert not (disk / "new.zarr").exists()
     assert contents(place) == before
@@ -1025,11 +1032,11 @@ def test_a_disk_that_is_really_full_is_one_line(
 def test_a_read_only_place_is_one_line(
     command: str,
     place: Path,
+    before: dict[str, bytes | None],
     mounted: Callable[[str], Path],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     disk = mounted("ro")
-    before = contents(place)
 
     code = call(command.replace("{}", str(disk)))
 

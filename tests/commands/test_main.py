@@ -16,7 +16,6 @@ from typing import Any, Literal, get_args, get_origin
 import numpy as np
 import pytest
 import tifffile
-import torch
 import zarr
 
 from napari_lrcs.classical.specks import remove_specks
@@ -45,6 +44,9 @@ from napari_lrcs.uncertainty.perturbation.perturb import changed_share, perturb_
 from napari_lrcs.uncertainty.study.events import MemberEnded, StudyEvent
 from napari_lrcs.uncertainty.study.folder import StudyFolder
 from napari_lrcs.uncertainty.study.task import StudyTask
+from scripts import Script
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SHAPE = (6, 24, 24)
 TINY = (
@@ -73,15 +75,6 @@ def call(arguments: str) -> int:
         return main(arguments.split())
     except SystemExit as end:
         return int(end.code or 0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Networks as small as these are slower on several threads."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture(scope="module")
@@ -1005,6 +998,21 @@ def test_a_study_that_was_interrupted_goes_on_with_its_settings(
     assert [member.seed for member in members] == [7, 8, 7]
 
 
+PROGRAM = """
+import signal
+import sys
+
+import torch
+
+from napari_lrcs.commands.main import main
+
+# A shell that started us in the background made all of its children ignore SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+torch.set_num_threads(1)
+sys.exit(main())
+"""
+
+
 @pytest.mark.slow
 def test_a_study_that_was_killed_goes_on_to_the_same_result(
     place: Path, run: Run
@@ -1014,13 +1022,8 @@ def test_a_study_that_was_killed_goes_on_to_the_same_result(
     killed = f"{STUDY} {TINY} --overwrite".replace("out study", "out killed")
     first = place / "killed" / "members" / "perturbed-000" / "member.json"
 
-    with subprocess.Popen(
-        [sys.executable, "-m", "napari_lrcs", *killed.split()],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        while not first.exists() and process.poll() is None:
+    with Script(PROGRAM, *killed.split()) as process:
+        while not first.exists() and process.is_running:
             time.sleep(0.005)
         process.kill()
     record = json.loads((place / "killed" / "study.json").read_text())
@@ -1035,31 +1038,17 @@ def test_a_study_that_was_killed_goes_on_to_the_same_result(
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
 def test_ctrl_c_keeps_the_best_model(place: Path) -> None:
     command = f"train image.tif labels.tif {SLICES} --out new {TINY} --n-epochs 9999"
-    # A shell that started us in the background made all of its children ignore SIGINT.
-    listening = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    )
-    program = (
-        f"{listening}; import sys; "
-        "from napari_lrcs.commands.main import main; sys.exit(main())"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, *command.split()],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr is not None
+
+    with Script(PROGRAM, *command.split()) as process:
         for line in process.stderr:
             if line.startswith("epoch   2/"):
                 break
-        process.send_signal(signal.SIGINT)
-        try:
-            printed, told = process.communicate(timeout=60)
-        finally:
-            process.kill()
+        process.interrupt()
+        code = process.wait(60)
+        process.kill()
+        printed, told = process.stdout.read(), process.stderr.read()
 
-    assert process.returncode == 130
+    assert code == 130
     assert printed == ""
     assert told.splitlines()[-1].startswith("interrupted")
     assert "Traceback" not in told

@@ -1,8 +1,6 @@
 import errno
 import json
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
@@ -43,6 +41,7 @@ from napari_lrcs.progress import (
     SlabPredicted,
     TilePredicted,
 )
+from scripts import Script
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -824,14 +823,13 @@ def test_killed_prediction_is_continued(
     np.save(tmp_path / "grey.npy", grey)
     save_checkpoint(tmp_path / "model.safetensors", checkpoint)
     out = tmp_path / "out.zarr"
-    command = [sys.executable, "-c", _CHILD, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
+    with Script(_CHILD, tmp_path) as child:
         slabs = (line for line in child.stdout if line.startswith("SlabPredicted"))
         assert len(list(islice(slabs, 5))) == 5
         child.kill()
         rest = child.stdout.read()
-    assert child.returncode != 0
+        code = child.wait()
+    assert code != 0
     assert "PredictionEnded" not in rest
     assert not out.exists()
     array = CountingArray(grey)

@@ -4,8 +4,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -43,10 +41,12 @@ from napari_lrcs.progress import (
 from napari_lrcs.training import loop, scoring
 from napari_lrcs.training.loop import train
 from napari_lrcs.training.scoring import SliceScore
+from scripts import Script
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 Annotate = Callable[..., Annotation]
+FinishedRun = Callable[[TrainConfig], Path]
 Event = TypeVar("Event")
 
 RANDOM: dict[str, Any] = {
@@ -275,10 +275,13 @@ def test_pitfall_after_better_epochs_costs_no_model(
 
 
 def test_state_of_something_else_is_not_resumed(
-    tiny_config: TrainConfig, striped_annotation: Annotate, tmp_path: Path
+    tiny_config: TrainConfig,
+    striped_annotation: Annotate,
+    finished_run: FinishedRun,
+    tmp_path: Path,
 ) -> None:
     annotation = striped_annotation()
-    list(train(annotation, config=tiny_config, run=tmp_path))
+    shutil.copytree(finished_run(tiny_config), tmp_path, dirs_exist_ok=True)
     torch.save({"labels_hash": annotation.labels_hash}, tmp_path / "resume.pt")
 
     with pytest.raises(
@@ -639,11 +642,12 @@ def test_resumed_training_ends_with_the_same_bits(
     first_epoch: int,
     tiny_config: TrainConfig,
     striped_annotation: Annotate,
+    finished_run: FinishedRun,
     tmp_path: Path,
 ) -> None:
     annotation = striped_annotation()
     config = tiny_config.with_changes(**RANDOM, n_epochs=3)
-    list(train(annotation, config=config, run=tmp_path / "whole"))
+    whole = finished_run(config)
     run = tmp_path / "stopped"
     stop_after(train(annotation, config=config, run=run), kind, n)
 
@@ -651,7 +655,7 @@ def test_resumed_training_ends_with_the_same_bits(
 
     assert [notice for notice, _ in notices(events)] == ["resumed"]
     assert of_kind(events, TrainingStarted)[0].first_epoch == first_epoch
-    assert_same_run(run, tmp_path / "whole")
+    assert_same_run(run, whole)
 
 
 @pytest.mark.usefixtures("every_step")
@@ -673,12 +677,12 @@ def test_crash_costs_what_was_not_saved_and_no_bit(
     n_steps: int,
     tiny_config: TrainConfig,
     striped_annotation: Annotate,
+    finished_run: FinishedRun,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(loop, "_SAVE_SECONDS", 0.0)
     annotation, config = striped_annotation(), tiny_config.with_changes(**RANDOM)
-    list(train(annotation, config=config, run=tmp_path / "whole"))
     events = train(annotation, config=config, run=tmp_path / "crashed")
     steps = (event for event in events if isinstance(event, StepEnded))
     list(islice(steps, n_steps))
@@ -686,15 +690,17 @@ def test_crash_costs_what_was_not_saved_and_no_bit(
 
     list(train(annotation, config=config, run=tmp_path / "left", resume=True))
 
-    assert_same_run(tmp_path / "left", tmp_path / "whole")
+    assert_same_run(tmp_path / "left", finished_run(config))
 
 
 @pytest.mark.usefixtures("every_step")
 def test_training_stopped_after_every_step_ends_with_the_same_bits(
-    tiny_config: TrainConfig, striped_annotation: Annotate, tmp_path: Path
+    tiny_config: TrainConfig,
+    striped_annotation: Annotate,
+    finished_run: FinishedRun,
+    tmp_path: Path,
 ) -> None:
     annotation, config = striped_annotation(), tiny_config.with_changes(**RANDOM)
-    list(train(annotation, config=config, run=tmp_path / "whole"))
     run = tmp_path / "stopped"
     stop_after(train(annotation, config=config, run=run), StepEnded)
 
@@ -702,7 +708,7 @@ def test_training_stopped_after_every_step_ends_with_the_same_bits(
         stop_after(train(annotation, config=config, run=run, resume=True), StepEnded)
     list(train(annotation, config=config, run=run, resume=True))
 
-    assert_same_run(run, tmp_path / "whole")
+    assert_same_run(run, finished_run(config))
 
 
 def test_stop_keeps_the_best_model_and_the_state(
@@ -727,9 +733,12 @@ def test_stop_in_the_first_epoch_keeps_a_model(
 
 @pytest.mark.usefixtures("every_step")
 def test_stop_does_not_leave_the_best_model_of_an_earlier_run(
-    tiny_config: TrainConfig, striped_annotation: Annotate, tmp_path: Path
+    tiny_config: TrainConfig,
+    striped_annotation: Annotate,
+    finished_run: FinishedRun,
+    tmp_path: Path,
 ) -> None:
-    list(train(striped_annotation(), config=tiny_config, run=tmp_path))
+    shutil.copytree(finished_run(tiny_config), tmp_path, dirs_exist_ok=True)
     other = tiny_config.with_changes(seed=5)
 
     overwriting = train(
@@ -906,9 +915,12 @@ def test_transfer_from_a_network_that_does_not_fit_is_refused(
 
 
 def test_run_that_is_there_is_not_replaced_unasked(
-    tiny_config: TrainConfig, striped_annotation: Annotate, tmp_path: Path
+    tiny_config: TrainConfig,
+    striped_annotation: Annotate,
+    finished_run: FinishedRun,
+    tmp_path: Path,
 ) -> None:
-    list(train(striped_annotation(), config=tiny_config, run=tmp_path))
+    shutil.copytree(finished_run(tiny_config), tmp_path, dirs_exist_ok=True)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     with pytest.raises(ResultExistsError, match="holds a run already"):
@@ -918,9 +930,12 @@ def test_run_that_is_there_is_not_replaced_unasked(
 
 
 def test_constant_image_is_refused_and_an_earlier_run_stays(
-    tiny_config: TrainConfig, striped_annotation: Annotate, tmp_path: Path
+    tiny_config: TrainConfig,
+    striped_annotation: Annotate,
+    finished_run: FinishedRun,
+    tmp_path: Path,
 ) -> None:
-    list(train(striped_annotation(), config=tiny_config, run=tmp_path))
+    shutil.copytree(finished_run(tiny_config), tmp_path, dirs_exist_ok=True)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     (varied,) = striped_annotation(("train",)).slices
     constant = replace(varied, read=np.full_like(varied.image, 7).copy)
@@ -978,26 +993,26 @@ def test_global_random_numbers_are_untouched(
 
 
 def test_global_random_numbers_have_no_say(
-    tiny_config: TrainConfig, striped_annotation: Annotate, tmp_path: Path
+    tiny_config: TrainConfig,
+    striped_annotation: Annotate,
+    finished_run: FinishedRun,
+    tmp_path: Path,
 ) -> None:
     config = tiny_config.with_changes(**RANDOM)
-    for name in ("first", "second"):
-        torch.rand(5)
-        list(train(striped_annotation(), config=config, run=tmp_path / name))
+    first = finished_run(config)
+    torch.rand(5)
 
-    assert_same_run(tmp_path / "first", tmp_path / "second")
+    list(train(striped_annotation(), config=config, run=tmp_path))
+
+    assert_same_run(tmp_path, first)
 
 
 def test_another_seed_gives_another_network(
-    tiny_config: TrainConfig, striped_annotation: Annotate, tmp_path: Path
+    tiny_config: TrainConfig, finished_run: FinishedRun
 ) -> None:
-    for seed in (0, 1):
-        config = tiny_config.with_changes(seed=seed)
-        list(train(striped_annotation(), config=config, run=tmp_path / str(seed)))
+    runs = [finished_run(tiny_config.with_changes(seed=seed)) for seed in (0, 1)]
 
-    first, second = (
-        states_of(tmp_path / name)["last.safetensors"] for name in ("0", "1")
-    )
+    first, second = (states_of(run)["last.safetensors"] for run in runs)
     assert not torch.equal(first["classifier.weight"], second["classifier.weight"])
 
 
@@ -1071,9 +1086,31 @@ volume = open_annotated(
     slices={"train": "0", "validation": "1"},
 )
 annotation = read_annotation([volume], config=config)
-for event in loop.train(annotation, config=config, run=folder / "killed"):
+for event in loop.train(annotation, config=config, run=Path(sys.argv[3])):
     print(type(event).__name__, flush=True)
 """
+
+
+@pytest.fixture(scope="module")
+def long_run(
+    tiny_config: TrainConfig,
+    striped_annotation: Annotate,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, Annotation, TrainConfig]:
+    """Train ten epochs on files, without a break; give the folder of all of it."""
+    folder = tmp_path_factory.mktemp("long")
+    annotated = striped_annotation().slices
+    np.save(folder / "image.npy", np.concatenate([s.image for s in annotated]))
+    np.save(folder / "labels.npy", np.stack([s.labels for s in annotated]))
+    volume = open_annotated(
+        folder / "image.npy",
+        folder / "labels.npy",
+        slices={"train": "0", "validation": "1"},
+    )
+    config = tiny_config.with_changes(**RANDOM, n_epochs=10, patches_per_epoch=40)
+    annotation = read_annotation([volume], config=config)
+    list(train(annotation, config=config, run=folder / "whole"))
+    return folder, annotation, config
 
 
 @pytest.mark.slow
@@ -1081,39 +1118,23 @@ for event in loop.train(annotation, config=config, run=folder / "killed"):
     "n_steps", [3, 35, 95], ids=["in the first epoch", "midway", "near the end"]
 )
 def test_killed_training_resumes_to_the_same_bits(
-    n_steps: int, tiny_config: TrainConfig, striped_annotation: Annotate, tmp_path: Path
+    n_steps: int, long_run: tuple[Path, Annotation, TrainConfig], tmp_path: Path
 ) -> None:
-    annotated = striped_annotation().slices
-    np.save(tmp_path / "image.npy", np.concatenate([s.image for s in annotated]))
-    np.save(tmp_path / "labels.npy", np.stack([s.labels for s in annotated]))
-    volume = open_annotated(
-        tmp_path / "image.npy",
-        tmp_path / "labels.npy",
-        slices={"train": "0", "validation": "1"},
-    )
-    config = tiny_config.with_changes(**RANDOM, n_epochs=10, patches_per_epoch=40)
-    annotation = read_annotation([volume], config=config)
-    list(train(annotation, config=config, run=tmp_path / "whole"))
-    child = subprocess.Popen(
-        [sys.executable, "-c", _CHILD, tmp_path, json.dumps(config.to_dict())],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with child:
-        assert child.stdout is not None
+    folder, annotation, config = long_run
+    killed = tmp_path / "killed"
+    with Script(_CHILD, folder, json.dumps(config.to_dict()), killed) as child:
         steps = (line for line in child.stdout if line.startswith("StepEnded"))
         assert len(list(islice(steps, n_steps))) == n_steps
         child.kill()
         rest = child.stdout.read()
+        code = child.wait()
     assert "TrainingEnded" not in rest
 
-    events = list(
-        train(annotation, config=config, run=tmp_path / "killed", resume=True)
-    )
+    events = list(train(annotation, config=config, run=killed, resume=True))
 
-    assert child.returncode != 0
+    assert code != 0
     assert "resumed" in dict(notices(events))
-    assert_same_run(tmp_path / "killed", tmp_path / "whole")
+    assert_same_run(killed, folder / "whole")
 
 
 # ---- on a GPU ----

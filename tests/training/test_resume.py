@@ -1,4 +1,5 @@
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,19 +20,26 @@ Resume = Callable[[], object]
 NOT_OF_THIS_RUN = r"resume\.pt in .* does not belong to this run: "
 
 
-@pytest.fixture
-def run(
+@pytest.fixture(scope="module")
+def stopped_run(
     tiny_config: TrainConfig,
     striped_annotation: Callable[..., Annotation],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """Stop a run of two epochs of two steps after its third step."""
-    monkeypatch.setattr(loop, "_EVENT_SECONDS", 0.0)
-    events = train(striped_annotation(), config=tiny_config, run=tmp_path / "run")
-    next(e for e in events if isinstance(e, StepEnded) and e.epoch == 2)
-    events.close()  # type: ignore[attr-defined] # a generator
-    return tmp_path / "run"
+    run = tmp_path_factory.mktemp("stopped") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "_EVENT_SECONDS", 0.0)
+        events = train(striped_annotation(), config=tiny_config, run=run)
+        next(e for e in events if isinstance(e, StepEnded) and e.epoch == 2)
+        events.close()  # type: ignore[attr-defined] # a generator
+    return run
+
+
+@pytest.fixture
+def run(stopped_run: Path, tmp_path: Path) -> Path:
+    """Copy the run that was stopped."""
+    return shutil.copytree(stopped_run, tmp_path / "run")
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def labels() -> Labels:
 def write(
     labels: Labels, out: Path, *, overwrite: bool = False, **changes: Any
 ) -> PerturbedSet:
-    options: dict[str, Any] = {"n_members": 2, "n_simulations": 3, "seed": 7}
+    options: dict[str, Any] = {"n_members": 2, "n_simulations": 0, "seed": 7}
     task = PerturbTask(labels=volume(labels), **{**options, **changes})
     *_, last = write_perturbed_set(task, out=out, overwrite=overwrite)
     assert isinstance(last, PerturbedSet)
@@ -63,7 +63,7 @@ def test_members_are_those_of_the_seed_and_carry_what_the_labels_say(
 ) -> None:
     out = tmp_path / "set"
 
-    written = write(labels, out)
+    written = write(labels, out, n_simulations=3)
 
     assert written.files == (out / "member-000.tif", out / "member-001.tif")
     assert names(out) == {"member-000.tif", "member-001.tif", "interface-histogram.tif"}
@@ -99,7 +99,7 @@ def test_members_are_written_in_the_place_of_their_slices(
 
 
 def test_the_histogram_is_of_the_whole_volume(labels: Labels, tmp_path: Path) -> None:
-    written = write(labels, tmp_path / "set")
+    written = write(labels, tmp_path / "set", n_simulations=3)
 
     counts = tifffile.imread(tmp_path / "set" / "interface-histogram.tif")
     *_, expected = interface_histogram(labels, n_simulations=3, seed=7)
@@ -173,7 +173,7 @@ def test_a_set_that_is_stopped_leaves_nothing(labels: Labels, tmp_path: Path) ->
 
 def test_a_former_set_is_replaced_as_a_whole(labels: Labels, tmp_path: Path) -> None:
     out = tmp_path / "set"
-    write(labels, out, n_members=4)
+    write(labels, out, n_members=4, n_simulations=3)
 
     with pytest.raises(ResultExistsError, match="exists already"):
         write(labels, out)

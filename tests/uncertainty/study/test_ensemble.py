@@ -2,10 +2,8 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +36,9 @@ from napari_lrcs.uncertainty.study.events import (
 from napari_lrcs.uncertainty.study.folder import StudyFolder
 from napari_lrcs.uncertainty.study.summary import Member
 from napari_lrcs.uncertainty.study.task import StudyTask
+from scripts import quick_context
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SHAPE = (8, 24, 24)
 LABELS = np.ones(SHAPE, np.uint8)
@@ -68,18 +69,9 @@ TASK = StudyTask(
 NAMES = ("perturbed-000", "perturbed-001", "repeat-000")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Networks as small as these are slower on several threads."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
-
-
 @pytest.fixture(scope="module")
 def study(
-    tmp_path_factory: pytest.TempPathFactory, _one_thread: None
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Path, list[StudyEvent]]:
     """Run a study that nothing interrupts."""
     out = tmp_path_factory.mktemp("study") / "out"
@@ -231,7 +223,7 @@ def test_a_complete_study_takes_more_members(
     study: tuple[Path, list[StudyEvent]], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    list(run_study(TASK, out=out))
+    shutil.copytree(study[0], out)
     more = replace(TASK, study=StudyConfig(n_members=3, n_repeats=1))
 
     events = list(run_study(more, out=out, resume=True))
@@ -326,31 +318,30 @@ def test_a_failed_member_is_told_and_tried_again(
 
 
 @pytest.mark.parametrize(
-    "change",
+    "changes",
     [
-        {"measures": {}},
-        {"measures": []},
-        {"iou": [0.5]},
-        {"accuracy": "good"},
-        {"group": 5},
-        None,
+        ({"measures": {}}, {"measures": []}),
+        ({"iou": [0.5]}, {"accuracy": "good"}),
+        ({"group": 5}, None),
     ],
 )
-def test_a_damaged_member_is_made_again(
-    change: dict[str, Any] | None,
+def test_damaged_members_are_made_again(
+    changes: tuple[dict[str, Any] | None, ...],
     study: tuple[Path, list[StudyEvent]],
     tmp_path: Path,
 ) -> None:
     out = tmp_path / "out"
     shutil.copytree(study[0], out)
-    place = out / "members" / NAMES[0] / "member.json"
-    saved = json.loads(place.read_text())
-    text = json.dumps(saved | {"member": saved["member"] | (change or {})})
-    place.write_text(text if change else "[" * 100_000)
+    damaged = NAMES[: len(changes)]
+    for name, change in zip(damaged, changes, strict=True):
+        place = out / "members" / name / "member.json"
+        saved = json.loads(place.read_text())
+        text = json.dumps(saved | {"member": saved["member"] | (change or {})})
+        place.write_text(text if change else "[" * 100_000)
 
     events = list(run_study(TASK, out=out, resume=True))
 
-    assert [e.name for e in of_type(events, MemberStarted)] == [NAMES[0]]
+    assert tuple(e.name for e in of_type(events, MemberStarted)) == damaged
     assert found(out) == found(study[0])
 
 
@@ -382,9 +373,7 @@ def test_members_in_other_processes_give_the_same(
     task = replace(TASK, image=shared)
     out = tmp_path / "out"
 
-    with ProcessPoolExecutor(
-        2, get_context("spawn"), torch.set_num_threads, (1,)
-    ) as pool:
+    with ProcessPoolExecutor(2, quick_context(), torch.set_num_threads, (1,)) as pool:
         events = run_study(task, out=out, executor=pool, devices=["cpu", "cpu"])
         told = list(events)
 
