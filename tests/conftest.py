@@ -19,6 +19,9 @@ if TYPE_CHECKING:  # loading torch takes seconds that some tests need not wait
     from napari_lrcs.models.checkpoint import Checkpoint
     from napari_lrcs.models.layers import SegmentationNetwork
 
+# The helpers assert too.
+pytest.register_assert_rewrite("command_line", "mistakes")
+
 # Where napari is missing the core is tested, and nothing but the plugin imports napari.
 collect_ignore = [] if find_spec("napari") else ["plugin"]
 
