@@ -1,6 +1,7 @@
 """What tests with a window share; needs napari."""
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,20 @@ class PatientQtBot(QtBot):
         self, callback: Callable[[], bool | None], *, timeout: int = 30_000
     ) -> None:
         super().waitUntil(callback, timeout=timeout)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _garbage_is_searched_for_among_new_objects() -> Iterator[None]:
+    """Spare what is imported the search for garbage that follows each layer removed."""
+    import matplotlib.backends.backend_qtagg
+    import napari._qt.qt_viewer
+    import skimage.segmentation  # noqa: F401
+    import torch
+
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture
