@@ -32,6 +32,9 @@ settings.load_profile("unhurried")
 # napari's own viewer fixture fails a test that leaves a window of napari open.
 os.environ.setdefault("NAPARI_STRICT_QT", "raise")
 
+# That fixture also resets napari's settings: those of whoever runs the tests stay.
+os.environ.setdefault("NAPARI_CONFIG", "")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start with what takes long, so that no process waits for it at the end."""

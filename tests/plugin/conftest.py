@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from npe2 import PluginManager
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QSettings, QThreadPool
 
@@ -19,12 +20,23 @@ class PatientQtBot(QtBot):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _garbage_is_searched_for_among_new_objects() -> Iterator[None]:
-    """Spare what is imported the search for garbage that follows each layer removed."""
-    import matplotlib.backends.backend_qtagg
-    import napari._qt.qt_viewer
+def _plugins_are_found_once() -> Iterator[None]:
+    """Do not read the manifests of all that is installed again for each window."""
+    PluginManager.instance().discover(include_npe1=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PluginManager, "discover", lambda *_, **__: 0)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _only_new_objects_are_searched_for_garbage(
+    _plugins_are_found_once: None,
+) -> Iterator[None]:
+    """Spare what is imported: napari collects garbage after each layer it removes."""
+    import matplotlib.backends.backend_qtagg  # noqa: F401
+    import napari._qt.qt_viewer  # noqa: F401
     import skimage.segmentation  # noqa: F401
-    import torch
+    import torch  # noqa: F401
 
     gc.collect()
     gc.freeze()
