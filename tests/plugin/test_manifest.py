@@ -88,53 +88,49 @@ def test_what_needs_a_file_is_not_offered_in_the_command_palette() -> None:
     assert hidden == {contribution.command for contribution in on_files}
 
 
-@pytest.mark.parametrize(("dock", "button"), [*zip(DOCKS, BUTTONS, strict=True)])
-def test_dock_opens_by_name_with_its_main_button_in_sight(
-    make_napari_viewer: Callable[..., Viewer], qtbot: QtBot, dock: str, button: str
+def test_docks_open_by_name_with_their_main_button_in_sight(
+    make_napari_viewer: Callable[..., Viewer], qtbot: QtBot
 ) -> None:
     viewer = make_napari_viewer(show=True)
 
-    shown, _ = viewer.window.add_plugin_dock_widget("napari-lrcs", dock)
+    for name, button in zip(DOCKS, BUTTONS, strict=True):
+        shown, dock = viewer.window.add_plugin_dock_widget("napari-lrcs", name)
 
-    qtbot.waitUntil(shown.isVisible)
-    buttons = shown.findChildren(QPushButton)
-    assert button in {found.text() for found in buttons if found.isVisible()}
+        qtbot.waitUntil(shown.isVisible)
+        buttons = shown.findChildren(QPushButton)
+        assert button in {found.text() for found in buttons if found.isVisible()}
+        viewer.window.remove_dock_widget(dock)
 
 
-@pytest.mark.parametrize(
-    ("menu", "title", "docks"),
-    [
-        ("plugins_menu", "LRCS-Net", DOCKS),
-        ("layers_menu", "Annotate", ["Label phases"]),
-        (
-            "layers_menu",
-            "Segment",
-            ["Label phases", "Train LRCS-Net", "Predict volume"],
-        ),
-        (
-            "layers_menu",
-            "Measure",
-            ["Compare segmentations", "Perturb labels", "Uncertainty study"],
-        ),
-    ],
-)
-def test_menu_opens_the_docks(
-    make_napari_viewer: Callable[..., Viewer],
-    qtbot: QtBot,
-    menu: str,
-    title: str,
-    docks: list[str],
+MENUS = [
+    ("plugins_menu", "LRCS-Net", DOCKS),
+    ("layers_menu", "Annotate", ["Label phases"]),
+    ("layers_menu", "Segment", ["Label phases", "Train LRCS-Net", "Predict volume"]),
+    (
+        "layers_menu",
+        "Measure",
+        ["Compare segmentations", "Perturb labels", "Uncertainty study"],
+    ),
+]
+
+
+def test_menus_open_the_docks(
+    make_napari_viewer: Callable[..., Viewer], qtbot: QtBot
 ) -> None:
     viewer = make_napari_viewer(show=True)
 
-    offered = _submenu(getattr(viewer.window, menu), title).actions()
+    for menu, title, docks in MENUS:
+        offered = _submenu(getattr(viewer.window, menu), title).actions()
 
-    actions = [action for action in offered if "LRCS-Net)" in action.text()]
-    titles = [f"{dock} (LRCS-Net)" for dock in docks]
-    assert [action.text() for action in actions] == titles
-    for name, action in zip(titles, actions, strict=True):
-        action.trigger()
-        qtbot.waitUntil(viewer.window.dock_widgets[name].isVisible)
+        actions = [action for action in offered if "LRCS-Net)" in action.text()]
+        titles = [f"{dock} (LRCS-Net)" for dock in docks]
+        assert [action.text() for action in actions] == titles
+        for name, action in zip(titles, actions, strict=True):
+            assert name not in viewer.window.dock_widgets
+            action.trigger()
+            qtbot.waitUntil(viewer.window.dock_widgets[name].isVisible)
+        for name in titles:
+            viewer.window.remove_dock_widget(viewer.window.dock_widgets[name])
 
 
 def _submenu(menu: QMenu, title: str) -> QMenu:

@@ -382,22 +382,23 @@ def test_without_a_window_several_volumes_are_an_error(
         read_layers(str(tmp_path / "scan.h5"))
 
 
-@pytest.mark.parametrize("name", ["scan.h5", "a.zarr", "seg.labels.tif"])
 def test_viewer_opens_with_us_what_napari_claims_too(
-    make_napari_viewer: Callable[..., Viewer], tmp_path: Path, name: str
+    make_napari_viewer: Callable[..., Viewer], tmp_path: Path
 ) -> None:
     viewer = make_napari_viewer()
-    write = {"scan.h5": write_hdf5, "seg.labels.tif": write_labels_file}.get(
-        name, lambda path: write_zarr(path, GREY)
+    paths = (
+        write_hdf5(tmp_path / "scan.h5"),
+        write_zarr(tmp_path / "a.zarr", GREY),
+        write_labels_file(tmp_path / "seg.labels.tif"),
     )
-    path = write(tmp_path / name)
 
-    # napari asks then, and remembers.
-    with pytest.raises(MultipleReaderError):
-        viewer.open(path, plugin=None)
-    (layer,) = viewer.open(path, plugin="napari-lrcs")
+    for path in paths:
+        # napari asks then, and remembers.
+        with pytest.raises(MultipleReaderError):
+            viewer.open(path, plugin=None)
+        (layer,) = viewer.open(path, plugin="napari-lrcs")
 
-    assert layer.source.reader_plugin == "napari-lrcs"
+        assert layer.source.reader_plugin == "napari-lrcs"
 
 
 def test_viewer_says_what_is_wrong_with_a_damaged_file(

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 import zarr
 from napari import Viewer
-from napari.components import LayerList
+from napari.components import LayerList, ViewerModel
 from napari.layers import Image, Labels, Layer
 
 from napari_lrcs.errors import VolumeError
@@ -229,9 +229,8 @@ def test_no_voxel_is_read_for_a_volume() -> None:
 
 
 @pytest.fixture
-def viewer(make_napari_viewer: Callable[..., Viewer]) -> Viewer:
-    made: Viewer = make_napari_viewer()
-    return made
+def viewer() -> ViewerModel:
+    return ViewerModel()
 
 
 @pytest.fixture
@@ -253,7 +252,7 @@ def _offered(choice: "LayerChoice[Labels]") -> list[str]:
 
 
 def test_choice_offers_layers_of_its_kind_alone(
-    viewer: Viewer, choose: Callable[..., "LayerChoice[Labels]"]
+    viewer: ViewerModel, choose: Callable[..., "LayerChoice[Labels]"]
 ) -> None:
     viewer.add_image(np.zeros((2, 2)))
     a = viewer.add_layer(_labels("a"))
@@ -265,7 +264,7 @@ def test_choice_offers_layers_of_its_kind_alone(
 
 
 def test_choice_takes_the_first_layer_that_comes(
-    viewer: Viewer, choose: Callable[..., "LayerChoice[Labels]"]
+    viewer: ViewerModel, choose: Callable[..., "LayerChoice[Labels]"]
 ) -> None:
     choice = choose(viewer.layers)
     assert choice.layer is None
@@ -277,7 +276,7 @@ def test_choice_takes_the_first_layer_that_comes(
 
 
 def test_choice_of_none_stays_none_when_a_layer_comes(
-    viewer: Viewer, choose: Callable[..., "LayerChoice[Labels]"]
+    viewer: ViewerModel, choose: Callable[..., "LayerChoice[Labels]"]
 ) -> None:
     choice = choose(viewer.layers, none="Everything")
 
@@ -288,7 +287,7 @@ def test_choice_of_none_stays_none_when_a_layer_comes(
 
 
 def test_choice_follows_a_rename_without_choosing_anew(
-    viewer: Viewer, choose: Callable[..., "LayerChoice[Labels]"], qtbot: Any
+    viewer: ViewerModel, choose: Callable[..., "LayerChoice[Labels]"], qtbot: Any
 ) -> None:
     a = viewer.add_layer(_labels("a"))
     choice = choose(viewer.layers)
@@ -301,7 +300,7 @@ def test_choice_follows_a_rename_without_choosing_anew(
 
 
 def test_choice_keeps_its_layer_when_layers_are_moved(
-    viewer: Viewer, choose: Callable[..., "LayerChoice[Labels]"]
+    viewer: ViewerModel, choose: Callable[..., "LayerChoice[Labels]"]
 ) -> None:
     a, b, c = (viewer.add_layer(_labels(name)) for name in "abc")
     choice = choose(viewer.layers)
@@ -316,7 +315,7 @@ def test_choice_keeps_its_layer_when_layers_are_moved(
 
 
 def test_choice_turns_to_another_layer_when_its_own_is_removed(
-    viewer: Viewer, choose: Callable[..., "LayerChoice[Labels]"], qtbot: Any
+    viewer: ViewerModel, choose: Callable[..., "LayerChoice[Labels]"], qtbot: Any
 ) -> None:
     a, b = (viewer.add_layer(_labels(name)) for name in "ab")
     choice = choose(viewer.layers)
@@ -331,7 +330,7 @@ def test_choice_turns_to_another_layer_when_its_own_is_removed(
 
 
 def test_layer_of_another_viewer_cannot_be_chosen(
-    viewer: Viewer, choose: Callable[..., "LayerChoice[Labels]"]
+    viewer: ViewerModel, choose: Callable[..., "LayerChoice[Labels]"]
 ) -> None:
     choice = choose(viewer.layers)
 
@@ -340,7 +339,7 @@ def test_layer_of_another_viewer_cannot_be_chosen(
 
 
 def test_choice_that_follows_no_more_leaves_the_viewer_alone(
-    viewer: Viewer, choose: Callable[..., "LayerChoice[Labels]"]
+    viewer: ViewerModel, choose: Callable[..., "LayerChoice[Labels]"]
 ) -> None:
     choice = choose(viewer.layers)
 

@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -200,33 +200,37 @@ PLACES: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
 
 
 @pytest.mark.parametrize(
-    ("where", "place"),
+    ("where", "places"),
     [
-        *((MEMORY, place) for place in PLACES),
-        *((ZARR, place) for place in ("rotate", "2D", "leading axis")),
-        *((TIFF, place) for place in ("affine", "2D")),
+        (MEMORY, PLACES),
+        (ZARR, ("rotate", "2D", "leading axis")),
+        (TIFF, ("affine", "2D")),
     ],
 )
 def test_layer_lies_where_the_image_lies(
     where: str,
-    place: str,
+    places: Iterable[str],
+    grey: Any,
     checkpoint: Any,
     make_dock: Callable[..., PredictDock],
     qtbot: QtBot,
 ) -> None:
-    options, shape = PLACES[place]
-    grey = np.random.default_rng(1).normal(size=shape).astype(np.float32)
-    dock = make_dock(grey, **options)
-    dock.setup.where.setCurrentText(where)
+    dock = make_dock(grey)
 
-    layer = predict(dock, qtbot)
+    for options, shape in (PLACES[place] for place in places):
+        dock.viewer.layers.clear()
+        data = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+        scan = dock.viewer.add_image(data, name="scan", **options)
+        dock.setup.where.setCurrentText(where)
 
-    own, image = place_of(layer), place_of(dock.viewer.layers["scan"])
-    assert own.keys() == image.keys()
-    for name, value in image.items():
-        np.testing.assert_array_equal(own[name], value, err_msg=name)
-    whole = expected(grey, checkpoint).labels.reshape(shape)
-    np.testing.assert_array_equal(np.asarray(layer.data), whole)
+        layer = predict(dock, qtbot)
+
+        own, image = place_of(layer), place_of(scan)
+        assert own.keys() == image.keys()
+        for name, value in image.items():
+            np.testing.assert_array_equal(own[name], value, err_msg=name)
+        whole = expected(data, checkpoint).labels.reshape(shape)
+        np.testing.assert_array_equal(np.asarray(layer.data), whole)
 
 
 def test_files_hold_confidence_and_probabilities(

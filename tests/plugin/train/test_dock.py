@@ -23,6 +23,7 @@ from napari_lrcs.plugin.parts.layers import RUN_KEY, appearance, place_of, works
 from napari_lrcs.plugin.parts.workers import Events
 from napari_lrcs.plugin.train.dock import TrainDock
 from napari_lrcs.plugin.train.preview import PREVIEW_NAME
+from napari_lrcs.preprocessing.slices import AXES
 from napari_lrcs.training.run_folder import RunFolder, list_runs
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("one_thread")]
@@ -424,23 +425,25 @@ def test_two_docks_train_in_folders_of_their_own(
 # What is told
 
 
-@pytest.mark.parametrize(
-    ("role", "text", "message"),
-    [
-        ("train", "10-20", "Train slices: slices must look like 10, 10,30 or 50:60"),
-        ("test", "6", "Test slices: slice 6 of '6' does not exist"),
-    ],
-)
 def test_slices_that_cannot_be_read_are_told_before_starting(
-    dock: TrainDock, image: Image, role: Any, text: str, message: str
+    dock: TrainDock, image: Image
 ) -> None:
-    dock.setup.roles.fields[role].setText(text)
+    told: dict[Role, tuple[str, str]] = {
+        "train": ("10-20", "Train slices: slices must look like 10, 10,30 or 50:60"),
+        "test": ("6", "Test slices: slice 6 of '6' does not exist"),
+    }
 
-    dock.buttons.train.click()
+    for role, (text, message) in told.items():
+        field = dock.setup.roles.fields[role]
+        readable = field.text()
+        field.setText(text)
 
-    assert not dock.is_busy
-    assert message in dock.message
-    assert not list(workspace_for(image).path.glob("run-*"))
+        dock.buttons.train.click()
+
+        assert not dock.is_busy
+        assert message in dock.message
+        assert not list(workspace_for(image).path.glob("run-*"))
+        field.setText(readable)
 
 
 @pytest.mark.slow
@@ -653,20 +656,20 @@ def test_settings_of_another_version_are_left_alone(
 # Slices in view, devices, runs
 
 
-@pytest.mark.parametrize(("axis", "index"), [("z", 2), ("y", 30), ("x", 7)])
 def test_slice_in_view_respects_the_place_of_the_image(
-    viewer: Viewer, image: Image, axis: Any, index: int
+    viewer: Viewer, image: Image
 ) -> None:
     in_view = SliceInView(viewer, image)
 
     viewer.dims.point = image.data_to_world((2, 30, 7))
-    inside = in_view(axis)
+    inside = [in_view(axis) for axis in AXES]
     viewer.dims.point = image.data_to_world((99, 99, 99))
-    beyond = in_view(axis)
+    beyond = [in_view(axis) for axis in AXES]
     in_view.disconnect_events()
 
-    assert inside == index
-    assert beyond <= SHAPE["zyx".index(axis)] - 1
+    assert inside == [2, 30, 7]
+    for index, n_slices in zip(beyond, SHAPE, strict=True):
+        assert index <= n_slices - 1
 
 
 @pytest.mark.slow
