@@ -1,6 +1,7 @@
 """What tests with a window share; needs napari."""
 
 import gc
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,20 +29,26 @@ def _plugins_are_found_once() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _only_new_objects_are_searched_for_garbage(
-    _plugins_are_found_once: None,
-) -> Iterator[None]:
-    """Spare what is imported: napari collects garbage after each layer it removes."""
-    import matplotlib.backends.backend_qtagg  # noqa: F401
-    import napari._qt.qt_viewer  # noqa: F401
-    import skimage.segmentation  # noqa: F401
-    import torch  # noqa: F401
+@pytest.fixture(scope="session")
+def _freeze_modules() -> Callable[[], None]:
+    n_frozen = 0
 
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
+    def freeze() -> None:
+        nonlocal n_frozen
+        if len(sys.modules) > n_frozen + 100:
+            gc.collect()
+            gc.freeze()
+            n_frozen = len(sys.modules)
+
+    return freeze
+
+
+@pytest.fixture(autouse=True)
+def _garbage_is_searched_for_outside_modules(
+    _freeze_modules: Callable[[], None],
+) -> None:
+    """Spare what is imported: napari collects garbage after each layer it removes."""
+    _freeze_modules()
 
 
 @pytest.fixture
