@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pytest
 from hypothesis import settings
+from numpy.typing import NDArray
 
 from napari_lrcs.annotation.annotation import AnnotatedSlice, Annotation, Role
 from napari_lrcs.config import TrainConfig
@@ -84,6 +85,31 @@ def tiny_config() -> TrainConfig:
         gain=0.0,
         offset=0.0,
         noise=0.0,
+    )
+
+
+@pytest.fixture
+def rare_crack() -> tuple[NDArray[np.float32], NDArray[np.uint8], PhaseTable]:
+    """Make two slices of pore and solid with one percent of crack, and their labels."""
+    stripes = np.arange(64) // 16 % 2 + 1
+    labels = np.broadcast_to(stripes, (2, 64, 64)).astype(np.uint8)
+    labels[:, 20:26, 20:27] = 3
+    noise = np.random.default_rng(0).standard_normal(labels.shape)
+    grey = np.array([0, 1, 2, 1.5])[labels] + 0.1 * noise
+    return grey.astype(np.float32), labels, PhaseTable.named("pore", "solid", "crack")
+
+
+@pytest.fixture
+def crack_config(tiny_config: TrainConfig) -> TrainConfig:
+    """Train so briefly that crack is never predicted, unless patches are balanced."""
+    return tiny_config.with_changes(
+        model="unet",
+        n_filters=8,
+        n_epochs=4,
+        patches_per_epoch=48,
+        batch_size=2,
+        learning_rate=2e-2,
+        seed=1,
     )
 
 

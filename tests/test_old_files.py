@@ -1,6 +1,7 @@
 """Files that the version at f39a554 wrote must open for ever."""
 
 import gzip
+import json
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 from napari_lrcs.annotation.painting import ImageIdentity, PaintingFolder
 from napari_lrcs.config import StudyConfig
+from napari_lrcs.errors import VolumeError
+from napari_lrcs.inference.predict import fingerprint
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.models.header import read_header
 from napari_lrcs.phases import ELECTRODE, PhaseTable
@@ -69,3 +72,34 @@ def test_a_painting_opens(tmp_path: Path) -> None:
     assert state.image == ImageIdentity(name="scan", path="scan.tif", shape=(4, 16, 16))
     assert list(painting.labels.painted_slices()) == [0, 2]
     assert np.unique(painting.labels.array[2]).tolist() == [1, 2]
+
+
+def test_what_was_begun_without_balance_goes_on() -> None:
+    folder = StudyFolder(FILES / "study")
+    task = folder.read_record()["task"]
+    config = folder.read_settings().config.with_changes(device="cpu")
+    now = config.identity()
+    del now["device"]
+
+    assert config.optimisation.balance == 0
+    folder.check_same({**task, "config": json.loads(json.dumps(now))})
+    with pytest.raises(VolumeError, match=r"balance: None, now 0\.5"):
+        folder.check_same({**task, "config": {**task["config"], "balance": 0.5}})
+
+
+def test_a_prediction_by_an_old_network_goes_on() -> None:
+    assert fingerprint(load_checkpoint(FILES / "run")) == (
+        "c0223c0bed5bae5bc11a3c39228cc2d489e96e5e87d0ebe1548248d49d115ee3"
+    )
+
+
+def test_a_balanced_study_does_not_go_on_without_balance(tmp_path: Path) -> None:
+    shutil.copytree(FILES / "study", tmp_path / "study")
+    folder = StudyFolder(tmp_path / "study")
+    record = json.loads((folder.path / "study.json").read_text("utf-8"))
+    task = json.loads(json.dumps(record["task"]))
+    record["task"]["config"]["balance"] = 0.5
+    (folder.path / "study.json").write_text(json.dumps(record), "utf-8")
+
+    with pytest.raises(VolumeError, match=r"balance: 0\.5, now None"):
+        folder.check_same(task)

@@ -9,7 +9,7 @@ evaluation of annotations.
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from napari_lrcs.settings import Config, setting
 
@@ -111,6 +111,12 @@ class OptimisationConfig(Config):
         bounds=(1, 4096),
     )
     patch_size: int = setting(128, "Side of a patch", bounds=(8, 8192), unit="px")
+    balance: float = setting(
+        0.0,
+        "Share of the patches that are centred on each phase equally often, so that "
+        "a rare phase is seen as often as the others",
+        bounds=(0, 1),
+    )
     loss: Loss = setting(
         "dice_cross_entropy", "Loss: Dice (the paper's), cross-entropy or their sum"
     )
@@ -149,6 +155,11 @@ class OptimisationConfig(Config):
     def is_over(self, n_done: int, *, best_epoch: int) -> bool:
         """Whether no epoch is left, or the validation has not improved for long."""
         return n_done >= self.n_epochs or 0 < self.patience <= n_done - best_epoch
+
+
+SUGGESTED_BALANCE = 0.5
+"""The `balance` to suggest where a phase is not learnt: half of the patches still show
+how common the phases are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +241,17 @@ class TrainConfig(Config):
         "auto", "Arithmetic of the convolutions; auto takes the fastest that gains"
     )
     augmentation: AugmentationConfig = AugmentationConfig()
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings as `to_dict` does, to compare them or for a hash.
+
+        `balance`, which was added later, is left out where it is 0: so what was begun
+        without it compares equal.
+        """
+        values = self.to_dict()
+        if not values["balance"]:
+            del values["balance"]
+        return values
 
 
 PRESETS: Mapping[str, TrainConfig] = types.MappingProxyType(

@@ -15,7 +15,7 @@ NoticeKind = Literal[
     "patch_cut",
     "out_of_memory",
     "pitfall",
-    "never_predicted",
+    "not_learnt",
     "resumed",
     "restart",
 ]
@@ -27,6 +27,28 @@ class Notice:
 
     kind: NoticeKind
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotLearnt:
+    """A phase that is painted, but hardly ever predicted there.
+
+    Examples
+    --------
+    >>> str(NotLearnt(label=3, name="crack", iou=0.042))
+    'crack has an IoU of only 4.2%'
+    """
+
+    label: int
+    name: str
+    iou: float
+    """0 to 1."""
+
+    def __str__(self) -> str:
+        """Return a clause for a message."""
+        if self.iou == 0:
+            return f"{self.name} is never predicted where it is painted"
+        return f"{self.name} has an IoU of only {self.iou:.1%}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +116,8 @@ class TrainingEnded:
     """Confusion of the best model on the validation slices."""
     test: Confusion | None
     """Confusion of the best model on the test slices."""
+    not_learnt: tuple[NotLearnt, ...] = ()
+    """Phases that the best model has not learnt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ def test_train_prints_its_last_event(place: Path, run: Run) -> None:
     ended = printed_object(run(f"{command} --out new {TINY} --json"))
 
     assert set(ended) == {
-        *("best", "epochs", "seconds", "device", "validation", "test"),
+        *("best", "epochs", "seconds", "device", "validation", "test", "not_learnt"),
     }
     assert ended["best"] == str(Path("new") / "best.safetensors")
     assert (ended["epochs"], ended["device"]) == (1, "cpu")

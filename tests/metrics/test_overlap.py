@@ -15,6 +15,7 @@ from napari_lrcs.metrics.overlap import (
     iou_per_phase,
     mean_iou,
     never_predicted,
+    not_learnt,
     precision_per_phase,
     recall_per_phase,
     scores_dict,
@@ -167,6 +168,7 @@ def test_scores_are_json_with_null_for_the_undefined() -> None:
         ],
         "confusion": [[2, 1], [0, 0]],
         "never_predicted": [],
+        "not_learnt": [],
     }
 
 
@@ -177,3 +179,29 @@ def test_a_phase_that_is_painted_but_never_predicted_is_found() -> None:
     # Solid is predicted, if wrongly; dust is not painted.
     assert [p.name for p in never_predicted(confusion, phases)] == ["crack"]
     assert scores_dict(confusion, phases)["never_predicted"] == ["crack"]
+
+
+def test_a_phase_with_an_iou_under_a_tenth_is_not_learnt() -> None:
+    # Painted: 20 pore, 10 crack, no glue; IoU 11/20, 1/19 and 0/1 where painted.
+    confusion = np.array([[11, 9, 0], [9, 1, 0], [0, 0, 0]])
+    phases = PhaseTable.named("pore", "crack", "glue")
+
+    (found,) = not_learnt(confusion, phases)
+
+    assert (found.label, found.name, found.iou) == (2, "crack", 1 / 19)
+    assert str(found) == "crack has an IoU of only 5.3%"
+    assert scores_dict(confusion, phases)["not_learnt"] == [
+        {"label": 2, "name": "crack", "iou": 1 / 19}
+    ]
+
+
+def test_a_phase_that_is_predicted_but_nowhere_painted_was_not_to_be_learnt() -> None:
+    confusion = np.array([[9, 1], [0, 0]])
+
+    assert not_learnt(confusion, PhaseTable.named("pore", "crack")) == ()
+
+
+def test_an_iou_of_a_tenth_is_learnt() -> None:
+    confusion = np.array([[81, 9], [0, 1]])
+
+    assert not_learnt(confusion, PhaseTable.named("pore", "crack")) == ()

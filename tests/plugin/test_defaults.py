@@ -16,6 +16,7 @@ from qtpy.QtCore import QThreadPool
 from qtpy.QtWidgets import QLabel, QMessageBox, QPushButton, QWidget
 
 from napari_lrcs.config import StudyConfig, TrainConfig
+from napari_lrcs.metrics.composition import compose, measure_dict
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.compare.dock import CompareDock
 from napari_lrcs.plugin.label.dock import LabelDock
@@ -31,14 +32,10 @@ from napari_lrcs.plugin.study.dock import StudyDock
 from napari_lrcs.plugin.train.dock import TrainDock
 from napari_lrcs.plugin.train.job import TrainingJob
 from napari_lrcs.plugin.train.preview import PREVIEW_NAME
-from napari_lrcs.progress import Notice, TrainingEnded
+from napari_lrcs.progress import Notice, NotLearnt, TrainingEnded
 from napari_lrcs.training.run_folder import RunFolder, list_runs
-from napari_lrcs.uncertainty.study.events import (
-    MemberProgress,
-    StudyEnded,
-    StudyStarted,
-)
-from napari_lrcs.uncertainty.study.summary import summarise
+from napari_lrcs.uncertainty.study.events import StudyEnded
+from napari_lrcs.uncertainty.study.summary import Member, summarise
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("one_thread")]
 
@@ -46,12 +43,12 @@ SHAPE = (24, 32, 40)
 PAINTED, TEST = 20, 23
 """Slices."""
 PHASES = PhaseTable.named("pore", "NMC")
-NEVER = Notice(
-    kind="never_predicted",
-    text="crack is painted but never predicted: paint more of it, or raise its weight",
-)
+NOT_LEARNT = NotLearnt(label=2, name="crack", iou=0.0)
+BALANCE = "Balance phases and train again"
+TOLD = Notice(kind="not_learnt", text=f"{NOT_LEARNT}; paint more of it")
 
 AnyDock = TypeVar("AnyDock", bound=QWidget)
+RareCrack = tuple[NDArray[np.float32], NDArray[np.uint8], PhaseTable]
 
 
 def stripes() -> NDArray[np.uint8]:
@@ -330,7 +327,7 @@ def _preview_of(viewer: Viewer, image: Image, painting: Labels) -> Labels:
     return layer
 
 
-# ---- a phase that is never predicted ----
+# ---- a phase that is not learnt ----
 
 
 def test_a_training_that_never_predicts_a_phase_does_not_end_as_done(
@@ -344,10 +341,11 @@ def test_a_training_that_never_predicts_a_phase_does_not_end_as_done(
         device="cpu",
         validation=np.array([[8, 0], [2, 0]]),
         test=None,
+        not_learnt=(NOT_LEARNT,),
     )
 
     def events(_self: TrainingJob) -> Events:
-        yield from (NEVER, ended)
+        yield from (TOLD, ended)
 
     monkeypatch.setattr(TrainingJob, "events", events)
     dock = open_dock(viewer, "Train LRCS-Net", TrainDock)
@@ -356,33 +354,87 @@ def test_a_training_that_never_predicts_a_phase_does_not_end_as_done(
     finish(dock, qtbot)
 
     assert dock.message == (
-        "Done in 0:12: validation mean IoU 40.0%, but crack is never predicted: see "
-        "Curves."
+        "Done in 0:12: validation mean IoU 40.0%, but crack is never predicted where "
+        "it is painted: see Curves."
     )
     assert COLOURS["warning"] in _message(dock).styleSheet()
-    assert dock.notices.texts == (NEVER.text,)
+    assert dock.notices.texts == (TOLD.text,)
     assert COLOURS["warning"] in dock.notices.text()
     assert dock.notices.isVisible()
 
 
-def test_a_study_tells_once_that_its_networks_never_predict_a_phase(
+def test_a_study_whose_networks_have_not_learnt_a_phase_does_not_end_as_done(
     viewer: Viewer,
 ) -> None:
     dock = open_dock(viewer, "Uncertainty study", StudyDock)
-    names = ("perturbed-000", "perturbed-001")
-    dock.handle(StudyStarted(out=Path(), names=names, n_done=0, phases=PHASES))
-    for name in names:
-        dock.handle(MemberProgress(name=name, share=0.5, text="training", event=NEVER))
-    ended = StudyEnded(summary=summarise((), PHASES), out=Path(), seconds=60)
+    measures = measure_dict(compose(stripes()[0], n_phases=2), PHASES)
+    members = [
+        Member(
+            name=f"perturbed-00{i}",
+            group="perturbed",
+            number=i,
+            seed=i,
+            iou=(0.5, 0.0),
+            measures=measures,
+            not_learnt=(2,),
+        )
+        for i in range(2)
+    ]
+    ended = StudyEnded(summary=summarise(members, PHASES), out=Path(), seconds=60)
 
     dock.handle(ended)
+    dock.handle(TOLD)
     dock.finish("done")
 
-    assert dock.results.notices.texts == (NEVER.text,)
+    assert dock.results.notices.texts == (TOLD.text,)
     assert dock.message.startswith(
-        "Done in 1:00, but crack is never predicted by 2 of 2"
+        "Done in 1:00, but 2 of 2 networks have not learnt NMC. The networks differ"
     )
     assert COLOURS["warning"] in _message(dock).styleSheet()
+
+
+@pytest.mark.slow
+def test_balancing_the_phases_by_the_button_teaches_a_rare_phase(
+    viewer: Viewer,
+    rare_crack: RareCrack,
+    crack_config: TrainConfig,
+    qtbot: QtBot,
+) -> None:
+    grey, labels, phases = rare_crack
+    image = viewer.add_image(grey, name="scan")
+    painting = new_painting(image, phases=phases)
+    viewer.add_layer(painting)
+    known = painting_of(painting)
+    assert known is not None
+    painting.data[:] = labels
+    known.mark_changed([0, 1])
+    known.set_role(0, "train")
+    known.set_role(1, "validation")
+    dock = open_train(viewer, crack_config)
+
+    press(dock, "Train")
+    finish(dock, qtbot)
+    first = dock.message, _message(dock).styleSheet(), dock.notices.texts
+    dock.setup.form["n_epochs"].value = 1  # what was trained counts, not the form
+    press(dock, BALANCE)
+    while_busy = dock.buttons.balance.isVisible()
+    finish(dock, qtbot)
+
+    assert "but crack is never predicted where it is painted" in first[0]
+    assert COLOURS["warning"] in first[1]
+    assert any("crack is never predicted" in text for text in first[2])
+    assert not while_busy
+    again, before = list_runs(workspace_for(image).path)
+    assert RunFolder(before.path).read_config() == crack_config
+    assert RunFolder(again.path).read_config() == crack_config.with_changes(balance=0.5)
+    ious = [
+        RunFolder(run.path).read_history()[-1]["validation_iou_3"]
+        for run in (before, again)
+    ]
+    assert ious[0] == 0
+    assert ious[1] is not None
+    assert ious[1] > 0
+    assert not dock.buttons.balance.isVisible()  # it was tried
 
 
 def _message(dock: Dock) -> QLabel:

@@ -45,6 +45,7 @@ def sampler(slices: Sequence[AnnotatedSlice], config: TrainConfig) -> PatchSampl
         normalisation=AS_IT_IS,
         config=config.augmentation,
         patch_size=SIZE,
+        balance=config.optimisation.balance,
         device=CPU,
     )
 
@@ -262,3 +263,85 @@ def test_grey_levels_are_normalised(tiny_config: TrainConfig) -> None:
 
     assert patches.images.shape == (2, 1, SIZE, SIZE)
     assert (patches.images == 0.5).all()
+
+
+# ---- balance ----
+
+
+def rare_crack() -> list[AnnotatedSlice]:
+    """Make two slices: 890 pixels of phase 1, 10 of phase 3 at borders, no phase 2."""
+    labels = np.ones((2, 30, 15), np.uint8)
+    labels[0, 0, :5] = labels[1, 29, 10:] = 3
+    return [
+        numbered_slice((30, 15), first=450 * i, labels=part)
+        for i, part in enumerate(labels)
+    ]
+
+
+def centres_of(patches: Patches) -> NDArray[np.int64]:
+    """Count how often each pixel of `rare_crack` is the centre of a patch."""
+    centres = patches.images[:, 0, SIZE // 2, SIZE // 2].long().numpy()
+    return np.bincount(centres, minlength=900)
+
+
+@pytest.mark.parametrize(
+    ("balance", "share"), [(0.0, 10 / 900), (0.5, 0.25 + 5 / 900), (1.0, 0.5)]
+)
+def test_a_rare_phase_is_as_often_in_the_centre_as_balance_says(
+    balance: float, share: float, tiny_config: TrainConfig
+) -> None:
+    config = tiny_config.with_changes(flip=True, balance=balance)
+
+    counts = centres_of(sample(rare_crack(), config, 20_000))
+
+    labels = np.concatenate([s.labels.ravel() for s in rare_crack()])
+    found = counts[labels == 3].sum() / 20_000
+    assert found == pytest.approx(share, abs=0.015)
+
+
+def test_all_pixels_of_a_balanced_phase_are_alike(tiny_config: TrainConfig) -> None:
+    config = tiny_config.with_changes(balance=1.0)
+
+    counts = centres_of(sample(rare_crack(), config, 20_000))
+
+    labels = np.concatenate([s.labels.ravel() for s in rare_crack()])
+    for label, n_pixels in ((1, 890), (3, 10)):
+        own = counts[labels == label]
+        expected = own.sum() / n_pixels
+        chi_square = ((own - expected) ** 2 / expected).sum()
+        assert chi_square < n_pixels + 5 * np.sqrt(2 * n_pixels)
+
+
+def test_a_balanced_patch_at_the_border_is_reflected_as_any_other(
+    tiny_config: TrainConfig,
+) -> None:
+    source = rare_crack()[0]
+    padded = np.pad(source.image[0], SIZE, mode="symmetric")
+
+    patches = sample([source], tiny_config.with_changes(balance=1.0), 50)
+
+    for patch in patches.images[:, 0].numpy():
+        row, column = divmod(int(patch[SIZE // 2, SIZE // 2]), 15)
+        top, left = row + SIZE // 2, column + SIZE // 2
+        np.testing.assert_array_equal(
+            patch, padded[top : top + SIZE, left : left + SIZE]
+        )
+
+
+def test_without_balance_patches_are_those_of_the_first_version(
+    tiny_config: TrainConfig,
+) -> None:
+    patches = sample(rare_crack(), tiny_config, 6, step=3)
+
+    centres = patches.images[:, 0, SIZE // 2, SIZE // 2].tolist()
+    assert centres == [178, 893, 197, 738, 787, 89]  # as f39a554 draws them
+
+
+def test_balanced_patches_depend_on_the_seed_alone(tiny_config: TrainConfig) -> None:
+    config = tiny_config.with_changes(flip=True, balance=0.5)
+
+    first, again = (sample(rare_crack(), config, 8, step=3) for _ in range(2))
+    other = sample(rare_crack(), config, 8, step=4)
+
+    assert torch.equal(first.images, again.images)
+    assert not torch.equal(first.images, other.images)

@@ -115,6 +115,7 @@ STEPS: list[dict[str, Any]] = [
     {},
     ALL_RANDOM,
     {"loss": "cross_entropy"},
+    {"balance": 0.5},
     {"loss": "dice_cross_entropy", "phase_weights": (0.3, 0.7)},
     {"model": "unet", "precision": "bf16"},
 ]

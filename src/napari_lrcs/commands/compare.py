@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_lrcs.commands.parts import flags
 from napari_lrcs.commands.parts.output import (
     percent,
+    poor_lines,
     print_json,
     print_line,
     print_table,
@@ -178,3 +179,6 @@ def _print_target(target: "TargetDict", phases: Sequence[str]) -> None:
         rows.append([row["experimenter"], *map(percent, cells)])
     header = ["Experimenter", "Accuracy", "Mean IoU", *phases]
     print_table(f"IoU against {target['name']}", header, rows)
+    for row in target["experimenters"]:
+        for line in poor_lines(row["not_learnt"], start=f"{row['experimenter']}: "):
+            print_line(line)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from napari_lrcs.commands.parts import flags
 from napari_lrcs.commands.parts.output import print_json, print_scores
 from napari_lrcs.commands.parts.places import Places, network_file
-from napari_lrcs.config import PRESETS, TrainConfig
+from napari_lrcs.config import PRESETS, OptimisationConfig, TrainConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,6 +87,7 @@ def run(arguments: argparse.Namespace) -> None:
             )
         raise
     assert isinstance(ended, TrainingEnded)
+    _warn_of_not_learnt(ended, config.optimisation)
     _print_end(ended, annotation.phases, as_json=arguments.json)
 
 
@@ -141,8 +142,17 @@ def _annotated_volumes(arguments: argparse.Namespace) -> "Sequence[AnnotatedVolu
     ]
 
 
+def _warn_of_not_learnt(ended: "TrainingEnded", config: OptimisationConfig) -> None:
+    from napari_lrcs.commands.parts.progress import Display
+    from napari_lrcs.training.not_learnt import advice
+
+    display = Display()
+    for found in ended.not_learnt:
+        display.warn(f"{found}; {advice(config, balance='--balance')}")
+
+
 def _print_end(ended: "TrainingEnded", phases: "PhaseTable", *, as_json: bool) -> None:
-    from napari_lrcs.metrics.overlap import scores_dict
+    from napari_lrcs.metrics.overlap import not_learnt_dicts, scores_dict
 
     scores = {
         role: None if confusion is None else scores_dict(confusion, phases)
@@ -156,6 +166,7 @@ def _print_end(ended: "TrainingEnded", phases: "PhaseTable", *, as_json: bool) -
                 "seconds": ended.seconds,
                 "device": ended.device,
                 **scores,
+                "not_learnt": not_learnt_dicts(ended.not_learnt),
             }
         )
         return

@@ -103,6 +103,7 @@ def run(arguments: argparse.Namespace) -> None:
                     "--resume"
                 )
             raise
+    _warn_of_not_learnt(ended.summary, task.config)
     if arguments.json:
         print_json({**ended.summary.to_dict(), "seconds": ended.seconds})
     else:
@@ -254,6 +255,15 @@ class StudyDisplay:
             f"{member.name}  {clock(member.seconds)}  accuracy "
             f"{percent(member.accuracy)}  IoU {'  '.join(scores)}"
         )
+
+
+def _warn_of_not_learnt(summary: "StudySummary", config: TrainConfig) -> None:
+    from napari_lrcs.commands.parts.progress import Display
+    from napari_lrcs.training.not_learnt import advice
+
+    if summary.shortcoming:
+        cure = advice(config.optimisation, balance="--balance")
+        Display().warn(f"{summary.shortcoming}; {cure}")
 
 
 def _print_summary(summary: "StudySummary") -> None:

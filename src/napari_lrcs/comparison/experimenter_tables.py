@@ -7,16 +7,15 @@ from typing import TypedDict
 from napari_lrcs.arrays import Confusion
 from napari_lrcs.comparison.experimenters import ExperimentersCompared
 from napari_lrcs.io.tables import Row, as_text, write_csv
-from napari_lrcs.metrics.overlap import accuracy, iou_per_phase, mean_iou
+from napari_lrcs.metrics.overlap import (
+    PhaseIouDict,
+    accuracy,
+    iou_per_phase,
+    mean_iou,
+    not_learnt,
+    not_learnt_dicts,
+)
 from napari_lrcs.phases import Phase
-
-
-class PhaseIouDict(TypedDict):
-    """IoU of a phase as it stands in JSON."""
-
-    label: int
-    name: str
-    iou: float
 
 
 class NearDict(TypedDict):
@@ -45,6 +44,7 @@ class ScoredDict(TypedDict):
     accuracy: float
     mean_iou: float
     phases: list[PhaseIouDict]
+    not_learnt: list[PhaseIouDict]
 
 
 class TargetDict(TypedDict):
@@ -86,6 +86,7 @@ def experimenters_dict(compared: ExperimentersCompared) -> ExperimentersDict:
             accuracy=accuracy(confusion),
             mean_iou=mean_iou(confusion),
             phases=_ious(confusion, compared.counted),
+            not_learnt=not_learnt_dicts(not_learnt(confusion, compared.phases)),
         )
         for name, confusion in zip(names, compared.against_target, strict=False)
     ]

@@ -235,7 +235,7 @@ def _checked_slices(slices: Sequence[int] | None, reader: SliceReader) -> list[i
 
 def fingerprint(checkpoint: Checkpoint) -> str:
     """Tell one network from another, by all that its predictions depend on."""
-    weights = sha256(json.dumps(checkpoint.config.to_dict()).encode())
+    weights = sha256(json.dumps(checkpoint.config.identity()).encode())
     for name, tensor in sorted(checkpoint.state.items()):
         weights.update(name.encode())
         weights.update(tensor.detach().cpu().contiguous().numpy().tobytes())

@@ -12,14 +12,23 @@ from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Confusion, Labels
 from napari_lrcs.phases import UNPAINTED, Phase
+from napari_lrcs.progress import NotLearnt
+
+LEAST_IOU = 0.1
+"""A phase with a lower IoU is not learnt."""
 
 
-class PhaseScoresDict(TypedDict):
-    """Scores of one phase as they stand in JSON; NaN where undefined."""
+class PhaseIouDict(TypedDict):
+    """IoU of a phase as it stands in JSON."""
 
     label: int
     name: str
     iou: float
+
+
+class PhaseScoresDict(PhaseIouDict):
+    """Scores of one phase as they stand in JSON; NaN where undefined."""
+
     dice: float
     precision: float
     recall: float
@@ -33,6 +42,7 @@ class ScoresDict(TypedDict):
     phases: list[PhaseScoresDict]
     confusion: list[list[int]]
     never_predicted: list[str]
+    not_learnt: list[PhaseIouDict]
 
 
 def confusion_matrix(target: Labels, predicted: Labels, *, n_phases: int) -> Confusion:
@@ -176,6 +186,36 @@ def never_predicted(confusion: Confusion, phases: Iterable[Phase]) -> tuple[Phas
     return tuple(p for p, is_missing in zip(phases, missing, strict=True) if is_missing)
 
 
+def not_learnt(confusion: Confusion, phases: Iterable[Phase]) -> tuple[NotLearnt, ...]:
+    """List the phases that are painted, but whose IoU is below `LEAST_IOU`.
+
+    Parameters
+    ----------
+    confusion : ndarray of int64, shape (n_phases, n_phases)
+        Of `confusion_matrix`.
+    phases : iterable of Phase
+        The `n_phases` phases.
+
+    Examples
+    --------
+    >>> from napari_lrcs.phases import PhaseTable
+    >>> phases = PhaseTable.named("pore", "crack")
+    >>> [found.name for found in not_learnt(np.array([[90, 9], [10, 1]]), phases)]
+    ['crack']
+    """
+    rows = zip(phases, confusion.sum(axis=1), iou_per_phase(confusion), strict=True)
+    return tuple(
+        NotLearnt(label=phase.label, name=phase.name, iou=float(iou))
+        for phase, n_painted, iou in rows
+        if n_painted and iou < LEAST_IOU
+    )
+
+
+def not_learnt_dicts(found: Iterable[NotLearnt]) -> list[PhaseIouDict]:
+    """Write phases that are not learnt as they stand in JSON."""
+    return [PhaseIouDict(label=f.label, name=f.name, iou=f.iou) for f in found]
+
+
 def scores_dict(confusion: Confusion, phases: Iterable[Phase]) -> ScoresDict:
     """Gather all scores for JSON, unrounded; NaN where undefined.
 
@@ -220,6 +260,7 @@ def scores_dict(confusion: Confusion, phases: Iterable[Phase]) -> ScoresDict:
         ],
         confusion=confusion.tolist(),
         never_predicted=[phase.name for phase in never_predicted(confusion, phases)],
+        not_learnt=not_learnt_dicts(not_learnt(confusion, phases)),
     )
 
 

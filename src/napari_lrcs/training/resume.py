@@ -77,7 +77,7 @@ class TrainingState:
                 f"{steps_per_epoch} steps"
             )
         widths = [len(row) for row in self.training]
-        if begun and widths != [n_phases] * n_phases:
+        if (begun or widths) and widths != [n_phases] * n_phases:
             raise ValueError(f"the counts of {n_phases} phases have {widths} columns")
         if len({tuple(row) for row in self.history}) > 1:
             raise ValueError("the epochs of the history have different columns")

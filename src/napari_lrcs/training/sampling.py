@@ -16,6 +16,9 @@ from napari_lrcs.preprocessing.normalisation import Normalisation
 _CONTROL_SPACING = 16
 """Pixels between the independent displacements of an elastic distortion."""
 
+_MANY = 2**31 - 1
+"""So many random numbers that their remainders are as good as uniform."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patches:
@@ -36,7 +39,9 @@ class Patches:
 class PatchSampler:
     """All annotated pixels on one device, and patches of them in batches.
 
-    The centre of a patch is drawn uniformly from all painted pixels of all slices.
+    The centre of a patch is drawn uniformly from all painted pixels of all slices, or,
+    for a share of the patches, from those of a phase that is drawn first: each phase
+    that is painted is as likely as any other.
     What of a patch lies beyond its slice is reflected, so that each painted pixel, at
     the border too, is as likely to be seen as any other.
 
@@ -48,6 +53,8 @@ class PatchSampler:
         Only what moves pixels counts: flips, rotation, scaling, elastic distortion.
     patch_size : int
         Side of a patch.
+    balance : float
+        Share of the patches whose phase is drawn first, 0 to 1.
     """
 
     def __init__(
@@ -57,10 +64,12 @@ class PatchSampler:
         normalisation: Normalisation,
         config: AugmentationConfig,
         patch_size: int,
+        balance: float = 0.0,
         device: torch.device,
     ) -> None:
         self._config = config
         self._patch_size = patch_size
+        self._balance = balance
         self._device = device
         images = [normalisation(s.image) for s in slices]
         labels = np.concatenate([s.labels.ravel() for s in slices])
@@ -71,7 +80,14 @@ class PatchSampler:
             np.concatenate([i.reshape(len(i), -1) for i in images], axis=1).T.copy()
         ).to(device)
         self._labels = torch.from_numpy(labels).to(device)
-        self._painted = torch.from_numpy(np.flatnonzero(labels != UNPAINTED)).to(device)
+        painted = np.flatnonzero(labels != UNPAINTED)
+        counts = np.array([len(painted)])
+        if balance:  # phase by phase; else in the order that all runs have drawn from
+            painted = painted[np.argsort(labels[painted], kind="stable")]
+            _, counts = np.unique(labels[painted], return_counts=True)
+        self._painted = torch.from_numpy(painted).to(device)
+        self._phase_counts = torch.from_numpy(counts).to(device)
+        self._phase_starts = torch.from_numpy(np.cumsum(counts) - counts).to(device)
         self._heights = torch.from_numpy(shapes[:, 0]).to(device)
         self._widths = torch.from_numpy(shapes[:, 1]).to(device)
         starts = np.concatenate([[0], np.cumsum(shapes.prod(axis=1))])
@@ -82,7 +98,7 @@ class PatchSampler:
 
     def sample(self, n: int, *, generator: torch.Generator) -> Patches:
         """Draw `n` patches, image and labels cropped and distorted together."""
-        chosen = self._painted[self._integers(len(self._painted), n, generator)]
+        chosen = self._painted[self._places(n, generator)]
         slice_index = torch.searchsorted(self._starts, chosen, right=True) - 1
         within = chosen - self._starts[slice_index]
         width = self._widths[slice_index]
@@ -93,6 +109,18 @@ class PatchSampler:
         return Patches(
             images=self._interpolate(places, slice_index),
             labels=self._labels[self._look_up(places.round().long(), slice_index)],
+        )
+
+    def _places(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw places in the list of painted pixels."""
+        places = self._integers(len(self._painted), n, generator)
+        if not self._balance:
+            return places
+        phase = self._integers(len(self._phase_counts), n, generator)
+        within = self._integers(_MANY, n, generator) % self._phase_counts[phase]
+        draw = torch.rand(n, generator=generator, device=self._device)
+        return torch.where(
+            draw < self._balance, self._phase_starts[phase] + within, places
         )
 
     def _offsets(self, n: int, generator: torch.Generator) -> Tensor:

@@ -1,7 +1,7 @@
 """Score a network in training on annotated slices."""
 
 import math
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,18 +11,12 @@ from torch import Tensor
 from napari_lrcs.annotation.annotation import AnnotatedSlice
 from napari_lrcs.arrays import Confusion
 from napari_lrcs.config import OptimisationConfig, Precision
-from napari_lrcs.metrics.overlap import (
-    accuracy,
-    iou_per_phase,
-    mean_iou,
-    never_predicted,
-)
+from napari_lrcs.metrics.overlap import accuracy, iou_per_phase, mean_iou
 from napari_lrcs.models.header import Row
 from napari_lrcs.models.layers import SegmentationNetwork
 from napari_lrcs.models.tiles import TiledNetwork
-from napari_lrcs.phases import Phase, PhaseTable
 from napari_lrcs.preprocessing.normalisation import Normalisation
-from napari_lrcs.progress import EpochEnded, Notice, Scoring
+from napari_lrcs.progress import EpochEnded, Scoring
 from napari_lrcs.training.counts import count_confusion
 from napari_lrcs.training.losses import LOSSES
 
@@ -97,32 +91,6 @@ def score_slices(
                 loss += result.loss * s.n_painted
                 counts += result.confusion
     return loss / sum(s.n_painted for s in slices), counts
-
-
-def never_predicted_notices(
-    confusions: Mapping[str, Confusion | None], phases: PhaseTable
-) -> Iterator[Notice]:
-    """Name each phase that is painted but never predicted, where that is seen first.
-
-    Parameters
-    ----------
-    confusions : mapping of str to ndarray of int64 or None
-        By where their voxels lie, as "on the test slices"; None where there are none.
-    """
-    named: set[Phase] = set()
-    for where, confusion in confusions.items():
-        found = () if confusion is None else never_predicted(confusion, phases)
-        for phase in found:
-            if phase not in named:
-                yield Notice(
-                    kind="never_predicted",
-                    text=(
-                        f"{phase.name} is painted but never predicted {where}: its IoU "
-                        "is 0; give it a higher phase weight, paint more of it, or "
-                        "train longer"
-                    ),
-                )
-        named.update(found)
 
 
 def history_row(event: EpochEnded) -> Row:

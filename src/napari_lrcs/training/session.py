@@ -68,6 +68,8 @@ class TrainingSession:
             optimisation.patches_per_epoch / optimisation.batch_size
         )
         self.state = TrainingState(seed=config.seed)
+        self.told_not_learnt: set[int] = set()
+        """Labels of the phases that a notice has named as not learnt."""
         self.counts = StepCounts(n_phases, self.device)
         self.saved_at = self._clock = time.monotonic()
         self._n_threads = torch.get_num_threads()
@@ -104,6 +106,7 @@ class TrainingSession:
             normalisation=self.normalisation,
             config=self.config.augmentation,
             patch_size=fitting,
+            balance=self.config.optimisation.balance,
             device=self.device,
         )
 

@@ -1,6 +1,6 @@
 """What ends an epoch and a training: validation, checkpoints, the history."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 
 import numpy as np
 
@@ -8,18 +8,28 @@ from napari_lrcs.annotation.annotation import Role
 from napari_lrcs.arrays import Confusion
 from napari_lrcs.metrics.overlap import mean_iou
 from napari_lrcs.models.checkpoint import load_checkpoint
-from napari_lrcs.progress import EpochEnded, Scoring, TrainEvent, TrainingEnded
-from napari_lrcs.training.pitfall import answer_pitfall
-from napari_lrcs.training.scoring import (
-    history_row,
-    never_predicted_notices,
-    score_slices,
+from napari_lrcs.progress import (
+    EpochEnded,
+    Notice,
+    NotLearnt,
+    Scoring,
+    TrainEvent,
+    TrainingEnded,
 )
+from napari_lrcs.training.not_learnt import (
+    TRAINING_PATCHES,
+    find_not_learnt,
+    not_learnt_notice,
+)
+from napari_lrcs.training.pitfall import answer_pitfall, is_major_class_pitfall
+from napari_lrcs.training.scoring import history_row, score_slices
 from napari_lrcs.training.session import TrainingSession
+
+_VALIDATION = "on the validation slices"
 
 
 def end_epoch(session: TrainingSession) -> Iterator[TrainEvent]:
-    """Validate, keep the network, and watch for the pitfall."""
+    """Validate, keep the network, and watch for what is not learnt."""
     state, epoch = session.state, session.n_epochs_done + 1
     loss, confusion = yield from _score(session, "validation")
     # Without validation (its part was too small to hold out) the last is the best.
@@ -45,7 +55,7 @@ def end_epoch(session: TrainingSession) -> Iterator[TrainEvent]:
     state.history.append(history_row(event))
     session.run.write_epoch(session.checkpoint(), epoch=epoch, is_best=is_best)
     session.run.write_history(state.history)
-    notices = list(answer_pitfall(session, confusion))
+    notices = [*answer_pitfall(session, confusion), *_notices_halfway(session, event)]
     # Before the events: a consumer may close the generator at any of them.
     session.save()
     yield event
@@ -59,13 +69,15 @@ def end_training(session: TrainingSession) -> Iterator[TrainEvent]:
     _, validation = yield from _score(session, "validation")
     _, test = yield from _score(session, "test")
     session.update_state()
-    confusions = {
-        "on the validation slices": validation,
-        "on the test slices": test,
-    }
-    if validation is None:  # all that is left to tell by
-        confusions["in the training patches"] = np.array(session.state.training)
-    yield from never_predicted_notices(confusions, session.annotation.phases)
+    found = find_not_learnt(
+        {
+            _VALIDATION: validation,
+            "on the test slices": test,
+            TRAINING_PATCHES: np.array(session.state.training),
+        },
+        session.annotation.phases,
+    )
+    yield from _notices_of(session, found)
     yield TrainingEnded(
         best=session.run.best,
         epochs=session.n_epochs_done,
@@ -73,7 +85,34 @@ def end_training(session: TrainingSession) -> Iterator[TrainEvent]:
         device=str(session.device),
         validation=validation,
         test=test,
+        not_learnt=tuple(found),
     )
+
+
+def _notices_halfway(session: TrainingSession, event: EpochEnded) -> Iterator[Notice]:
+    """Name what is not learnt after half of the training, unless in a pitfall."""
+    n_done, config = session.n_epochs_done, session.config.optimisation
+    confusion = event.validation
+    is_early = 2 * n_done < config.n_epochs  # also if a pitfall has restarted it
+    if is_early or (confusion is not None and is_major_class_pitfall(confusion)):
+        return
+    found = find_not_learnt(
+        {_VALIDATION: confusion, TRAINING_PATCHES: event.training},
+        session.annotation.phases,
+    )
+    yield from _notices_of(session, found, after=f"after epoch {n_done}, ")
+
+
+def _notices_of(
+    session: TrainingSession, found: Mapping[NotLearnt, str], *, after: str = ""
+) -> Iterator[Notice]:
+    """Name each phase once during the training."""
+    for phase, where in found.items():
+        if phase.label not in session.told_not_learnt:
+            session.told_not_learnt.add(phase.label)
+            yield not_learnt_notice(
+                phase, where, config=session.config.optimisation, after=after
+            )
 
 
 def _score(

@@ -74,7 +74,7 @@ def test_phases_that_are_never_predicted_are_named_below_the_scores(
     bad = capsys.readouterr().out
 
     assert "never predicted" not in good
-    assert bad.splitlines()[-1] == "! painted but never predicted: CBD"
+    assert bad.splitlines()[-1] == "! CBD is never predicted where it is painted"
 
 
 # ---- names from outside ----

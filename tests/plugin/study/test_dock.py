@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,14 @@ from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.layers import appearance, place_of, workspace_for
+from napari_lrcs.plugin.study import job
 from napari_lrcs.plugin.study.dock import StudyDock
+from napari_lrcs.plugin.study.job import read_study
+from napari_lrcs.progress import Notice
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("one_thread")]
 
+FILES = Path(__file__).parents[2] / "fixtures" / "f39a554"
 SHAPE = (6, 32, 40)
 PHASES = PhaseTable.named("pore", "NMC")
 PLACE = {"scale": (2.0, 0.5, 0.5), "translate": (5.0, 1.0, -3.0), "rotate": 20.0}
@@ -449,3 +454,33 @@ def _wait_for_threads() -> bool:
     pool = QThreadPool.globalInstance()
     assert pool is not None
     return bool(pool.waitForDone(SOON))
+
+
+# What networks have not learnt
+
+
+@pytest.mark.parametrize(
+    ("not_learnt", "expected"),
+    [
+        (None, []),  # an older version wrote it
+        ([2], ["2 of 2 networks have not learnt phase 2"]),
+    ],
+)
+def test_a_study_that_is_read_says_what_its_networks_have_not_learnt(
+    not_learnt: list[int] | None,
+    expected: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "study"
+    shutil.copytree(FILES / "study", out)
+    record = json.loads((out / "study.json").read_text("utf-8"))
+    record["state"] = "complete"
+    for member in record["members"]:
+        member.update({} if not_learnt is None else {"not_learnt": not_learnt})
+    (out / "study.json").write_text(json.dumps(record), "utf-8")
+    monkeypatch.setattr(job, "_opened", Path)  # its volumes are no fixtures
+
+    told = [event.text for event in read_study(out) if isinstance(event, Notice)]
+
+    assert [text.partition(";")[0] for text in told] == expected

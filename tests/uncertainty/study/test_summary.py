@@ -1,5 +1,6 @@
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -188,3 +189,33 @@ def test_figures_of_a_study_without_a_member_are_empty() -> None:
     draw_interfaces(axes[2], summary)
 
     assert not any(ax.collections for ax in axes)
+
+
+def test_networks_that_have_not_learnt_a_phase_are_counted_over_all_groups() -> None:
+    members = [
+        replace(member(0), not_learnt=(2,)),
+        member(1),
+        replace(member(0, group="same_labels"), not_learnt=(2,)),
+        failed(2),
+    ]
+
+    summary = summarise(members, PHASES)
+
+    assert summary.shortcoming == "2 of 3 networks have not learnt solid"
+    assert summary.to_dict()["not_learnt"] == [
+        {"label": 2, "name": "solid", "n_networks": 2}
+    ]
+    assert summarise(members[:2], PHASES).shortcoming == (
+        "1 of 2 networks has not learnt solid"
+    )
+    assert summarise(members[1:2], PHASES).shortcoming == ""
+
+
+def test_what_a_member_has_not_learnt_is_saved_and_checked() -> None:
+    saved = replace(member(0), not_learnt=(2,)).to_dict()
+    older = {name: value for name, value in saved.items() if name != "not_learnt"}
+
+    assert Member.from_dict(saved, n_phases=2).not_learnt == (2,)
+    assert Member.from_dict(older, n_phases=2).not_learnt == ()
+    with pytest.raises(ValueError, match="unknown labels"):
+        Member.from_dict(saved | {"not_learnt": (3,)}, n_phases=2)

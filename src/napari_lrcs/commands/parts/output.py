@@ -9,7 +9,7 @@ from napari_lrcs.commands.parts.terminal import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from napari_lrcs.metrics.overlap import ScoresDict
+    from napari_lrcs.metrics.overlap import PhaseIouDict, ScoresDict
 
 
 def print_json(values: Any) -> None:
@@ -86,6 +86,18 @@ def print_scores(scores: "ScoresDict", *, title: str) -> None:
         [*rows, [], mean],
         caption=f"accuracy {percent(scores['accuracy'])}",
     )
-    if scores["never_predicted"]:
-        names = ", ".join(scores["never_predicted"])
-        print_line(f"! painted but never predicted: {names}")
+    for line in poor_lines(scores["not_learnt"]):
+        print_line(line)
+
+
+def poor_lines(phases: "Iterable[PhaseIouDict]", *, start: str = "") -> list[str]:
+    """Write a line for each phase that is hardly ever predicted where it is painted.
+
+    Examples
+    --------
+    >>> poor_lines([{"label": 3, "name": "crack", "iou": 0.0}])
+    ['! crack is never predicted where it is painted']
+    """
+    from napari_lrcs.progress import NotLearnt
+
+    return [f"! {start}{NotLearnt(**phase)}" for phase in phases]

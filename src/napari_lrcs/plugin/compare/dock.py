@@ -198,8 +198,7 @@ class CompareDock(Dock):
         self.comparison = comparison
         self.results.show_comparison(comparison, title=title_of(compared, comparison))
         self.results.setVisible(True)
-        note = note_of(compared.request.predicted, compared.request.target)
-        self.show_message(note, "warning")
+        self.show_message(note_of(compared, comparison), "warning")
         if {compared.predicted, compared.target} <= set(self.viewer.layers):
             self._compared = compared
 

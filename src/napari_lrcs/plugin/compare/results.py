@@ -24,6 +24,7 @@ from napari_lrcs.comparison.compare import comparison_rows
 from napari_lrcs.figures import draw_composition, draw_confusion, draw_slice_scores
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.comparison import Comparison
+from napari_lrcs.metrics.overlap import not_learnt
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.compare.form import ComparedLayers
 from napari_lrcs.plugin.parts.plots import Plot
@@ -287,8 +288,15 @@ def _slices_text(slices: Sequence[int]) -> str:
     return f"Slice{'s' if len(slices) > 1 else ''} {', '.join(runs)}"
 
 
-def note_of(predicted: Volume, target: Volume) -> str:
-    """Warn of phases that are not the same."""
+def note_of(compared: ComparedLayers, comparison: Comparison) -> str:
+    """Warn of phases that are not the same, or hardly ever predicted."""
+    request = compared.request
+    poor = map(str, not_learnt(comparison.confusion, comparison.phases))
+    notes = [_note_of_phases(request.predicted, request.target), *poor]
+    return ". ".join(note for note in notes if note)
+
+
+def _note_of_phases(predicted: Volume, target: Volume) -> str:
     if predicted.phases is None or target.phases is None:
         return ""
     ours, theirs = predicted.phases.names, target.phases.names

@@ -1,6 +1,5 @@
 """Small widgets that docks share, and how they are laid out."""
 
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
@@ -258,7 +257,7 @@ class Progress(QWidget):
 
 
 _IS_WARNING: frozenset[NoticeKind] = frozenset(
-    {"pitfall", "never_predicted", "out_of_memory"}
+    {"pitfall", "not_learnt", "out_of_memory"}
 )
 
 
@@ -296,16 +295,3 @@ class Notices(QLabel):
     def _show(self, text: str) -> None:
         self.setText(text)
         self.setVisible(bool(text))
-
-
-def shortcoming(notice: Notice) -> str:
-    """Shorten a notice of the kind "never_predicted" to what is wrong.
-
-    Examples
-    --------
-    >>> text = "crack is painted but never predicted: train longer"
-    >>> shortcoming(Notice(kind="never_predicted", text=text))
-    'crack is never predicted'
-    """
-    clause = re.split(r"[:;.] ", notice.text, maxsplit=1)[0].rstrip(".")
-    return clause.replace(" painted but ", " ", 1)

@@ -24,9 +24,10 @@ from napari_lrcs.plugin.study.progress import StudyProgress
 from napari_lrcs.plugin.study.results import StudyResults
 from napari_lrcs.plugin.study.setup import StudySetup
 from napari_lrcs.plugin.study.studies import StudiesTable
+from napari_lrcs.progress import Notice
 from napari_lrcs.uncertainty.perturbation.suggestion import Suggestion
 from napari_lrcs.uncertainty.study.events import StudyEnded
-from napari_lrcs.uncertainty.study.folder import StudyFolder
+from napari_lrcs.uncertainty.study.folder import StudyFindings, StudyFolder
 from napari_lrcs.uncertainty.study.summary import summary_rows
 
 _RESULTS = 1
@@ -209,9 +210,9 @@ class StudyDock(Dock):
         self.steps.handle(event)
         match event:
             case StudyEnded():
-                but = self.results.shortcoming
-                self._end_text = _end_text(event, but=but)
-                self._end_kind = "warning" if but else "done"
+                self._end_text = _end_text(event)
+            case Notice(kind="not_learnt"):
+                self._end_kind = "warning"
             case Mapped():
                 self._show_layers(event)
             case Suggestion():
@@ -229,7 +230,7 @@ class StudyDock(Dock):
             )
             return
         self._layers.show(event.volumes, phases=event.phases, out=event.out)
-        self._end_text = self._end_text or _WHERE
+        self._end_text = self._end_text or _opened_text(self.results.found)
 
     def _use_suggestion(self, suggestion: Suggestion) -> None:
         self.setup.perturb.config = suggestion.config
@@ -281,6 +282,11 @@ class StudyDock(Dock):
         )
 
 
-def _end_text(event: StudyEnded, *, but: str) -> str:
-    text = f"Done in {clock(event.seconds)}"
+def _opened_text(found: StudyFindings | None) -> str:
+    but = "" if found is None else found.summary.shortcoming
+    return f"{but}. {_WHERE}" if but else _WHERE
+
+
+def _end_text(event: StudyEnded) -> str:
+    text, but = f"Done in {clock(event.seconds)}", event.summary.shortcoming
     return f"{text}, but {but}. {_WHERE}" if but else f"{text}. {_WHERE}"

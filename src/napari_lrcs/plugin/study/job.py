@@ -13,6 +13,8 @@ from napari_lrcs.io.writing import replacing
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.files.reader import read_layers
 from napari_lrcs.plugin.parts.workers import Events, load_torch, save_files
+from napari_lrcs.progress import Notice
+from napari_lrcs.training.not_learnt import advice
 from napari_lrcs.uncertainty.study.events import MemberEnded, StudyEnded, StudyStarted
 from napari_lrcs.uncertainty.study.folder import StudyFindings, StudyFolder
 from napari_lrcs.uncertainty.study.summary import (
@@ -91,6 +93,10 @@ def read_study(out: Path) -> Events:
     findings = folder.read_findings()
     yield findings
     if folder.read_state().is_complete:
+        shortcoming = findings.summary.shortcoming
+        if shortcoming:
+            cure = advice(folder.read_settings().config.optimisation)
+            yield Notice(kind="not_learnt", text=f"{shortcoming}; {cure}")
         volumes = {name: _opened(path) for name, path in folder.volumes.items()}
         yield Mapped(out=out, volumes=volumes, phases=findings.phases)
 

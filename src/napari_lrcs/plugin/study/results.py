@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QTabBar, QWidget
 from superqt.utils import qthrottled
 
 from napari_lrcs.plugin.parts.plots import Plot
-from napari_lrcs.plugin.parts.widgets import Notices, hbox, shortcoming, vbox
+from napari_lrcs.plugin.parts.widgets import Notices, hbox, vbox
 from napari_lrcs.plugin.study.job import Draw
 from napari_lrcs.plugin.study.table import StudyTable
 from napari_lrcs.progress import Notice
@@ -77,7 +77,6 @@ class StudyResults(QWidget):
         self.found: StudyFindings | None = None
         """What is shown."""
         self._failures: dict[str, str] = {}
-        self._shortcomings: dict[str, set[str]] = {}  # names of the networks
         self._n_members = 0
         self.title = QLabel("Nothing yet: press Run, or open a study in Studies.")
         self.title.setWordWrap(True)
@@ -123,15 +122,6 @@ class StudyResults(QWidget):
         """The networks that failed, and why."""
         return self._failures
 
-    @property
-    def shortcoming(self) -> str:
-        """What is wrong with some networks that did not fail; empty if nothing is."""
-        of = f" of {self._n_members}" if self._n_members else ""
-        return ", ".join(
-            f"{text} by {len(names)}{of} networks"
-            for text, names in self._shortcomings.items()
-        )
-
     # ---- what comes in ----
 
     def clear(self) -> None:
@@ -139,7 +129,6 @@ class StudyResults(QWidget):
         self._draw_soon.cancel()
         self.found, self._n_members = None, 0
         self._failures.clear()
-        self._shortcomings.clear()
         self.failed.clear()
         self.notices.clear()
         self.table.clear_rows()
@@ -154,10 +143,6 @@ class StudyResults(QWidget):
                 name=name, event=Notice(kind="pitfall" | "out_of_memory") as notice
             ):
                 self.notices.add(replace(notice, text=f"{name}: {notice.text}"))
-            case MemberProgress(
-                name=name, event=Notice(kind="never_predicted") as notice
-            ):
-                self._add_shortcoming(name, notice)
             case StudyStarted():
                 self._n_members = len(event.names)
                 self.title.setText(f"{event.out.name}: no network is done yet.")
@@ -174,13 +159,6 @@ class StudyResults(QWidget):
             else:
                 self._failures.pop(member.name, None)
         self._draw_soon()
-
-    def _add_shortcoming(self, name: str, notice: Notice) -> None:
-        """Show it once, however many networks share it."""
-        text = shortcoming(notice)
-        if text not in self._shortcomings:
-            self.notices.add(notice)
-        self._shortcomings.setdefault(text, set()).add(name)
 
     def _add_failure(self, name: str, error: str) -> None:
         self._failures[name] = error

@@ -11,6 +11,8 @@ class TrainButtons(QWidget):
     """Shows the buttons that make sense now."""
 
     train_requested = Signal()
+    balance_requested = Signal()
+    """Train again, with balanced patches."""
     pause_requested = Signal()
     """Pause, or resume."""
     stop_requested = Signal()
@@ -20,6 +22,12 @@ class TrainButtons(QWidget):
         super().__init__()
         self.train = button(
             "Train", "Train a network on the painted slices", self.train_requested.emit
+        )
+        self.balance = button(
+            "Balance phases and train again",
+            "Train a new network with the same settings, but centre half of the "
+            "patches on each phase equally often",
+            self.balance_requested.emit,
         )
         self.pause = button(
             "Pause", "Pause the training, or resume it", self.pause_requested.emit
@@ -41,10 +49,12 @@ class TrainButtons(QWidget):
         grid.addWidget(self.pause, 1, 0)
         grid.addWidget(self.cancel, 1, 1)
         grid.addWidget(self.stop, 2, 0, 1, 2)
+        grid.addWidget(self.balance, 3, 0, 1, 2)
 
-    def update_for(self, job: Job | None) -> None:
+    def update_for(self, job: Job | None, *, can_balance: bool) -> None:
         """Show the buttons for a job, or for none."""
         self.train.setVisible(job is None)
+        self.balance.setVisible(job is None and can_balance)
         self.pause.setText("Resume" if job is not None and job.is_paused else "Pause")
         for made in (self.pause, self.stop, self.cancel):
             made.setVisible(job is not None)

@@ -81,6 +81,7 @@ class TrainDock(Dock):
 
     def _connect(self) -> None:
         self.buttons.train_requested.connect(self.train)
+        self.buttons.balance_requested.connect(self.balance_and_train)
         self.buttons.pause_requested.connect(self.pause)
         self.buttons.stop_requested.connect(self.stop_and_keep)
         self.buttons.cancel_requested.connect(self.cancel)
@@ -106,6 +107,12 @@ class TrainDock(Dock):
     def train(self) -> None:
         """Start a training with the settings of the form."""
         self._begin(self._new_training)
+
+    def balance_and_train(self) -> None:
+        """Train again as last, with patches balanced between the phases."""
+        assert self._steps.config is not None
+        self.setup.balance(self._steps.config)
+        self.train()
 
     def continue_run(self, run: Path) -> None:
         """Continue a run that was stopped."""
@@ -149,7 +156,7 @@ class TrainDock(Dock):
 
     def update_buttons(self) -> None:
         """Show the buttons that make sense now."""
-        self.buttons.update_for(self.job)
+        self.buttons.update_for(self.job, can_balance=self._steps.can_balance)
         self.runs.set_busy(self.is_busy)
 
     # ---- beginning and ending ----
@@ -201,13 +208,15 @@ class TrainDock(Dock):
         painting = painting_of(labels)
         if painting is not None:
             painting.save()
+        in_view = SliceInView(self.viewer, image)
+        self._in_view.replace(in_view)
         training = TrainingJob(
             labels=labels_of(labels),
             source=PreviewSource(
                 volume=volume,
                 mask=None if painting is None else painting.mask_volume(volume.shape),
                 shape=layer_shape(image),
-                in_view=self._follow_view(image),
+                in_view=in_view,
             ),
             roles=roles,
             config=config,
@@ -217,12 +226,6 @@ class TrainDock(Dock):
         # Made at once, so that a second window chooses another one.
         run.mkdir(parents=True, exist_ok=True)
         return training
-
-    def _follow_view(self, image: Image) -> SliceInView:
-        """Follow the slice in view of this image alone."""
-        in_view = SliceInView(self.viewer, image)
-        self._in_view.replace(in_view)
-        return in_view
 
     def finish(self, outcome: Outcome) -> None:
         """Say how the training ended, and list its run."""
@@ -258,10 +261,7 @@ class TrainDock(Dock):
         assert self._layers is not None
         image, labels = self._layers
         self._preview = PreviewLayer(
-            self.viewer,
-            image,
-            phases=event.phases,
-            below=labels,
+            self.viewer, image, phases=event.phases, below=labels
         )
         self.curves.begin(
             event.phases,

@@ -3,9 +3,10 @@
 from typing import Any
 
 from napari_lrcs.annotation.painted_slices import SlicesRead
+from napari_lrcs.config import SUGGESTED_BALANCE, TrainConfig
 from napari_lrcs.metrics.overlap import mean_iou
 from napari_lrcs.models.header import Row
-from napari_lrcs.plugin.parts.widgets import Kind, Progress, clock, shortcoming
+from napari_lrcs.plugin.parts.widgets import Kind, Progress, clock
 from napari_lrcs.plugin.train.job import Prepared, Scored
 from napari_lrcs.progress import Notice, StepEnded, TrainingEnded, TrainingStarted
 
@@ -29,28 +30,42 @@ class TrainingProgress:
         """What to say at the end; empty if nothing."""
         self.kind: Kind = "done"
         """Kind of that message."""
+        self.config: TrainConfig | None = None
+        """Of the training; None before its painting is read."""
+        self._is_all_learnt = True
         self._best: float | None = None
         self._n_epochs = 1
-        self._shortcoming = ""
 
     @property
     def best_text(self) -> str:
         """A sentence on the best score so far; empty if there is none."""
         return "" if self._best is None else f" Best mean IoU: {self._best:.1%}."
 
+    @property
+    def can_balance(self) -> bool:
+        """Whether a phase is not learnt, and balanced patches were not yet tried."""
+        return (
+            not self._is_all_learnt
+            and self.config is not None
+            and self.config.optimisation.balance < SUGGESTED_BALANCE
+        )
+
     def handle(self, event: Any) -> None:
         """Take in an event of the training; others are ignored."""
         match event:
-            case Notice(kind="never_predicted"):
-                self._shortcoming, self.kind = shortcoming(event), "warning"
+            case Notice(kind="not_learnt"):
+                self._is_all_learnt = False
             case Prepared():
+                self.config = event.config
                 self._n_epochs = event.config.optimisation.n_epochs
                 for row in event.history:
                     self._update_best(row)
             case Scored():
                 self._update_best(event.row)
             case TrainingEnded():
-                self.message = _end_text(event, but=self._shortcoming)
+                self._is_all_learnt = not event.not_learnt
+                self.kind = "done" if self._is_all_learnt else "warning"
+                self.message = _end_text(event)
             case _:
                 self._move_bar(event)
 
@@ -72,11 +87,12 @@ class TrainingProgress:
                 self._bar.show_share(done / self._n_epochs, text)
 
 
-def _end_text(event: TrainingEnded, *, but: str) -> str:
+def _end_text(event: TrainingEnded) -> str:
     scores = [
         f"{name} mean IoU {mean_iou(confusion):.1%}"
         for name, confusion in (("validation", event.validation), ("test", event.test))
         if confusion is not None
     ]
     text = f"Done in {clock(event.seconds)}: {', '.join(scores) or 'trained'}"
+    but = " and ".join(map(str, event.not_learnt))
     return f"{text}, but {but}: see Curves." if but else f"{text}. {NEXT}"

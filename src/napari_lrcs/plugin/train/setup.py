@@ -9,6 +9,7 @@ from napari.viewer import Viewer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
+from napari_lrcs.config import SUGGESTED_BALANCE, TrainConfig
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.painting.role_fields import RoleFields
 from napari_lrcs.plugin.painting.training_layers import TrainingLayers
@@ -111,6 +112,11 @@ class TrainSetup(QWidget):
             self.form.config = replace(own, network=self.start.model.config.network)
 
     # ---- presets and settings ----
+
+    def balance(self, config: TrainConfig) -> None:
+        """Show the settings of a training, but with patches balanced between phases."""
+        device = self.form["device"].value
+        self.form.config = config.with_changes(balance=SUGGESTED_BALANCE, device=device)
 
     def settings(self) -> dict[str, Any]:
         """Return what to remember; nothing while a field cannot be read."""

@@ -237,13 +237,13 @@ class StudyFolder:
         VolumeError
             If anything that results depend on has changed.
         """
-        begun = _flat(self.read_record()["task"])
-        for name, now in _flat(task).items():
-            if begun.get(name) != now:
+        begun, now = _flat(self.read_record()["task"]), _flat(task)
+        for name in now | begun:
+            if begun.get(name) != now.get(name):
                 raise VolumeError(
                     f"the study in {self.path} was started with other settings "
-                    f"({name}: {begun.get(name)}, now {now}); resume without changes, "
-                    "or choose another folder"
+                    f"({name}: {begun.get(name)}, now {now.get(name)}); resume without "
+                    "changes, or choose another folder"
                 )
 
     # ---- reading and writing ----

@@ -22,7 +22,12 @@ from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.composition import Composition, measure_dict
 from napari_lrcs.metrics.counting import compose_slabs
-from napari_lrcs.metrics.overlap import accuracy, confusion_matrix, iou_per_phase
+from napari_lrcs.metrics.overlap import (
+    accuracy,
+    confusion_matrix,
+    iou_per_phase,
+    not_learnt,
+)
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.phases import UNPAINTED, PhaseTable
 from napari_lrcs.progress import (
@@ -191,6 +196,7 @@ def member_events(task: MemberTask) -> Generator[MemberProgress, None, Member]:
         iou=tuple(iou_per_phase(confusion).tolist()),
         measures=measure_dict(composition, task.phases),
         seconds=time.monotonic() - started,
+        not_learnt=tuple(f.label for f in not_learnt(confusion, task.phases)),
     )
     _write_member(task, member)
     return member

@@ -4,18 +4,19 @@ Needs no torch.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, Self, TypedDict
 
 import numpy as np
 from msgspec import Meta
 
 from napari_lrcs.io.tables import write_csv
 from napari_lrcs.metrics.composition import MeasuresDict
-from napari_lrcs.phases import PhaseTable
+from napari_lrcs.phases import Phase, PhaseTable
 
 Group = Literal["perturbed", "same_labels"]
 """Members trained on perturbed labels, and members trained on the labels as painted,
@@ -60,6 +61,7 @@ class MemberDict(TypedDict):
     measures: MeasuresDict | None
     seconds: Annotated[float, Meta(ge=0, le=1e12)] | None
     error: str | None
+    not_learnt: NotRequired[tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,8 @@ class Member:
         Duration of its last session.
     error : str, optional
         Why it failed.
+    not_learnt : tuple of int
+        Labels of the phases that it has not learnt, by the test slices.
     """
 
     name: str
@@ -101,6 +105,7 @@ class Member:
     measures: MeasuresDict | None = None
     seconds: float = math.nan
     error: str | None = None
+    not_learnt: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values, None for NaN."""
@@ -118,6 +123,8 @@ class Member:
         ValueError
             If its scores or measures are not those of `n_phases` phases.
         """
+        if not set(values.get("not_learnt", ())) <= {*range(1, n_phases + 1)}:
+            raise ValueError(f"{values['name']} names unknown labels as not learnt")
         measures = values["measures"]
         if measures is not None:
             pairs = n_phases * (n_phases - 1) // 2
@@ -204,6 +211,17 @@ class StudySummary:
 
     phases: PhaseTable
     groups: Mapping[Group, GroupSummary]
+    not_learnt: Mapping[Phase, int] = field(default_factory=dict)
+    """How many networks, of all groups, have not learnt a phase."""
+
+    @property
+    def shortcoming(self) -> str:
+        """A clause on what networks have not learnt; empty if there is nothing."""
+        n = sum(group.n for group in self.groups.values())
+        return ", ".join(
+            f"{k} of {n} networks {'has' if k == 1 else 'have'} not learnt {phase.name}"
+            for phase, k in self.not_learnt.items()
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values, unrounded, None for NaN."""
@@ -218,6 +236,10 @@ class StudySummary:
                 }
                 for name, group in self.groups.items()
             },
+            "not_learnt": [
+                {"label": phase.label, "name": phase.name, "n_networks": n}
+                for phase, n in self.not_learnt.items()
+            ],
         }
 
 
@@ -236,7 +258,9 @@ def summarise(members: Sequence[Member], phases: PhaseTable) -> StudySummary:
         own = [member for member in members if member.group == group]
         if own:
             groups[group] = _summarise_group(own, phases)
-    return StudySummary(phases=phases, groups=groups)
+    counts = Counter(label for member in members for label in {*member.not_learnt})
+    not_learnt = {phase: counts[phase.label] for phase in phases if counts[phase.label]}
+    return StudySummary(phases=phases, groups=groups, not_learnt=not_learnt)
 
 
 def _summarise_group(members: Sequence[Member], phases: PhaseTable) -> GroupSummary:

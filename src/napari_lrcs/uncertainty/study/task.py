@@ -177,7 +177,7 @@ class StudyTask:
 
     def to_dict(self) -> dict[str, Any]:
         """Describe everything that the results depend on, as JSON values."""
-        config = self.config.to_dict()
+        config = self.config.identity()
         del config["device"]
         task = {
             "image": self.image.name,
