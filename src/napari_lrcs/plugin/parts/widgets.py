@@ -266,7 +266,7 @@ class Notices(QLabel):
 
     def __init__(self) -> None:
         super().__init__()
-        self._texts: list[str] = []
+        self._notices: list[Notice] = []
         self.setWordWrap(True)
         self.setTextFormat(Qt.TextFormat.RichText)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -274,24 +274,30 @@ class Notices(QLabel):
 
     def clear(self) -> None:
         """Remove all notices."""
-        self._texts = []
-        self._show("")
+        self._show([])
 
     def add(self, notice: Notice) -> None:
         """Show a notice above the others, unless it is shown already."""
-        if notice.text in self._texts:
-            return
-        self._texts.append(notice.text)
-        text = escape(notice.text[:1].upper() + notice.text[1:])
-        if notice.kind in _IS_WARNING:
-            text = f'<b style="color: {COLOURS["warning"]}">{text}</b>'
-        self._show(f"<p style='margin: 3px 0'>{text}</p>{self.text()}")
+        if notice.text not in self.texts:
+            self._show([*self._notices, notice])
+
+    def remove(self, kind: NoticeKind) -> None:
+        """Remove the notices of a kind, which no longer hold."""
+        self._show([notice for notice in self._notices if notice.kind != kind])
 
     @property
     def texts(self) -> tuple[str, ...]:
         """The sentences, the oldest first."""
-        return tuple(self._texts)
+        return tuple(notice.text for notice in self._notices)
 
-    def _show(self, text: str) -> None:
-        self.setText(text)
-        self.setVisible(bool(text))
+    def _show(self, notices: list[Notice]) -> None:
+        self._notices = notices
+        self.setText("".join(map(_as_html, reversed(notices))))
+        self.setVisible(bool(notices))
+
+
+def _as_html(notice: Notice) -> str:
+    text = escape(notice.text[:1].upper() + notice.text[1:])
+    if notice.kind in _IS_WARNING:
+        text = f'<b style="color: {COLOURS["warning"]}">{text}</b>'
+    return f"<p style='margin: 3px 0'>{text}</p>"

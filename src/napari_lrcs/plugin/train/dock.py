@@ -47,9 +47,7 @@ from napari_lrcs.plugin.train.progress import NEXT, TrainingProgress
 from napari_lrcs.plugin.train.runs import RunHistory, RunsTable
 from napari_lrcs.plugin.train.setup import TrainSetup
 from napari_lrcs.preprocessing.slices import AXES
-from napari_lrcs.progress import (
-    Notice,
-)
+from napari_lrcs.progress import Notice, TrainingEnded
 
 
 class TrainDock(Dock):
@@ -253,9 +251,10 @@ class TrainDock(Dock):
                 self._show_prepared(event)
             case Scored():
                 self.curves.add(event.row)
-            case SlicePreview():
-                if self._preview is not None:
-                    self._preview.show(event)
+            case SlicePreview() if self._preview is not None:
+                self._preview.show(event)
+            case TrainingEnded(not_learnt=()):
+                self.notices.remove("not_learnt")
 
     def _show_prepared(self, event: Prepared) -> None:
         assert self._layers is not None
