@@ -2,6 +2,7 @@ import csv
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -212,8 +213,8 @@ def test_networks_that_have_not_learnt_a_phase_are_counted_over_all_groups() -> 
 
 
 def test_what_a_member_has_not_learnt_is_saved_and_checked() -> None:
-    saved = replace(member(0), not_learnt=(2,)).to_dict()
-    older = {name: value for name, value in saved.items() if name != "not_learnt"}
+    saved: Any = replace(member(0), not_learnt=(2,)).to_dict()
+    older: Any = {name: value for name, value in saved.items() if name != "not_learnt"}
 
     assert Member.from_dict(saved, n_phases=2).not_learnt == (2,)
     assert Member.from_dict(older, n_phases=2).not_learnt == ()
