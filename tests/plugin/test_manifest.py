@@ -16,9 +16,15 @@ MANIFEST = PluginManifest.from_file(Path(__file__).parents[2] / "napari.yaml")
 CONTRIBUTIONS = MANIFEST.contributions
 COMMANDS = {command.id: command for command in CONTRIBUTIONS.commands or ()}
 DOCKS = [widget.display_name for widget in CONTRIBUTIONS.widgets or ()]
-BUTTONS = ["New labels layer", "Train", "Predict", "Compare", "Perturb", "Run"]
+BUTTONS = [
+    *("New labels layer", "Train", "Predict"),
+    *("Measure", "Compare", "Perturb", "Run"),
+]
 
-VERBS = {"Compare", "Label", "Open", "Perturb", "Predict", "Save", "Train"}
+VERBS = {
+    *("Compare", "Label", "Measure", "Open"),
+    *("Perturb", "Predict", "Save", "Train"),
+}
 
 
 def test_docks_stand_in_the_order_of_their_use() -> None:
@@ -26,6 +32,7 @@ def test_docks_stand_in_the_order_of_their_use() -> None:
         "Label phases",
         "Train LRCS-Net",
         "Predict volume",
+        "Measure phases",
         "Compare segmentations",
         "Perturb labels",
         "Uncertainty study",
@@ -109,7 +116,10 @@ MENUS = [
     (
         "layers_menu",
         "Measure",
-        ["Compare segmentations", "Perturb labels", "Uncertainty study"],
+        [
+            *("Measure phases", "Compare segmentations"),
+            *("Perturb labels", "Uncertainty study"),
+        ],
     ),
 ]
 

@@ -106,7 +106,7 @@ def read_pair(
     ValueError
         If a painted voxel has no prediction.
     """
-    painted = _inside(target, mask, start, stop, axis=axis)
+    painted = read_inside(target, mask, start, stop, axis=axis)
     counts = painted != UNPAINTED
     answer = predicted.slab(start, stop, axis=axis)
     answer *= counts
@@ -123,6 +123,12 @@ def read_pair(
 def nothing_painted(target: Volume) -> ValueError:
     """Make the error for slices without a painted voxel."""
     return ValueError(f"no voxel of {target.name} is painted on these slices")
+
+
+def nothing_labelled(*volumes: Volume) -> ValueError:
+    """Make the error for volumes without a labelled voxel."""
+    names = " and ".join(volume.name for volume in volumes)
+    return ValueError(f"no voxel of {names} is labelled; nothing to measure")
 
 
 def check_comparable(
@@ -175,19 +181,39 @@ def measure_volume(
     ValueError
         If nothing is labelled.
     """
+    slabs = count_slabs(labels, phases=phases, mask=mask, neighbourhood=neighbourhood)
+    composition = reduce(add, slabs)
+    if not composition.n_voxels.any():
+        raise nothing_labelled(labels)
+    return composition
+
+
+def count_slabs(
+    labels: Volume,
+    *,
+    phases: Iterable[Phase],
+    mask: Volume | None = None,
+    neighbourhood: Neighbourhood = 26,
+    depth: int | None = None,
+) -> Iterator[Composition]:
+    """Count slab by slab; the sum of all slabs is that of `measure_volume`.
+
+    Parameters
+    ----------
+    labels, phases, mask, neighbourhood
+        As of `measure_volume`.
+    depth : int, optional
+        Slices counted at once; by default as many as are fast.
+    """
     counted = [phase.label for phase in phases]
-    slabs = compose_slabs(
-        lambda start, stop: _inside(labels, mask, start, stop),
+    return compose_slabs(
+        lambda start, stop: read_inside(labels, mask, start, stop),
         n_slices=labels.shape[0],
         n_phases=len(counted),
         labels=counted,
         neighbourhood=neighbourhood,
-        slab=_slab_of(labels),
+        slab=depth or slices_at_once(labels),
     )
-    composition = reduce(add, slabs)
-    if not composition.n_voxels.any():
-        raise ValueError(f"no voxel of {labels.name} is labelled; nothing to measure")
-    return composition
 
 
 def phases_of(*volumes: Volume) -> PhaseTable:
@@ -213,8 +239,7 @@ def phases_in(*volumes: Volume) -> tuple[Phase, ...]:
     """
     labels = _labels_of(volumes)
     if not labels:
-        names = " and ".join(volume.name for volume in volumes)
-        raise ValueError(f"no voxel of {names} is labelled; nothing to measure")
+        raise nothing_labelled(*volumes)
     table = phases_up_to(max(labels), *(volume.phases for volume in volumes))
     return tuple(phase for phase in table if phase.label in labels)
 
@@ -231,7 +256,7 @@ def _labels_of(volumes: Sequence[Volume]) -> set[int]:
 
 
 def _labels_in(labels: Volume) -> Iterator[int]:
-    n_slices, depth = labels.shape[0], _slab_of(labels)
+    n_slices, depth = labels.shape[0], slices_at_once(labels)
     counts = np.zeros(256, np.int64)
     for z in range(0, n_slices, depth):
         slab = labels.slab(z, min(z + depth, n_slices))
@@ -240,14 +265,15 @@ def _labels_in(labels: Volume) -> Iterator[int]:
     yield from map(int, np.flatnonzero(counts[1:]) + 1)
 
 
-def _slab_of(labels: Volume) -> int:
+def slices_at_once(labels: Volume) -> int:
     """Return how many slices to read at once."""
     return min(max(1, _READ_BYTES // prod(labels.shape[1:])), _MOST_SLICES)
 
 
-def _inside(
+def read_inside(
     labels: Volume, mask: Volume | None, start: int, stop: int, *, axis: Axis = "z"
 ) -> Labels:
+    """Read the labels of some slices; those outside the mask become unpainted."""
     slab: Labels = labels.slab(start, stop, axis=axis)
     if mask is not None:
         slab *= mask.slab(start, stop, axis=axis)

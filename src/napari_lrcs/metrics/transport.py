@@ -1,7 +1,8 @@
 """How much longer the way through a phase is than straight on, through TauFactor."""
 
 import math
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,14 @@ from napari_lrcs.arrays import Labels, Mask
 from napari_lrcs.config import Axis
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.phases import UNPAINTED, Phase
+
+_MOST_STEPS = 10_000
+_SETTLED = 1e-2
+"""TauFactor's defaults: steps after which it gives up, and how far the fluxes through
+the slices may differ in the end."""
+
+_PAUSE_SECONDS = 0.2
+"""Time between two reports of progress."""
 
 _FEWEST_SLICES = 3
 """The relaxation factor 2 - π / 1.5 n of TauFactor is below 1 for fewer."""
@@ -39,6 +48,15 @@ class Transport:
     def percolates(self) -> bool:
         """Whether the phase connects both ends."""
         return not math.isinf(self.tortuosity)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Solving:
+    """How far the solver is along one axis; yielded several times a second."""
+
+    axis: Axis
+    share: float
+    """Share of the orders of magnitude by which fluxes have to settle, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +90,18 @@ def tortuosity(
     axes: Sequence[Axis] = ("z", "y", "x"),
     voxel_size: tuple[float, float, float] | None = None,
 ) -> Iterator[Transport]:
+    """Solve for diffusion through a phase along each axis; see `solve_transport`."""
+    events = solve_transport(labels, phase=phase, axes=axes, voxel_size=voxel_size)
+    return (event for event in events if isinstance(event, Transport))
+
+
+def solve_transport(
+    labels: Labels,
+    *,
+    phase: int,
+    axes: Sequence[Axis] = ("z", "y", "x"),
+    voxel_size: tuple[float, float, float] | None = None,
+) -> Iterator[Solving | Transport]:
     """Solve for diffusion through a phase along each axis.
 
     Between two ends at fixed concentrations, with all other sides closed. Voxels
@@ -90,8 +120,8 @@ def tortuosity(
 
     Yields
     ------
-    Transport
-        Along each of `axes`; the work takes from seconds to many minutes for each.
+    Solving or Transport
+        The latter for each of `axes`, which takes from seconds to many minutes.
 
     Raises
     ------
@@ -121,7 +151,8 @@ def tortuosity(
         sizes = [float(size) for size in voxel_size or (1, 1, 1)]
         sizes.insert(0, sizes.pop(along))
         # Parts that lead nowhere conduct nothing, but would take their time to settle.
-        diffusivity = _solve(solver, np.isin(facing, through), sizes)
+        paths = np.isin(facing, through)
+        diffusivity = yield from _solve(solver, paths, spacing=sizes, axis=axis)
         yield Transport(
             axis=axis,
             tortuosity=fraction / diffusivity,
@@ -160,7 +191,9 @@ def _check(labels: Labels, axes: Sequence[Axis]) -> None:
         )
 
 
-def _solve(solver: Any, paths: Mask, spacing: Sequence[float]) -> float:
+def _solve(
+    solver: Any, paths: Mask, *, spacing: Sequence[float], axis: Axis
+) -> Generator[Solving, None, float]:
     """Return the relative diffusivity along the first axis; NaN if none was reached."""
     simulation = solver(paths.astype(np.uint8), tuple(spacing), device="cpu")
     links = simulation.field.new_tensor(paths[1:] & paths[:-1])
@@ -174,5 +207,18 @@ def _solve(solver: Any, paths: Mask, spacing: Sequence[float]) -> float:
     simulation.vertical_flux = flux
     # Its one message that no option silences; NaN says the same.
     simulation._end_simulation = lambda *_: None
-    simulation.solve(verbose=False)
+    reported = time.monotonic()
+    while not simulation.converged and simulation.iter < _MOST_STEPS:
+        simulation.solve(iter_limit=simulation.iter + 1, verbose=False)
+        if time.monotonic() - reported > _PAUSE_SECONDS:
+            reported = time.monotonic()
+            yield Solving(axis=axis, share=_share_settled(simulation))
     return float(simulation.D_eff[0]) if simulation.converged else math.nan
+
+
+def _share_settled(simulation: Any) -> float:
+    if simulation.iter < 100:  # it has not looked yet
+        return 0.0
+    (flux,) = simulation.flux_1d
+    differ = float((flux.max() - flux.min()) / flux.max())
+    return min(max(math.log(max(differ, _SETTLED)) / math.log(_SETTLED), 0.0), 1.0)

@@ -4,19 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import zarr
-from napari.components import LayerList
 from napari.layers import Labels
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import (
-    QLabel,
-    QLineEdit,
-    QListWidget,
-    QListWidgetItem,
-    QSizePolicy,
-    QWidget,
-)
-from superqt.utils import signals_blocked
+from qtpy.QtWidgets import QLabel, QLineEdit, QSizePolicy, QWidget
 
 from napari_lrcs.comparison.experimenter_volumes import check_experimenters
 from napari_lrcs.comparison.experimenters import (
@@ -26,7 +16,8 @@ from napari_lrcs.comparison.experimenters import (
 )
 from napari_lrcs.io.volume import Volume, parse_slices
 from napari_lrcs.io.writing import create_in_memory
-from napari_lrcs.plugin.parts.connections import Connections, Disconnectable
+from napari_lrcs.plugin.painting.layer_checks import LayerChecks
+from napari_lrcs.plugin.parts.connections import Disconnectable
 from napari_lrcs.plugin.parts.field_of_view import FieldOfView
 from napari_lrcs.plugin.parts.forms import Fold, LayerChoice, form_rows
 from napari_lrcs.plugin.parts.layers import (
@@ -37,14 +28,6 @@ from napari_lrcs.plugin.parts.layers import (
 )
 from napari_lrcs.plugin.parts.widgets import vbox
 from napari_lrcs.plugin.parts.workers import Events
-
-_MOST_ROWS = 6
-"""Most rows that the list shows without scrolling."""
-
-_ROW, _SPACING = 14, 2
-"""Smallest height of a row, and the space around it, in pixels."""
-
-_USUAL = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -95,92 +78,6 @@ class ExperimentersRequest:
                     )
                 case _:
                     yield event
-
-
-class LayerChecks(QListWidget):
-    """Labels layers to be checked, by name; follows the viewer.
-
-    Once one is checked, those of another shape cannot be.
-
-    Parameters
-    ----------
-    layers : LayerList
-    """
-
-    def __init__(self, layers: LayerList) -> None:
-        super().__init__()
-        self._layers = layers
-        self._offered: list[Labels] = []
-        self._checked: list[Labels] = []
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-        self.setSpacing(_SPACING)
-        # napari's own boxes are hardly seen on the list's background.
-        self.setStyleSheet("QListView::indicator:unchecked { border: 1px solid gray }")
-        events = layers.events
-        self.connections = Connections(
-            *(
-                (event, self._refresh)
-                for event in (
-                    events.inserted,
-                    events.removed,
-                    events.reordered,
-                    events.renamed,
-                )
-            )
-        )
-        self.itemChanged.connect(self._on_item_changed)
-        self._refresh()
-
-    @property
-    def layers(self) -> tuple[Labels, ...]:
-        """Those that are checked, in the viewer's order."""
-        return tuple(layer for layer in self._offered if layer in self._checked)
-
-    def check(self, *layers: Labels) -> None:
-        """Check these and no others."""
-        self._checked = list(layers)
-        self._refresh()
-
-    def _refresh(self, event: object = None) -> None:
-        del event
-        self._offered = [layer for layer in self._layers if isinstance(layer, Labels)]
-        self._checked = [layer for layer in self._checked if layer in self._offered]
-        with signals_blocked(self):
-            self.clear()
-            for layer in self._offered:
-                item = QListWidgetItem(layer.name)
-                is_checked = layer in self._checked
-                item.setCheckState(
-                    Qt.CheckState.Checked if is_checked else Qt.CheckState.Unchecked
-                )
-                self.addItem(item)
-        self._allow_fitting()
-        rows = min(max(len(self._offered), 2), _MOST_ROWS)
-        height = max(self.sizeHintForRow(0), _ROW) + 2 * _SPACING
-        self.setFixedHeight(rows * height + 2 * (self.frameWidth() + _SPACING))
-
-    def _on_item_changed(self, item: QListWidgetItem) -> None:
-        layer = self._offered[self.row(item)]
-        others = [other for other in self._checked if other is not layer]
-        is_checked = item.checkState() == Qt.CheckState.Checked
-        self._checked = [*others, layer] if is_checked else others
-        self._allow_fitting()
-
-    def _allow_fitting(self) -> None:
-        """Let those be checked that have the shape of the checked ones."""
-        shape = layer_shape(self._checked[0]) if self._checked else None
-        with signals_blocked(self):
-            for row, layer in enumerate(self._offered):
-                item = self.item(row)
-                assert item is not None
-                fits = shape in (None, layer_shape(layer))
-                item.setFlags(_USUAL if fits else Qt.ItemFlag.NoItemFlags)
-                other = f"{layer.name} has another shape than those checked"
-                item.setToolTip(layer.name if fits else other)
-        viewport = self.viewport()
-        assert viewport is not None
-        viewport.update()
 
 
 class ExperimentersForm(QWidget):

@@ -9,8 +9,7 @@ from napari_lrcs.comparison.experimenter_tables import (
     experimenters_dict,
 )
 from napari_lrcs.comparison.experimenters import ExperimentersCompared
-from napari_lrcs.plugin.compare.results import Table, percent
-from napari_lrcs.plugin.parts.widgets import vbox
+from napari_lrcs.plugin.parts.widgets import Table, percent, vbox
 
 _TABS = {
     "Differ": "Share of the voxels painted by both that differ",

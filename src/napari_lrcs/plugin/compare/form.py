@@ -19,18 +19,16 @@ from napari_lrcs.plugin.painting.default_layers import (
 )
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.connections import Disconnectable
-from napari_lrcs.plugin.parts.field_of_view import ABOUT_Z, EVERYTHING, FieldOfView
+from napari_lrcs.plugin.parts.field_of_view import (
+    ABOUT_Z,
+    EVERYTHING,
+    FieldOfView,
+    NeighbourChoice,
+)
 from napari_lrcs.plugin.parts.forms import Fold, LayerChoice, form_rows
 from napari_lrcs.plugin.parts.layers import labels_of, n_slices_of
 from napari_lrcs.plugin.parts.widgets import vbox
 from napari_lrcs.plugin.parts.workers import Events
-
-_AROUND: Mapping[Neighbourhood, str] = {
-    26: "26: faces, edges, corners",
-    18: "18: faces, edges",
-    6: "6: faces",
-}
-_WITHIN: Mapping[Neighbourhood, str] = {8: "8: edges, corners", 4: "4: edges"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -107,16 +105,15 @@ class ComparisonForm(QWidget):
         self.slices = QLineEdit()
         self.slices.setPlaceholderText("all that are painted")
         self.field_of_view = FieldOfView(viewer.layers)
-        self.neighbourhood = QComboBox()
+        self.neighbourhood = NeighbourChoice()
         self.connections: list[Disconnectable] = [
             self.predicted,
             self.target,
             self.field_of_view.layers,
         ]
-        for choice in (self.field_of_view.kind, self.neighbourhood):
-            choice.setSizeAdjustPolicy(
-                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-            )
+        self.field_of_view.kind.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
         self._build()
         self.field_of_view.kind.currentTextChanged.connect(self._unfold)
         self.predicted.chosen.connect(self.target.propose_again)
@@ -197,7 +194,7 @@ class ComparisonForm(QWidget):
                 else range(n_slices)
             ),
             mask=self.field_of_view.volume(labels_of(target).shape),
-            neighbourhood=self.neighbourhood.currentData(),
+            neighbourhood=self.neighbourhood.neighbourhood,
         )
 
     # ---- settings ----
@@ -205,14 +202,13 @@ class ComparisonForm(QWidget):
     def settings(self) -> dict[str, Any]:
         """Return the neighbourhood and the field of view."""
         return {
-            "neighbourhood": self.neighbourhood.currentData(),
+            "neighbourhood": self.neighbourhood.neighbourhood,
             "view": self.field_of_view.kind.currentText(),
         }
 
     def restore(self, settings: Mapping[str, Any]) -> None:
         """Show settings, as far as they are known."""
-        place = self.neighbourhood.findData(settings.get("neighbourhood"))
-        self.neighbourhood.setCurrentIndex(max(place, 0))
+        self.neighbourhood.restore(settings.get("neighbourhood"))
         if settings.get("view") == ABOUT_Z:
             self.field_of_view.kind.setCurrentText(ABOUT_Z)
 
@@ -230,11 +226,7 @@ class ComparisonForm(QWidget):
         target = self.target.layer
         is_flat = target is not None and n_slices_of(target, "z") == 1
         self.slices.setEnabled(not is_flat)
-        offered = _WITHIN if is_flat else _AROUND
-        if self.neighbourhood.findData(next(iter(offered))) < 0:
-            self.neighbourhood.clear()
-            for n, text in offered.items():
-                self.neighbourhood.addItem(text, n)
+        self.neighbourhood.offer(is_flat=is_flat)
         painting = painting_of(target)
         if painting is not None and painting.mask is not None:
             self.field_of_view.show_mask(painting.mask)

@@ -1,22 +1,12 @@
 """What a comparison shows: tables and plots."""
 
-import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from matplotlib.backend_bases import Event, MouseEvent
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QHeaderView,
-    QLabel,
-    QSizePolicy,
-    QTabBar,
-    QTableWidget,
-    QTableWidgetItem,
-    QWidget,
-)
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QLabel, QSizePolicy, QTabBar, QWidget
 from superqt.utils import qthrottled
 
 from napari_lrcs.arrays import Confusion
@@ -28,7 +18,7 @@ from napari_lrcs.metrics.overlap import not_learnt
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.compare.form import ComparedLayers
 from napari_lrcs.plugin.parts.plots import Plot
-from napari_lrcs.plugin.parts.widgets import hbox, number_cell, swatch, vbox
+from napari_lrcs.plugin.parts.widgets import Table, hbox, percent, vbox
 
 _TABS = {
     "Confusion": "How often each phase was predicted as each phase",
@@ -37,9 +27,6 @@ _TABS = {
 }
 
 _SCORES = ("iou", "dice", "precision", "recall")
-
-_COLUMNS, _LETTERS = 6, 50
-"""Most columns and letters of a table's header that fits a narrow dock."""
 
 _PAUSE_MS = 500
 """Time between two drawings of the scores so far."""
@@ -132,7 +119,7 @@ class ComparisonResults(QWidget):
                 [row["phase"], *(percent(row[name]) for name in _SCORES)]
                 for row in rows[: len(phases)]
             ],
-            colours=[phase.colour for phase in phases],
+            colours=[(phase.colour,) for phase in phases],
         )
         self.shares.fill(_share_rows(rows))
         confusion, _, shares = (plot.axes[0] for plot in self.plots)
@@ -162,76 +149,6 @@ class ComparisonResults(QWidget):
             self.slice_requested.emit(min(places, key=lambda z: abs(z - clicked)))
 
 
-class Table(QTableWidget):
-    """A table to be read, as high as its rows.
-
-    Parameters
-    ----------
-    header : sequence of str
-    most_rows : int, optional
-        Beyond which it scrolls; none by default.
-    """
-
-    def __init__(
-        self, header: Sequence[str] = (), *, most_rows: int | None = None
-    ) -> None:
-        super().__init__()
-        self._most_rows = most_rows
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        if most_rows is None:
-            self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        side = self.verticalHeader()
-        top = self.horizontalHeader()
-        assert side is not None
-        assert top is not None
-        side.setVisible(False)
-        top.setMinimumSectionSize(30)
-        self.set_header(header)
-
-    def set_header(self, header: Sequence[str]) -> None:
-        """Name the columns; many of them scroll."""
-        self.setColumnCount(len(header))
-        self.setHorizontalHeaderLabels(list(header))
-        top = self.horizontalHeader()
-        assert top is not None
-        top.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        self._is_wide = len(header) > _COLUMNS or len("".join(header)) > _LETTERS
-        policy = Qt.ScrollBarPolicy.ScrollBarAlwaysOff
-        if self._is_wide:
-            policy = Qt.ScrollBarPolicy.ScrollBarAlwaysOn
-        elif header:
-            top.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        self.setHorizontalScrollBarPolicy(policy)
-
-    def fill(
-        self,
-        rows: Sequence[Sequence[object]],
-        *,
-        colours: Sequence[str] = (),
-        tips: Sequence[str] = (),
-    ) -> None:
-        """Show rows; the first cells may have a colour beside them, and tooltips."""
-        self.setRowCount(len(rows))
-        for place, (first, *numbers) in enumerate(rows):
-            item = QTableWidgetItem(str(first))
-            item.setToolTip(tips[place] if tips else str(first))
-            if colours:
-                item.setIcon(swatch(colours[place]))
-            self.setItem(place, 0, item)
-            for column, number in enumerate(numbers, start=1):
-                self.setItem(place, column, number_cell(str(number)))
-        self._fit()
-
-    def _fit(self) -> None:
-        top = self.horizontalHeader()
-        assert top is not None
-        bar = self.horizontalScrollBar()
-        assert bar is not None
-        rows = sum(map(self.rowHeight, range(self.rowCount())[: self._most_rows]))
-        height = rows + top.sizeHint().height() + 2 * self.frameWidth()
-        self.setFixedHeight(height + self._is_wide * bar.sizeHint().height())
-
-
 def _share_rows(rows: Sequence[Mapping[str, str | float | None]]) -> list[list[str]]:
     """Make one row per share: all volumes, then surfaces, then interfaces."""
     kinds = {"volume": ", volume", "surface": ", surface", "interface": ""}
@@ -247,13 +164,6 @@ def _share_rows(rows: Sequence[Mapping[str, str | float | None]]) -> list[list[s
         for row in rows
         if row[f"target_{kind}_fraction"] is not None
     ]
-
-
-def percent(share: str | float | None) -> str:
-    """Write a share in percent, without the sign; a dash where it is undefined."""
-    if not isinstance(share, float) or math.isnan(share):
-        return "–"
-    return f"{100 * share:.1f}"
 
 
 def title_of(compared: ComparedLayers, comparison: Comparison) -> str:

@@ -1,12 +1,15 @@
-"""Choose a field of view: everything, a cylinder, or where a layer is not 0."""
+"""Choose which voxels count, and which are neighbours of one another."""
+
+from collections.abc import Mapping
 
 from napari.components import LayerList
 from napari.layers import Labels, Layer
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QComboBox, QWidget
 from superqt.utils import signals_blocked
 
 from napari_lrcs.io.volume import Volume
+from napari_lrcs.metrics.composition import Neighbourhood
 from napari_lrcs.plugin.parts.forms import LayerChoice
 from napari_lrcs.plugin.parts.layers import volume_of
 from napari_lrcs.plugin.parts.widgets import choice, vbox
@@ -14,6 +17,13 @@ from napari_lrcs.preprocessing.mask import CYLINDER, as_mask, open_mask
 
 EVERYTHING, ABOUT_Z, LAYER = "Everything", "Cylinder about z", "Mask layer"
 _SAVED = "As saved"
+
+_AROUND: Mapping[Neighbourhood, str] = {
+    26: "26: faces, edges, corners",
+    18: "18: faces, edges",
+    6: "6: faces",
+}
+_WITHIN: Mapping[Neighbourhood, str] = {8: "8: edges, corners", 4: "4: edges"}
 
 
 class FieldOfView(QWidget):
@@ -103,3 +113,32 @@ class FieldOfView(QWidget):
     def _on_layer(self) -> None:
         if self.layer is not None:
             self.requested.emit(self.layer)
+
+
+class NeighbourChoice(QComboBox):
+    """A choice of which voxels count as neighbours: those of a volume or of a slice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.offer(is_flat=False)
+
+    @property
+    def neighbourhood(self) -> Neighbourhood:
+        """The number of neighbours."""
+        number: Neighbourhood = self.currentData()
+        return number
+
+    def offer(self, *, is_flat: bool) -> None:
+        """Offer the neighbours within a slice, or those within a volume."""
+        offered = _WITHIN if is_flat else _AROUND
+        if self.findData(next(iter(offered))) < 0:
+            self.clear()
+            for number, text in offered.items():
+                self.addItem(text, number)
+
+    def restore(self, number: object) -> None:
+        """Choose a number of neighbours, if it is offered."""
+        self.setCurrentIndex(max(self.findData(number), 0))

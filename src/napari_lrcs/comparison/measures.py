@@ -1,0 +1,313 @@
+"""Everything that is measured of one volume of labels: events while it is measured."""
+
+import math
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from napari_lrcs.comparison.evaluate import (
+    count_slabs,
+    nothing_labelled,
+    read_inside,
+    slices_at_once,
+)
+from napari_lrcs.comparison.particles import particles_of_volume, read_whole
+from napari_lrcs.io.volume import Volume
+from napari_lrcs.metrics.composition import Composition, Neighbourhood, measure_dict
+from napari_lrcs.metrics.structure import Particles, ParticlesDict, particles_dict
+from napari_lrcs.metrics.surface import surface_area_slabs
+from napari_lrcs.metrics.transport import PhaseTransport, Transport, solve_transport
+from napari_lrcs.phases import Phase
+from napari_lrcs.preprocessing.slices import AXES
+
+_PARTICLE_BYTES = 80
+"""Memory per voxel that `separate_particles` takes."""
+
+_VOXELS_AT_ONCE, _FEWEST_SLICES = 2**23, 8
+"""Voxels of a slab whose surface is measured, unless these few slices have more."""
+
+_SURFACE, _PARTICLES = 3, 12
+"""Rough duration of these measures, in that of counting the voxels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measuring:
+    """More of the work is done."""
+
+    share: float
+    """Share of the work, 0 to 1."""
+    text: str
+    """What is being measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Separated:
+    """The particles of a phase are separated."""
+
+    phase: Phase
+    particles: Particles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PhaseParticles:
+    """Sizes of the particles of one phase.
+
+    Parameters
+    ----------
+    summary : ParticlesDict
+        As ``measure --particles PHASE --json`` prints them.
+    diameters : ndarray of float64, shape (n_particles,)
+        Equivalent diameters, in the unit of the summary.
+    """
+
+    summary: ParticlesDict
+    diameters: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Measures:
+    """What is measured of one volume of labels so far.
+
+    Parameters
+    ----------
+    name : str
+        Name of the labels.
+    phases : tuple of Phase
+        In the order of the counts.
+    composition : Composition
+    unit : str or None
+        Unit of length: "voxel" where the voxel size is unknown, None where its unit is.
+    surface_area : ndarray of float64, shape (n_phases,), optional
+        Surface area of each phase per volume.
+    particles : tuple of PhaseParticles
+    transport : tuple of PhaseTransport
+    """
+
+    name: str
+    phases: tuple[Phase, ...]
+    composition: Composition
+    unit: str | None
+    surface_area: NDArray[np.float64] | None = None
+    particles: tuple[PhaseParticles, ...] = ()
+    transport: tuple[PhaseTransport, ...] = ()
+
+    def with_transport(self, found: PhaseTransport) -> "Measures":
+        """Add transport through a phase, in place of what was found before."""
+        others = (t for t in self.transport if t.phase != found.phase)
+        both = sorted((*others, found), key=lambda t: t.phase.label)
+        return replace(self, transport=tuple(both))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Gather what ``measure --json`` prints, unrounded."""
+        found: dict[str, Any] = {**measure_dict(self.composition, self.phases)}
+        if self.surface_area is not None:
+            found["surface_areas"] = [
+                {
+                    "phase": phase.label,
+                    "name": phase.name,
+                    "per_volume": float(area),
+                    "unit": self.unit,
+                }
+                for phase, area in zip(self.phases, self.surface_area, strict=True)
+            ]
+        if self.particles:
+            found["particles"] = [part.summary for part in self.particles]
+        if self.transport:
+            found["tortuosity"] = [through.to_dict() for through in self.transport]
+        return found
+
+
+MeasureEvent: TypeAlias = Measuring | Separated | Measures
+
+Result = TypeVar("Result")
+
+
+def measure_labels(
+    labels: Volume,
+    *,
+    phases: Sequence[Phase],
+    mask: Volume | None = None,
+    neighbourhood: Neighbourhood = 26,
+    surface_area: bool = False,
+    particles: Sequence[Phase] = (),
+) -> Iterator[MeasureEvent]:
+    """Measure fractions, then, if requested, surface areas and particles.
+
+    Parameters
+    ----------
+    labels : Volume
+        A single slice is measured in 2D.
+    phases : sequence of Phase
+        As from `phases_in`, in the order of the counts.
+    mask : Volume of bool, optional
+        Voxels outside count as unpainted.
+    neighbourhood : {26, 18, 6, 8, 4}
+        Which voxels are neighbours, for surface and interface fractions.
+    surface_area : bool
+        Whether to measure the area of surfaces.
+    particles : sequence of Phase
+        Phases whose particles are separated, with all labels in memory.
+
+    Yields
+    ------
+    MeasureEvent
+        `Measures` after each kind of measure, with all that is known by then.
+
+    Raises
+    ------
+    ValueError
+        If nothing is labelled.
+    """
+    work = 1 + _SURFACE * surface_area + _PARTICLES * len(particles)
+    done = 1.0
+    counting = _count(labels, phases, mask, neighbourhood)
+    composition = yield from _within(counting, 0, done / work)
+    measures = Measures(
+        name=labels.name,
+        phases=tuple(phases),
+        composition=composition,
+        unit=labels.unit if labels.voxel_size is not None else "voxel",
+    )
+    yield measures
+    if surface_area:
+        measuring = _measure_surface(labels, phases, mask)
+        done += _SURFACE
+        area = yield from _within(measuring, 1 / work, done / work)
+        measures = replace(measures, surface_area=area)
+        yield measures
+    for phase in particles:
+        text = f"Separating particles of {phase.name}"
+        yield Measuring(share=done / work, text=text)
+        found = particles_of_volume(labels, phase=phase.label, mask=mask)
+        yield Separated(phase=phase, particles=found)
+        done += _PARTICLES
+        measures = _with_particles(measures, phase, found)
+        yield measures
+
+
+def _within(
+    events: Generator[Measuring, None, Result], start: float, stop: float
+) -> Generator[Measuring, None, Result]:
+    """Report the progress of a part of the work as that of the whole."""
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        yield replace(event, share=start + (stop - start) * event.share)
+
+
+def _count(
+    labels: Volume,
+    phases: Sequence[Phase],
+    mask: Volume | None,
+    neighbourhood: Neighbourhood,
+) -> Generator[Measuring, None, Composition]:
+    depth = max(1, slices_at_once(labels) // 4)  # for several events a second
+    n_slabs = math.ceil(labels.shape[0] / depth)
+    slabs = []
+    for slab in count_slabs(
+        labels, phases=phases, mask=mask, neighbourhood=neighbourhood, depth=depth
+    ):
+        slabs.append(slab)
+        yield Measuring(share=len(slabs) / n_slabs, text="Counting voxels")
+    composition = reduce(add, slabs)
+    if not composition.n_voxels.any():
+        raise nothing_labelled(labels)
+    return composition
+
+
+def _measure_surface(
+    labels: Volume, phases: Sequence[Phase], mask: Volume | None
+) -> Generator[Measuring, None, NDArray[np.float64]]:
+    n_slices, n_rows, n_columns = labels.shape
+    depth = min(max(_FEWEST_SLICES, _VOXELS_AT_ONCE // (n_rows * n_columns)), n_slices)
+    n_slabs = math.ceil(n_slices / depth)
+    slabs = []
+    for slab in surface_area_slabs(
+        lambda start, stop: read_inside(labels, mask, start, stop),
+        n_slices=n_slices,
+        phases=[phase.label for phase in phases],
+        voxel_size=labels.voxel_size,
+        slab=depth,
+    ):
+        slabs.append(slab)
+        yield Measuring(share=len(slabs) / n_slabs, text="Measuring surfaces")
+    return reduce(add, slabs).per_volume
+
+
+def _with_particles(measures: Measures, phase: Phase, found: Particles) -> Measures:
+    part = PhaseParticles(
+        summary=particles_dict(found, phase, unit=measures.unit),
+        diameters=found.equivalent_diameter,
+    )
+    return replace(measures, particles=(*measures.particles, part))
+
+
+def check_memory_for_particles(labels: Volume) -> None:
+    """Refuse labels whose particles cannot be separated in the memory that is free.
+
+    Raises
+    ------
+    ValueError
+        Says how much is needed and free.
+    """
+    needed = _PARTICLE_BYTES * math.prod(labels.shape)
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise ValueError(
+            f"particles of {labels.name} are left out: they need about "
+            f"{needed / 1e9:.0f} GB of memory, and {free / 1e9:.0f} GB are free; "
+            "measure a part of the volume"
+        )
+
+
+def measure_transport(
+    labels: Volume, *, phase: Phase, mask: Volume | None = None
+) -> Iterator[Measuring | PhaseTransport]:
+    """Solve for diffusion through a phase along z, y and x.
+
+    Parameters
+    ----------
+    labels : Volume
+        Read into memory; the work takes about 40 bytes more a voxel.
+    phase : Phase
+        The one that conducts.
+    mask : Volume of bool, optional
+        Voxels outside count as unpainted, which are refused.
+
+    Yields
+    ------
+    Measuring or PhaseTransport
+        The latter after each direction, with those before it.
+
+    Raises
+    ------
+    LrcsError
+        If TauFactor is not installed.
+    ValueError
+        If voxels are unpainted, or there are too few along an axis.
+    """
+    axes = [axis for axis, n in zip(AXES, labels.shape, strict=True) if n > 1]
+    text = f"Diffusion through {phase.name}"
+    yield Measuring(share=0, text=text)
+    found: list[Transport] = []
+    for event in solve_transport(
+        read_whole(labels, mask=mask),
+        phase=phase.label,
+        axes=axes,
+        voxel_size=labels.voxel_size,
+    ):
+        if isinstance(event, Transport):
+            found.append(event)
+            yield PhaseTransport(phase=phase, directions=tuple(found))
+            continue
+        share = (len(found) + event.share) / len(axes)
+        yield Measuring(share=share, text=f"{text} along {event.axis}")

@@ -1,0 +1,206 @@
+"""The dock "Measure phases": all that can be measured of labels, layer beside layer."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from napari.viewer import Viewer
+
+from napari_lrcs.comparison.figures import write_measures_figure
+from napari_lrcs.comparison.measure_tables import (
+    as_text_table,
+    write_measures_csv,
+    write_measures_json,
+)
+from napari_lrcs.comparison.measures import Measures, Measuring
+from napari_lrcs.plugin.measure.form import MeasureForm, TransportFound
+from napari_lrcs.plugin.measure.results import MeasuresResults
+from napari_lrcs.plugin.parts.dock import Dock, Outcome
+from napari_lrcs.plugin.parts.widgets import button, hbox
+from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Saved, save_files
+from napari_lrcs.progress import Notice
+
+Write = Callable[[Path, Sequence[Measures]], None]
+
+
+class MeasureDock(Dock):
+    """Measure fractions, surfaces, particles and tortuosity of labels layers.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    """
+
+    key = "measure"
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__(viewer)
+        self._measured: dict[str, Measures] = {}
+        self.form = MeasureForm(viewer)
+        self.results = MeasuresResults(viewer)
+        self._build()
+        self.form.restore(self.recall())
+        self.results.setVisible(False)
+        self.update_buttons()
+        self.connections += [*self.form.connections, self.results.plot]
+
+    def _build(self) -> None:
+        self.measure_button = button(
+            "Measure",
+            "Measure volume, interfaces, surfaces and particles of the checked layers",
+            self.measure,
+        )
+        self.tortuosity_button = button(
+            "Tortuosity",
+            "Solve for diffusion along z, y and x; takes from seconds to many minutes",
+            self.measure_tortuosity,
+        )
+        self.stop_button = button(
+            "Stop", "Stop; what is measured by then stays", self.stop
+        )
+        self.copy_button = button(
+            "Copy table", "Copy all numbers, to paste into a spreadsheet", self.copy
+        )
+        self.csv_button = button(
+            "CSV…", "Save all numbers as a table", self._ask_for_csv
+        )
+        self.json_button = button(
+            "JSON…",
+            "Save all numbers as measure --json prints them",
+            self._ask_for_json,
+        )
+        self.figure_button = button(
+            "Figure…",
+            "Save fractions and particle sizes as a figure",
+            self._ask_for_figure,
+        )
+        for part in (self.form, self.results):
+            self.body.addWidget(part)
+        self.body.addStretch()
+        self.results.add_buttons(
+            self.copy_button, self.csv_button, self.json_button, self.figure_button
+        )
+        self.footer.addLayout(
+            hbox(
+                self.measure_button,
+                self.tortuosity_button,
+                self.stop_button,
+                stretch=(2, 1, 1),
+            )
+        )
+
+    @property
+    def measured(self) -> tuple[Measures, ...]:
+        """What is shown, a column each."""
+        return tuple(self._measured.values())
+
+    # ---- measuring ----
+
+    def measure(self) -> None:
+        """Measure the checked layers, or say why they cannot be."""
+        try:
+            request = self.form.request()
+        except EXPECTED as error:
+            self.show_error(error)
+            return
+        self._measured.clear()
+        self.results.setVisible(False)
+        self._begin("Measure phases", request.events)
+
+    def measure_tortuosity(self) -> None:
+        """Solve for diffusion through a phase of the checked layers."""
+        try:
+            request = self.form.request()
+        except EXPECTED as error:
+            self.show_error(error)
+            return
+        names = [labels.name for labels in request.labels]
+        self._measured = {n: m for n, m in self._measured.items() if n in names}
+        known = tuple(self._measured)
+        self._begin("Measure tortuosity", lambda: request.transport_events(known))
+
+    def _begin(self, name: str, events: Callable[[], Events]) -> None:
+        self.begin(name, events)
+        self.progress.begin("Looking for phases …")
+
+    def handle(self, event: Any) -> None:
+        """Show how far the work is, what is measured, or files as saved."""
+        match event:
+            case Measuring():
+                self.progress.show_share(event.share, event.text)
+            case Measures():
+                self._measured[event.name] = event
+                self._show()
+            case TransportFound():
+                former = self._measured[event.name]
+                self._measured[event.name] = former.with_transport(event.through)
+                self._show()
+                self.results.show_tab("Tortuosity")
+            case Notice():
+                self.show_message(event.text, "warning")
+            case Saved():
+                self.show_message(str(event), "done")
+
+    def finish(self, outcome: Outcome) -> None:
+        """Say so if the work was stopped."""
+        if outcome == "stopped":
+            self.show_message("Stopped; what was measured by then is shown")
+
+    def update_buttons(self) -> None:
+        """Enable the buttons that make sense now."""
+        for begins in (self.measure_button, self.tortuosity_button):
+            begins.setEnabled(not self.is_busy)
+        self.stop_button.setEnabled(self.is_busy and not self.is_stopping)
+        is_there = bool(self._measured) and not self.is_busy
+        for made in (
+            self.copy_button,
+            self.csv_button,
+            self.json_button,
+            self.figure_button,
+        ):
+            made.setEnabled(is_there)
+
+    def _show(self) -> None:
+        self.results.show_measures(self.measured)
+        self.results.setVisible(True)
+
+    # ---- what can be taken along ----
+
+    def copy(self) -> None:
+        """Copy all numbers as a table with tabs."""
+        self.copy_table(as_text_table(self.measured))
+
+    def save_csv(self, path: Path) -> None:
+        """Write all numbers as a table to `path`."""
+        self._save(path, write_measures_csv)
+
+    def save_json(self, path: Path) -> None:
+        """Write all numbers to `path` as ``measure --json`` prints them."""
+        self._save(path, write_measures_json)
+
+    def save_figure(self, path: Path) -> None:
+        """Write the fractions and the sizes of particles as a figure."""
+        self._save(path, write_measures_figure)
+
+    def _save(self, path: Path, write: Write) -> None:
+        measured = self.measured
+        self.begin(
+            "Save the measures",
+            lambda: save_files({path: lambda place: write(place, measured)}),
+        )
+
+    def _ask_for_csv(self) -> None:
+        self.ask_where_to_save("measures.csv", "Tables (*.csv)", self.save_csv)
+
+    def _ask_for_json(self) -> None:
+        self.ask_where_to_save("measures.json", "JSON (*.json)", self.save_json)
+
+    def _ask_for_figure(self) -> None:
+        kinds = "Figures (*.png *.pdf *.svg)"
+        self.ask_where_to_save("measures.png", kinds, self.save_figure)
+
+    # ---- the rest ----
+
+    def settings(self) -> dict[str, Any]:
+        """Return the neighbourhood, the field of view and the phases."""
+        return self.form.settings()

@@ -1,0 +1,309 @@
+"""The form of a measurement: which labels, which phases, and what counts."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from napari.layers import Labels
+from napari.viewer import Viewer
+from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QWidget
+from superqt.utils import signals_blocked
+
+from napari_lrcs.comparison.evaluate import phases_in
+from napari_lrcs.comparison.measures import (
+    Measuring,
+    Separated,
+    check_memory_for_particles,
+    measure_labels,
+    measure_transport,
+)
+from napari_lrcs.io.volume import Volume
+from napari_lrcs.metrics.composition import Neighbourhood
+from napari_lrcs.metrics.transport import PhaseTransport
+from napari_lrcs.phases import Phase
+from napari_lrcs.plugin.painting.default_layers import (
+    labels_to_judge,
+    labels_to_learn_from,
+)
+from napari_lrcs.plugin.painting.layer_checks import LayerChecks
+from napari_lrcs.plugin.painting.painting import painting_of
+from napari_lrcs.plugin.parts.connections import Disconnectable
+from napari_lrcs.plugin.parts.field_of_view import (
+    ABOUT_Z,
+    EVERYTHING,
+    FieldOfView,
+    NeighbourChoice,
+)
+from napari_lrcs.plugin.parts.forms import Fold, form_rows
+from napari_lrcs.plugin.parts.layers import labels_of, n_slices_of, phases_shown
+from napari_lrcs.plugin.parts.widgets import button, vbox
+from napari_lrcs.plugin.parts.workers import Events
+from napari_lrcs.progress import Notice
+
+_MOST_VOXELS = 2**25
+"""Largest volume whose particles are separated unless a phase is chosen: each phase of
+more takes minutes, and cannot be stopped."""
+
+EVERY_PHASE, NO_PHASE, FIRST_PHASE = "every phase", "no phase", "the first phase"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TransportFound:
+    """Diffusion is solved for along one more axis."""
+
+    name: str
+    """Name of the labels."""
+    through: PhaseTransport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MeasureRequest:
+    """Which labels are measured, and how.
+
+    Parameters
+    ----------
+    labels : tuple of Volume
+    masks : tuple of (Volume of bool or None)
+        One for each of `labels`; voxels outside do not count.
+    neighbourhood : Neighbourhood
+    particles, transport : str
+        Name of a phase, `EVERY_PHASE`, `NO_PHASE` or `FIRST_PHASE`.
+    """
+
+    labels: tuple[Volume, ...]
+    masks: tuple[Volume | None, ...]
+    neighbourhood: Neighbourhood
+    particles: str
+    transport: str
+
+    def events(self) -> Events:
+        """Measure one volume after another."""
+        for place, volumes in enumerate(zip(self.labels, self.masks, strict=True)):
+            yield from self._placed(place, self._measure(*volumes))
+
+    def transport_events(self, known: Sequence[str]) -> Events:
+        """Solve for diffusion in one volume after another.
+
+        Parameters
+        ----------
+        known : sequence of str
+            Names of the volumes whose fractions are measured already.
+        """
+        for place, volumes in enumerate(zip(self.labels, self.masks, strict=True)):
+            is_known = self.labels[place].name in known
+            events = self._solve(*volumes, is_known=is_known)
+            yield from self._placed(place, events)
+
+    def _placed(self, place: int, events: Events) -> Events:
+        """Report the progress of one volume as that of all."""
+        n = len(self.labels)
+        for event in events:
+            match event:
+                case Measuring():
+                    name = f"{self.labels[place].name}: " if n > 1 else ""
+                    share = (place + event.share) / n
+                    yield Measuring(share=share, text=name + event.text)
+                case Separated():
+                    pass  # it holds a volume; its sizes come with the measures
+                case _:
+                    yield event
+
+    def _measure(self, labels: Volume, mask: Volume | None) -> Events:
+        phases = phases_in(labels)
+        particles = _phases_called(self.particles, phases)
+        reason = self._why_no_particles(labels) if particles else ""
+        if reason:
+            yield Notice(kind="advice", text=reason)
+            particles = ()
+        yield from measure_labels(
+            labels,
+            phases=phases,
+            mask=mask,
+            neighbourhood=self.neighbourhood,
+            surface_area=True,
+            particles=particles,
+        )
+
+    def _why_no_particles(self, labels: Volume) -> str:
+        if self.particles == EVERY_PHASE and math.prod(labels.shape) > _MOST_VOXELS:
+            return (
+                f"{labels.name} is large, so its particles are left out: choose a "
+                "phase under Particles of, and press Measure again"
+            )
+        try:
+            check_memory_for_particles(labels)
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    def _solve(self, labels: Volume, mask: Volume | None, *, is_known: bool) -> Events:
+        phases = phases_in(labels)
+        if not is_known:
+            yield from measure_labels(
+                labels,
+                phases=phases,
+                mask=mask,
+                neighbourhood=self.neighbourhood,
+            )
+        for phase in _phases_called(self.transport, phases):
+            for event in measure_transport(labels, phase=phase, mask=mask):
+                if isinstance(event, PhaseTransport):
+                    yield TransportFound(name=labels.name, through=event)
+                else:
+                    yield event
+
+
+def _phases_called(name: str, phases: Sequence[Phase]) -> tuple[Phase, ...]:
+    if name == EVERY_PHASE:
+        return tuple(phases)
+    if name == FIRST_PHASE:
+        return tuple(phases[:1])
+    return tuple(phase for phase in phases if phase.name == name)
+
+
+class MeasureForm(QWidget):
+    """Which labels are measured, which phases further, and what counts.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self.layers = LayerChecks(viewer.layers, one_shape=False, propose=_proposed)
+        self.particles, self.transport = QComboBox(), QComboBox()
+        self.field_of_view = FieldOfView(viewer.layers)
+        self.neighbourhood = NeighbourChoice()
+        self.connections: list[Disconnectable] = [
+            self.layers.connections,
+            self.field_of_view.layers,
+        ]
+        self._build()
+        self.field_of_view.kind.currentTextChanged.connect(self._unfold)
+        self.layers.changed.connect(self._on_layers)
+        self._on_layers()
+
+    def _build(self) -> None:
+        label = QLabel("Labels to measure")
+        tip = "Check one or more labels layers; each becomes a column of the table"
+        for widget in (label, self.layers):
+            widget.setToolTip(tip)
+        self.all_button = button(
+            "All of this shape",
+            "Check all labels layers of the shape of the first checked one",
+            self.layers.check_all_of_shape,
+        )
+        for choice in (self.particles, self.transport, self.field_of_view.kind):
+            choice.setSizeAdjustPolicy(
+                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            )
+        layout = vbox(self, label, self.layers, self.all_button)
+        layout.addLayout(
+            form_rows(
+                (
+                    "Particles of",
+                    self.particles,
+                    "Phases that are separated into particles, for their number and "
+                    "sizes; takes the longest",
+                ),
+                (
+                    "Tortuosity of",
+                    self.transport,
+                    "Phase through which diffusion is solved for by the button "
+                    "Tortuosity: for an electrode, its pores",
+                ),
+            )
+        )
+        more = QWidget()
+        more.setLayout(
+            form_rows(
+                ("Field of view", self.field_of_view, "Where voxels count"),
+                (
+                    "Neighbours",
+                    self.neighbourhood,
+                    "How many voxels around one count as its neighbours, for the "
+                    "fractions of surfaces and interfaces",
+                ),
+            )
+        )
+        self._fold = Fold("More", more)
+        layout.addWidget(self._fold)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+
+    def request(self) -> MeasureRequest:
+        """Return what is to be measured.
+
+        Raises
+        ------
+        ValueError, VolumeError
+            If no layer is checked, or one cannot be measured.
+        """
+        layers = self.layers.layers
+        if not layers:
+            raise ValueError(
+                "no labels layer is checked; predict, paint, or open labels"
+            )
+        labels = tuple(labels_of(layer) for layer in layers)
+        masks = tuple(self.field_of_view.volume(volume.shape) for volume in labels)
+        return MeasureRequest(
+            labels=labels,
+            masks=masks,
+            neighbourhood=self.neighbourhood.neighbourhood,
+            particles=self.particles.currentText(),
+            transport=self.transport.currentText(),
+        )
+
+    # ---- settings ----
+
+    def settings(self) -> dict[str, Any]:
+        """Return the neighbourhood, the field of view and the phases."""
+        return {
+            "neighbourhood": self.neighbourhood.neighbourhood,
+            "view": self.field_of_view.kind.currentText(),
+            "particles": self.particles.currentText(),
+        }
+
+    def restore(self, settings: Mapping[str, Any]) -> None:
+        """Show settings, as far as they are known."""
+        self.neighbourhood.restore(settings.get("neighbourhood"))
+        place = self.particles.findText(str(settings.get("particles")))
+        self.particles.setCurrentIndex(max(place, 0))
+        if settings.get("view") == ABOUT_Z:
+            self.field_of_view.kind.setCurrentText(ABOUT_Z)
+
+    # ---- following the choices ----
+
+    def _unfold(self, text: str = "") -> None:
+        del text
+        if self.field_of_view.kind.currentText() != EVERYTHING:
+            self._fold.unfold()
+
+    def _on_layers(self) -> None:
+        layers = self.layers.layers
+        self.all_button.setVisible(self.layers.count() > 1)
+        table = phases_shown(layers[0]) if layers else None
+        names = () if table is None else table.names
+        _offer(self.particles, [EVERY_PHASE, NO_PHASE, *names])
+        _offer(self.transport, [*(names or [FIRST_PHASE]), EVERY_PHASE])
+        is_flat = bool(layers) and all(n_slices_of(layer, "z") == 1 for layer in layers)
+        self.neighbourhood.offer(is_flat=is_flat)
+        painting = painting_of(layers[0]) if layers else None
+        if painting is not None and painting.mask is not None:
+            self.field_of_view.show_mask(painting.mask)
+            self._unfold()
+
+
+def _proposed(labels: Sequence[Labels]) -> Labels | None:
+    """Choose the newest result, else the painting."""
+    return labels_to_judge(labels) or labels_to_learn_from(labels, None)
+
+
+def _offer(choice: QComboBox, texts: Sequence[str]) -> None:
+    """Offer other texts; the chosen one stays, if it is among them."""
+    chosen = choice.currentText()
+    with signals_blocked(choice):
+        choice.clear()
+        choice.addItems(list(texts))
+        choice.setCurrentIndex(max(choice.findText(chosen), 0))

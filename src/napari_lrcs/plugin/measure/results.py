@@ -1,0 +1,162 @@
+"""What the dock "Measure phases" shows: tables, and the sizes of particles."""
+
+import math
+from collections.abc import Sequence
+
+from napari.viewer import Viewer
+from qtpy.QtWidgets import QHeaderView, QSizePolicy, QTabBar, QWidget
+
+from napari_lrcs.comparison.figures import draw_diameters
+from napari_lrcs.comparison.measure_tables import TableRow, table_rows
+from napari_lrcs.comparison.measures import Measures
+from napari_lrcs.plugin.parts.plots import Plot
+from napari_lrcs.plugin.parts.widgets import Table, hbox, percent, vbox
+
+_TABS = {
+    "Fractions": "Shares of the labelled voxels",
+    "Areas": "Surface area of each phase per volume of the whole, by the gradient of "
+    "the smoothed phase, as TauFactor computes it",
+    "Particles": "Number and sizes of the particles of a phase",
+    "Tortuosity": "Tortuosity factor of a phase along each axis, by TauFactor",
+}
+
+_KINDS = {
+    "Fractions": ("volume_fraction", "interface_fraction", "surface_fraction"),
+    "Areas": ("surface_area", "surface_to_volume"),
+    "Particles": (
+        *("n_particles", "n_particles_at_border"),
+        *("median_diameter", "largest_diameter"),
+    ),
+    "Tortuosity": tuple(
+        f"{kind}_{axis}"
+        for kind in ("tortuosity", "effective_diffusivity")
+        for axis in "zyx"
+    ),
+}
+"""What is in the table of each tab."""
+
+_IN_PERCENT = ("fraction", "surface_to_volume")
+
+_LETTERS = 26
+"""Letters of all names of layers together that fit beside the phases."""
+
+_FEWEST_LETTERS = 8
+
+_ROW = 22
+"""Height of a row, in pixels: the fractions of three phases fit a small window."""
+
+
+class MeasuresResults(QWidget):
+    """Tables of measures with a column per layer, and the sizes of particles.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Its theme gives the colours of the plot.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self.tables = {name: _dense_table() for name in _TABS}
+        self.plot = Plot(viewer, height=230)
+        # Not a QTabWidget, in which all pages are as high as the highest.
+        self.tabs = QTabBar()
+        self.tabs.setDrawBase(False)
+        self.tabs.setUsesScrollButtons(False)
+        for name, tooltip in _TABS.items():
+            self.tabs.setTabToolTip(self.tabs.addTab(name), tooltip)
+        self.tabs.currentChanged.connect(self._show_page)
+        self._column = vbox(self, self.tabs, self.plot, *self.tables.values(), top=4)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        self._show_page(0)
+
+    def add_buttons(self, *buttons: QWidget) -> None:
+        """Put buttons in a row under the tables."""
+        self._column.addLayout(hbox(*buttons))
+
+    def show_tab(self, name: str) -> None:
+        """Show the page of this name."""
+        self.tabs.setCurrentIndex(list(_TABS).index(name))
+
+    def _show_page(self, place: int) -> None:
+        for i, table in enumerate(self.tables.values()):
+            table.setVisible(i == place)
+        self.plot.setVisible(list(_TABS)[place] == "Particles")
+
+    def show_measures(self, measured: Sequence[Measures]) -> None:
+        """Show all that is measured, a column per layer."""
+        rows = table_rows(measured)
+        for place, (name, kinds) in enumerate(_KINDS.items()):
+            found = [row for row in rows if row.quantity.kind in kinds]
+            self.tabs.setTabEnabled(place, bool(found) or place == 0)
+            _fill(self.tables[name], found, [measures.name for measures in measured])
+        (ax,) = self.plot.axes
+        ax.clear()
+        draw_diameters(ax, measured)
+        self.plot.restyle()
+
+
+def _dense_table() -> Table:
+    table = Table()
+    side = table.verticalHeader()
+    assert side is not None
+    side.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+    side.setMinimumSectionSize(_ROW)
+    side.setDefaultSectionSize(_ROW)
+    table.setWordWrap(False)
+    return table
+
+
+def _fill(table: Table, rows: Sequence[TableRow], names: Sequence[str]) -> None:
+    """Show the quantities of each kind under the title of the kind."""
+    letters = max(_LETTERS // max(len(names), 1), _FEWEST_LETTERS)
+    table.set_header(["", *(_shortened(name, letters) for name in names)])
+    for column, name in enumerate(names, start=1):
+        item = table.horizontalHeaderItem(column)
+        assert item is not None
+        item.setToolTip(name)
+    cells: list[list[str]] = []
+    colours: list[tuple[str, ...]] = []
+    titles: list[int] = []
+    for row in rows:
+        kind, title = row.quantity.kind, row.quantity.title
+        title += " (%)" if kind.endswith(_IN_PERCENT) else ""
+        if not titles or cells[titles[-1]] != [title]:
+            titles.append(len(cells))
+            cells.append([title])
+            colours.append(())
+        cells.append([row.quantity.name, *(_text(kind, v) for v in row.values)])
+        colours.append(tuple(phase.colour for phase in row.quantity.phases))
+    table.clearSpans()
+    table.fill(cells, colours=colours)
+    for place in titles if names else ():
+        table.setSpan(place, 0, 1, 1 + len(names))
+        item = table.item(place, 0)
+        assert item is not None
+        font = item.font()
+        font.setBold(True)
+        item.setFont(font)
+
+
+def _shortened(name: str, n_letters: int) -> str:
+    """Leave out the middle of a long name.
+
+    Examples
+    --------
+    >>> _shortened("electrode prediction", 11)
+    'elect…ction'
+    """
+    if len(name) <= n_letters:
+        return name
+    half = n_letters // 2
+    return f"{name[: n_letters - half - 1]}…{name[-half:]}"
+
+
+def _text(kind: str, value: float) -> str:
+    if kind.endswith(_IN_PERCENT):
+        return percent(value)
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "no path"
+    return f"{value:,.0f}" if kind.startswith("n_") else f"{value:.3g}"
