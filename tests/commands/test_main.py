@@ -37,7 +37,8 @@ def test_commands_that_only_read_labels_load_no_torch(tmp_path: Path) -> None:
     write_sample(tmp_path)
     shutil.copy(tmp_path / "labels.tif", tmp_path / "other.tif")
     commands = [
-        "measure labels.tif",
+        "measure labels.tif --surface-area",
+        "profile image.tif --line 2,12,2:12,21",
         "evaluate labels.tif other.tif --json",
         "compare labels.tif other.tif",
         "perturb labels.tif --out set --n-members 1 --n-simulations 0",

@@ -71,7 +71,7 @@ def test_measure_separates_the_particles_of_a_phase(place: Path, run: Run) -> No
         run("measure grains.tif --particles grain --json --csv p.csv")
     )
 
-    particles = measures["particles"]
+    (particles,) = measures["particles"]
     assert (particles["phase"], particles["name"]) == (2, "grain")
     assert (particles["count"], particles["at_border"]) == (2, 1)
     assert (particles["unit"], particles["n_axes"]) == ("micrometer", 3)
@@ -81,6 +81,21 @@ def test_measure_separates_the_particles_of_a_phase(place: Path, run: Run) -> No
         rows = list(csv.DictReader(file))
     assert [row["n_voxels"] for row in rows] == ["12", "2"]
     assert (rows[1]["z"], rows[1]["y"], rows[1]["x"]) == ("1.0", "1.0", "1.5")
+
+
+def test_measure_takes_several_phases_and_areas_in_real_units(
+    place: Path, run: Run
+) -> None:
+    write_grains(place)
+    command = "measure grains.tif --surface-area --particles pore --particles grain"
+
+    measures = printed_object(run(f"{command} --json"))
+    printed = run(command)
+
+    assert [row["name"] for row in measures["particles"]] == ["pore", "grain"]
+    assert [row["name"] for row in measures["surface_areas"]] == ["pore", "grain"]
+    assert {row["unit"] for row in measures["surface_areas"]} == {"micrometer"}
+    assert "Area / volume (1/micrometer)" in printed
 
 
 def test_measure_writes_the_particles_as_labels(place: Path, run: Run) -> None:
@@ -101,7 +116,7 @@ def test_measure_takes_a_slice_in_2d(place: Path, run: Run) -> None:
 
     measures = printed_object(run("measure slice.tif --particles 2 --json"))
 
-    particles = measures["particles"]
+    (particles,) = measures["particles"]
     assert particles["n_axes"] == 2
     assert particles["unit"] == "voxel"
     assert particles["volume"]["max"] == 3
@@ -114,7 +129,8 @@ def test_particles_that_cannot_be_are_refused_before_anything_is_written(
     before = {path: path.read_bytes() for path in place.glob("*.tif")}
     refused = {
         "--particles 3": "there is no phase 3; the labels have 1 (pore), 2 (grain)",
-        "--csv p.csv": "need particles; add --particles PHASE",
+        "--csv p.csv": "need particles of one phase; add --particles PHASE once",
+        "--particles 1 --particles 2 --csv p.csv": "need particles of one phase",
         "--particles 2 --csv image.tif": "image.tif exists already",
         "--particles 2 --overwrite --csv grains.tif": "is an input",
         "--particles 2 --particles-out p.zarr": "cannot be written to p.zarr",
@@ -135,7 +151,7 @@ def test_measure_solves_for_tortuosity(run: Run) -> None:
     measures = printed_object(run("measure labels.tif --tortuosity 1 --json"))
     table = run("measure labels.tif --tortuosity 1")
 
-    paths = measures["tortuosity"]
+    (paths,) = measures["tortuosity"]
     assert (paths["phase"], paths["name"]) == (1, "phase 1")
     assert [row["axis"] for row in paths["directions"]] == ["z", "y", "x"]
     assert paths["directions"][0]["tortuosity"] == pytest.approx(1, abs=1e-4)

@@ -11,7 +11,14 @@ import pytest
 from napari_lrcs.arrays import Labels
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.io.records import as_json
-from napari_lrcs.metrics.transport import PhaseTransport, tortuosity
+from napari_lrcs.metrics import transport
+from napari_lrcs.metrics.transport import (
+    PhaseTransport,
+    Solving,
+    Transport,
+    solve_transport,
+    tortuosity,
+)
 from napari_lrcs.phases import PhaseTable
 
 
@@ -127,6 +134,21 @@ class TestSolved:
         assert dead.effective_diffusivity == pytest.approx(
             wall.effective_diffusivity / 2, rel=0.02
         )
+
+    def test_progress_leads_from_0_to_each_result(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(transport, "_PAUSE_SECONDS", -1)  # after every step
+        labels = np.ones((9, 10, 10), np.uint8)
+        labels[4, :5] = 2
+
+        *steps, last = solve_transport(labels, phase=1, axes=["z"])
+
+        assert isinstance(last, Transport)
+        shares = [step.share for step in steps if isinstance(step, Solving)]
+        assert len(shares) == len(steps) >= 100
+        assert shares[0] == 0
+        assert shares[-1] == 1
 
     def test_absent_phase_does_not_percolate(self) -> None:
         (found,) = tortuosity(np.ones((4, 4, 4), np.uint8), phase=2, axes=["y"])

@@ -19,6 +19,7 @@ from napari_lrcs.commands import (
     measure,
     perturb,
     predict,
+    profile,
     train,
     uncertainty,
 )
@@ -56,6 +57,7 @@ COMMANDS: Mapping[str, Command] = {
     "predict": predict,
     "evaluate": evaluate,
     "measure": measure,
+    "profile": profile,
     "compare": compare,
     "perturb": perturb,
     "uncertainty": uncertainty,

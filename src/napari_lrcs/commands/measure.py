@@ -1,7 +1,4 @@
-"""The command ``measure``: runs `napari_lrcs.comparison.evaluate.measure_volume`.
-
-On request it also separates particles and solves for tortuosity.
-"""
+"""The command ``measure``: runs `napari_lrcs.comparison.measures.measure_labels`."""
 
 import argparse
 import math
@@ -15,11 +12,12 @@ from napari_lrcs.commands.parts.output import percent, print_json, print_table
 from napari_lrcs.commands.parts.places import Places, check_new_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from napari_lrcs.comparison.measures import AreaDict, MeasureEvent, Measures
     from napari_lrcs.io.volume import Volume
     from napari_lrcs.metrics.composition import MeasuresDict
-    from napari_lrcs.metrics.structure import ParticlesDict
+    from napari_lrcs.metrics.structure import Particles, ParticlesDict
     from napari_lrcs.metrics.transport import PhaseTransport
     from napari_lrcs.phases import Phase
 
@@ -38,10 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     parser.add_argument(
+        "--surface-area",
+        action="store_true",
+        help="measure the surface area of each phase per volume, in real units",
+    )
+    parser.add_argument(
         "--particles",
+        action="append",
+        default=[],
         metavar="PHASE",
         help="separate the particles of this phase (name or label), and give their "
-        "number and sizes",
+        "number and sizes; may be given several times",
     )
     parser.add_argument(
         "--csv", type=Path, metavar="FILE", help="write a table of the particles"
@@ -54,9 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--tortuosity",
+        action="append",
+        default=[],
         metavar="PHASE",
         help="compute the tortuosity of this phase (name or label) along z, y and x; "
-        "needs the extra transport",
+        "may be given several times; needs the extra transport",
     )
     flags.add(parser, "--overwrite", "--json")
 
@@ -69,9 +76,9 @@ def places(arguments: argparse.Namespace) -> Places:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from napari_lrcs.comparison.evaluate import measure_volume, phases_in
+    from napari_lrcs.comparison.evaluate import phases_in
+    from napari_lrcs.comparison.measures import measure_labels
     from napari_lrcs.io.opening import open_labels
-    from napari_lrcs.metrics.composition import measure_dict
     from napari_lrcs.preprocessing.mask import open_mask
 
     _check_particle_files(arguments)
@@ -79,34 +86,32 @@ def run(arguments: argparse.Namespace) -> None:
     mask = open_mask(arguments.mask, shape=labels.shape)
     phases = phases_in(labels)
     grains, paths = (
-        text and _phase_called(text, phases)
-        for text in (arguments.particles, arguments.tortuosity)
+        [_phase_called(text, phases) for text in texts]
+        for texts in (arguments.particles, arguments.tortuosity)
     )
-    composition = measure_volume(
-        labels, phases=phases, mask=mask, neighbourhood=arguments.neighbourhood
+    events = measure_labels(
+        labels,
+        phases=phases,
+        mask=mask,
+        neighbourhood=arguments.neighbourhood,
+        surface_area=arguments.surface_area,
+        particles=grains,
     )
-    measures = measure_dict(composition, phases)
-    transport = paths and _transport(labels, mask, paths)
-    particles = grains and _particles(labels, mask, grains, arguments)
+    measures = _follow(events, labels, arguments)
+    for phase in paths:
+        measures = measures.with_transport(_transport(labels, mask, phase))
     if arguments.json:
-        extras = {
-            "particles": particles,
-            "tortuosity": transport and transport.to_dict(),
-        }
-        print_json({**measures, **{name: v for name, v in extras.items() if v}})
-        return
-    print_measures(measures)
-    if particles:
-        _print_particles(particles)
-    if transport:
-        _print_transport(transport)
+        print_json(measures.to_dict())
+    else:
+        _print_all(measures)
 
 
 def _check_particle_files(arguments: argparse.Namespace) -> None:
     csv, tif = arguments.csv, arguments.particles_out
-    if (csv or tif) and arguments.particles is None:
+    if (csv or tif) and len(arguments.particles) != 1:
         raise ValueError(
-            "--csv and --particles-out need particles; add --particles PHASE"
+            "--csv and --particles-out need particles of one phase; add --particles "
+            "PHASE once"
         )
     for path in (csv, tif):
         check_new_file(path, overwrite=arguments.overwrite)
@@ -124,24 +129,43 @@ def _phase_called(text: str, phases: "Sequence[Phase]") -> "Phase":
     raise ValueError(f"there is no phase {text}; the labels have {known}")
 
 
-def _particles(
-    labels: "Volume",
-    mask: "Volume | None",
-    phase: "Phase",
-    arguments: argparse.Namespace,
-) -> "ParticlesDict":
-    """Separate particles, write the requested files, and summarise the sizes."""
-    from napari_lrcs.commands.parts.progress import busy
+def _follow(
+    events: "Iterator[MeasureEvent]", labels: "Volume", arguments: argparse.Namespace
+) -> "Measures":
+    """Return the last event; show progress only where the work is long."""
+    from napari_lrcs.comparison.measures import Measures
+
+    if arguments.surface_area or arguments.particles:
+        from napari_lrcs.commands.parts.progress import follow_share
+
+        last = follow_share(_writing(events, labels, arguments), text="measuring")
+    else:
+        *_, last = events
+    assert isinstance(last, Measures)
+    return last
+
+
+def _writing(
+    events: "Iterator[MeasureEvent]", labels: "Volume", arguments: argparse.Namespace
+) -> "Iterator[MeasureEvent]":
+    """Write the requested files of particles as soon as these are separated."""
+    from napari_lrcs.comparison.measures import Separated
+
+    for event in events:
+        if isinstance(event, Separated):
+            _write_particles(event.particles, labels, arguments)
+        yield event
+
+
+def _write_particles(
+    particles: "Particles", labels: "Volume", arguments: argparse.Namespace
+) -> None:
     from napari_lrcs.comparison.particles import (
-        particles_of_volume,
         write_particles_csv,
         write_particles_tiff,
     )
     from napari_lrcs.io.writing import replacing
-    from napari_lrcs.metrics.structure import particles_dict
 
-    with busy(f"separating {phase.name}"):
-        particles = particles_of_volume(labels, phase=phase.label, mask=mask)
     with ExitStack() as stack:  # both files are written, or neither
         for path, write in (
             (arguments.csv, write_particles_csv),
@@ -150,30 +174,41 @@ def _particles(
             if path is not None:
                 place = replacing(path, overwrite=arguments.overwrite)
                 write(stack.enter_context(place), particles)
-    unit = labels.unit if labels.voxel_size is not None else "voxel"
-    return particles_dict(particles, phase, unit=unit)
 
 
 def _transport(
     labels: "Volume", mask: "Volume | None", phase: "Phase"
 ) -> "PhaseTransport":
-    from napari_lrcs.commands.parts.progress import busy
-    from napari_lrcs.comparison.particles import read_whole
-    from napari_lrcs.metrics.transport import PhaseTransport, tortuosity
-    from napari_lrcs.preprocessing.slices import AXES
+    from napari_lrcs.commands.parts.progress import follow_share
+    from napari_lrcs.comparison.measures import measure_transport
+    from napari_lrcs.metrics.transport import PhaseTransport
 
-    axes = [axis for axis, n in zip(AXES, labels.shape, strict=True) if n > 1]
-    with busy(f"solving for diffusion through {phase.name}"):
-        directions = tortuosity(
-            read_whole(labels, mask=mask),
-            phase=phase.label,
-            axes=axes,
-            voxel_size=labels.voxel_size,
-        )
-        return PhaseTransport(phase=phase, directions=tuple(directions))
+    events = measure_transport(labels, phase=phase, mask=mask)
+    found = follow_share(events, text=f"diffusion through {phase.name}")
+    assert isinstance(found, PhaseTransport)
+    return found
 
 
 # ---- what it shows ----
+
+
+def _print_all(measures: "Measures") -> None:
+    found = measures.to_dict()
+    print_measures(found)
+    if measures.surface_area is not None:
+        _print_areas(found["surface_areas"])
+    for part in measures.particles:
+        _print_particles(part.summary)
+    for through in measures.transport:
+        _print_transport(through)
+
+
+def _print_areas(areas: "Sequence[AreaDict]") -> None:
+    print_table(
+        "Surface areas",
+        ["Phase", f"Area / volume (1/{areas[0]['unit'] or 'unknown unit'})"],
+        [[row["name"], f"{row['per_volume']:.4g}"] for row in areas],
+    )
 
 
 def print_measures(measures: "MeasuresDict") -> None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_lrcs.comparison.measures import Measures
 from napari_lrcs.io.records import as_json
@@ -11,16 +12,18 @@ from napari_lrcs.io.tables import Row, as_text, write_csv
 from napari_lrcs.io.units import SYMBOLS
 from napari_lrcs.io.writing import replacing
 from napari_lrcs.metrics.composition import measure_dict
-from napari_lrcs.metrics.structure import ParticlesDict
-from napari_lrcs.metrics.transport import PhaseTransport
 from napari_lrcs.phases import Phase
+
+if TYPE_CHECKING:
+    from napari_lrcs.metrics.structure import ParticlesDict
+    from napari_lrcs.metrics.transport import PhaseTransport
 
 KINDS: Mapping[str, str] = {
     "volume_fraction": "Volume",
     "interface_fraction": "Interface",
     "surface_fraction": "Surface",
-    "surface_to_volume": "Surface / own volume",
     "surface_area": "Surface area / volume",
+    "surface_to_volume": "Surface / own volume",
     "n_particles": "Particles",
     "n_particles_at_border": "Particles at the border",
     "median_diameter": "Median diameter",
@@ -112,7 +115,7 @@ def _areas(measures: Measures) -> Iterator[Quantity]:
         )
 
 
-def _sizes(particles: ParticlesDict, phase: Phase) -> list[Quantity]:
+def _sizes(particles: "ParticlesDict", phase: Phase) -> list[Quantity]:
     sizes, unit = particles["equivalent_diameter"], particles["unit"] or "unknown unit"
     of = (phase,)
     return [
@@ -124,7 +127,7 @@ def _sizes(particles: ParticlesDict, phase: Phase) -> list[Quantity]:
     ]
 
 
-def _transport(through: PhaseTransport) -> Iterator[Quantity]:
+def _transport(through: "PhaseTransport") -> Iterator[Quantity]:
     of = (through.phase,)
     for d in through.directions:
         for kind, value in (

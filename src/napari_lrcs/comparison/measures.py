@@ -5,10 +5,9 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypedDict, TypeVar
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from napari_lrcs.comparison.evaluate import (
@@ -17,14 +16,19 @@ from napari_lrcs.comparison.evaluate import (
     read_inside,
     slices_at_once,
 )
-from napari_lrcs.comparison.particles import particles_of_volume, read_whole
 from napari_lrcs.io.volume import Volume
-from napari_lrcs.metrics.composition import Composition, Neighbourhood, measure_dict
-from napari_lrcs.metrics.structure import Particles, ParticlesDict, particles_dict
-from napari_lrcs.metrics.surface import surface_area_slabs
-from napari_lrcs.metrics.transport import PhaseTransport, Transport, solve_transport
+from napari_lrcs.metrics.composition import (
+    Composition,
+    MeasuresDict,
+    Neighbourhood,
+    measure_dict,
+)
 from napari_lrcs.phases import Phase
 from napari_lrcs.preprocessing.slices import AXES
+
+if TYPE_CHECKING:  # SciPy and scikit-image take their time, and serve few measures
+    from napari_lrcs.metrics.structure import Particles, ParticlesDict
+    from napari_lrcs.metrics.transport import PhaseTransport
 
 _PARTICLE_BYTES = 80
 """Memory per voxel that `separate_particles` takes."""
@@ -34,6 +38,23 @@ _VOXELS_AT_ONCE, _FEWEST_SLICES = 2**23, 8
 
 _SURFACE, _PARTICLES = 3, 12
 """Rough duration of these measures, in that of counting the voxels."""
+
+
+class AreaDict(TypedDict):
+    """The surface area of one phase as it stands in JSON."""
+
+    phase: int
+    name: str
+    per_volume: float
+    unit: str | None
+
+
+class AllMeasuresDict(MeasuresDict, total=False):
+    """What ``measure --json`` prints with what is requested besides fractions."""
+
+    surface_areas: list[AreaDict]
+    particles: "list[ParticlesDict]"
+    tortuosity: list[dict[str, object]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +72,7 @@ class Separated:
     """The particles of a phase are separated."""
 
     phase: Phase
-    particles: Particles
+    particles: "Particles"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,7 +87,7 @@ class PhaseParticles:
         Equivalent diameters, in the unit of the summary.
     """
 
-    summary: ParticlesDict
+    summary: "ParticlesDict"
     diameters: NDArray[np.float64]
 
 
@@ -95,25 +116,26 @@ class Measures:
     unit: str | None
     surface_area: NDArray[np.float64] | None = None
     particles: tuple[PhaseParticles, ...] = ()
-    transport: tuple[PhaseTransport, ...] = ()
+    transport: "tuple[PhaseTransport, ...]" = ()
 
-    def with_transport(self, found: PhaseTransport) -> "Measures":
+    def with_transport(self, found: "PhaseTransport") -> "Measures":
         """Add transport through a phase, in place of what was found before."""
         others = (t for t in self.transport if t.phase != found.phase)
         both = sorted((*others, found), key=lambda t: t.phase.label)
         return replace(self, transport=tuple(both))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> AllMeasuresDict:
         """Gather what ``measure --json`` prints, unrounded."""
-        found: dict[str, Any] = {**measure_dict(self.composition, self.phases)}
+        shares = measure_dict(self.composition, self.phases)
+        found = AllMeasuresDict(**shares)
         if self.surface_area is not None:
             found["surface_areas"] = [
-                {
-                    "phase": phase.label,
-                    "name": phase.name,
-                    "per_volume": float(area),
-                    "unit": self.unit,
-                }
+                AreaDict(
+                    phase=phase.label,
+                    name=phase.name,
+                    per_volume=float(area),
+                    unit=self.unit,
+                )
                 for phase, area in zip(self.phases, self.surface_area, strict=True)
             ]
         if self.particles:
@@ -184,7 +206,7 @@ def measure_labels(
     for phase in particles:
         text = f"Separating particles of {phase.name}"
         yield Measuring(share=done / work, text=text)
-        found = particles_of_volume(labels, phase=phase.label, mask=mask)
+        found = _separate(labels, phase=phase.label, mask=mask)
         yield Separated(phase=phase, particles=found)
         done += _PARTICLES
         measures = _with_particles(measures, phase, found)
@@ -227,6 +249,8 @@ def _count(
 def _measure_surface(
     labels: Volume, phases: Sequence[Phase], mask: Volume | None
 ) -> Generator[Measuring, None, NDArray[np.float64]]:
+    from napari_lrcs.metrics.surface import surface_area_slabs
+
     n_slices, n_rows, n_columns = labels.shape
     depth = min(max(_FEWEST_SLICES, _VOXELS_AT_ONCE // (n_rows * n_columns)), n_slices)
     n_slabs = math.ceil(n_slices / depth)
@@ -243,7 +267,15 @@ def _measure_surface(
     return reduce(add, slabs).per_volume
 
 
-def _with_particles(measures: Measures, phase: Phase, found: Particles) -> Measures:
+def _separate(labels: Volume, *, phase: int, mask: Volume | None) -> "Particles":
+    from napari_lrcs.comparison.particles import particles_of_volume
+
+    return particles_of_volume(labels, phase=phase, mask=mask)
+
+
+def _with_particles(measures: Measures, phase: Phase, found: "Particles") -> Measures:
+    from napari_lrcs.metrics.structure import particles_dict
+
     part = PhaseParticles(
         summary=particles_dict(found, phase, unit=measures.unit),
         diameters=found.equivalent_diameter,
@@ -259,6 +291,8 @@ def check_memory_for_particles(labels: Volume) -> None:
     ValueError
         Says how much is needed and free.
     """
+    import psutil
+
     needed = _PARTICLE_BYTES * math.prod(labels.shape)
     free = psutil.virtual_memory().available
     if needed > free:
@@ -271,7 +305,7 @@ def check_memory_for_particles(labels: Volume) -> None:
 
 def measure_transport(
     labels: Volume, *, phase: Phase, mask: Volume | None = None
-) -> Iterator[Measuring | PhaseTransport]:
+) -> "Iterator[Measuring | PhaseTransport]":
     """Solve for diffusion through a phase along z, y and x.
 
     Parameters
@@ -295,6 +329,13 @@ def measure_transport(
     ValueError
         If voxels are unpainted, or there are too few along an axis.
     """
+    from napari_lrcs.comparison.particles import read_whole
+    from napari_lrcs.metrics.transport import (
+        PhaseTransport,
+        Transport,
+        solve_transport,
+    )
+
     axes = [axis for axis, n in zip(AXES, labels.shape, strict=True) if n > 1]
     text = f"Diffusion through {phase.name}"
     yield Measuring(share=0, text=text)
@@ -310,4 +351,5 @@ def measure_transport(
             yield PhaseTransport(phase=phase, directions=tuple(found))
             continue
         share = (len(found) + event.share) / len(axes)
-        yield Measuring(share=share, text=f"{text} along {event.axis}")
+        steps = f"{text} along {event.axis}: step {event.n_steps}"
+        yield Measuring(share=share, text=steps)

@@ -55,6 +55,7 @@ class Solving:
     """How far the solver is along one axis; yielded several times a second."""
 
     axis: Axis
+    n_steps: int
     share: float
     """Share of the orders of magnitude by which fluxes have to settle, 0 to 1."""
 
@@ -212,7 +213,8 @@ def _solve(
         simulation.solve(iter_limit=simulation.iter + 1, verbose=False)
         if time.monotonic() - reported > _PAUSE_SECONDS:
             reported = time.monotonic()
-            yield Solving(axis=axis, share=_share_settled(simulation))
+            share = _share_settled(simulation)
+            yield Solving(axis=axis, n_steps=simulation.iter, share=share)
     return float(simulation.D_eff[0]) if simulation.converged else math.nan
 
 

@@ -27,6 +27,16 @@ MISTAKES = {
     "unknown neighbourhood": Mistake(
         "measure labels.tif --neighbourhood 5", "invalid choice"
     ),
+    "malformed line": Mistake("profile image.tif --line 1,2", "z,y0,x0:y1,x1, such"),
+    "line beyond the image": Mistake(
+        "profile image.tif --line 1,2,3:2,99", "lies outside the image"
+    ),
+    "line in no slice": Mistake(
+        "profile image.tif --line 9,2,3:2,9", "slice z=9 does not exist"
+    ),
+    "figure of no kind": Mistake(
+        "profile image.tif --line 1,2,3:2,9 --figure p.xyz", "ends in .png, .pdf, .svg"
+    ),
     # experimenters
     "comparison of one": Mistake("compare labels.tif", "two experimenters or more"),
     "comparison with itself": Mistake(

@@ -13,9 +13,12 @@ from napari_lrcs.comparison.measure_tables import (
     write_measures_json,
 )
 from napari_lrcs.comparison.measures import Measures, Measuring
+from napari_lrcs.comparison.profiles import MeasuredProfile
 from napari_lrcs.plugin.measure.form import MeasureForm, TransportFound
+from napari_lrcs.plugin.measure.line import LineProfilePart
 from napari_lrcs.plugin.measure.results import MeasuresResults
 from napari_lrcs.plugin.parts.dock import Dock, Outcome
+from napari_lrcs.plugin.parts.forms import Fold
 from napari_lrcs.plugin.parts.widgets import button, hbox
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Saved, save_files
 from napari_lrcs.progress import Notice
@@ -38,11 +41,19 @@ class MeasureDock(Dock):
         self._measured: dict[str, Measures] = {}
         self.form = MeasureForm(viewer)
         self.results = MeasuresResults(viewer)
+        self.line = LineProfilePart(viewer)
+        self.line.work_requested.connect(self._begin)
+        self.line.copy_requested.connect(self.copy_table)
+        self.line.save_requested.connect(self.ask_where_to_save)
         self._build()
         self.form.restore(self.recall())
         self.results.setVisible(False)
         self.update_buttons()
-        self.connections += [*self.form.connections, self.results.plot]
+        self.connections += [
+            *self.form.connections,
+            self.results.plot,
+            *self.line.connections,
+        ]
 
     def _build(self) -> None:
         self.measure_button = button(
@@ -74,7 +85,8 @@ class MeasureDock(Dock):
             "Save fractions and particle sizes as a figure",
             self._ask_for_figure,
         )
-        for part in (self.form, self.results):
+        self.line_fold = Fold("Line profile", self.line)
+        for part in (self.form, self.results, self.line_fold):
             self.body.addWidget(part)
         self.body.addStretch()
         self.results.add_buttons(
@@ -121,7 +133,7 @@ class MeasureDock(Dock):
 
     def _begin(self, name: str, events: Callable[[], Events]) -> None:
         self.begin(name, events)
-        self.progress.begin("Looking for phases …")
+        self.progress.begin(f"{name} …")
 
     def handle(self, event: Any) -> None:
         """Show how far the work is, what is measured, or files as saved."""
@@ -136,6 +148,8 @@ class MeasureDock(Dock):
                 self._measured[event.name] = former.with_transport(event.through)
                 self._show()
                 self.results.show_tab("Tortuosity")
+            case MeasuredProfile():
+                self.line.show_profile(event)
             case Notice():
                 self.show_message(event.text, "warning")
             case Saved():
@@ -159,6 +173,7 @@ class MeasureDock(Dock):
             self.figure_button,
         ):
             made.setEnabled(is_there)
+        self.line.update_buttons(is_busy=self.is_busy)
 
     def _show(self) -> None:
         self.results.show_measures(self.measured)
@@ -184,7 +199,7 @@ class MeasureDock(Dock):
 
     def _save(self, path: Path, write: Write) -> None:
         measured = self.measured
-        self.begin(
+        self._begin(
             "Save the measures",
             lambda: save_files({path: lambda place: write(place, measured)}),
         )

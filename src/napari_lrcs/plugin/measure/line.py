@@ -1,0 +1,252 @@
+"""The part of the dock "Measure phases" that measures along a line."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from napari.layers import Image, Shapes
+from napari.viewer import Viewer
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QLabel, QSizePolicy, QSpinBox, QWidget
+from superqt.utils import qdebounced
+
+from napari_lrcs.comparison.profiles import (
+    Line,
+    MeasuredProfile,
+    Place,
+    draw_profile,
+    measure_profile,
+    width_text,
+    write_profile_csv,
+    write_profile_figure,
+)
+from napari_lrcs.io.tables import as_text
+from napari_lrcs.plugin.painting.default_layers import image_to_segment
+from napari_lrcs.plugin.parts.connections import (
+    Connections,
+    Disconnectable,
+    Replaceable,
+)
+from napari_lrcs.plugin.parts.forms import LayerChoice, form_rows
+from napari_lrcs.plugin.parts.layers import place_of, volume_of
+from napari_lrcs.plugin.parts.plots import Plot
+from napari_lrcs.plugin.parts.widgets import button, colour, hbox, vbox
+from napari_lrcs.plugin.parts.workers import EXPECTED, Events, save_files
+
+_PAUSE_MS = 300
+"""Time after the last change of a line, before it is measured."""
+
+_MOST_VOXELS = 99
+
+
+class LineProfilePart(QWidget):
+    """Measures grey levels along a line of a Shapes layer, anew when the line moves.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    """
+
+    work_requested = Signal(str, object)
+    """Emitted with a name, and the function that makes the events."""
+    copy_requested = Signal(str)
+    """Emitted with a table with tabs."""
+    save_requested = Signal(str, str, object)
+    """Emitted with a file name, kinds of files, and the function that saves."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.measured: MeasuredProfile | None = None
+        """What is shown."""
+        self.image: LayerChoice[Image] = LayerChoice(
+            viewer.layers,
+            Image,
+            propose=lambda images: image_to_segment(images, viewer.layers),
+        )
+        self.lines: LayerChoice[Shapes] = LayerChoice(viewer.layers, Shapes)
+        self.width_box = QSpinBox()
+        self.width_box.setRange(1, _MOST_VOXELS)
+        self.width_box.setValue(3)
+        self.text = QLabel()
+        self.text.setWordWrap(True)
+        self.text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.plot = Plot(viewer, height=210)
+        self._followed = Replaceable()
+        self._measure_soon = qdebounced(
+            self._measure_again, timeout=_PAUSE_MS, parent=self
+        )
+        self.connections: list[Disconnectable] = [
+            *(self.image, self.lines, self.plot, self._followed),
+        ]
+        self._build()
+        self.lines.chosen.connect(self._follow)
+        for changed in (self.image.chosen, self.width_box.valueChanged):
+            changed.connect(lambda *_: self._measure_soon())
+        self._follow()
+        self.update_buttons(is_busy=False)
+
+    def _build(self) -> None:
+        self.draw_button = button(
+            "Draw a line",
+            "Add a Shapes layer, and select the tool that draws lines in it",
+            self.draw_line,
+        )
+        self.profile_button = button(
+            "Profile",
+            "Show the grey levels along the selected line, else the newest, and the "
+            "width of the interface that it crosses",
+            self.measure,
+        )
+        self.copy_button = button(
+            "Copy table", "Copy all samples, to paste into a spreadsheet", self._copy
+        )
+        self.csv_button = button("CSV…", "Save all samples as a table", self._ask_csv)
+        self.figure_button = button("Figure…", "Save the plot", self._ask_figure)
+        layout = vbox(self)
+        layout.addLayout(
+            form_rows(
+                ("Image", self.image, "Image of grey levels"),
+                ("Line", self.lines, "Shapes layer with the line"),
+                (
+                    "Averaged over",
+                    self.width_box,
+                    "Voxels across the line that are averaged, against noise",
+                ),
+            )
+        )
+        layout.addLayout(hbox(self.draw_button, self.profile_button))
+        for part in (self.text, self.plot):
+            layout.addWidget(part)
+        layout.addLayout(hbox(self.copy_button, self.csv_button, self.figure_button))
+
+    def update_buttons(self, *, is_busy: bool) -> None:
+        """Show the buttons that make sense now."""
+        self.profile_button.setEnabled(not is_busy)
+        is_there = self.measured is not None
+        self.plot.setVisible(is_there)
+        for made in (self.copy_button, self.csv_button, self.figure_button):
+            made.setVisible(is_there)
+            made.setEnabled(not is_busy)
+
+    # ---- measuring ----
+
+    def draw_line(self) -> None:
+        """Select the tool that draws lines, in the chosen layer or a new one."""
+        layer = self.lines.layer
+        if layer is None:
+            image = self.image.layer
+            place = {"ndim": 2} if image is None else place_of(image)
+            layer = Shapes(name="line", edge_color="#ff3b30", edge_width=2, **place)
+            self._viewer.add_layer(layer)
+            self.lines.layer = layer
+        self._viewer.layers.selection.active = layer
+        layer.mode = "add_line"
+
+    def measure(self) -> None:
+        """Measure along the line, or say why that cannot be."""
+        try:
+            events = self._events()
+        except EXPECTED as error:
+            self._show_text(str(error), is_wrong=True)
+            return
+        self.work_requested.emit("Measure a line profile", events)
+
+    def _measure_again(self) -> None:
+        if self.measured is not None or (self.lines.layer and self.isVisible()):
+            self.measure()
+
+    def _events(self) -> Callable[[], Events]:
+        image, shapes = self.image.layer, self.lines.layer
+        if image is None:
+            raise ValueError("no image is chosen; open one")
+        if shapes is None or not shapes.nshapes:
+            raise ValueError("no line is drawn; draw one across an interface")
+        line = _line_in(shapes, image, self._viewer)
+        volume, width = volume_of(image), self.width_box.value()
+
+        def events() -> Events:
+            yield measure_profile(volume, line, width=width)
+
+        return events
+
+    def show_profile(self, measured: MeasuredProfile) -> None:
+        """Show a profile that is measured."""
+        self.measured = measured
+        self._show_text(_summary(measured), is_wrong=measured.fit is None)
+        (ax,) = self.plot.axes
+        ax.clear()
+        draw_profile(ax, measured)
+        self.plot.restyle()
+
+    def _show_text(self, text: str, *, is_wrong: bool) -> None:
+        self.text.setText(text[:1].upper() + text[1:])
+        colour(self.text, "warning" if is_wrong else "hint")
+
+    def _follow(self) -> None:
+        layer = self.lines.layer
+        changes = None
+        if layer is not None:
+            changes = Connections((layer.events.data, self._on_line))
+        self._followed.replace(changes)
+
+    def _on_line(self, event: object = None) -> None:
+        del event
+        self._measure_soon()
+
+    # ---- what can be taken along ----
+
+    def _copy(self) -> None:
+        if self.measured is not None:
+            self.copy_requested.emit(as_text(self.measured.rows()))
+
+    def _ask_csv(self) -> None:
+        save = self._saving(write_profile_csv)
+        self.save_requested.emit("profile.csv", "Tables (*.csv)", save)
+
+    def _ask_figure(self) -> None:
+        save = self._saving(write_profile_figure)
+        self.save_requested.emit("profile.png", "Figures (*.png *.pdf *.svg)", save)
+
+    def _saving(
+        self, write: Callable[[Path, MeasuredProfile], None]
+    ) -> Callable[[Path], None]:
+        measured = self.measured
+        assert measured is not None
+
+        def save(path: Path) -> None:
+            self.work_requested.emit(
+                "Save the profile",
+                lambda: save_files({path: lambda place: write(place, measured)}),
+            )
+
+        return save
+
+
+def _line_in(shapes: Shapes, image: Image, viewer: Viewer) -> Line:
+    """Read the selected line, else the newest shape, in voxels of the image."""
+    selected = sorted(shapes.selected_data)
+    index = selected[0] if len(selected) == 1 else shapes.nshapes - 1
+    vertices = shapes.data[index]
+    if shapes.shape_type[index] not in ("line", "path") or len(vertices) != 2:
+        raise ValueError(
+            f"the chosen shape of {shapes.name} is not a straight line; draw one, or "
+            "select it"
+        )
+    start, stop = (_in_image(end, shapes, image, viewer) for end in vertices)
+    return Line(start=start, stop=stop)
+
+
+def _in_image(vertex: Any, shapes: Shapes, image: Image, viewer: Viewer) -> Place:
+    world = list(viewer.dims.point)
+    world[-shapes.ndim :] = shapes.data_to_world(vertex)
+    z, y, x = (0.0, *image.world_to_data(world))[-3:]
+    return float(z), float(y), float(x)
+
+
+def _summary(measured: MeasuredProfile) -> str:
+    fit = measured.fit
+    if fit is None:
+        return measured.reason
+    slope = f"slope {fit.steepest:.3g} grey levels per voxel"
+    return f"{width_text(measured)}; {slope}"
