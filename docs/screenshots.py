@@ -30,6 +30,7 @@ def main(folder: Path) -> None:
             ("label", show_labelling),
             ("train", show_training),
             ("predict", show_prediction),
+            ("measure", show_measures),
             ("compare", show_comparison),
             ("perturb", show_perturbation),
             ("study", show_study),
@@ -83,6 +84,15 @@ def show_prediction(viewer: Viewer) -> tuple[Any, Any]:
     wait_until(lambda: button(widget, "Predict").isEnabled())
     wait(3)
     press(widget, "Predict")
+    wait_until(lambda: not widget.is_busy, seconds=240)
+    return dock, widget
+
+
+def show_measures(viewer: Viewer) -> tuple[Any, Any]:
+    dock, widget = open_dock(viewer, "Measure phases")
+    widget.form.layers.check(viewer.layers[1], viewer.layers[-1])
+    widget.form.particles.setCurrentText("NMC")
+    press(widget, "Measure")
     wait_until(lambda: not widget.is_busy, seconds=240)
     return dock, widget
 

@@ -1,6 +1,7 @@
 """Figures of what is measured; drawn into a dock, or saved without a display."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ _FRACTIONS = ("volume_fraction", "interface_fraction", "surface_fraction")
 _SUFFIXES = (", volume", "", ", surface")
 _STYLES = ("-", "--", ":", "-.")
 _N_BINS = 20
+_IN_A_ROW = 3
+_GREY = "#8a8a8a"
 _BARS = ("#3a87c8", "#9a9a9a", "#d28b26", "#4aa36b", "#b0629b", "#6cb6d9")
 """Readable on white and on black."""
 
@@ -71,7 +74,9 @@ def draw_fractions(ax: "Axes", measured: Sequence[Measures]) -> None:
         ax.legend(frameon=False)
 
 
-def draw_diameters(ax: "Axes", measured: Sequence[Measures]) -> None:
+def draw_diameters(
+    ax: "Axes", measured: Sequence[Measures], *, n_letters: int = 40
+) -> None:
     """Draw which share of each phase is in particles of which diameter.
 
     Parameters
@@ -79,40 +84,72 @@ def draw_diameters(ax: "Axes", measured: Sequence[Measures]) -> None:
     ax : matplotlib.axes.Axes
     measured : sequence of Measures
         Volumes differ in the style of the lines, phases in their colour.
+    n_letters : int
+        Most letters of a volume's name in the legend.
     """
+    styles = [_STYLES[i % len(_STYLES)] for i in range(len(measured))]
     parts = [
-        (measures, part, style)
-        for measures, style in zip(measured, _styles(len(measured)), strict=True)
+        (part, {phase.label: phase.colour for phase in measures.phases}, style)
+        for measures, style in zip(measured, styles, strict=True)
         for part in measures.particles
         if part.diameters.size
     ]
     if not parts:
         return
-    largest = max(part.diameters.max() for _, part, _ in parts)
-    edges = np.linspace(0, largest, _N_BINS + 1)
-    for measures, part, style in parts:
+    edges = np.linspace(0, max(p.diameters.max() for p, _, _ in parts), _N_BINS + 1)
+    highest, entries = 0.0, {}
+    for part, colours, style in parts:
         summary = part.summary
         volumes = part.diameters ** summary["n_axes"]
-        shares, _ = np.histogram(part.diameters, edges, weights=volumes)
-        colours = {phase.label: phase.colour for phase in measures.phases}
-        name = summary["name"]
-        ax.stairs(
-            100 * shares / volumes.sum(),
-            edges,
-            color=colours[summary["phase"]],
-            linestyle=style,
-            linewidth=1.5,
-            label=name if len(measured) == 1 else f"{name}, {measures.name}",
-        )
-    unit = parts[0][1].summary["unit"] or "unknown unit"
+        counts, _ = np.histogram(part.diameters, edges, weights=volumes)
+        shares = 100 * counts / volumes.sum()
+        colour = colours[summary["phase"]]
+        ax.stairs(shares, edges, color=colour, linestyle=style, linewidth=1.5)
+        highest = max(highest, shares.max())
+        entries[summary["name"]] = {"color": colour}
+    if len(measured) > 1:
+        for measures, style in zip(measured, styles, strict=True):
+            name = shortened(measures.name, n_letters)
+            entries[name] = {"color": _GREY, "linestyle": style}
+    unit = parts[0][0].summary["unit"] or "unknown unit"
     ax.set_xlabel(f"Equivalent diameter in {SYMBOLS.get(unit, unit)}")
     ax.set_ylabel("Share of the phase in %")
     _tidy(ax)
-    ax.legend(frameon=False)
+    _add_legend(ax, entries, highest=highest)
 
 
-def _styles(n: int) -> list[str]:
-    return [_STYLES[i % len(_STYLES)] for i in range(n)]
+def _add_legend(
+    ax: "Axes", entries: Mapping[str, Mapping[str, str]], *, highest: float
+) -> None:
+    """Name colours and styles above the highest curve, which it would cover."""
+    from matplotlib.lines import Line2D
+
+    n_rows = math.ceil(len(entries) / _IN_A_ROW)
+    ax.set_ylim(0, highest / (1 - 0.1 * min(n_rows, 5)))
+    ax.legend(
+        [Line2D([], [], **style) for style in entries.values()],  # type: ignore[arg-type]
+        list(entries),
+        loc="upper center",
+        ncols=_IN_A_ROW,
+        frameon=False,
+        borderpad=0,
+        columnspacing=1,
+        handlelength=1.6,
+    )
+
+
+def shortened(name: str, n_letters: int) -> str:
+    """Leave out the middle of a long name.
+
+    Examples
+    --------
+    >>> shortened("electrode prediction", 11)
+    'elect…ction'
+    """
+    if len(name) <= n_letters:
+        return name
+    half = n_letters // 2
+    return f"{name[: n_letters - half - 1]}…{name[-half:]}"
 
 
 def _tidy(ax: "Axes") -> None:

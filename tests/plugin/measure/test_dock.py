@@ -181,7 +181,7 @@ def test_tortuosity_joins_what_is_measured(
     assert dock.message == ""
     assert shown(dock, "Fractions")["Volume (%): pore"] == ["25.0"]
     found = shown(dock, "Tortuosity")
-    assert found["Tortuosity along z: pore"] == ["1"]
+    assert found["Tortuosity along z: pore"] == ["1.00"]
     assert found["Tortuosity along x: pore"] == ["no path"]
     assert dock.results.tabs.currentIndex() == 3
 

@@ -101,9 +101,9 @@ class MeasureRequest:
         for event in events:
             match event:
                 case Measuring():
-                    name = f"{self.labels[place].name}: " if n > 1 else ""
+                    which = f"{place + 1} of {n}: " if n > 1 else ""
                     share = (place + event.share) / n
-                    yield Measuring(share=share, text=name + event.text)
+                    yield Measuring(share=share, text=which + event.text)
                 case Separated():
                     pass  # it holds a volume; its sizes come with the measures
                 case _:

@@ -136,7 +136,9 @@ class LineProfilePart(QWidget):
         layer = self.lines.layer
         if layer is None:
             image = self.image.layer
-            place = {"ndim": 2} if image is None else place_of(image)
+            place: dict[str, Any] = {}
+            if image is not None:
+                place = {"ndim": image.ndim, **place_of(image)}
             layer = Shapes(name="line", edge_color="#ff3b30", edge_width=2, **place)
             self._viewer.add_layer(layer)
             self.lines.layer = layer

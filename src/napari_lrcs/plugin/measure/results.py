@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QHeaderView, QSizePolicy, QTabBar, QWidget
 
-from napari_lrcs.comparison.figures import draw_diameters
+from napari_lrcs.comparison.figures import draw_diameters, shortened
 from napari_lrcs.comparison.measure_tables import TableRow, table_rows
 from napari_lrcs.comparison.measures import Measures
 from napari_lrcs.plugin.parts.plots import Plot
@@ -41,6 +41,9 @@ _LETTERS = 26
 """Letters of all names of layers together that fit beside the phases."""
 
 _FEWEST_LETTERS = 8
+
+_LEGEND_LETTERS = 10
+"""Letters of a layer's name in a legend, of which three stand in a row."""
 
 _ROW = 22
 """Height of a row, in pixels: the fractions of three phases fit a small window."""
@@ -92,7 +95,7 @@ class MeasuresResults(QWidget):
             _fill(self.tables[name], found, [measures.name for measures in measured])
         (ax,) = self.plot.axes
         ax.clear()
-        draw_diameters(ax, measured)
+        draw_diameters(ax, measured, n_letters=_LEGEND_LETTERS)
         self.plot.restyle()
 
 
@@ -110,7 +113,7 @@ def _dense_table() -> Table:
 def _fill(table: Table, rows: Sequence[TableRow], names: Sequence[str]) -> None:
     """Show the quantities of each kind under the title of the kind."""
     letters = max(_LETTERS // max(len(names), 1), _FEWEST_LETTERS)
-    table.set_header(["", *(_shortened(name, letters) for name in names)])
+    table.set_header(["", *(shortened(name, letters) for name in names)])
     for column, name in enumerate(names, start=1):
         item = table.horizontalHeaderItem(column)
         assert item is not None
@@ -138,20 +141,6 @@ def _fill(table: Table, rows: Sequence[TableRow], names: Sequence[str]) -> None:
         item.setFont(font)
 
 
-def _shortened(name: str, n_letters: int) -> str:
-    """Leave out the middle of a long name.
-
-    Examples
-    --------
-    >>> _shortened("electrode prediction", 11)
-    'elect…ction'
-    """
-    if len(name) <= n_letters:
-        return name
-    half = n_letters // 2
-    return f"{name[: n_letters - half - 1]}…{name[-half:]}"
-
-
 def _text(kind: str, value: float) -> str:
     if kind.endswith(_IN_PERCENT):
         return percent(value)
@@ -159,4 +148,5 @@ def _text(kind: str, value: float) -> str:
         return "–"
     if math.isinf(value):
         return "no path"
-    return f"{value:,.0f}" if kind.startswith("n_") else f"{value:.3g}"
+    is_whole = kind.startswith("n_") or value >= 100
+    return f"{value:,.0f}" if is_whole else f"{value:#.3g}"
