@@ -16,7 +16,8 @@ SIZE = (0.3, 0.2, 0.1)
 def electrode(shape: tuple[int, ...] = (21, 20, 24)) -> Labels:
     """Make three phases with smooth surfaces."""
     field = gaussian_filter(np.random.default_rng(0).normal(size=shape), 2)
-    return (1 + np.digitize(field, np.quantile(field, [0.4, 0.7]))).astype(np.uint8)
+    labels: Labels = 1 + np.digitize(field, np.quantile(field, [0.4, 0.7]))
+    return labels.astype(np.uint8)
 
 
 def ball(radius: int) -> Labels:

@@ -127,7 +127,11 @@ class Measures:
     def to_dict(self) -> AllMeasuresDict:
         """Gather what ``measure --json`` prints, unrounded."""
         shares = measure_dict(self.composition, self.phases)
-        found = AllMeasuresDict(**shares)
+        found = AllMeasuresDict(
+            phases=shares["phases"],
+            interfaces=shares["interfaces"],
+            neighbourhood=shares["neighbourhood"],
+        )
         if self.surface_area is not None:
             found["surface_areas"] = [
                 AreaDict(
@@ -337,8 +341,7 @@ def measure_transport(
     )
 
     axes = [axis for axis, n in zip(AXES, labels.shape, strict=True) if n > 1]
-    text = f"Diffusion through {phase.name}"
-    yield Measuring(share=0, text=text)
+    yield Measuring(share=0, text=f"Diffusion through {phase.name}")
     found: list[Transport] = []
     for event in solve_transport(
         read_whole(labels, mask=mask),
@@ -351,5 +354,5 @@ def measure_transport(
             yield PhaseTransport(phase=phase, directions=tuple(found))
             continue
         share = (len(found) + event.share) / len(axes)
-        steps = f"{text} along {event.axis}: step {event.n_steps}"
+        steps = f"{phase.name} along {event.axis}, step {event.n_steps}"
         yield Measuring(share=share, text=steps)

@@ -138,7 +138,7 @@ class MeasuredProfile:
 
     def rows(self) -> list[Row]:
         """Make a row per sample: its distance, its value and that of the fit."""
-        fitted = self.fit and self.fit.at(self.profile.distance)
+        fitted = None if self.fit is None else self.fit.at(self.profile.distance)
         rows: list[Row] = []
         for i, distance in enumerate(self.profile.distance.tolist()):
             row: Row = {"distance_voxel": distance}

@@ -114,19 +114,20 @@ def test_newest_result_is_measured_else_the_painting(
     viewer: Viewer, dock: MeasureDock, qtbot: Any
 ) -> None:
     image = viewer.add_image(np.zeros((3, 8, 8), np.float32), name="image")
-    painting = new_painting(viewer.layers, image, ELECTRODE)
-    assert dock.form.layers.layers == (painting,)
+    painting = new_painting(image, phases=ELECTRODE)
+    viewer.add_layer(painting)
+    assert set(dock.form.layers.layers) == {painting}
 
     press(dock.measure_button, dock, qtbot)
     assert "no voxel of" in dock.message
 
     result = add(viewer, electrode(), "result", metadata=marked("prediction"))
-    assert dock.form.layers.layers == (result,)
+    assert set(dock.form.layers.layers) == {result}
     assert dock.form.transport.currentText() == "pore"
     item = dock.form.layers.item(0)
     assert item is not None
     item.setCheckState(Qt.CheckState.Checked)
-    assert dock.form.layers.layers == (painting, result)
+    assert set(dock.form.layers.layers) == {painting, result}
 
 
 def test_layers_stand_side_by_side_and_can_be_taken_along(
@@ -161,8 +162,8 @@ def test_layers_stand_side_by_side_and_can_be_taken_along(
     dock.copy_button.click()
     clipboard = QApplication.clipboard()
     assert clipboard is not None
-    with (tmp_path / "m.csv").open(encoding="utf-8") as file:
-        rows = list(csv.reader(file))
+    with (tmp_path / "m.csv").open(encoding="utf-8") as table_file:
+        rows = list(csv.reader(table_file))
     assert [line.split("\t") for line in clipboard.text().splitlines()] == rows
     assert rows[0] == ["quantity", "phase", "unit", *names]
 

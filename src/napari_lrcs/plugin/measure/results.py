@@ -42,7 +42,7 @@ _LETTERS = 26
 
 _FEWEST_LETTERS = 8
 
-_LEGEND_LETTERS = 10
+_LEGEND_LETTERS = 8
 """Letters of a layer's name in a legend, of which three stand in a row."""
 
 _ROW = 22
