@@ -85,19 +85,21 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _print_profile(measured: "MeasuredProfile") -> None:
+    from napari_lrcs.comparison.profiles import width_text
+
     fit, length = measured.fit, measured.length_of_voxel
     if fit is None:
         print_line(f"! {measured.reason}")
         return
-    voxels = [f"{fit.width:.3g}", f"{fit.steepest:.4g}", f"{fit.centre:.4g}"]
-    rows = [["voxel", *voxels]]
-    if length is not None:
-        scaled = (fit.width * length, fit.steepest / length, fit.centre * length)
-        rows.append([measured.symbol, *(f"{value:.4g}" for value in scaled)])
+    rows = []
+    for unit, side in (("voxel", 1.0), (measured.symbol, length)):
+        if side is not None:
+            values = (fit.width * side, fit.steepest / side, fit.centre * side)
+            rows.append([unit, *(f"{value:.4g}" for value in values)])
     print_table(
         f"Interface in {measured.name}",
         ["Unit", "Width", "Slope per unit", "Centre"],
         rows,
-        caption=f"from {fit.low:.4g} to {fit.high:.4g} grey levels; width from 10 to "
-        "90 % of the step",
+        caption=f"from {fit.low:.4g} to {fit.high:.4g} grey levels",
     )
+    print_line(width_text(measured))

@@ -268,11 +268,15 @@ def draw_profile(ax: "Axes", measured: MeasuredProfile) -> None:
 
 
 def width_text(measured: MeasuredProfile) -> str:
-    """Say how wide the interface is; empty where nothing was fitted."""
-    fit = measured.fit
+    """Say how wide the interface is; empty where nothing was fitted.
+
+    Samples are a voxel apart, so that a smaller width says no more than that.
+    """
+    fit, length = measured.fit, measured.length_of_voxel
     if fit is None:
         return ""
-    text = f"Width, 10 to 90 %: {fit.width:.3g} voxels"
-    if measured.length_of_voxel is not None:
-        text += f", {fit.width * measured.length_of_voxel:.3g} {measured.symbol}"
+    below, width = ("below ", 1.0) if fit.width < 1 else ("", fit.width)
+    text = f"Width, 10 to 90 %: {below}{width:.3g} voxel{'s' if width > 1 else ''}"
+    if length is not None:
+        text += f", {below}{width * length:.3g} {measured.symbol}"
     return text

@@ -190,7 +190,8 @@ def fit_slope(profile: Profile) -> SlopeFit:
     if not (fit.success and is_inside and slope.residual < _LARGEST_RESIDUAL * step):
         raise ValueError(
             f"no single slope is found in a profile of {length:.3g} pixels: it must "
-            "cross one interface and reach into both phases; draw it anew, or wider"
+            "cross one interface and reach into both phases; draw another line, or "
+            "average over more voxels across it"
         )
     return slope
 
