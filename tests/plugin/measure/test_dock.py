@@ -1,6 +1,7 @@
 import csv
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from qtpy.QtWidgets import QApplication
 from scipy.special import erf
 
 from napari_lrcs.commands.main import main
+from napari_lrcs.comparison.measures import Measuring, measure_labels
 from napari_lrcs.io.tiff import write_labels_tiff
+from napari_lrcs.io.volume import Volume
 from napari_lrcs.phases import ELECTRODE
 from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.measure import form
@@ -219,18 +222,26 @@ def test_particles_of_a_large_volume_are_left_out_unless_chosen(
 
 
 def test_what_is_measured_before_a_stop_stays(
-    viewer: Viewer, dock: MeasureDock, qtbot: Any
+    viewer: Viewer, dock: MeasureDock, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for seed in range(3):
-        add(viewer, electrode(seed), f"layer {seed}")
+    for seed, name in enumerate(("quick", "endless")):
+        add(viewer, electrode(seed), name)
+
+    def measure_until_stopped(labels: Volume, **options: Any) -> Iterator[Any]:
+        yield from measure_labels(labels, **options)
+        while labels.name == "endless":
+            time.sleep(0.01)
+            yield Measuring(share=0.5, text="Counting for ever")
+
+    monkeypatch.setattr(form, "measure_labels", measure_until_stopped)
     dock.form.all_button.click()
 
     dock.measure()
-    qtbot.waitUntil(lambda: bool(dock.measured))
+    qtbot.waitUntil(lambda: dock.progress.text == "2 of 2: Counting for ever")
     dock.stop_button.click()
     qtbot.waitUntil(lambda: not dock.is_busy)
 
-    assert 1 <= len(dock.measured) < 3
+    assert [measures.name for measures in dock.measured] == ["quick", "endless"]
     assert dock.message == "Stopped; what was measured by then is shown"
     assert dock.csv_button.isEnabled()
 

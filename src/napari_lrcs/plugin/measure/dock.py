@@ -67,7 +67,9 @@ class MeasureDock(Dock):
             self.measure_tortuosity,
         )
         self.stop_button = button(
-            "Stop", "Stop; what is measured by then stays", self.stop
+            "Stop",
+            "Stop after the phase or step at hand; what is measured by then stays",
+            self.stop,
         )
         self.copy_button = button(
             "Copy table", "Copy all numbers, to paste into a spreadsheet", self.copy
