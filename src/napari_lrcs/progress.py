@@ -4,9 +4,10 @@ A consumer, such as a dock or the command line, iterates over a generator of eve
 shows what it needs; closing the generator stops the work.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from napari_lrcs.arrays import Confusion
 
@@ -73,6 +74,11 @@ class StepEnded:
     """Steps done in this epoch."""
     steps_per_epoch: int
     loss: float
+    checkpoint: Callable[[], Any] = field(repr=False, compare=False)
+    """Copies the network as it is now, as a `Checkpoint`.
+
+    Call it, if at all, before the training goes on to its next event.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -139,6 +139,7 @@ def _train_epoch(session: TrainingSession) -> Iterator[TrainEvent]:
                 step=state.step - n_before,
                 steps_per_epoch=n_steps,
                 loss=session.update_state(),
+                checkpoint=session.checkpoint,
             )
         if time.monotonic() - session.saved_at >= _SAVE_SECONDS:
             session.save()

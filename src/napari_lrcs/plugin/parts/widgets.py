@@ -40,6 +40,9 @@ _PAGE_FRAME = 6
 _PROGRESS_MS = 250
 """Time between two moves of a bar: each makes Qt repaint napari's canvas, too."""
 
+_BELIEVABLE = 2.0
+"""Seconds of work after which it can be told how much time is left."""
+
 Kind = Literal["hint", "done", "warning", "error"]
 """Kind of a message; it gives the colour."""
 
@@ -311,9 +314,23 @@ class Progress(QWidget):
         self._draw()
         self.setVisible(True)
 
-    def show_share(self, share: float, text: str) -> None:
-        """Move the bar, 0 to 1, soon."""
-        self._share, self._line = share, f"{text}{self._time_left(share)}"
+    def show_share(
+        self, share: float, text: str, *, seconds: float | None = None
+    ) -> None:
+        """Move the bar soon.
+
+        Parameters
+        ----------
+        share : float
+            Share of the work that is done, 0 to 1.
+        text : str
+            Line of text, to which the time that is left is added.
+        seconds : float, optional
+            Time that was worked since `begin`; by default all of it.
+        """
+        if seconds is None:
+            seconds = time.monotonic() - self._begun[0]
+        self._share, self._line = share, f"{text}{self._time_left(share, seconds)}"
         self._draw_soon()
 
     def end(self) -> None:
@@ -330,12 +347,11 @@ class Progress(QWidget):
         self._text.setText(self._line)
         self._bar.setValue(round(1000 * self._share))
 
-    def _time_left(self, share: float) -> str:
-        start, done_before = self._begun
-        elapsed = time.monotonic() - start
-        if not self._tells_time or share <= done_before or elapsed < 2:
+    def _time_left(self, share: float, seconds: float) -> str:
+        done = share - self._begun[1]
+        if not self._tells_time or done <= 0 or seconds < _BELIEVABLE:
             return ""
-        return f" · {clock(elapsed * (1 - share) / (share - done_before))} left"
+        return f" · {clock(seconds * (1 - share) / done)} left"
 
 
 # ---- notices ----

@@ -1,10 +1,13 @@
 """The buttons of a training: Train, and while it runs Pause, Stop and Cancel."""
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QGridLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QMessageBox, QWidget
 
-from napari_lrcs.plugin.parts.widgets import button
+from napari_lrcs.plugin.parts.widgets import button, clock
 from napari_lrcs.plugin.parts.workers import Job
+
+_MUCH_WORK = 60.0
+"""Seconds of training that are not discarded without a question."""
 
 
 class TrainButtons(QWidget):
@@ -59,3 +62,28 @@ class TrainButtons(QWidget):
         for made in (self.pause, self.stop, self.cancel):
             made.setVisible(job is not None)
             made.setEnabled(job is not None and not job.abort_requested)
+
+
+def may_discard(run: str, seconds: float, parent: QWidget) -> bool:
+    """Ask whether a run may be removed, if it has trained for more than a minute.
+
+    Parameters
+    ----------
+    run : str
+        Its name.
+    seconds : float
+        How long it has trained.
+    parent : QWidget
+        Dock that asks.
+    """
+    if seconds < _MUCH_WORK:
+        return True
+    answer = QMessageBox.question(
+        parent,
+        f"Cancel {run}?",
+        f"{run} has trained for {clock(seconds)}, and Cancel removes it. To keep it, "
+        "press No, then Stop and keep the best. Cancel it anyway?",
+        QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No,
+        QMessageBox.StandardButton.No,
+    )
+    return bool(answer == QMessageBox.StandardButton.Yes)

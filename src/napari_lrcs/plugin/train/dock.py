@@ -31,7 +31,7 @@ from napari_lrcs.plugin.parts.widgets import (
     vbox,
 )
 from napari_lrcs.plugin.parts.workers import EXPECTED
-from napari_lrcs.plugin.train.buttons import TrainButtons
+from napari_lrcs.plugin.train.buttons import TrainButtons, may_discard
 from napari_lrcs.plugin.train.curves import Curves
 from napari_lrcs.plugin.train.job import (
     Prepared,
@@ -141,10 +141,16 @@ class TrainDock(Dock):
         training = self._training
         if training is None:
             return
+        is_kept, seconds = training.is_resumed, self._steps.seconds
+        may = is_kept or may_discard(training.run.name, seconds, self)
+        if not may or training is not self._training:  # it may have ended meanwhile
+            return
         training.discarded.set()
+        if self._preview is not None:
+            self._preview.remove()
         self._stop(
             f"Stopped. {training.run.name} was continued, so it is kept as it is now."
-            if training.is_resumed
+            if is_kept
             else "Cancelled: this run was removed, all others are as they were."
         )
 

@@ -1,10 +1,16 @@
-"""The overlay of a training: the network's labels on the slice in view, each epoch."""
+"""The overlay of a training: the network's labels on the slice in view, as it learns.
 
-from collections.abc import Callable, Generator
+The first one comes after a handful of steps. Then they follow one another so that they
+take a small share of the time.
+"""
+
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from threading import Event
+from typing import TYPE_CHECKING, Any
 
 import zarr
 from napari.layers import Image, Labels
@@ -19,8 +25,11 @@ from napari_lrcs.plugin.parts.layer_kinds import kind_of, marked
 from napari_lrcs.plugin.parts.layers import appearance, place_of, selection_kept
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events
 from napari_lrcs.preprocessing.slices import AXES
-from napari_lrcs.progress import EpochEnded, Notice
+from napari_lrcs.progress import EpochEnded, Notice, StepEnded, TrainingEnded
 from napari_lrcs.training.run_folder import RunFolder
+
+if TYPE_CHECKING:  # loading torch takes seconds
+    from napari_lrcs.models.checkpoint import Checkpoint
 
 PREVIEW_NAME = "LRCS preview"
 
@@ -30,20 +39,36 @@ _OPACITY = 0.5
 _MEMORY = 32
 """Memory for activations, in MiB: tiles are small, so that a stop acts at once."""
 
+_FIRST, _PAUSE = 1.0, 3.0
+"""Seconds of training from the first step to the first preview, and between two."""
+
+_SHARE = 0.1
+"""Largest share of the time that previews take."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SlicePreview:
-    """A slice as the network of the last epoch predicts it.
+    """A slice as the network predicts it by now.
 
     Parameters
     ----------
     array : zarr.Array of uint8, the image layer's shape
         All previews of the training so far; 0 elsewhere.
+    unwanted : Event
+        To be set if nobody can see previews any more.
     """
 
     index: int
     axis: Axis
     array: zarr.Array[Any]
+    unwanted: Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worked:
+    """How long a training has worked by now, without previews and pauses."""
+
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,10 +87,12 @@ class PreviewSource:
     mask: Volume | None
     shape: tuple[int, ...]
     in_view: Callable[[Axis], int]
+    unwanted: Event = field(default_factory=Event)
+    """Set to have no more previews."""
 
 
 def with_previews(events: Events, *, run: Path, source: PreviewSource) -> Events:
-    """Predict the slice in view after each epoch; runs in the thread.
+    """Predict the slice in view every now and then; runs in the thread.
 
     Parameters
     ----------
@@ -76,46 +103,100 @@ def with_previews(events: Events, *, run: Path, source: PreviewSource) -> Events
 
     Yields
     ------
-    TrainEvent, PredictEvent or SlicePreview
-        A preview that fails is a `Notice`, and no harm to the training.
+    TrainEvent, PredictEvent, Worked or SlicePreview
+        `Worked` comes before each `StepEnded`. A preview that fails is a `Notice`, and
+        no harm to the training.
     """
-    array = None
+    previews, worked = _Previews(run, source), 0.0
     with closing(events):
-        for event in events:
+        for event, seconds in _timed(events):
+            worked += seconds
+            if isinstance(event, StepEnded):
+                yield Worked(seconds=worked)
             yield event
-            if isinstance(event, EpochEnded):
-                array = yield from _preview(run, source, array)
+            yield from previews.after(event, worked)
 
 
-def _preview(
-    run: Path, source: PreviewSource, array: zarr.Array[Any] | None
-) -> Generator[Any, None, zarr.Array[Any] | None]:
-    from napari_lrcs.inference.predict import predict_slice
-    from napari_lrcs.models.checkpoint import load_checkpoint
+def _timed(events: Events) -> Iterator[tuple[Any, float]]:
+    """Yield each event with the seconds that it took to make."""
+    begun = time.monotonic()
+    for event in events:
+        yield event, time.monotonic() - begun
+        begun = time.monotonic()
 
-    try:
-        checkpoint = load_checkpoint(RunFolder(run).last)
-        trained = checkpoint.config
-        index = source.in_view(trained.preprocessing.axis)
-        labels = yield from predict_slice(
-            source.volume,
-            checkpoint,
-            index,
-            config=PredictConfig(
-                device=trained.device, precision=trained.precision, memory=_MEMORY
-            ),
-            mask=source.mask,
+
+class _Previews:
+    """Makes previews of a training, each when it is due."""
+
+    def __init__(self, run: Path, source: PreviewSource) -> None:
+        self._last, self._source = RunFolder(run).last, source
+        self._array: zarr.Array[Any] | None = None
+        self._shown_at: float | None = None
+        self._cost = 0.0
+        self._is_behind = False
+        """Whether the network of the last epoch was not shown."""
+
+    def after(self, event: object, worked: float) -> Events:
+        """Make a preview if one is due after an event and some seconds of training."""
+        match event:
+            case StepEnded():
+                if self._is_due(worked, pause=_PAUSE if self._cost else _FIRST):
+                    yield from self._show(event.checkpoint, worked)
+            case EpochEnded():
+                self._is_behind = not self._is_due(worked, pause=0.0)
+                if not self._is_behind:
+                    yield from self._show(self._load_last, worked)
+            case TrainingEnded() if self._is_behind:
+                yield from self._show(self._load_last, worked)
+
+    def _is_due(self, worked: float, *, pause: float) -> bool:
+        if self._shown_at is None:
+            self._shown_at = worked
+        pause = max(pause, self._cost * (1 / _SHARE - 1))
+        is_due = worked - self._shown_at >= pause
+        return is_due and not self._source.unwanted.is_set()
+
+    def _load_last(self) -> "Checkpoint":
+        from napari_lrcs.models.checkpoint import load_checkpoint
+
+        return load_checkpoint(self._last)
+
+    def _show(self, load: Callable[[], "Checkpoint"], worked: float) -> Events:
+        self._shown_at, self._cost = worked, 0.0
+        with closing(self._predict(load)) as events:
+            for event, seconds in _timed(events):
+                self._cost += seconds
+                yield event
+
+    def _predict(self, load: Callable[[], "Checkpoint"]) -> Events:
+        from napari_lrcs.inference.predict import predict_slice
+
+        source = self._source
+        try:
+            checkpoint = load()
+            trained = checkpoint.config
+            axis = trained.preprocessing.axis
+            index = source.in_view(axis)
+            labels = yield from predict_slice(
+                source.volume,
+                checkpoint,
+                index,
+                config=PredictConfig(
+                    device=trained.device, precision=trained.precision, memory=_MEMORY
+                ),
+                mask=source.mask,
+            )
+        except EXPECTED as error:
+            yield Notice(kind="advice", text=f"no preview: {error}")
+            return
+        across = len(source.shape) - 3 + AXES[axis]
+        if self._array is None:
+            self._array = create_in_memory(source.shape, across=across)
+        # Here rather than on the GUI thread: a large slice takes tens of milliseconds.
+        _write_slice(self._array, across, index, labels)
+        yield SlicePreview(
+            index=index, axis=axis, array=self._array, unwanted=source.unwanted
         )
-    except EXPECTED as error:
-        yield Notice(kind="advice", text=f"no preview: {error}")
-        return array
-    across = len(source.shape) - 3 + AXES[trained.preprocessing.axis]
-    if array is None:
-        array = create_in_memory(source.shape, across=across)
-    # Here rather than on the GUI thread: a large slice takes tens of milliseconds.
-    _write_slice(array, across, index, labels)
-    yield SlicePreview(index=index, axis=trained.preprocessing.axis, array=array)
-    return array
 
 
 def _write_slice(
@@ -129,6 +210,8 @@ def _write_slice(
 
 class PreviewLayer:
     """The layer of a training's previews: beside the painting, never the painting.
+
+    Once it is removed, by its user or by `remove`, it does not come back.
 
     Parameters
     ----------
@@ -144,15 +227,24 @@ class PreviewLayer:
         self._viewer, self._image, self._painting = viewer, image, below
         self._phases = phases
         self._layer: Labels | None = None
+        self._is_removed = False
 
     def show(self, preview: SlicePreview) -> None:
-        """Show a preview, in a layer that is made anew if it is not there."""
-        if self._image not in self._viewer.layers:
-            return
-        if self._layer is None or self._layer not in self._viewer.layers:
+        """Show a preview, in a layer that the first one adds."""
+        layers = self._viewer.layers
+        is_gone = self._layer is not None and self._layer not in layers
+        if self._is_removed or is_gone or self._image not in layers:
+            preview.unwanted.set()
+        elif self._layer is None:
             self._layer = self._begun_layer(preview.array)
         else:
             self._layer.refresh(thumbnail=False, highlight=False, extent=False)
+
+    def remove(self) -> None:
+        """Take the layer out of the viewer."""
+        self._is_removed = True
+        if self._layer in self._viewer.layers:
+            self._viewer.layers.remove(self._layer)
 
     def _begun_layer(self, array: zarr.Array[Any]) -> Labels:
         """Add a layer, in place of that of an earlier training."""

@@ -8,6 +8,7 @@ from napari_lrcs.metrics.overlap import mean_iou
 from napari_lrcs.models.header import Row
 from napari_lrcs.plugin.parts.widgets import Kind, Progress, clock
 from napari_lrcs.plugin.train.job import Prepared, Scored
+from napari_lrcs.plugin.train.preview import Worked
 from napari_lrcs.progress import Notice, StepEnded, TrainingEnded, TrainingStarted
 
 NEXT = "Next: Predict volume."
@@ -35,6 +36,10 @@ class TrainingProgress:
         self._is_all_learnt = True
         self._best: float | None = None
         self._n_epochs = 1
+        self.seconds = 0.0
+        """Time that was spent on this training, without previews and pauses."""
+        self._timed_from: float | None = None
+        self._share = 0.0
 
     @property
     def best_text(self) -> str:
@@ -66,6 +71,8 @@ class TrainingProgress:
                 self._is_all_learnt = not event.not_learnt
                 self.kind = "done" if self._is_all_learnt else "warning"
                 self.message = _end_text(event)
+            case Worked():
+                self.seconds = event.seconds
             case _:
                 self._move_bar(event)
 
@@ -82,9 +89,17 @@ class TrainingProgress:
                 share = (event.first_epoch - 1) / event.n_epochs
                 self._bar.begin(f"Training on {event.device}", share=share)
             case StepEnded():
-                done = event.epoch - 1 + event.step / event.steps_per_epoch
-                text = f"Epoch {event.epoch} of {self._n_epochs}"
-                self._bar.show_share(done / self._n_epochs, text)
+                self._show_step(event)
+
+    def _show_step(self, event: StepEnded) -> None:
+        done = event.epoch - 1 + event.step / event.steps_per_epoch
+        share, text = done / self._n_epochs, f"Epoch {event.epoch} of {self._n_epochs}"
+        # The first step takes longer than others; a restart begins with it again.
+        if self._timed_from is None or share < self._share:
+            self._timed_from = self.seconds
+            self._bar.begin(text, share=share)
+        self._share = share
+        self._bar.show_share(share, text, seconds=self.seconds - self._timed_from)
 
 
 def _end_text(event: TrainingEnded) -> str:
