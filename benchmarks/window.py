@@ -7,7 +7,8 @@ A timer asks for a tick every 10 ms on the GUI thread; what is late is the wait.
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -53,10 +54,7 @@ class Watch:
 
 
 def main() -> None:
-    with TemporaryDirectory() as home:
-        ini, user = QSettings.Format.IniFormat, QSettings.Scope.UserScope
-        QSettings.setPath(ini, user, home)
-        os.environ["XDG_DATA_HOME"] = home
+    with own_settings():
         viewer = napari.Viewer()
         viewer.window.resize(1400, 900)
         viewer.open_sample("napari-lrcs", "nmc_electrode")
@@ -67,6 +65,16 @@ def main() -> None:
         watch_training(train)
         watch_prediction(viewer)
         viewer.close()
+
+
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """Leave the settings and the data of the user alone."""
+    with TemporaryDirectory() as home:
+        ini, user = QSettings.Format.IniFormat, QSettings.Scope.UserScope
+        QSettings.setPath(ini, user, home)
+        os.environ["XDG_DATA_HOME"] = home
+        yield
 
 
 def paint(viewer: napari.Viewer) -> None:

@@ -155,6 +155,7 @@ def _predict(
         assert isinstance(result, Labels)
         _assert_same_place(image, result)
         assert phases_shown(result) == ELECTRODE
+        result.name = where  # so that the next prediction does not replace it
         results.append(result)
     in_memory, on_disk = results
     predicted = np.asarray(in_memory.data)

@@ -25,6 +25,8 @@ from napari_lrcs.annotation.annotation import (
 from napari_lrcs.annotation.project import open_annotated
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import CheckpointError, ResultExistsError
+from napari_lrcs.inference.predict import predict_slice
+from napari_lrcs.io.volume import as_volume
 from napari_lrcs.metrics.overlap import accuracy
 from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from napari_lrcs.models.lrcsnet import LRCSNet
@@ -41,6 +43,7 @@ from napari_lrcs.progress import (
 from napari_lrcs.training import loop, scoring
 from napari_lrcs.training.loop import train
 from napari_lrcs.training.scoring import SliceScore
+from napari_lrcs.training.session import TrainingSession
 from scripts import Script
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -1046,6 +1049,48 @@ def test_arithmetic_of_the_consumer_is_untouched_between_events(
         assert torch.is_grad_enabled()
         assert not torch.is_inference_mode_enabled()
         assert not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.usefixtures("every_step")
+def test_previews_of_the_network_change_no_bit(
+    tiny_config: TrainConfig, striped_annotation: Annotate, tmp_path: Path
+) -> None:
+    annotation = striped_annotation()
+    config = tiny_config.with_changes(**RANDOM)
+    list(train(annotation, config=config, run=tmp_path / "expected"))
+    volume = as_volume(np.random.default_rng(0).normal(size=(4, 24, 24)))
+
+    copies: list[Checkpoint] = []
+    for event in train(annotation, config=config, run=tmp_path / "run"):
+        if isinstance(event, StepEnded):
+            copies.append(event.checkpoint())
+            list(predict_slice(volume, copies[-1], 1))
+
+    assert_same_run(tmp_path / "run", tmp_path / "expected")
+    last = load_checkpoint(tmp_path / "run" / "last.safetensors").state
+    is_last = [all(torch.equal(c.state[k], last[k]) for k in last) for c in copies]
+    assert is_last == [False, False, False, True]
+
+
+@pytest.mark.usefixtures("every_step")
+def test_network_is_copied_only_where_it_is_kept_or_asked_for(
+    tiny_config: TrainConfig,
+    striped_annotation: Annotate,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    copy = TrainingSession.checkpoint
+    copies: list[Checkpoint] = []
+
+    def counted(session: TrainingSession) -> Checkpoint:
+        copies.append(copy(session))
+        return copies[-1]
+
+    monkeypatch.setattr(TrainingSession, "checkpoint", counted)
+
+    events = list(train(striped_annotation(), config=tiny_config, run=tmp_path))
+
+    assert len(copies) == len(of_kind(events, EpochEnded))
 
 
 def test_bf16_learns_too(

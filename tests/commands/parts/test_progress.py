@@ -32,7 +32,7 @@ STARTED = TrainingStarted(
     steps_per_epoch=100,
     first_epoch=3,
 )
-STEP = StepEnded(epoch=3, step=50, steps_per_epoch=100, loss=0.25)
+STEP = StepEnded(epoch=3, step=50, steps_per_epoch=100, loss=0.25, checkpoint=dict)
 EPOCH = EpochEnded(
     epoch=3,
     n_epochs=5,

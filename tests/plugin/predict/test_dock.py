@@ -24,6 +24,7 @@ from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.pyramid import levels_of
 from napari_lrcs.io.volume import as_volume
+from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.parts.field_of_view import ABOUT_Z, LAYER
 from napari_lrcs.plugin.parts.layers import phases_shown, place_of, workspace_for
 from napari_lrcs.plugin.predict.dock import PredictDock
@@ -378,6 +379,104 @@ def test_nothing_is_predicted_outside_the_field_of_view(
     whole = expected(grey, checkpoint).labels
     np.testing.assert_array_equal(layer.data, np.where(mask > 0, whole, 0))
     np.testing.assert_array_equal(np.unique(chosen.data), [0, 3])
+
+
+# ---- beside other layers ----
+
+
+def names(viewer: Viewer) -> list[str]:
+    return [layer.name for layer in viewer.layers]
+
+
+def test_result_lies_below_the_painting_which_keeps_the_brush(
+    grey: Any, checkpoint: Any, make_dock: Callable[..., PredictDock], qtbot: QtBot
+) -> None:
+    dock = make_dock(grey)
+    image = dock.viewer.layers["scan"]
+    assert isinstance(image, Image)
+    painting = new_painting(image, phases=checkpoint.phases)
+    dock.viewer.add_layer(painting)
+    painting.mode = "paint"
+    dock.setup.confidence.setChecked(True)
+
+    predict(dock, qtbot)
+
+    assert names(dock.viewer) == [
+        "scan",
+        "scan prediction",
+        "scan prediction confidence",
+        "scan labels",
+    ]
+    assert dock.viewer.layers.selection.active is painting
+    assert painting.mode == "paint"
+
+
+@pytest.mark.parametrize("where", [MEMORY, ZARR])
+def test_a_new_prediction_replaces_the_former(
+    where: str, grey: Any, make_dock: Callable[..., PredictDock], qtbot: QtBot
+) -> None:
+    dock = make_dock(grey)
+    dock.setup.where.setCurrentText(where)
+    dock.setup.confidence.setChecked(True)
+    former = predict(dock, qtbot)
+    dock.viewer.layers.selection.active = former
+    assert "replaced" not in dock.message
+    dock.setup.confidence.setChecked(False)
+
+    layer = predict(dock, qtbot)
+
+    assert layer is not former
+    assert names(dock.viewer) == ["scan", "scan prediction"]
+    assert dock.viewer.layers.selection.active is layer
+    assert "the former prediction is replaced, rename a layer to keep" in dock.message
+
+
+@pytest.mark.parametrize("how", ["renamed", "edited"])
+def test_a_prediction_that_its_user_keeps_is_not_replaced(
+    how: str, grey: Any, make_dock: Callable[..., PredictDock], qtbot: QtBot
+) -> None:
+    dock = make_dock(grey)
+    former = predict(dock, qtbot)
+    if how == "renamed":
+        former.name = "with run-1"
+    else:
+        former.paint((0, 1, 1), 2)
+
+    predict(dock, qtbot)
+
+    assert former in dock.viewer.layers
+    assert len(dock.viewer.layers) == 3
+    assert "replaced" not in dock.message
+
+
+def test_a_prediction_of_other_slices_replaces_nothing(
+    grey: Any, make_dock: Callable[..., PredictDock], qtbot: QtBot
+) -> None:
+    dock = make_dock(grey)
+    dock.setup.region.setCurrentText(RANGE)
+    for slices in ("2:4", "3", "3:6"):
+        dock.setup.range.setText(slices)
+        predict(dock, qtbot)
+    several = names(dock.viewer)
+    dock.setup.range.setText("0:8")
+
+    predict(dock, qtbot)
+
+    assert several == ["scan", "scan prediction", "scan prediction [1]"]
+    assert names(dock.viewer) == ["scan", "scan prediction"]
+
+
+@pytest.mark.usefixtures("slowly")
+def test_a_cancelled_prediction_replaces_nothing(
+    grey: Any, make_dock: Callable[..., PredictDock], qtbot: QtBot
+) -> None:
+    dock = make_dock(grey)
+    former = predict(dock, qtbot)
+
+    cancel_midway(dock, qtbot)
+
+    assert former in dock.viewer.layers
+    assert former.name == "scan prediction"
 
 
 # ---- cancelling ----

@@ -10,7 +10,7 @@ from napari.layers import Image, Labels
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QThreadPool
-from qtpy.QtWidgets import QApplication, QComboBox
+from qtpy.QtWidgets import QApplication, QComboBox, QMessageBox
 
 from napari_lrcs.annotation.annotation import Role
 from napari_lrcs.config import PRESETS, TrainConfig
@@ -22,7 +22,7 @@ from napari_lrcs.plugin.parts.current_slice import SliceInView
 from napari_lrcs.plugin.parts.layers import RUN_KEY, appearance, place_of, workspace_for
 from napari_lrcs.plugin.parts.workers import Events
 from napari_lrcs.plugin.train.dock import TrainDock
-from napari_lrcs.plugin.train.preview import PREVIEW_NAME
+from napari_lrcs.plugin.train.preview import PREVIEW_NAME, Worked
 from napari_lrcs.preprocessing.slices import AXES
 from napari_lrcs.training.run_folder import RunFolder, list_runs
 
@@ -134,12 +134,18 @@ def test_preview_is_of_the_slice_in_view_alone(
 
 
 @pytest.mark.slow
-def test_preview_that_its_user_removed_comes_back(
+def test_preview_that_its_user_removed_stays_away_until_the_next_training(
     training: TrainDock, viewer: Viewer, qtbot: QtBot
 ) -> None:
+    before = _n_points(training)
+
     viewer.layers.remove(PREVIEW_NAME)
 
-    qtbot.waitUntil(lambda: PREVIEW_NAME in viewer.layers, timeout=LONG)
+    qtbot.waitUntil(lambda: _n_points(training) > before + 2, timeout=LONG)
+    assert PREVIEW_NAME not in viewer.layers
+    _stop(training, qtbot)
+    training.buttons.train.click()
+    _wait_for_preview(training, qtbot)
     _stop(training, qtbot)
 
 
@@ -241,6 +247,34 @@ def test_cancel_removes_its_run_and_no_other(
     assert sorted(workspace_for(image).path.glob("run-*")) == [earlier]
     assert _contents(earlier) == before
     assert "Cancelled" in dock.message
+    assert PREVIEW_NAME not in dock.viewer.layers
+
+
+@pytest.mark.slow
+def test_cancel_asks_before_more_than_a_minute_of_work_is_lost(
+    training: TrainDock, image: Image, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
+) -> None:
+    questions: list[str] = []
+    answers = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes]
+
+    def answer(_parent: Any, _title: str, text: str, *_buttons: Any) -> Any:
+        questions.append(text)
+        return answers[len(questions) - 1]
+
+    monkeypatch.setattr(QMessageBox, "question", answer)
+    n_done = _n_points(training)
+
+    training.handle(Worked(seconds=75))
+    training.buttons.cancel.click()
+    qtbot.waitUntil(lambda: _n_points(training) > n_done, timeout=LONG)
+    assert PREVIEW_NAME in training.viewer.layers
+    training.handle(Worked(seconds=75))
+    training.buttons.cancel.click()
+    qtbot.waitUntil(lambda: not training.is_busy, timeout=SOON)
+
+    assert "run-1 has trained for 1:15, and Cancel removes it" in questions[0]
+    assert len(questions) == 2
+    assert _runs(image) == []
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ from napari_lrcs.plugin.compare.form import ComparedLayers, ComparisonForm
 from napari_lrcs.plugin.compare.results import ComparisonResults, note_of, title_of
 from napari_lrcs.plugin.parts.connections import Connections
 from napari_lrcs.plugin.parts.dock import Dock, Outcome
+from napari_lrcs.plugin.parts.layers import add_result
 from napari_lrcs.plugin.parts.widgets import button, hbox, vbox
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Saved, save_files
 
@@ -214,7 +215,8 @@ class CompareDock(Dock):
         if self._differences is None:
             phases = self.comparison.phases
             self._differences = differences_layer(self._compared, phases)
-            self.viewer.add_layer(self._differences)
+            layers, above = self.viewer.layers, self._compared.predicted
+            add_result(layers, self._differences, above=above)
             self._differences.editable = False
         self._differences.visible = True
         self._compared.predicted.visible = self._compared.target.visible = False

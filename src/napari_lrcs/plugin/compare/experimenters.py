@@ -16,7 +16,7 @@ from napari_lrcs.plugin.compare.experimenters_form import (
 )
 from napari_lrcs.plugin.compare.experimenters_results import ExperimentersResults
 from napari_lrcs.plugin.parts.layer_kinds import marked
-from napari_lrcs.plugin.parts.layers import appearance, match_ndim
+from napari_lrcs.plugin.parts.layers import appearance, match_ndim, selection_kept
 from napari_lrcs.plugin.parts.widgets import button, hbox, vbox
 
 
@@ -135,7 +135,8 @@ class ExperimentersPart(QWidget):
                 **options,
                 **voted.place,
             )
-            self._layers.append(layer)
+            with selection_kept(self._layers):
+                self._layers.append(layer)
             self._added[name] = layer
         layer.visible = True
 

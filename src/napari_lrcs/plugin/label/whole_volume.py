@@ -14,7 +14,7 @@ from napari_lrcs.inference.results import MemoryResult, Result
 from napari_lrcs.inference.segment import BaselineTask, segment_volume
 from napari_lrcs.plugin.files.reader import read_layers
 from napari_lrcs.plugin.parts.layers import workspace_for
-from napari_lrcs.plugin.parts.predicted import PredictedLayers
+from napari_lrcs.plugin.parts.predicted import PredictedLayers, Region
 from napari_lrcs.plugin.parts.workers import Events
 
 
@@ -28,20 +28,17 @@ class Segmented:
         The result; a list is a pyramid.
     layers : PredictedLayers
         Shows the result.
-    name : str
-        Name of the layer.
     """
 
     labels: Any
     layers: PredictedLayers
-    name: str
 
     def show(self) -> str:
         """Add a labels layer, on the GUI thread; returns its name."""
         self.layers.show(self.labels)
+        self.layers.replace_former()
         layer = self.layers.labels
         assert layer is not None
-        layer.name = self.name
         return str(layer.name)
 
 
@@ -67,7 +64,6 @@ class WholeVolume:
         self, viewer: Viewer, image: Image, task: BaselineTask, *, name: str
     ) -> None:
         self._task = task
-        self._name = f"{image.name} {name}"
         shape = task.image.shape
         path: Path | None = None
         if not fits_memory(memory_needed(shape)):
@@ -80,7 +76,12 @@ class WholeVolume:
             else DiskResult(labels=path)
         )
         self._layers = PredictedLayers(
-            viewer, image, phases=task.phases, axis=task.axis, path=path
+            viewer,
+            image,
+            phases=task.phases,
+            region=Region(axis=task.axis),
+            path=path,
+            what=name,
         )
 
     def events(self) -> Events:
@@ -91,4 +92,4 @@ class WholeVolume:
             (labels,) = self._result.arrays()
         else:
             ((labels, *_),) = read_layers(str(path))
-        yield Segmented(labels=labels, layers=self._layers, name=self._name)
+        yield Segmented(labels=labels, layers=self._layers)

@@ -18,6 +18,7 @@ from napari_lrcs.config import Axis
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.volume import Volume, VoxelSize, as_labels, as_volume
 from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable
+from napari_lrcs.plugin.parts.layer_kinds import kind_of
 from napari_lrcs.preprocessing.slices import AXES
 
 RUN_KEY = "napari_lrcs_run"
@@ -110,6 +111,28 @@ def selection_kept(
     yield
     if selected:
         layers.selection = {(heirs or {}).get(layer, layer) for layer in selected}
+
+
+def add_result(layers: LayerList, result: Layer, *, above: Layer | None) -> None:
+    """Add a result above what it is of and below paintings, and leave the selection.
+
+    Parameters
+    ----------
+    layers : LayerList
+        Layers of a viewer.
+    result : Layer
+        Layer to add.
+    above : Layer or None
+        Layer that the result is of; it may be gone.
+    """
+    lowest = layers.index(above) + 1 if above in layers else 0
+    paintings = (
+        place
+        for place in range(lowest, len(layers))
+        if kind_of(layers[place]) == "painting"
+    )
+    with selection_kept(layers):
+        layers.insert(next(paintings, len(layers)), result)
 
 
 def volume_of(layer: Image | Labels) -> Volume:

@@ -1,7 +1,9 @@
 """The layers of a prediction, which fill up while it runs."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 from napari.layers import Image, Labels, Layer
 from napari.viewer import Viewer
@@ -11,6 +13,7 @@ from napari_lrcs.config import Axis
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.parts.layer_kinds import Kind, marked
 from napari_lrcs.plugin.parts.layers import (
+    add_result,
     appearance,
     layer_shape,
     match_ndim,
@@ -22,11 +25,39 @@ from napari_lrcs.preprocessing.slices import AXES
 _PATH_KEY = "napari_lrcs_result"
 """Key of a layer's metadata for the file that it shows."""
 
+_ORIGIN_KEY = "napari_lrcs_origin"
+"""Key of a layer's metadata for its image, the words after its name, and its region."""
+
+_NAME_KEY = "napari_lrcs_name"
+"""Key of a layer's metadata for the name that it was given, while nobody edits it."""
+
 _PAUSE_MS = 100
 """Time between two refreshes, which keeps the window responsive."""
 
 _KEPT = ("name", "visible", "opacity", "blending")
 """Attributes of a replaced layer that the user may have changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """The slices that are predicted.
+
+    Parameters
+    ----------
+    axis : {"z", "y", "x"}
+        That slabs are predicted across.
+    slices : frozenset of int, optional
+        By default all.
+    """
+
+    axis: Axis
+    slices: frozenset[int] | None = None
+
+    def is_within(self, other: "Region") -> bool:
+        """Tell whether another region has all of these slices."""
+        if other.slices is None or self.slices is None:
+            return other.slices is None
+        return self.axis == other.axis and self.slices <= other.slices
 
 
 class PredictedLayers:
@@ -38,10 +69,12 @@ class PredictedLayers:
     image : Image
         Gives the place in the world; it may be removed later.
     phases : PhaseTable
-    axis : {"z", "y", "x"}
-        That slabs are predicted across.
+    region : Region
+        What is predicted.
     path : Path, optional
         Of the result, if it goes to disk.
+    what : str
+        What follows the image's name in the layer's.
     """
 
     def __init__(
@@ -50,12 +83,14 @@ class PredictedLayers:
         image: Image,
         *,
         phases: PhaseTable,
-        axis: Axis,
+        region: Region,
         path: Path | None,
+        what: str = "prediction",
     ) -> None:
-        self._viewer, self._phases, self._axis = viewer, phases, axis
+        self._viewer, self._phases, self._region = viewer, phases, region
         self._path = path
-        self._name = f"{image.name} prediction"
+        self._name = f"{image.name} {what}"
+        self._image, self._what = ref(image), what
         self._place = place_of(image)
         self._n_axes = len(layer_shape(image))
         self._layers: dict[str, Layer] = {}
@@ -96,7 +131,7 @@ class PredictedLayers:
         labels = self.labels
         if labels is None:
             return
-        if _is_in_view(self._viewer, labels, self._axis, start, stop):
+        if _is_in_view(self._viewer, labels, self._region.axis, start, stop):
             self._redraw_soon()
 
     def redraw(self) -> None:
@@ -112,16 +147,40 @@ class PredictedLayers:
             if layer is not None:
                 self._viewer.layers.remove(layer)
 
-    def remove_others(self) -> None:
-        """Remove layers of an earlier result that lay in the same file."""
+    def replace_former(self) -> bool:
+        """Take the place of an earlier result, now that this one is complete.
+
+        That is one that was in the same file, and one of the same image and slices,
+        unless its user has renamed or edited it.
+
+        Returns
+        -------
+        bool
+            Whether one of the same image was replaced that was not in the same file.
+        """
+        has_replaced = False
         for layer in tuple(self._viewer.layers):
-            is_own = layer in self._layers.values()
-            if not self._path or is_own or not is_result_at(layer, self._path):
+            if layer in self._layers.values():
                 continue
-            self._viewer.layers.remove(layer)
+            if self._path is None or not is_result_at(layer, self._path):
+                if not self._is_former(layer):
+                    continue
+                has_replaced = True
             heir = self.labels if isinstance(layer, Labels) else self.confidence
-            if heir is not None:
+            heirs = {} if heir is None else {layer: heir}
+            with selection_kept(self._viewer.layers, heirs=heirs):
+                self._viewer.layers.remove(layer)
+            if heir is not None and not _is_kept(heir):
                 heir.name = layer.name
+                heir.metadata[_NAME_KEY] = layer.metadata.get(_NAME_KEY)
+        return has_replaced
+
+    def _is_former(self, layer: Layer) -> bool:
+        if _ORIGIN_KEY not in layer.metadata or _is_kept(layer):
+            return False
+        image, what, region = layer.metadata[_ORIGIN_KEY]
+        is_same = (image, what) == (self._image, self._what)
+        return is_same and bool(region.is_within(self._region))
 
     def disconnect_events(self) -> None:
         """Stop redrawing."""
@@ -137,23 +196,34 @@ class PredictedLayers:
         if former is not None and not is_pyramid and not former.multiscale:
             former.data = data
             return
-        layer = self._made(name, data)
+        layer = self._layers[name] = self._made(name, data)
+        if former is None:
+            add_result(self._viewer.layers, layer, above=self._image())
+            layer.metadata[_NAME_KEY] = layer.name  # with a number, if it was taken
+        else:
+            self._put_in_place_of(former, layer)
+        if isinstance(layer, Labels):
+            layer.events.paint.connect(_keep)
+
+    def _put_in_place_of(self, former: Layer, layer: Layer) -> None:
         layers = self._viewer.layers
-        self._layers[name] = layer
+        place = layers.index(former)
+        layer.metadata[_NAME_KEY] = former.metadata.get(_NAME_KEY)
+        for attribute in _KEPT:
+            setattr(layer, attribute, getattr(former, attribute))
         with selection_kept(layers, heirs={former: layer}):
-            place = len(layers)
-            if former is not None:
-                place = layers.index(former)
-                for attribute in _KEPT:
-                    setattr(layer, attribute, getattr(former, attribute))
-                layers.remove(former)
+            layers.remove(former)
             layers.insert(place, layer)
 
     def _made(self, name: str, data: Any) -> Layer:
         kind: Kind = "prediction" if name == "labels" else "confidence map"
         common: dict[str, Any] = self._place | {
             "name": self._name if name == "labels" else f"{self._name} confidence",
-            "metadata": marked(kind) | {_PATH_KEY: self._path},
+            "metadata": marked(kind)
+            | {
+                _PATH_KEY: self._path,
+                _ORIGIN_KEY: (self._image, self._what, self._region),
+            },
             "multiscale": isinstance(data, list),
             "cache": False,  # what is not yet predicted must not be remembered
         }
@@ -178,6 +248,16 @@ def _is_in_view(
     if across < 0 or across + dims.ndim - layer.ndim in dims.displayed:
         return True
     return start <= round(float(layer.world_to_data(dims.point)[across])) < stop
+
+
+def _keep(event: Any) -> None:
+    """Let a layer stay that is edited by hand."""
+    event.source.metadata.pop(_NAME_KEY, None)
+
+
+def _is_kept(layer: Layer) -> bool:
+    """Tell whether a user has renamed or edited a layer."""
+    return bool(layer.metadata.get(_NAME_KEY) != layer.name)
 
 
 def is_result_at(layer: Layer, path: Path) -> bool:

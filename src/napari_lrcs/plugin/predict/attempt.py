@@ -20,7 +20,7 @@ from napari_lrcs.io.volume import Volume
 from napari_lrcs.io.writing import create_in_memory
 from napari_lrcs.models.header import ModelSummary
 from napari_lrcs.plugin.parts.layers import volume_of, workspace_for
-from napari_lrcs.plugin.parts.predicted import PredictedLayers, is_result_at
+from napari_lrcs.plugin.parts.predicted import PredictedLayers, Region, is_result_at
 from napari_lrcs.plugin.predict.job import PredictionJob, Series
 from napari_lrcs.plugin.predict.setup import PredictSetup
 from napari_lrcs.preprocessing.slices import AXES
@@ -44,6 +44,8 @@ class Attempt:
     """Whether the volume in the viewer is done; its series may not be."""
     is_over: bool = False
     """Whether all is done."""
+    has_replaced: bool = False
+    """Whether the layer took the place of one of an earlier prediction."""
     volume_text: str = ""
     """Which volume of the series is predicted."""
 
@@ -68,7 +70,7 @@ def next_attempt(viewer: Viewer, setup: PredictSetup, last: Attempt | None) -> A
     series = _series(viewer, setup, workspace_for(image))
     key = (image, slices, setup.field_of_view.layer, *_key(setup, model))
     if last is not None and last.key == key and not last.is_over:
-        return _continued(last, series, _layers(viewer, image, model, last.path))
+        return _continued(last, series, _layers(viewer, image, model, last.job))
     setup.place.new_file()
     path = setup.place.path
     result = (
@@ -76,19 +78,16 @@ def next_attempt(viewer: Viewer, setup: PredictSetup, last: Attempt | None) -> A
         if path is None
         else _disk_result(viewer, setup, path)
     )
-    return Attempt(
-        key=key,
-        job=PredictionJob(
-            volume=volume,
-            model=model.path,
-            result=result,
-            config=setup.form.config,
-            slices=slices,
-            mask=mask,
-            series=series,
-        ),
-        layers=_layers(viewer, image, model, path),
+    job = PredictionJob(
+        volume=volume,
+        model=model.path,
+        result=result,
+        config=setup.form.config,
+        slices=slices,
+        mask=mask,
+        series=series,
     )
+    return Attempt(key=key, job=job, layers=_layers(viewer, image, model, job))
 
 
 def _key(setup: PredictSetup, model: ModelSummary) -> tuple[object, ...]:
@@ -105,14 +104,17 @@ def _key(setup: PredictSetup, model: ModelSummary) -> tuple[object, ...]:
 
 
 def _layers(
-    viewer: Viewer, image: Image, model: ModelSummary, path: Path | None
+    viewer: Viewer, image: Image, model: ModelSummary, job: PredictionJob
 ) -> PredictedLayers:
     return PredictedLayers(
         viewer,
         image,
         phases=model.phases,
-        axis=model.config.preprocessing.axis,
-        path=path,
+        region=Region(
+            axis=model.config.preprocessing.axis,
+            slices=None if job.slices is None else frozenset(job.slices),
+        ),
+        path=job.result.path,
     )
 
 

@@ -143,12 +143,14 @@ class PredictDock(Dock):
         if isinstance(event, AllDone):
             attempt.is_over = True
         elif isinstance(event, Opened):
-            attempt.layers.remove_others()
             attempt.layers.show(event.labels, event.confidence)
+            attempt.has_replaced = attempt.layers.replace_former()
             attempt.is_complete = True
         elif not attempt.is_complete:  # else it is another volume's
             attempt.seconds = event.seconds
             attempt.is_complete = attempt.path is None
+            if attempt.is_complete:
+                attempt.has_replaced = attempt.layers.replace_former()
 
     # ---- ending ----
 
@@ -194,4 +196,6 @@ def _end_text(attempt: Attempt) -> str:
     series = attempt.job.series
     if series is not None:
         text += f"; {len(series.results)} more in {series.folder}"
+    if attempt.has_replaced:
+        text += "; the former prediction is replaced, rename a layer to keep it"
     return f"{text}. Next: Compare segmentations."

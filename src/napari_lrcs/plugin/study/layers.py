@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import Colormap
@@ -11,11 +12,11 @@ from napari.viewer import Viewer
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.parts.layer_kinds import Kind, marked
 from napari_lrcs.plugin.parts.layers import (
+    add_result,
     appearance,
     layer_shape,
     match_ndim,
     place_of,
-    selection_kept,
     volume_of,
 )
 
@@ -48,7 +49,7 @@ class StudyLayers:
 
     def __init__(self, viewer: Viewer, image: Image) -> None:
         self._viewer = viewer
-        self._name = image.name
+        self._image, self._name = ref(image), image.name
         self._place = place_of(image)
         self._n_axes = len(layer_shape(image))
         self.shape = volume_of(image).shape
@@ -74,9 +75,9 @@ class StudyLayers:
         for layer in tuple(layers):
             if layer.metadata.get(STUDY_KEY) == out:
                 layers.remove(layer)
-        with selection_kept(layers):
-            for name in NAMES:
-                layers.append(self._made(name, volumes[name], phases=phases, out=out))
+        for name in NAMES:
+            layer = self._made(name, volumes[name], phases=phases, out=out)
+            add_result(layers, layer, above=self._image())
 
     def _made(self, name: str, data: Any, *, phases: PhaseTable, out: Path) -> Layer:
         data = match_ndim(data, self._n_axes)
