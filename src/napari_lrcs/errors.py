@@ -38,6 +38,10 @@ class CheckpointError(LrcsError, ValueError):
     """A file that is not a checkpoint, or a checkpoint that does not match its use."""
 
 
+class PaintingChangedError(CheckpointError):
+    """A run was to be resumed, but its painting is another one by now."""
+
+
 class ResultExistsError(LrcsError, FileExistsError):
     """A result that exists already and may not be overwritten."""
 

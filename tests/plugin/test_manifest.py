@@ -17,18 +17,19 @@ CONTRIBUTIONS = MANIFEST.contributions
 COMMANDS = {command.id: command for command in CONTRIBUTIONS.commands or ()}
 DOCKS = [widget.display_name for widget in CONTRIBUTIONS.widgets or ()]
 BUTTONS = [
-    *("New labels layer", "Train", "Predict"),
+    *("New labels layer", "New labels layer", "Train", "Predict"),
     *("Measure", "Compare", "Perturb", "Run"),
 ]
 
 VERBS = {
     *("Compare", "Label", "Measure", "Open"),
-    *("Perturb", "Predict", "Save", "Train"),
+    *("Perturb", "Predict", "Save", "Segment", "Train"),
 }
 
 
 def test_docks_stand_in_the_order_of_their_use() -> None:
     assert DOCKS == [
+        "Segment volume",
         "Label phases",
         "Train LRCS-Net",
         "Predict volume",

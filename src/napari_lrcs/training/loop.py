@@ -37,7 +37,7 @@ _SAVE_SECONDS = 60.0
 """Between saved states within an epoch: what a crash may cost."""
 
 
-def train(
+def train(  # noqa: PLR0913 where it starts from
     annotation: Annotation,
     *,
     config: TrainConfig,
@@ -45,6 +45,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     initial_weights: Path | None = None,
+    parent: Path | None = None,
 ) -> Iterator[TrainEvent]:
     """Train a network and leave a run folder.
 
@@ -64,6 +65,9 @@ def train(
         Replace a run that is in the folder, once all else is found to be in order.
     initial_weights : Path, optional
         Checkpoint or run folder whose weights to start from (transfer learning).
+    parent : Path, optional
+        Run folder to continue with another painting: this training begins with the
+        network and the optimiser as they are there.
 
     Yields
     ------
@@ -74,8 +78,10 @@ def train(
 
     Raises
     ------
+    PaintingChangedError
+        If the run is to be resumed with another painting.
     CheckpointError
-        If the run or the initial weights do not fit.
+        If the run, its parent or the initial weights do not fit.
     ResultExistsError
         If a run is in the folder that is neither to be resumed nor to be replaced.
     InUseError
@@ -93,7 +99,8 @@ def train(
         if resume:
             session.resume()
         else:
-            session.begin(initial_weights, overwrite=overwrite)
+            former = None if parent is None else RunFolder(parent)
+            session.begin(initial_weights, parent=former, overwrite=overwrite)
         try:
             yield from _run(session)
         except GeneratorExit:  # closed between two steps

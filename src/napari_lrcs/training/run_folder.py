@@ -2,7 +2,8 @@
 
 | file | what is in it, and which module decides that |
 |---|---|
-| ``config.json`` | the `TrainConfig`: here; its fields: `config` |
+| ``config.json`` | the `TrainConfig`, and as ``parent`` the run that it continues: |
+| | here; its fields: `config` |
 | ``labels.tif`` | the painted slices, with their volumes and roles: here |
 | ``history.csv`` | a row for each epoch: here; its columns: `training.scoring` |
 | ``best.safetensors``, ``last.safetensors``, ``epoch-N.safetensors`` | checkpoints: |
@@ -41,6 +42,7 @@ N_TRANSFER_CHECKPOINTS = 4
 """The paper saves a training at "four different advancements" for transfer learning."""
 
 _CONFIG = "config.json"
+_PARENT = "parent"
 _HISTORY = "history.csv"
 _LABELS = "labels.tif"
 _STATE = "resume.pt"
@@ -128,15 +130,30 @@ class RunFolder:
         if self.is_run:
             self.remove()
 
-    def write_task(self, annotation: Annotation, config: TrainConfig) -> None:
+    def write_task(
+        self,
+        annotation: Annotation,
+        config: TrainConfig,
+        *,
+        parent: "RunFolder | None" = None,
+    ) -> None:
         """Write labels and config; the config makes the folder a run that resumes."""
         _write_labels(self.path / _LABELS, annotation)
-        write_json(self.path / _CONFIG, config.to_dict())
+        values = config.to_dict()
+        if parent is not None:
+            values[_PARENT] = parent.path.name
+        write_json(self.path / _CONFIG, values)
 
     def read_config(self) -> TrainConfig:
         """Read the config that the run was begun with."""
+        return self._read_task()[0]
+
+    def _read_task(self) -> tuple[TrainConfig, str]:
+        """Read the config, and the name of the run that this one continues."""
         try:
-            return TrainConfig.from_dict(read_json(self.path / _CONFIG, object))
+            values = read_json(self.path / _CONFIG, dict[str, Any])
+            parent = str(values.pop(_PARENT, ""))
+            return TrainConfig.from_dict(values), parent
         except (FileNotFoundError, NotADirectoryError) as error:
             raise CheckpointError(
                 f"there is no run in {self.path} to resume; start one without resuming"
@@ -206,7 +223,7 @@ class RunFolder:
             raise CheckpointError(
                 f"there is no run in {self.path}; choose a run folder"
             )
-        config, n_done = self.read_config(), len(self.read_history())
+        (config, parent), n_done = self._read_task(), len(self.read_history())
         network = read_summary(self.best) if self.best.is_file() else None
         best_epoch = None if network is None else network.epoch
         is_finished = config.optimisation.is_over(n_done, best_epoch=best_epoch or 0)
@@ -216,6 +233,7 @@ class RunFolder:
             started=started,
             modified=modified,
             config=config,
+            parent=parent,
             n_done=n_done,
             network=network,
             is_finished=is_finished,

@@ -21,6 +21,8 @@ class RunSummary:
         When it was begun, and when it last wrote a file; in the local time zone.
     config : TrainConfig, optional
         None for a damaged run.
+    parent : str
+        Name of the run that it continues with another painting; empty for none.
     n_done : int
         Epochs that are trained and validated.
     network : ModelSummary, optional
@@ -37,6 +39,7 @@ class RunSummary:
     started: datetime
     modified: datetime
     config: TrainConfig | None = None
+    parent: str = ""
     n_done: int = 0
     network: ModelSummary | None = None
     is_finished: bool = False
@@ -97,6 +100,7 @@ class RunSummary:
         lines = (
             str(self.path),
             self.model,
+            f"continues {self.parent}" if self.parent else "",
             f"best epoch: {best}",
             ", ".join(f"{name} {iou:.1%}" for name, iou in scores if iou is not None),
             "can be continued" if self.can_resume else "",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from napari_lrcs.annotation.annotation import Annotation
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.errors import CheckpointError
+from napari_lrcs.errors import CheckpointError, PaintingChangedError
 from napari_lrcs.models.checkpoint import (
     Checkpoint,
     cpu_copy,
@@ -154,14 +154,32 @@ class TrainingSession:
 
     # ---- how it begins, and begins again ----
 
-    def begin(self, initial_weights: Path | None, *, overwrite: bool) -> None:
-        """Start from random weights or those of another training."""
+    def begin(
+        self,
+        initial_weights: Path | None,
+        *,
+        parent: RunFolder | None = None,
+        overwrite: bool,
+    ) -> None:
+        """Start from random weights, those of another training, or where one stands."""
         if initial_weights is not None:
             load_weights(self.model, self._transferred(initial_weights))
+        if parent is not None:
+            self._continue(parent)
         self.run.check_place(overwrite=overwrite)
         self.run.begin()
         self.save()
-        self.run.write_task(self.annotation, self.config)
+        self.run.write_task(self.annotation, self.config, parent=parent)
+
+    def _continue(self, parent: RunFolder) -> None:
+        """Take over the network and the optimiser of a run; epochs count from 0."""
+        try:
+            parent.read_resume().restore(self.model, self.optimiser)
+        except ValueError as error:
+            raise CheckpointError(
+                f"the run in {parent.path} cannot be continued with this painting: "
+                f"{error}"
+            ) from error
 
     def _transferred(self, path: Path) -> dict[str, Tensor]:
         other = load_checkpoint(path)
@@ -184,9 +202,9 @@ class TrainingSession:
         check_same_config(self.run.read_config(), self.config)
         saved = self.run.read_resume()
         if saved.labels_hash != self.annotation.labels_hash:
-            raise CheckpointError(
+            raise PaintingChangedError(
                 f"the labels differ from those that the run in {self.run.path} was "
-                "begun with; restore them or start a new run"
+                "begun with; restore them, or start a new run from its weights"
             )
         try:
             saved.state.check(

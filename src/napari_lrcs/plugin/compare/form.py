@@ -13,10 +13,6 @@ from napari_lrcs.comparison.compare import compare_volumes
 from napari_lrcs.comparison.evaluate import check_comparable, nothing_painted, phases_of
 from napari_lrcs.io.volume import Volume, parse_slices
 from napari_lrcs.metrics.composition import Neighbourhood
-from napari_lrcs.plugin.painting.default_layers import (
-    labels_to_judge,
-    labels_to_judge_by,
-)
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.connections import Disconnectable
 from napari_lrcs.plugin.parts.field_of_view import (
@@ -29,6 +25,7 @@ from napari_lrcs.plugin.parts.forms import Fold, LayerChoice, form_rows
 from napari_lrcs.plugin.parts.layers import labels_of, n_slices_of
 from napari_lrcs.plugin.parts.widgets import vbox
 from napari_lrcs.plugin.parts.workers import Events
+from napari_lrcs.plugin.project.project import project_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -96,11 +93,12 @@ class ComparisonForm(QWidget):
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
+        self._project = project = project_of(viewer.layers)
         self.predicted: LayerChoice[Labels] = LayerChoice(
-            viewer.layers, Labels, propose=labels_to_judge
+            viewer.layers, Labels, propose=project.judged, anew=project.changed
         )
         self.target: LayerChoice[Labels] = LayerChoice(
-            viewer.layers, Labels, propose=self._propose_target
+            viewer.layers, Labels, propose=self._propose_target, anew=project.changed
         )
         self.slices = QLineEdit()
         self.slices.setPlaceholderText("all that are painted")
@@ -215,7 +213,7 @@ class ComparisonForm(QWidget):
     # ---- following the choices ----
 
     def _propose_target(self, labels: Sequence[Labels]) -> Labels | None:
-        return labels_to_judge_by(labels, self.predicted.layer)
+        return self._project.target(labels, self.predicted.layer)
 
     def _unfold(self, text: str = "") -> None:
         del text

@@ -29,11 +29,14 @@ from napari_lrcs.plugin.label.slices import SlicesPart
 from napari_lrcs.plugin.label.slices_table import next_step
 from napari_lrcs.plugin.label.whole_volume import Segmented
 from napari_lrcs.plugin.painting.painting import Painting
-from napari_lrcs.plugin.painting.training_layers import may_train_on
+from napari_lrcs.plugin.parts.closable import Closable
 from napari_lrcs.plugin.parts.connections import Connections
 from napari_lrcs.plugin.parts.dock import Dock
+from napari_lrcs.plugin.parts.layers import workspace_for
 from napari_lrcs.plugin.parts.widgets import Kind
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events
+from napari_lrcs.plugin.project.project import project_of
+from napari_lrcs.plugin.project.training_layers import may_train_on
 from napari_lrcs.progress import Notice, PredictionStarted, TilePredicted
 
 
@@ -44,13 +47,16 @@ class LabelDock(Dock):
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer)
+        self._project = project_of(viewer.layers)
         self._worked_on: Painting | None = None
         self._hint, self._shows_news = "", False
+        self._place: str | None = None
+        """Folder of the image that the phases are of."""
         self._make_choices()
         self._make_painting_part()
         self._connect()
         self._listen()
-        self.paintings.choose_newest()
+        self._follow_project()
         self._on_image()
 
     @property
@@ -66,7 +72,7 @@ class LabelDock(Dock):
         self._choices = choices
         self.paintings = PaintingController(self.viewer, choices)
         self.restore_line = RestoreLine(self.paintings.is_open)
-        self.phases = PhaseEditor(_phases_of(self.recall()))
+        self.phases = PhaseEditor(ELECTRODE)
         self.phases_controller = PhasesController(self.phases, self.paintings)
         self.new_button = canvas_button(
             "New labels layer",
@@ -123,7 +129,10 @@ class LabelDock(Dock):
             self.restore_line,
             Keys(self.viewer, actions),
             LargeIn3D(self.viewer, self._warn),
-            Connections(*((event, self._show_view) for event in view_events)),
+            Connections(
+                (self._project.changed, self._follow_project),
+                *((event, self._show_view) for event in view_events),
+            ),
         ]
 
     # ---- a painting begins ----
@@ -168,14 +177,33 @@ class LabelDock(Dock):
 
     def _on_image(self) -> None:
         self.help.fill.networks.follow(self.image.layer)
+        self._offer_phases()
         self._search_paintings()
         self._show_hint()
+
+    def _offer_phases(self) -> None:
+        """Offer the phases of this image, not those of the image before."""
+        image = self.image.layer
+        place = None if image is None else str(workspace_for(image).path)
+        if place is None or place == self._place:
+            return
+        is_first, self._place = self._place is None, place
+        kept = self.recall()
+        if self.painting is None and (kept.get("place") == place or not is_first):
+            self.phases.phases = _phases_of(kept if kept.get("place") == place else {})
 
     def _search_paintings(self) -> None:
         self.restore_line.search(None if self._choices.complaint else self.image.layer)
 
+    def _follow_project(self) -> None:
+        """Show the painting that all docks use: the one chosen, or the newest."""
+        layers = [painting.layer for painting in self.paintings]
+        self.paintings.choose(self._project.painting(layers, self.image.layer))
+
     def _show(self) -> None:
         painting = self.painting
+        if painting is not None:
+            self._project.choose("painting", painting.layer)
         self._part.setVisible(painting is not None)
         self.slices.show_painting(painting)
         self.help.show_painting(painting)
@@ -265,9 +293,17 @@ class LabelDock(Dock):
             case Notice():
                 self.show_message(f"{event.text[0].upper()}{event.text[1:]}.")
 
+    def embed(self) -> None:
+        """Hide what the bar shows."""
+        self._choices.hide_layers()
+
     def settings(self) -> dict[str, Any]:
         """Return the phases and how slices are filled."""
-        return {"phases": self.phases.phases.to_dicts(), "fill": self.help.fill.method}
+        return {
+            "phases": self.phases.phases.to_dicts(),
+            "place": self._place,
+            "fill": self.help.fill.method,
+        }
 
     def remember(self) -> None:
         """Keep the settings, and save the paintings: the window closes."""
@@ -278,7 +314,7 @@ class LabelDock(Dock):
         """Stop; with the window, the paintings are closed too."""
         super().shut_down()
         # napari closes a dock alone by taking it out of the window, which goes on.
-        if not isalive(self) or self.parent() is not None:
+        if not isalive(self) or not isinstance(self.window(), Closable):
             self.paintings.unlock()
 
 

@@ -10,12 +10,12 @@ from superqt.utils import signals_blocked
 
 from napari_lrcs.config import Axis
 from napari_lrcs.plugin.label.keys import without_focus
-from napari_lrcs.plugin.painting.default_layers import image_to_segment
 from napari_lrcs.plugin.painting.painting import painting_of
-from napari_lrcs.plugin.parts.forms import LayerChoice
+from napari_lrcs.plugin.parts.forms import LayerChoice, hide_rows
 from napari_lrcs.plugin.parts.layers import volume_of
 from napari_lrcs.plugin.parts.widgets import button
 from napari_lrcs.plugin.parts.workers import EXPECTED
+from napari_lrcs.plugin.project.project import project_of
 
 NO_IMAGE = "Open an image: File > Open File(s)…, or File > Open Sample > LRCS-Net."
 
@@ -31,8 +31,9 @@ class LayersPart(QWidget):
 
     def __init__(self, layers: LayerList, *, on_use: Callable[[], None]) -> None:
         super().__init__()
+        project = project_of(layers)
         self.image: LayerChoice[Image] = LayerChoice(
-            layers, Image, propose=lambda images: image_to_segment(images, layers)
+            layers, Image, propose=project.image, anew=project.changed
         )
         self.axis = QComboBox()
         self.axis.addItems(get_args(Axis))
@@ -42,7 +43,7 @@ class LayersPart(QWidget):
             "Save the painting in this layer from now on, with its phases and roles",
             on_use,
         )
-        rows = QFormLayout(self)
+        self._rows = rows = QFormLayout(self)
         rows.setContentsMargins(0, 0, 0, 0)
         for name, widget, tooltip in (
             ("Image", self.image, "The grey volume, or image, that is to be segmented"),
@@ -56,6 +57,10 @@ class LayersPart(QWidget):
         rows.addRow(self._use_button)
         self.image.chosen.connect(self._on_image)
         self._on_image()
+
+    def hide_layers(self) -> None:
+        """Hide what the bar of the project shows."""
+        hide_rows(self._rows, self.image, self.labels)
 
     @property
     def chosen_axis(self) -> Axis:

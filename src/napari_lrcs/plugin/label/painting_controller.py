@@ -66,10 +66,10 @@ class PaintingController:
         """Whether the painting in a folder is in the viewer."""
         return any(painting.folder == folder for painting in self)
 
-    def choose_newest(self) -> None:
-        """Choose the painting that came into the viewer last, if there is one."""
-        if paintings := list(self):
-            self._choices.labels.layer = paintings[-1].layer
+    def choose(self, layer: Labels | None) -> None:
+        """Choose the painting of a layer, or no painting."""
+        if layer is not None or self.painting is not None:
+            self._choices.labels.layer = layer
         else:
             self.refresh()
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from napari.layers import Labels
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QWidget
 from superqt.utils import signals_blocked
@@ -22,10 +21,6 @@ from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.composition import Neighbourhood
 from napari_lrcs.metrics.transport import PhaseTransport
 from napari_lrcs.phases import Phase
-from napari_lrcs.plugin.painting.default_layers import (
-    labels_to_judge,
-    labels_to_learn_from,
-)
 from napari_lrcs.plugin.painting.layer_checks import LayerChecks
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.connections import Disconnectable
@@ -39,6 +34,7 @@ from napari_lrcs.plugin.parts.forms import Fold, form_rows
 from napari_lrcs.plugin.parts.layers import labels_of, n_slices_of, phases_shown
 from napari_lrcs.plugin.parts.widgets import button, vbox
 from napari_lrcs.plugin.parts.workers import Events
+from napari_lrcs.plugin.project.project import project_of
 from napari_lrcs.progress import Notice
 
 _MOST_VOXELS = 2**25
@@ -172,7 +168,15 @@ class MeasureForm(QWidget):
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
-        self.layers = LayerChecks(viewer.layers, one_shape=False, propose=_proposed)
+        project = project_of(viewer.layers)
+        self.layers = LayerChecks(
+            viewer.layers,
+            one_shape=False,
+            propose=lambda labels: (
+                project.judged(labels) or project.painting(labels, None)
+            ),
+            anew=project.changed,
+        )
         self.particles, self.transport = QComboBox(), QComboBox()
         self.field_of_view = FieldOfView(viewer.layers)
         self.neighbourhood = NeighbourChoice()
@@ -293,11 +297,6 @@ class MeasureForm(QWidget):
         if painting is not None and painting.mask is not None:
             self.field_of_view.show_mask(painting.mask)
             self._unfold()
-
-
-def _proposed(labels: Sequence[Labels]) -> Labels | None:
-    """Choose the newest result, else the painting."""
-    return labels_to_judge(labels) or labels_to_learn_from(labels, None)
 
 
 def _offer(choice: QComboBox, texts: Sequence[str]) -> None:

@@ -21,7 +21,6 @@ from napari_lrcs.comparison.profiles import (
     write_profile_figure,
 )
 from napari_lrcs.io.tables import as_text
-from napari_lrcs.plugin.painting.default_layers import image_to_segment
 from napari_lrcs.plugin.parts.connections import (
     Connections,
     Disconnectable,
@@ -32,6 +31,7 @@ from napari_lrcs.plugin.parts.layers import place_of, volume_of
 from napari_lrcs.plugin.parts.plots import Plot
 from napari_lrcs.plugin.parts.widgets import button, colour, hbox, vbox
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events, save_files
+from napari_lrcs.plugin.project.project import project_of
 
 _PAUSE_MS = 300
 """Time after the last change of a line, before it is measured."""
@@ -59,10 +59,9 @@ class LineProfilePart(QWidget):
         self._viewer = viewer
         self.measured: MeasuredProfile | None = None
         """What is shown."""
+        project = project_of(viewer.layers)
         self.image: LayerChoice[Image] = LayerChoice(
-            viewer.layers,
-            Image,
-            propose=lambda images: image_to_segment(images, viewer.layers),
+            viewer.layers, Image, propose=project.image, anew=project.changed
         )
         self.lines: LayerChoice[Shapes] = LayerChoice(viewer.layers, Shapes)
         self.width_box = QSpinBox()

@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QListWidget, QListWidgetItem
 from superqt.utils import signals_blocked
 
-from napari_lrcs.plugin.parts.connections import Connections
+from napari_lrcs.plugin.parts.connections import Connections, Emitter
 from napari_lrcs.plugin.parts.layers import layer_shape
 
 _MOST_ROWS = 6
@@ -31,6 +31,8 @@ class LayerChecks(QListWidget):
     propose : callable, optional
         Chooses the layer that is checked until the user checks one, anew with each
         change in the viewer; may return None. By default none is checked.
+    anew : Emitter, optional
+        Signal after which a layer is proposed anew.
     """
 
     changed = Signal()
@@ -42,6 +44,7 @@ class LayerChecks(QListWidget):
         *,
         one_shape: bool = True,
         propose: Callable[[Sequence[Labels]], Labels | None] | None = None,
+        anew: Emitter | None = None,
     ) -> None:
         super().__init__()
         self._layers, self._one_shape, self._propose = layers, one_shape, propose
@@ -58,6 +61,7 @@ class LayerChecks(QListWidget):
             *(
                 (event, self._refresh)
                 for event in (
+                    *(() if anew is None else (anew,)),
                     events.inserted,
                     events.removed,
                     events.reordered,

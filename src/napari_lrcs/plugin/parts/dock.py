@@ -4,11 +4,9 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
-from weakref import ref
 
 from napari.viewer import Viewer
-from qtpy.compat import isalive
-from qtpy.QtCore import QEvent, QObject, QSettings, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QSettings, Qt, Signal
 from qtpy.QtWidgets import (
     QApplication,
     QFileDialog,
@@ -21,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_lrcs.io.records import parse_json
+from napari_lrcs.plugin.parts.closable import Closable
 from napari_lrcs.plugin.parts.connections import Disconnectable
 from napari_lrcs.plugin.parts.widgets import Kind, Progress, colour
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Job, Work, start_job
@@ -29,69 +28,7 @@ Outcome = Literal["done", "stopped", "failed"]
 """How a job ended."""
 
 
-class _Closable(QWidget):
-    """A widget that notices that it, or its window, is closed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        # Weak: napari's window holds its canvas, which must go once it is closed.
-        self._window_ref: ref[QWidget] | None = None
-
-    def remember(self) -> None:
-        """Keep the settings; called before the widget or its window is closed."""
-
-    def shut_down(self) -> None:
-        """Stop all work; called after the widget or its window was closed."""
-
-    def event(self, event: QEvent | None) -> bool:
-        """Notice being put into a window, or taken out of it."""
-        assert event is not None
-        if event.type() == QEvent.Type.ParentChange:
-            # napari closes a dock by taking its widget out.
-            if self.parent() is None and self._window is not None:
-                self._follow(None)
-                self.remember()
-                self.shut_down()
-        elif event.type() == QEvent.Type.Show and self.window() is not self:
-            self._follow(self.window())
-        return bool(super().event(event))
-
-    @property
-    def _window(self) -> QWidget | None:
-        """The window that the dock is in, if it is still there."""
-        window = None if self._window_ref is None else self._window_ref()
-        return window if window is not None and isalive(window) else None
-
-    def _follow(self, window: QWidget | None) -> None:
-        former = self._window
-        if window is former:
-            return
-        if former is not None:
-            former.removeEventFilter(self)
-        self._window_ref = None if window is None else ref(window)
-        if window is not None:
-            window.installEventFilter(self)
-
-    def eventFilter(  # noqa: N802 Qt's name
-        self, watched: QObject | None, event: QEvent | None
-    ) -> bool:
-        """Notice that the window closes, unless its user says no."""
-        assert event is not None
-        if event.type() == QEvent.Type.Close and watched is self._window:
-            self.remember()
-            # Not the bound method: Qt drops its call if the dock is deleted first.
-            QTimer.singleShot(0, lambda: self._shut_down_if_closed())  # noqa: PLW0108
-        return bool(super().eventFilter(watched, event))
-
-    def _shut_down_if_closed(self) -> None:
-        window = self._window
-        if window is not None and window.isVisible():
-            return
-        self._window_ref = None
-        self.shut_down()
-
-
-class Dock(_Closable):
+class Dock(Closable):
     """A dock whose `body` scrolls and whose `footer` stays in sight.
 
     A subclass builds its widgets, starts one job at a time by `begin`, and implements
@@ -114,6 +51,9 @@ class Dock(_Closable):
 
     key: ClassVar[str]
     """Name under which the dock's settings are remembered."""
+
+    job_changed = Signal()
+    """A job has begun, was asked to stop, or has ended."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -153,6 +93,9 @@ class Dock(_Closable):
 
     def update_buttons(self) -> None:
         """Enable or disable the buttons by `is_busy` and `is_stopping`."""
+
+    def embed(self) -> None:
+        """Become a page of *Segment volume*: hide what its bar shows."""
 
     # ---- messages ----
 
@@ -206,7 +149,7 @@ class Dock(_Closable):
                 "finished": self._on_job_ended,
             },
         )
-        self.update_buttons()
+        self._on_job_changed()
 
     def begin_beside(self, name: str, events: Callable[[], Events]) -> None:
         """Start a short job that may run beside the dock's own, as `begin` does."""
@@ -223,7 +166,7 @@ class Dock(_Closable):
         if self.job is not None and not self._is_closed:
             self.job.quit()
             self.show_message("Stopping…")
-            self.update_buttons()
+            self._on_job_changed()
 
     def _on_job_event(self, event: Any) -> None:
         if not self._is_closed:
@@ -240,14 +183,18 @@ class Dock(_Closable):
     def _on_job_ended(self) -> None:
         is_stopped, self.job = self.is_stopping, None
         if self._is_closed:
-            self._delete_if_removed()
+            self.delete_if_removed()
             return
         self.progress.end()
         if self._has_failed:
             self.finish("failed")
         else:
             self.finish("stopped" if is_stopped else "done")
+        self._on_job_changed()
+
+    def _on_job_changed(self) -> None:
         self.update_buttons()
+        self.job_changed.emit()
 
     # ---- tables and figures ----
 
@@ -313,12 +260,7 @@ class Dock(_Closable):
         for connection in self.connections:
             connection.disconnect_events()
         self.connections.clear()
-        self._delete_if_removed()
-
-    def _delete_if_removed(self) -> None:
-        # PySide6 keeps what a lambda refers to, a dock's button its dock: for ever.
-        if isalive(self) and self.parent() is None and not self.is_busy:
-            self.deleteLater()
+        self.delete_if_removed()
 
 
 class _Body(QScrollArea):

@@ -17,8 +17,9 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import signals_blocked
 
+from napari_lrcs.plugin.parts.connections import Emitter
 from napari_lrcs.plugin.parts.layer_kinds import Kind, kind_of
-from napari_lrcs.plugin.parts.widgets import vbox
+from napari_lrcs.plugin.parts.widgets import colour, vbox
 from napari_lrcs.settings import Config, Setting
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
@@ -231,6 +232,12 @@ def form_rows(*fields: tuple[str, QWidget, str]) -> QFormLayout:
     return rows
 
 
+def hide_rows(rows: QFormLayout, *fields: QWidget) -> None:
+    """Hide fields of a form, and their names."""
+    for field in fields:
+        rows.setRowVisible(field, False)  # noqa: FBT003 Qt's
+
+
 class Fold(QWidget):
     """A part of a form that is folded away until its title is clicked."""
 
@@ -267,7 +274,9 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
     propose : callable, optional
         Chooses among the layers that are offered until the user does, anew with each
         change in the viewer; may return None. The newest layer is taken without it,
-        and stays.
+        and stays. A layer that the user has chosen instead is shown in colour.
+    anew : Emitter, optional
+        Signal after which a layer is proposed anew.
     """
 
     chosen = Signal()
@@ -281,6 +290,7 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
         none: str = "",
         without: Container[Kind] = (),
         propose: Callable[[Sequence[LayerKind]], LayerKind | None] | None = None,
+        anew: Emitter | None = None,
     ) -> None:
         super().__init__()
         self._layers, self._kind, self._none = layers, kind, none
@@ -292,7 +302,8 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.setMinimumContentsLength(12)
-        self._events = (
+        self._events: tuple[Emitter, ...] = (
+            *(() if anew is None else (anew,)),
             layers.events.inserted,
             layers.events.removed,
             layers.events.reordered,
@@ -355,6 +366,7 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
             is_offered = shown in self._offered
             self.setCurrentIndex(self._offered.index(shown) if is_offered else -1)
         self._update_layer()
+        self._show_whether_elsewhere()
 
     def _proposed(self, fitting: Sequence[LayerKind]) -> LayerKind | None:
         if self._propose is not None:
@@ -367,6 +379,15 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
         del index
         self._is_picked = True
         self._update_layer()
+        self._show_whether_elsewhere()
+
+    def _show_whether_elsewhere(self) -> None:
+        """Show in colour that the user has chosen another layer than is proposed."""
+        if self._propose is None:
+            return
+        proposed = self._propose([x for x in self._offered if x is not None])
+        is_elsewhere = self._is_picked and proposed not in (None, self._layer)
+        colour(self, "warning" if is_elsewhere else "hint")
 
     def _update_layer(self) -> None:
         place = self.currentIndex()

@@ -32,20 +32,28 @@ class ModelChoice(QWidget):
         First entry, which chooses no network and is chosen at first. By default there
         is none: the best run, or the one that the user has chosen for this image in any
         dock, is chosen.
+    in_one_line : bool
+        Whether to show the description of the network as a tooltip only.
     """
 
     changed = Signal()
     """Emitted when another network is chosen, or none."""
     failed = Signal(str)
     """Emitted with the reason when a file cannot be used."""
+    listed = Signal()
+    """Emitted when the runs of the image are listed."""
 
     def __init__(
-        self, purpose: str = "Predict with a network", *, none: str = ""
+        self,
+        purpose: str = "Predict with a network",
+        *,
+        none: str = "",
+        in_one_line: bool = False,
     ) -> None:
         super().__init__()
         self.model: ModelSummary | None = None
         """Summary of the network that is chosen."""
-        self._purpose, self._none = purpose, none
+        self._purpose, self._none, self._is_one_line = purpose, none, in_one_line
         self._path: Path | None = None
         self._file: Path | None = None
         self._runs: Sequence[RunSummary] = ()
@@ -54,6 +62,8 @@ class ModelChoice(QWidget):
         self._reader = BackgroundReader("Listing runs", self)
         self._reader.answered.connect(self._show_runs)
         self._reader.failed.connect(self.failed.emit)
+        for ended in (self._reader.answered, self._reader.failed):
+            ended.connect(lambda _answer: self.listed.emit())
         self._box = _Box()
         self._line = QLabel()
         self._line.setWordWrap(True)
@@ -67,6 +77,11 @@ class ModelChoice(QWidget):
     def path(self) -> Path | None:
         """The run folder or file that is chosen."""
         return self._path
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether there may be a network: the runs of the image are being listed."""
+        return self.model is None and self._reader.is_reading
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -115,6 +130,7 @@ class ModelChoice(QWidget):
             self._file = Path(name)
             self._try(self._file)
             self._show_items()
+            self._remember(self._path)
 
     def _try(self, path: Path | None) -> None:
         try:
@@ -129,9 +145,9 @@ class ModelChoice(QWidget):
 
     def _remember(self, path: Path | None) -> None:
         """Let other docks, too, prefer the run that the user has chosen."""
-        is_run = path not in (None, self._file)
-        if is_run and self._image is not None and not self._none:
+        if path is not None and self._image is not None and not self._none:
             self._image.metadata[RUN_KEY] = path
+            self._image.events.metadata()
 
     def _set(self, path: Path | None, model: ModelSummary | None) -> None:
         self._path, self.model = path, model
@@ -177,17 +193,23 @@ class ModelChoice(QWidget):
         if runs == self._runs and preferred in (None, self._path):
             return  # the list may be open
         self._runs = runs
-        if not self._none and (self._path is None or self._path != self._file):
+        is_file = self._path is not None and self._path == self._file
+        if not self._none and (preferred is not None or not is_file):
             best = next((run.path for run in runs), None)
             self._try(preferred or best)
         self._show_items()
 
     def _preferred(self, runs: Sequence[RunSummary]) -> Path | None:
-        """Return the run that the user has chosen for the image, if it is there."""
+        """Return what the user has chosen for the image, if it is there."""
         if self._image is None or self._none:
             return None
-        chosen = self._image.metadata.get(RUN_KEY)
-        return chosen if chosen in [run.path for run in runs] else None
+        chosen: Path | None = self._image.metadata.get(RUN_KEY)
+        if chosen is None or chosen in [run.path for run in runs]:
+            return chosen
+        if chosen.is_file():
+            self._file = chosen
+            return chosen
+        return None
 
     def _show_items(self) -> None:
         with signals_blocked(self._box):
@@ -217,7 +239,9 @@ class ModelChoice(QWidget):
             warning = self._warning(self.model)
             colour(self._line, "warning" if warning else "hint")
             self._line.setText(f"{self.model}{warning}")
-        self._line.setVisible(bool(self._line.text()))
+        self._line.setVisible(bool(self._line.text()) and not self._is_one_line)
+        if self._is_one_line:
+            self._box.setToolTip(self._line.text())
 
     def _warning(self, model: ModelSummary) -> str:
         if self._image is None or self._none:

@@ -58,8 +58,8 @@ COLOURS: Mapping[Kind, str] = {
 # ---- words and buttons ----
 
 
-def colour(label: QLabel, kind: Kind) -> None:
-    """Give a label the colour of its kind of message."""
+def colour(label: QWidget, kind: Kind) -> None:
+    """Give a widget's text the colour of its kind of message."""
     label.setStyleSheet(f"color: {COLOURS[kind]}" if COLOURS[kind] else "")
 
 

@@ -140,6 +140,11 @@ class BackgroundReader(QObject):
         self._request: object = None
         self._job: Job | None = None
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether an answer is awaited."""
+        return self._request is not None
+
     def read(self, read: Callable[[], object]) -> None:
         """Call a function in a thread, in place of an earlier one."""
         self.cancel()
@@ -165,6 +170,7 @@ class BackgroundReader(QObject):
     def _handle(self, answer: _Answer) -> None:
         if answer.request is not self._request:
             return
+        self._request = None
         if answer.error:
             self.failed.emit(answer.error)
         else:

@@ -19,13 +19,13 @@ from superqt.utils import signals_blocked
 from napari_lrcs.annotation.workspace import Workspace
 from napari_lrcs.config import Axis, PerturbConfig
 from napari_lrcs.io.volume import Volume, parse_slices
-from napari_lrcs.plugin.painting.default_layers import labels_to_learn_from
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.current_slice import slice_in_view
 from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
 from napari_lrcs.plugin.parts.forms import KERNELS, ConfigForm, LayerChoice, form_rows
 from napari_lrcs.plugin.parts.layers import labels_of, n_slices_of, workspace_for
 from napari_lrcs.plugin.parts.widgets import choice, path_row, vbox
+from napari_lrcs.plugin.project.project import project_of
 
 PAINTED, RANGE, THIS = "All that are painted", "Some slices", "Slice in view"
 LAYERS, FILES = "Label layers", "TIFF files in a folder"
@@ -61,12 +61,13 @@ class PerturbSetup(QWidget):
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
-        self._viewer = viewer
+        self._viewer, project = viewer, project_of(viewer.layers)
         self.labels: LayerChoice[Labels] = LayerChoice(
             viewer.layers,
             Labels,
             without=("perturbed preview",),
-            propose=lambda labels: labels_to_learn_from(labels, None),
+            propose=lambda labels: project.painting(labels, None),
+            anew=project.changed,
         )
         self.region = choice(PAINTED, RANGE, THIS)
         self.range = QLineEdit()

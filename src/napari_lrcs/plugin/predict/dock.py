@@ -38,6 +38,8 @@ class PredictDock(Dock):
         self._build()
         self.setup.restore(self.recall())
         self.setup.failed.connect(lambda text: self.show_message(text, "error"))
+        self.setup.model_choice.listed.connect(self.update_buttons)
+        self.setup.image_choice.chosen.connect(self.update_buttons)
         self.connections += [self.setup, self._shown]
         self.update_buttons()
 
@@ -78,8 +80,13 @@ class PredictDock(Dock):
 
     def update_buttons(self) -> None:
         """Enable the buttons that make sense now."""
-        self._predict.setEnabled(not self.is_busy)
+        is_ready = not self.is_busy and not self.setup.model_choice.is_awaited
+        self._predict.setEnabled(is_ready)
         self._cancel.setEnabled(self.is_busy and not self.is_stopping)
+
+    def embed(self) -> None:
+        """Hide what the bar shows."""
+        self.setup.hide_layers()
 
     def settings(self) -> dict[str, Any]:
         """Return what to remember."""

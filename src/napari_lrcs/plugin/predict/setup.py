@@ -19,11 +19,16 @@ from napari_lrcs.errors import LrcsError
 from napari_lrcs.inference.estimate import amount, fits_memory, memory_needed
 from napari_lrcs.io.volume import parse_slices
 from napari_lrcs.models.header import ModelSummary
-from napari_lrcs.plugin.painting.default_layers import image_to_segment
 from napari_lrcs.plugin.parts.current_slice import nearest_slice, place_in_view
 from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
 from napari_lrcs.plugin.parts.field_of_view import FieldOfView
-from napari_lrcs.plugin.parts.forms import ConfigForm, Fold, LayerChoice, form_rows
+from napari_lrcs.plugin.parts.forms import (
+    ConfigForm,
+    Fold,
+    LayerChoice,
+    form_rows,
+    hide_rows,
+)
 from napari_lrcs.plugin.parts.layers import (
     n_slices_of,
     volume_of,
@@ -32,6 +37,7 @@ from napari_lrcs.plugin.parts.model_choice import ModelChoice
 from napari_lrcs.plugin.parts.widgets import button, choice, vbox
 from napari_lrcs.plugin.predict.more_volumes import MoreVolumes
 from napari_lrcs.plugin.predict.place import MEMORY, ZARR, ResultPlace
+from napari_lrcs.plugin.project.project import project_of
 
 THIS, RANGE, ALL = "This slice", "Some slices", "All slices"
 
@@ -44,11 +50,9 @@ class PredictSetup(QWidget):
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
-        self._viewer = viewer
+        self._viewer, project = viewer, project_of(viewer.layers)
         self.image_choice: LayerChoice[Image] = LayerChoice(
-            viewer.layers,
-            Image,
-            propose=lambda images: image_to_segment(images, viewer.layers),
+            viewer.layers, Image, propose=project.image, anew=project.changed
         )
         self.model_choice = ModelChoice()
         self.region = choice(ALL, THIS, RANGE)
@@ -117,6 +121,10 @@ class PredictSetup(QWidget):
         self.confidence.toggled.connect(lambda _is_on: self._update())
         self.model_choice.changed.connect(self._update)
         self.form.changed.connect(self._update)
+
+    def hide_layers(self) -> None:
+        """Hide what the bar of the project shows."""
+        hide_rows(self._rows, self.image_choice, self.model_choice)
 
     # ---- what is chosen ----
 

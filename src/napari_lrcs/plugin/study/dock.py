@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 from napari.viewer import Viewer
 
 from napari_lrcs.io.tables import as_text
-from napari_lrcs.plugin.painting.training_layers import may_train_on
 from napari_lrcs.plugin.parts.dock import Dock, Outcome
 from napari_lrcs.plugin.parts.widgets import Kind, Tabs, button, clock, hbox
 from napari_lrcs.plugin.parts.workers import EXPECTED, Saved
+from napari_lrcs.plugin.project.training_layers import may_train_on
 from napari_lrcs.plugin.study.job import (
     Mapped,
     StudyJob,

@@ -14,7 +14,6 @@ from napari_lrcs.config import PerturbConfig, PredictConfig, StudyConfig, TrainC
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.inference.estimate import amount
 from napari_lrcs.plugin.painting.painting import painting_of
-from napari_lrcs.plugin.painting.training_layers import TrainingLayers
 from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
 from napari_lrcs.plugin.parts.forms import KERNELS, ConfigForm, form_rows
 from napari_lrcs.plugin.parts.layers import (
@@ -25,6 +24,7 @@ from napari_lrcs.plugin.parts.layers import (
 )
 from napari_lrcs.plugin.parts.training_form import TrainingForm
 from napari_lrcs.plugin.parts.widgets import button, path_row, vbox
+from napari_lrcs.plugin.project.training_layers import TrainingLayers
 from napari_lrcs.plugin.study.slices import StudySlices
 from napari_lrcs.preprocessing.slices import AXES
 from napari_lrcs.uncertainty.study.task import StudyTask

@@ -1,7 +1,6 @@
 """The dock that trains a network on a painting."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,19 +9,12 @@ from napari.viewer import Viewer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
-from napari_lrcs.annotation.annotation import Role
-from napari_lrcs.config import TrainConfig
-from napari_lrcs.io.volume import Volume
 from napari_lrcs.plugin.painting.painting import painting_of
-from napari_lrcs.plugin.painting.training_layers import may_train_on
 from napari_lrcs.plugin.parts.connections import Replaceable
 from napari_lrcs.plugin.parts.current_slice import SliceInView
 from napari_lrcs.plugin.parts.dock import Dock, Outcome
 from napari_lrcs.plugin.parts.layers import (
     RUN_KEY,
-    labels_of,
-    layer_shape,
-    named_by_file,
     workspace_for,
 )
 from napari_lrcs.plugin.parts.widgets import (
@@ -31,22 +23,23 @@ from napari_lrcs.plugin.parts.widgets import (
     vbox,
 )
 from napari_lrcs.plugin.parts.workers import EXPECTED
+from napari_lrcs.plugin.project.training_layers import may_train_on
 from napari_lrcs.plugin.train.buttons import TrainButtons, may_discard
 from napari_lrcs.plugin.train.curves import Curves
 from napari_lrcs.plugin.train.job import (
+    Branched,
     Prepared,
     Scored,
     TrainingJob,
 )
+from napari_lrcs.plugin.train.new_strokes import NewStrokes
 from napari_lrcs.plugin.train.preview import (
     PreviewLayer,
-    PreviewSource,
     SlicePreview,
 )
 from napari_lrcs.plugin.train.progress import NEXT, TrainingProgress
 from napari_lrcs.plugin.train.runs import RunHistory, RunsTable
 from napari_lrcs.plugin.train.setup import TrainSetup
-from napari_lrcs.preprocessing.slices import AXES
 from napari_lrcs.progress import Notice, TrainingEnded
 
 
@@ -65,14 +58,18 @@ class TrainDock(Dock):
         self.notices = Notices()
         self.runs = RunsTable()
         self.buttons = TrainButtons()
+        self.new_strokes = NewStrokes()
         self._training: TrainingJob | None = None
         self._in_view = Replaceable()
         self._preview: PreviewLayer | None = None
         self._layers: tuple[Image, Labels] | None = None
         self._steps = TrainingProgress(self.progress)
+        self._to_continue: Path | None = None
+        """Run that is continued as soon as it has stopped."""
         self._build()
         self.setup.restore(self.recall())
         self.connections += [self.setup, self.curves, self.runs, self._in_view]
+        self.connections.append(self.new_strokes)
         self._connect()
         self._list_runs()
         self.update_buttons()
@@ -83,6 +80,7 @@ class TrainDock(Dock):
         self.buttons.pause_requested.connect(self.pause)
         self.buttons.stop_requested.connect(self.stop_and_keep)
         self.buttons.cancel_requested.connect(self.cancel)
+        self.new_strokes.restart_requested.connect(self.restart)
         self.setup.image_choice.chosen.connect(self._list_runs)
         self.setup.failed.connect(lambda text: self.show_message(text, "error"))
         self.runs.resume_requested.connect(self.continue_run)
@@ -98,13 +96,14 @@ class TrainDock(Dock):
         self.tabs.addTab(watch, "Curves")
         self.tabs.addTab(self.runs, "Runs")
         self.body.addWidget(self.tabs)
+        self.footer.addWidget(self.new_strokes)
         self.footer.addWidget(self.buttons)
 
     # ---- what the buttons do ----
 
     def train(self) -> None:
         """Start a training with the settings of the form."""
-        self._begin(self._new_training)
+        self._begin(lambda: self.setup.new_training(self._follow_view))
 
     def balance_and_train(self) -> None:
         """Train again as last, with patches balanced between the phases."""
@@ -114,7 +113,13 @@ class TrainDock(Dock):
 
     def continue_run(self, run: Path) -> None:
         """Continue a run that was stopped."""
-        self._begin(lambda: self._resumed_training(run))
+        self._begin(lambda: self.setup.resumed_training(run, self._follow_view))
+
+    def restart(self) -> None:
+        """Stop, and continue from the present weights with the new strokes."""
+        if self._training is not None:
+            self._to_continue = self._training.run
+            self._stop("")
 
     def pause(self) -> None:
         """Pause the training, or resume it."""
@@ -174,62 +179,19 @@ class TrainDock(Dock):
             self.show_error(error)
             return
         self._training, self._preview = training, None
+        self._layers = self.setup.layers.read()
         self.notices.clear()
+        self.new_strokes.follow(painting_of(self.setup.labels_choice.layer))
         self.remember()
         self.begin(f"Training {training.run.name}", training.events)
         self._steps.begin()
         self.tabs.setCurrentIndex(1)
 
-    def _new_training(self) -> TrainingJob:
-        image, labels = self.setup.layers.read()
-        config = self.setup.form.config
-        volume = named_by_file(image)
-        roles = self.setup.roles.read(volume.shape[AXES[config.preprocessing.axis]])
-        painting = painting_of(labels)
-        if painting is not None and not roles["train"]:
-            taken = {*roles["validation"], *roles["test"]}
-            roles["train"] = tuple(z for z in painting.painted() if z not in taken)
-        return self._training_of(
-            volume, config, roles=roles, run=workspace_for(image).new_run()
-        )
-
-    def _resumed_training(self, run: Path) -> TrainingJob:
-        image, _ = self.setup.layers.read()
-        training = self._training_of(
-            named_by_file(image), TrainConfig(), roles={}, run=run
-        )
-        return replace(training, is_resumed=True, initial_weights=None)
-
-    def _training_of(
-        self,
-        volume: Volume,
-        config: TrainConfig,
-        *,
-        roles: dict[Role, tuple[int, ...]],
-        run: Path,
-    ) -> TrainingJob:
-        image, labels = self._layers = self.setup.layers.read()
-        painting = painting_of(labels)
-        if painting is not None:
-            painting.save()
+    def _follow_view(self, image: Image) -> SliceInView:
+        """Follow the slice in view of this image alone."""
         in_view = SliceInView(self.viewer, image)
         self._in_view.replace(in_view)
-        training = TrainingJob(
-            labels=labels_of(labels),
-            source=PreviewSource(
-                volume=volume,
-                mask=None if painting is None else painting.mask_volume(volume.shape),
-                shape=layer_shape(image),
-                in_view=in_view,
-            ),
-            roles=roles,
-            config=config,
-            run=run,
-            initial_weights=self.setup.initial_weights,
-        )
-        # Made at once, so that a second window chooses another one.
-        run.mkdir(parents=True, exist_ok=True)
-        return training
+        return in_view
 
     def finish(self, outcome: Outcome) -> None:
         """Say how the training ended, and list its run."""
@@ -237,9 +199,17 @@ class TrainDock(Dock):
             _announce_runs(self._layers[0])
         self._training = self._layers = self._preview = None  # and so the image
         self._in_view.disconnect_events()
+        self.new_strokes.follow(None)
         if self._steps.message and outcome != "failed":
             self.show_message(self._steps.message, self._steps.kind)
         self._list_runs()
+        run, self._to_continue = self._to_continue, None
+        if run is not None and outcome != "failed":
+            self.continue_run(run)
+
+    def embed(self) -> None:
+        """Hide what the bar shows."""
+        self.setup.hide_layers()
 
     def settings(self) -> dict[str, Any]:
         """Return what to remember."""
@@ -253,6 +223,8 @@ class TrainDock(Dock):
         match event:
             case Notice():
                 self.notices.add(event)
+            case Branched():
+                self._branch(event.training)
             case Prepared():
                 self._show_prepared(event)
             case Scored():
@@ -261,6 +233,17 @@ class TrainDock(Dock):
                 self._preview.show(event)
             case TrainingEnded(not_learnt=()):
                 self.notices.remove("not_learnt")
+
+    def _branch(self, training: TrainingJob) -> None:
+        assert training.parent is not None
+        self._training = training
+        name, former = training.run.name, training.parent.name
+        self.notices.add(
+            Notice(
+                kind="resumed",
+                text=f"{name} continues {former} with the painting as it is now",
+            )
+        )
 
     def _show_prepared(self, event: Prepared) -> None:
         assert self._layers is not None

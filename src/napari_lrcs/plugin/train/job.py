@@ -1,8 +1,8 @@
 """A training as the dock runs it: all of this happens in the thread."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 from typing import cast
@@ -10,6 +10,7 @@ from typing import cast
 from napari_lrcs.annotation.annotation import AnnotatedVolume, Role, read_annotation
 from napari_lrcs.annotation.painted_slices import train_on_painted
 from napari_lrcs.config import TrainConfig
+from napari_lrcs.errors import PaintingChangedError
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.models.header import Row
 from napari_lrcs.phases import PhaseTable
@@ -39,6 +40,13 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Branched:
+    """A new run continues one that has ended, or whose painting has changed."""
+
+    training: "TrainingJob"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TrainingJob:
     """What to train, and where.
 
@@ -50,13 +58,19 @@ class TrainingJob:
         The image, and where it is looked at.
     roles : mapping of str to tuple of int
         Slices of each role; without one for training, all painted slices that are left
-        are for training.
+        are for training. Where a run is continued, its own roles count instead, unless
+        the painting has changed.
     config : TrainConfig
         Where a run is continued, its own config counts instead.
+    new_run : callable
+        Names the folder of a new run, which continues one that has ended or whose
+        painting has changed.
     run : Path
         Run folder.
     is_resumed : bool
-        Whether to continue the run that is there, with the roles that it began with.
+        Whether to continue the run that is there.
+    parent : Path, optional
+        Run that this one continues with another painting.
     initial_weights : Path, optional
         Checkpoint or run folder to start from (transfer learning).
     """
@@ -66,7 +80,9 @@ class TrainingJob:
     roles: Roles
     config: TrainConfig
     run: Path
+    new_run: Callable[[], Path]
     is_resumed: bool = False
+    parent: Path | None = None
     initial_weights: Path | None = None
     discarded: Event = field(default_factory=Event)
     """Set to have the run removed when it stops; one that was resumed is kept.
@@ -76,11 +92,31 @@ class TrainingJob:
 
     def events(self) -> Events:
         """Train; yields also what only a dock shows."""
+        run = RunFolder(self.run)
         try:
-            yield from self._events()
+            if self.is_resumed and run.summarise().is_finished:
+                yield from self._branch()
+            else:
+                yield from self._events()
+        except PaintingChangedError:
+            yield from self._branch()
         finally:
             if not self.is_resumed:
-                RunFolder(self.run).clean_up(keep=not self.discarded.is_set())
+                run.clean_up(keep=not self.discarded.is_set())
+
+    def _branch(self) -> Events:
+        """Continue the run as a new one, whose epochs count from 0."""
+        run = self.new_run()
+        run.mkdir(parents=True, exist_ok=True)
+        training = replace(
+            self,
+            config=RunFolder(self.run).read_config(),
+            run=run,
+            is_resumed=False,
+            parent=self.run,
+        )
+        yield Branched(training=training)
+        yield from training.events()
 
     def _events(self) -> Events:
         load_torch()
@@ -115,6 +151,7 @@ class TrainingJob:
             run=self.run,
             resume=self.is_resumed,
             initial_weights=self.initial_weights,
+            parent=self.parent,
         )
         yield from with_previews(
             _with_rows(cast(Events, events)),

@@ -72,9 +72,9 @@ class RunsTable(FolderTable[RunSummary]):
         self.listed.connect(self._allow_to_compare)
         self.resume_button = self.add_button(
             "Continue",
-            "Continue this run, with its own settings and slices",
+            "Continue this run, with its own settings; with new strokes, as a new run",
             self.resume_requested,
-            allow=lambda run: run.can_resume,
+            allow=lambda run: run.can_resume or run.is_finished,
         )
         self.transfer_button = self.add_button(
             "Start from it",

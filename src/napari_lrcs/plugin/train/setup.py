@@ -1,23 +1,37 @@
 """What to train, from what, and how."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from napari.layers import Image
 from napari.viewer import Viewer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
-from napari_lrcs.config import SUGGESTED_BALANCE, TrainConfig
-from napari_lrcs.plugin.painting.painting import painting_of
+from napari_lrcs.annotation.annotation import Role
+from napari_lrcs.config import SUGGESTED_BALANCE, Axis, TrainConfig
+from napari_lrcs.io.volume import Volume
+from napari_lrcs.plugin.painting.painting import Painting, painting_of
 from napari_lrcs.plugin.painting.role_fields import RoleFields
-from napari_lrcs.plugin.painting.training_layers import TrainingLayers
+from napari_lrcs.plugin.parts.current_slice import SliceInView
 from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
-from napari_lrcs.plugin.parts.forms import form_rows
+from napari_lrcs.plugin.parts.forms import form_rows, hide_rows
+from napari_lrcs.plugin.parts.layers import (
+    labels_of,
+    layer_shape,
+    named_by_file,
+    workspace_for,
+)
 from napari_lrcs.plugin.parts.model_choice import ModelChoice
 from napari_lrcs.plugin.parts.training_form import TrainingForm
 from napari_lrcs.plugin.parts.widgets import vbox
+from napari_lrcs.plugin.project.training_layers import TrainingLayers
+from napari_lrcs.plugin.train.job import TrainingJob
+from napari_lrcs.plugin.train.preview import PreviewSource
+from napari_lrcs.preprocessing.slices import AXES
+from napari_lrcs.training.run_folder import RunFolder
 
 _MAIN = (
     "n_epochs",
@@ -56,26 +70,88 @@ class TrainSetup(QWidget):
     def _build(self) -> None:
         roles = self.roles.fields.items()
         layout = vbox(self, top=4)
-        layout.addLayout(
-            form_rows(
-                ("Image", self.image_choice, "Grey volume or image to learn from"),
-                ("Labels", self.labels_choice, "Layer with the painted phases"),
-                *((f"{role.capitalize()} slices", f, f.toolTip()) for role, f in roles),
-                (
-                    "Preset",
-                    self.preset,
-                    "quick: a good overlay within minutes, on a CPU too; paper: the "
-                    "published network and schedule, for a GPU",
-                ),
-                (
-                    "Start from",
-                    self.start,
-                    "Begin with the weights of an earlier network (transfer learning)",
-                ),
-            )
+        self._rows = form_rows(
+            ("Image", self.image_choice, "Grey volume or image to learn from"),
+            ("Labels", self.labels_choice, "Layer with the painted phases"),
+            *((f"{role.capitalize()} slices", f, f.toolTip()) for role, f in roles),
+            (
+                "Preset",
+                self.preset,
+                "quick: a good overlay within minutes, on a CPU too; paper: the "
+                "published network and schedule, for a GPU",
+            ),
+            (
+                "Start from",
+                self.start,
+                "Begin with the weights of an earlier network (transfer learning)",
+            ),
         )
+        layout.addLayout(self._rows)
         layout.addWidget(self.training)
         layout.addStretch()
+
+    def hide_layers(self) -> None:
+        """Hide what the bar of the project shows."""
+        hide_rows(self._rows, self.image_choice, self.labels_choice)
+
+    # ---- what is to be trained ----
+
+    def new_training(self, in_view: Callable[[Image], SliceInView]) -> TrainingJob:
+        """Make a training of what the form says, in a new run folder.
+
+        Parameters
+        ----------
+        in_view : callable
+            Follows the slice of an image that is looked at.
+
+        Raises
+        ------
+        ValueError, LrcsError, OSError
+            If something is missing or cannot be read, or the folder cannot be made.
+        """
+        image, _ = self.layers.read()
+        return self._training(self.form.config, workspace_for(image).new_run(), in_view)
+
+    def resumed_training(
+        self, run: Path, in_view: Callable[[Image], SliceInView]
+    ) -> TrainingJob:
+        """Make a training that continues a run; as `new_training` otherwise."""
+        training = self._training(RunFolder(run).read_config(), run, in_view)
+        return replace(training, is_resumed=True, initial_weights=None)
+
+    def _training(
+        self, config: TrainConfig, run: Path, in_view: Callable[[Image], SliceInView]
+    ) -> TrainingJob:
+        image, labels = self.layers.read()
+        volume, painting = named_by_file(image), painting_of(labels)
+        if painting is not None:
+            painting.save()
+        training = TrainingJob(
+            labels=labels_of(labels),
+            source=PreviewSource(
+                volume=volume,
+                mask=None if painting is None else painting.mask_volume(volume.shape),
+                shape=layer_shape(image),
+                in_view=in_view(image),
+            ),
+            roles=self._roles(volume, painting, config.preprocessing.axis),
+            config=config,
+            run=run,
+            new_run=workspace_for(image).new_run,
+            initial_weights=self.initial_weights,
+        )
+        # Made at once, so that a second window chooses another one.
+        run.mkdir(parents=True, exist_ok=True)
+        return training
+
+    def _roles(
+        self, volume: Volume, painting: Painting | None, axis: Axis
+    ) -> dict[Role, tuple[int, ...]]:
+        roles = self.roles.read(volume.shape[AXES[axis]])
+        if painting is not None and not roles["train"]:
+            taken = {*roles["validation"], *roles["test"]}
+            roles["train"] = tuple(z for z in painting.painted() if z not in taken)
+        return roles
 
     # ---- transfer ----
 

@@ -6,14 +6,11 @@ from napari.components import LayerList
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QMessageBox, QWidget
 
-from napari_lrcs.plugin.painting.default_layers import (
-    image_to_segment,
-    labels_to_learn_from,
-)
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
 from napari_lrcs.plugin.parts.forms import LayerChoice
 from napari_lrcs.plugin.parts.layer_kinds import Kind, kind_of
 from napari_lrcs.plugin.parts.layers import volume_of
+from napari_lrcs.plugin.project.project import project_of
 
 _ALLOWED = "napari_lrcs_may_train"
 """Metadata key of a result that the user has allowed to train on."""
@@ -29,13 +26,21 @@ class TrainingLayers:
     """
 
     def __init__(self, layers: LayerList, *, without: Container[Kind] = ()) -> None:
-        self._layers = layers
+        self._project = project = project_of(layers)
         self._chosen_painting: Painting | None = None
         self.image: LayerChoice[Image] = LayerChoice(
-            layers, Image, without=without, propose=self._propose_image
+            layers,
+            Image,
+            without=without,
+            propose=self._propose_image,
+            anew=project.changed,
         )
         self.labels: LayerChoice[Labels] = LayerChoice(
-            layers, Labels, without=without, propose=self._propose_labels
+            layers,
+            Labels,
+            without=without,
+            propose=self._propose_labels,
+            anew=project.changed,
         )
         self.image.chosen.connect(self._on_image)
         self.labels.chosen.connect(self._on_labels)
@@ -62,10 +67,10 @@ class TrainingLayers:
     def _propose_image(self, images: Sequence[Image]) -> Image | None:
         painting = self._chosen_painting
         image = None if painting is None else painting.image_among(images)
-        return image_to_segment(images, self._layers) if image is None else image
+        return image or self._project.image(images)
 
     def _propose_labels(self, labels: Sequence[Labels]) -> Labels | None:
-        return labels_to_learn_from(labels, self.image.layer)
+        return self._project.painting(labels, self.image.layer)
 
     def _on_image(self) -> None:
         image, painting = self.image.layer, painting_of(self.labels.layer)

@@ -45,23 +45,32 @@ def labels_to_learn_from(
     image : Image or None
         The image that the labels are of; None for any image.
     """
-    paintings = [layer for layer in labels if _is_painting_of(layer, image)]
+    paintings = [
+        layer
+        for layer in labels
+        if painting_of(layer) is not None and (image is None or is_of(layer, image))
+    ]
     if paintings:
         return paintings[-1]
     own = [
         layer
         for layer in labels
-        if kind_of(layer) is None and (image is None or _fit(layer, image))
+        if kind_of(layer) is None and (image is None or is_of(layer, image))
     ]
     return own[0] if len(own) == 1 else None
 
 
-def labels_to_judge(labels: Sequence[Labels]) -> Labels | None:
-    """Choose the newest result, else the newest labels that are no painting."""
+def newest_result(labels: Sequence[Labels]) -> Labels | None:
+    """Choose the newest labels that a network, a vote or a method has made."""
     others = _NO_RESULTS | {"painting", None}
     results = [layer for layer in labels if kind_of(layer) not in others]
+    return results[-1] if results else None
+
+
+def labels_to_judge(labels: Sequence[Labels]) -> Labels | None:
+    """Choose the newest result, else the newest labels that are no painting."""
     own = [layer for layer in labels if kind_of(layer) is None]
-    return next(reversed(own + results), None)
+    return newest_result(labels) or next(reversed(own), None)
 
 
 def labels_to_judge_by(
@@ -84,9 +93,10 @@ def labels_to_judge_by(
     return next(fitting, truths[0] if truths else None)
 
 
-def _is_painting_of(layer: Labels, image: Image | None) -> bool:
-    painting = painting_of(layer)
-    return painting is not None and (image is None or painting.is_of(image))
+def is_of(labels: Labels, image: Image) -> bool:
+    """Tell whether labels are a painting of an image, or other labels of its shape."""
+    painting = painting_of(labels)
+    return _fit(labels, image) if painting is None else painting.is_of(image)
 
 
 def _fit(one: Layer, other: Layer) -> bool:

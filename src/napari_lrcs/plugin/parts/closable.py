@@ -1,0 +1,108 @@
+"""A widget that notices that it, or its window, is closed."""
+
+from weakref import ref
+
+from qtpy.compat import isalive
+from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
+
+
+class Closable(QWidget):
+    """A widget that notices that it, or its window, is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Weak: napari's window holds its canvas, which must go once it is closed.
+        self._window_ref: ref[QWidget] | None = None
+        self._is_placed = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job runs or is just stopping."""
+        return False
+
+    def remember(self) -> None:
+        """Keep the settings; called before the widget or its window is closed."""
+
+    def shut_down(self) -> None:
+        """Stop all work; called after the widget or its window was closed."""
+
+    def event(self, event: QEvent | None) -> bool:
+        """Notice being put into a window, or taken out of it."""
+        assert event is not None
+        if event.type() == QEvent.Type.ParentChange:
+            # napari closes a dock by taking its widget out.
+            if self.parent() is None and self._window is not None:
+                self._follow(None)
+                self.remember()
+                self.shut_down()
+        elif event.type() == QEvent.Type.Show and self.window() is not self:
+            self._follow(self.window())
+        return bool(super().event(event))
+
+    @property
+    def _window(self) -> QWidget | None:
+        """The window that the dock is in, if it is still there."""
+        window = None if self._window_ref is None else self._window_ref()
+        return window if window is not None and isalive(window) else None
+
+    def _follow(self, window: QWidget | None) -> None:
+        former = self._window
+        if window is former:
+            return
+        if former is not None:
+            former.removeEventFilter(self)
+        self._window_ref = None if window is None else ref(window)
+        if window is not None:
+            window.installEventFilter(self)
+            if not self._is_placed:
+                self._is_placed = True
+                self._join_tabs(window)
+
+    def _join_tabs(self, window: QWidget) -> None:
+        """Share a place with the docks that are open: below them it would be tight."""
+        own = _dock_around(self)
+        if own is None or own.isFloating() or not isinstance(window, QMainWindow):
+            return
+        area = window.dockWidgetArea(own)
+        for other in window.findChildren(Closable):
+            around = _dock_around(other)
+            if around in (None, own) or around.isFloating():
+                continue
+            if window.dockWidgetArea(around) == area:
+                window.tabifyDockWidget(around, own)
+                QTimer.singleShot(0, own.raise_)
+                return
+
+    def eventFilter(  # noqa: N802 Qt's name
+        self, watched: QObject | None, event: QEvent | None
+    ) -> bool:
+        """Notice that the window closes, unless its user says no."""
+        assert event is not None
+        if event.type() == QEvent.Type.Close and watched is self._window:
+            self.remember()
+            # Not the bound method: Qt drops its call if the dock is deleted first.
+            QTimer.singleShot(0, lambda: self._shut_down_if_closed())  # noqa: PLW0108
+        return bool(super().eventFilter(watched, event))
+
+    def _shut_down_if_closed(self) -> None:
+        window = self._window
+        if window is not None and window.isVisible():
+            return
+        self._window_ref = None
+        self.shut_down()
+
+    def delete_if_removed(self) -> None:
+        """Delete the widget, or the one it is a page of, once taken out and idle."""
+        # PySide6 keeps what a lambda refers to, a dock's button its dock: for ever.
+        outer = self.window() if isalive(self) else None
+        if isinstance(outer, Closable) and not outer.is_busy:
+            outer.deleteLater()
+
+
+def _dock_around(widget: QWidget) -> QDockWidget | None:
+    """Find the dock widget that a widget lies in, unless it is a page of another."""
+    parent = widget.parentWidget()
+    while parent is not None and not isinstance(parent, QDockWidget | Closable):
+        parent = parent.parentWidget()
+    return parent if isinstance(parent, QDockWidget) else None

@@ -1,0 +1,1 @@
+"""What a viewer works on, shared by all docks."""

@@ -1,0 +1,1 @@
+"""The dock that leads from the first stroke to the numbers."""

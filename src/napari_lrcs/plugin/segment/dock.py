@@ -1,0 +1,157 @@
+"""The dock that leads from the first stroke to the numbers."""
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+from napari.viewer import Viewer
+from qtpy.QtWidgets import QStackedWidget
+
+from napari_lrcs.plugin.label.dock import LabelDock
+from napari_lrcs.plugin.measure.dock import MeasureDock
+from napari_lrcs.plugin.painting.painting import painting_of
+from napari_lrcs.plugin.parts.closable import Closable
+from napari_lrcs.plugin.parts.connections import (
+    Connections,
+    Disconnectable,
+    Replaceable,
+)
+from napari_lrcs.plugin.parts.dock import Dock
+from napari_lrcs.plugin.parts.widgets import button, vbox
+from napari_lrcs.plugin.predict.dock import PredictDock
+from napari_lrcs.plugin.project.bar import ProjectBar
+from napari_lrcs.plugin.segment.steps import STEPS, Step, StepBar
+from napari_lrcs.plugin.train.dock import TrainDock
+
+_PAGES: Mapping[Step, Callable[[Viewer], Dock]] = {
+    "Label": LabelDock,
+    "Train": TrainDock,
+    "Predict": PredictDock,
+    "Measure": MeasureDock,
+}
+
+_MISSING: Mapping[Step, str] = {
+    "Label": "Paint every phase on a slice first",
+    "Train": "Train a network first, or choose one above",
+    "Predict": "Predict first, or choose labels as the result above",
+    "Measure": "",
+}
+"""What to do before the next step."""
+
+
+class SegmentDock(Closable):
+    """Label, train, predict and measure, one after the other, in one dock.
+
+    Each step is a page: the dock that also exists on its own, without its choices of
+    image, painting, network and result, which the bar on top shows once for all.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        The viewer whose window the dock is in.
+    """
+
+    key: ClassVar[str] = "segment"
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.bar = ProjectBar(viewer)
+        self.steps = StepBar()
+        self.pages: dict[Step, Dock] = {}
+        """The pages that were opened so far."""
+        self.step: Step = STEPS[0]
+        """The step in sight."""
+        self._stack = QStackedWidget()
+        self.next_button = button("", "", self.go_on)
+        self._painting_followed = Replaceable()
+        layout = vbox(self, self.bar, self.steps)
+        layout.addWidget(self._stack, stretch=1)
+        layout.addWidget(self.next_button)
+        layout.setContentsMargins(4, 4, 4, 4)
+        self.connections: list[Disconnectable] = [self.bar, self._painting_followed]
+        self.steps.requested.connect(self.show_step)
+        self.bar.changed.connect(self._follow_painting)
+        self.show_step(self.step)
+        self._follow_painting()
+
+    # ---- pages ----
+
+    def show_step(self, step: Step) -> None:
+        """Show the page of a step; it is made when it is first shown."""
+        if step not in self.pages:
+            self.pages[step] = page = _PAGES[step](self.viewer)
+            page.embed()
+            page.job_changed.connect(self.update_steps)
+            self._stack.addWidget(page)
+        self.step = step
+        self._stack.setCurrentWidget(self.pages[step])
+        self.update_steps()
+
+    def go_on(self) -> None:
+        """Show the page of the next step."""
+        following = self._next
+        if following is not None:
+            self.show_step(following)
+
+    @property
+    def _next(self) -> Step | None:
+        place = STEPS.index(self.step) + 1
+        return STEPS[place] if place < len(STEPS) else None
+
+    # ---- what is done ----
+
+    def is_done(self, step: Step) -> bool:
+        """Whether what a step makes is there."""
+        match step:
+            case "Label":
+                painting = painting_of(self.bar.painting.layer)
+                return painting is not None and any(painting.painted())
+            case "Train":
+                return self.bar.network.model is not None
+            case "Predict":
+                return self.bar.result.layer is not None
+            case "Measure":
+                page = self.pages.get("Measure")
+                return isinstance(page, MeasureDock) and bool(page.measured)
+
+    def update_steps(self) -> None:
+        """Tick the steps that are done, and say which is next."""
+        done = {step for step in STEPS if self.is_done(step)}
+        self.steps.show(self.step, done)
+        following = self._next
+        self.next_button.setVisible(following is not None)
+        if following is not None:
+            is_done = self.step in done
+            self.next_button.setText(f"Next: {following}")
+            self.next_button.setEnabled(is_done)
+            self.next_button.setToolTip("" if is_done else _MISSING[self.step])
+
+    def _follow_painting(self) -> None:
+        painting = painting_of(self.bar.painting.layer)
+        self._painting_followed.replace(
+            None
+            if painting is None
+            else Connections((painting.changed, self.update_steps))
+        )
+        self.update_steps()
+
+    # ---- closing ----
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job of a page runs or is just stopping."""
+        return any(page.is_busy for page in self.pages.values())
+
+    def remember(self) -> None:
+        """Keep the settings of the pages."""
+        for page in self.pages.values():
+            page.remember()
+
+    def shut_down(self) -> None:
+        """Stop all work of the pages, and disconnect from the viewer."""
+        for page in self.pages.values():
+            page.shut_down()
+        for connection in self.connections:
+            connection.disconnect_events()
+        self.connections.clear()
+        self.delete_if_removed()

@@ -1,0 +1,128 @@
+"""What the docks of a viewer share; no window is opened."""
+
+import gc
+
+import numpy as np
+import pytest
+from napari.components import LayerList
+from napari.layers import Image, Labels
+from napari.utils._proxies import PublicOnlyProxy
+
+from napari_lrcs.phases import PhaseTable
+from napari_lrcs.plugin.label.painted_layers import new_painting
+from napari_lrcs.plugin.parts.layer_kinds import marked
+from napari_lrcs.plugin.project.project import Project, project_of
+
+pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("own_settings")]
+
+SHAPE = (3, 8, 9)
+
+
+def image(name: str, shape: tuple[int, ...] = SHAPE) -> Image:
+    noise = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    return Image(noise, name=name)
+
+
+def labels(name: str, **metadata: object) -> Labels:
+    return Labels(np.ones(SHAPE, np.uint8), name=name, metadata=metadata)
+
+
+def painting(on: Image, layers: LayerList) -> Labels:
+    layer = new_painting(on, phases=PhaseTable.named("a", "b"), axis="z")
+    layers.append(layer)
+    return layer
+
+
+@pytest.fixture
+def layers() -> LayerList:
+    return LayerList()
+
+
+@pytest.fixture
+def project(layers: LayerList) -> Project:
+    return project_of(layers)
+
+
+def test_viewer_has_one_project_whoever_asks(layers: LayerList) -> None:
+    proxy = PublicOnlyProxy(layers)
+
+    assert project_of(proxy) is project_of(layers)
+    assert project_of(LayerList()) is not project_of(layers)
+
+
+def test_project_does_not_keep_its_viewer_alive() -> None:
+    project = project_of(LayerList())
+    gc.collect()
+
+    assert project.image([]) is None
+
+
+def test_image_is_the_one_chosen_while_it_is_there(
+    project: Project, layers: LayerList
+) -> None:
+    first, second = image("first"), image("second")
+    layers.extend([first, second])
+    assert project.image([first, second]) is first
+
+    project.choose("image", second)
+    assert project.image([first, second]) is second
+    assert project.image([first]) is first
+
+    project.choose("image", None)
+    assert project.image([first, second]) is first
+
+
+def test_another_choice_is_told_once(project: Project, layers: LayerList) -> None:
+    told: list[None] = []
+    project.changed.connect(lambda: told.append(None))
+    layer = image("first")
+    layers.append(layer)
+
+    project.choose("image", layer)
+    project.choose("image", layer)
+
+    assert len(told) == 1
+
+
+def test_painting_of_another_image_is_not_learnt_from(
+    project: Project, layers: LayerList
+) -> None:
+    first, second = image("first"), image("second", (3, 8, 10))
+    layers.extend([first, second])
+    of_first, of_second = painting(first, layers), painting(second, layers)
+    both = [of_first, of_second]
+
+    project.choose("painting", of_first)
+
+    assert project.painting(both, first) is of_first
+    assert project.painting(both, second) is of_second
+    assert project.painting(both, None) is of_first
+
+
+def test_result_is_the_newest_that_was_computed(
+    project: Project, layers: LayerList
+) -> None:
+    old = labels("old", **marked("prediction"))
+    new = labels("new", **marked("majority vote of networks"))
+    own, preview = labels("own"), labels("preview", **marked("training preview"))
+    layers.extend([old, new, own, preview])
+    offered = [old, new, own, preview]
+
+    assert project.result(offered) is new
+    assert project.result([own, preview]) is None
+    assert project.judged([own, preview]) is own
+    project.choose("result", old)
+    assert project.result(offered) is old
+
+
+def test_target_is_the_chosen_painting(project: Project, layers: LayerList) -> None:
+    on = image("first")
+    layers.append(on)
+    older, newer = painting(on, layers), painting(on, layers)
+    own = labels("own")
+    layers.append(own)
+
+    assert project.target([older, newer, own], None) is newer
+    project.choose("painting", older)
+    assert project.target([older, newer, own], None) is older
+    assert project.target([older, newer, own], older) is newer
