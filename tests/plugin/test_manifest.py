@@ -113,7 +113,7 @@ def test_docks_open_by_name_with_their_main_button_in_sight(
 MENUS = [
     ("plugins_menu", "LRCS-Net", DOCKS),
     ("layers_menu", "Annotate", ["Label phases"]),
-    ("layers_menu", "Segment", ["Label phases", "Train LRCS-Net", "Predict volume"]),
+    ("layers_menu", "Segment", DOCKS[:4]),
     (
         "layers_menu",
         "Measure",

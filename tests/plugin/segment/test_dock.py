@@ -10,12 +10,18 @@ from napari import Viewer
 from napari.layers import Labels
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QPushButton, QWidget
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QPushButton, QWidget
 
+from napari_lrcs.errors import LrcsError
+from napari_lrcs.phases import ELECTRODE
+from napari_lrcs.plugin.label.dock import LabelDock
 from napari_lrcs.plugin.measure.dock import MeasureDock
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.layers import workspace_for
+from napari_lrcs.plugin.parts.widgets import COLOURS
+from napari_lrcs.plugin.predict.dock import PredictDock
 from napari_lrcs.plugin.segment.dock import SegmentDock
+from napari_lrcs.plugin.segment.steps import STEPS
 from napari_lrcs.plugin.train.dock import TrainDock
 from napari_lrcs.training.run_folder import list_runs
 
@@ -131,5 +137,102 @@ def test_five_actions_start_a_training_and_nine_give_a_table(
     assert result.name == f"{image.name} prediction"
     assert all(dock.is_done(step) for step in ("Label", "Train", "Predict", "Measure"))
     (run,) = list_runs(workspace_for(image).path)
-    learnt = tifffile.imread(run.path / "labels.tif")
-    np.testing.assert_array_equal(np.squeeze(learnt), painting.data[PAINTED])
+    pages = tifffile.imread(run.path / "labels.tif")  # for training, for validation
+    np.testing.assert_array_equal(pages.max(axis=0), painting.data[PAINTED])
+
+
+def test_what_the_bar_chooses_all_docks_use(viewer: Viewer, qtbot: QtBot) -> None:
+    first = viewer.layers[0]
+    second = viewer.add_image(np.asarray(first.data)[:, ::-1], name="second")
+    dock = open_dock(viewer, qtbot)
+    dock.show_step("Train")
+    dock.show_step("Predict")
+    train, predict = dock.pages["Train"], dock.pages["Predict"]
+    assert isinstance(train, TrainDock)
+    assert isinstance(predict, PredictDock)
+    alone = PredictDock(viewer)
+    viewer.window.add_dock_widget(alone, name="Predict volume")
+    choices = (train.setup.image_choice, predict.setup.image_choice)
+    assert {c.layer for c in (*choices, alone.setup.image_choice)} == {first}
+
+    dock.bar.image.layer = second
+
+    assert {c.layer for c in (*choices, alone.setup.image_choice)} == {second}
+    assert not any(choice.isVisible() for choice in choices)  # the bar shows it
+    assert alone.setup.image_choice.styleSheet() == ""
+    alone.setup.image_choice.layer = first  # elsewhere, which is told by the colour
+    assert COLOURS["warning"] in alone.setup.image_choice.styleSheet()
+    assert dock.bar.image.layer is second
+
+
+def test_next_waits_for_what_the_step_makes(viewer: Viewer, qtbot: QtBot) -> None:
+    dock = open_dock(viewer, qtbot)
+    assert dock.next_button.text() == "Next: Train"
+    assert not dock.next_button.isEnabled()
+    assert "Paint" in dock.next_button.toolTip()
+
+    click(qtbot, dock, "New labels layer")
+    paint(viewer)
+    qtbot.waitUntil(dock.next_button.isEnabled)
+
+    assert [dock.steps[step].text() for step in STEPS] == [
+        *("✓ Label", "2 Train"),
+        *("3 Predict", "4 Measure"),
+    ]
+    click(qtbot, dock, "3 Predict")  # steps can be left out
+    assert dock.step == "Predict"
+    assert not dock.next_button.isEnabled()
+
+
+def test_phases_of_an_image_do_not_leak_to_the_next(
+    viewer: Viewer, qtbot: QtBot
+) -> None:
+    dock = open_dock(viewer, qtbot)
+    page = dock.pages["Label"]
+    assert isinstance(page, LabelDock)
+    page.phases.change(1, name="solid")
+    click(qtbot, dock, "New labels layer")
+    page.remember()
+
+    second = viewer.add_image(np.zeros(SHAPE, np.float32), name="second")
+    dock.bar.image.layer = second
+
+    assert page.painting is None
+    assert page.phases.phases == ELECTRODE
+    dock.bar.image.layer = viewer.layers[0]
+    assert page.painting is not None
+    assert page.phases.phases.names[0] == "solid"
+
+
+def test_docks_that_are_opened_share_a_place(viewer: Viewer, qtbot: QtBot) -> None:
+    dock = open_dock(viewer, qtbot)
+    other = PredictDock(viewer)
+    shell = viewer.window.add_dock_widget(other, name="Predict volume", area="right")
+    own = dock.parent()
+    while not isinstance(own, QDockWidget):
+        own = own.parent()
+
+    window = dock.window()
+    assert isinstance(window, QMainWindow)
+    qtbot.waitUntil(lambda: window.tabifiedDockWidgets(own) == [shell])
+    qtbot.waitUntil(other.isVisible)
+    assert not dock.isVisible()
+
+
+def test_closing_the_dock_stops_its_pages_and_keeps_the_painting(
+    viewer: Viewer, qtbot: QtBot
+) -> None:
+    dock = open_dock(viewer, qtbot)
+    click(qtbot, dock, "New labels layer")
+    layer = paint(viewer)
+    painting = painting_of(layer)
+    assert painting is not None
+
+    viewer.window.remove_dock_widget(dock)
+    qtbot.wait(50)
+
+    assert layer in viewer.layers
+    with pytest.raises(LrcsError, match="open"):
+        painting.folder.lock()
+    again = open_dock(viewer, qtbot)
+    assert again.bar.painting.layer == layer

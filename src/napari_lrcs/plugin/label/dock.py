@@ -72,7 +72,7 @@ class LabelDock(Dock):
         self._choices = choices
         self.paintings = PaintingController(self.viewer, choices)
         self.restore_line = RestoreLine(self.paintings.is_open)
-        self.phases = PhaseEditor(ELECTRODE)
+        self.phases = PhaseEditor(_phases_of(self.recall()))
         self.phases_controller = PhasesController(self.phases, self.paintings)
         self.new_button = canvas_button(
             "New labels layer",
@@ -184,13 +184,16 @@ class LabelDock(Dock):
     def _offer_phases(self) -> None:
         """Offer the phases of this image, not those of the image before."""
         image = self.image.layer
-        place = None if image is None else str(workspace_for(image).path)
-        if place is None or place == self._place:
+        if image is None:
+            return
+        place = str(workspace_for(image).path)
+        if place == self._place:
             return
         is_first, self._place = self._place is None, place
         kept = self.recall()
-        if self.painting is None and (kept.get("place") == place or not is_first):
-            self.phases.phases = _phases_of(kept if kept.get("place") == place else {})
+        known = (place, None) if is_first else (place,)
+        if self.painting is None or not self.painting.is_of(image):
+            self.phases.phases = _phases_of(kept if kept.get("place") in known else {})
 
     def _search_paintings(self) -> None:
         self.restore_line.search(None if self._choices.complaint else self.image.layer)

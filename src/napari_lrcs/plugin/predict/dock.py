@@ -38,8 +38,9 @@ class PredictDock(Dock):
         self._build()
         self.setup.restore(self.recall())
         self.setup.failed.connect(lambda text: self.show_message(text, "error"))
-        self.setup.model_choice.listed.connect(self.update_buttons)
-        self.setup.image_choice.chosen.connect(self.update_buttons)
+        network = self.setup.model_choice
+        for signal in (network.changed, network.listed):
+            signal.connect(self.update_buttons)
         self.connections += [self.setup, self._shown]
         self.update_buttons()
 
