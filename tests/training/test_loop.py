@@ -24,7 +24,11 @@ from napari_lrcs.annotation.annotation import (
 )
 from napari_lrcs.annotation.project import open_annotated
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.errors import CheckpointError, ResultExistsError
+from napari_lrcs.errors import (
+    CheckpointError,
+    PaintingChangedError,
+    ResultExistsError,
+)
 from napari_lrcs.inference.predict import predict_slice
 from napari_lrcs.io.volume import as_volume
 from napari_lrcs.metrics.overlap import accuracy
@@ -42,6 +46,7 @@ from napari_lrcs.progress import (
 )
 from napari_lrcs.training import loop, scoring
 from napari_lrcs.training.loop import train
+from napari_lrcs.training.run_folder import RunFolder
 from napari_lrcs.training.scoring import SliceScore
 from napari_lrcs.training.session import TrainingSession
 from scripts import Script
@@ -810,8 +815,46 @@ def test_changed_labels_are_refused_at_resuming(
     repainted.slices[1].labels.setflags(write=True)
     repainted.slices[1].labels[0, 0] = 2
 
-    with pytest.raises(CheckpointError, match="the labels differ"):
+    with pytest.raises(PaintingChangedError, match="the labels differ"):
         next(train(repainted, config=tiny_config, run=tmp_path, resume=True))
+
+
+def test_run_is_continued_with_another_painting_as_a_new_one(
+    tiny_config: TrainConfig, striped_annotation: Annotate, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "run-1", tmp_path / "run-2"
+    stop_after(train(striped_annotation(), config=tiny_config, run=first), EpochEnded)
+    saved = torch.load(first / "resume.pt", weights_only=True)
+    repainted = striped_annotation()
+    repainted.slices[1].labels.setflags(write=True)
+    repainted.slices[1].labels[0, 0] = 2
+    events = train(repainted, config=tiny_config, run=second, parent=first)
+
+    stop_after(events, TrainingStarted)
+
+    begun = torch.load(second / "resume.pt", weights_only=True)
+    torch.testing.assert_close(begun["model"], saved["model"], rtol=0, atol=0)
+    torch.testing.assert_close(
+        begun["optimiser"]["state"], saved["optimiser"]["state"], rtol=0, atol=0
+    )
+    assert RunFolder(second).summarise().parent == "run-1"
+    assert RunFolder(first).summarise().parent == ""
+    *_, ended = train(repainted, config=tiny_config, run=second, resume=True)
+    assert isinstance(ended, TrainingEnded)
+    assert ended.epochs == tiny_config.optimisation.n_epochs
+
+
+def test_run_of_another_network_is_no_parent(
+    tiny_config: TrainConfig, striped_annotation: Annotate, tmp_path: Path
+) -> None:
+    annotation, run = striped_annotation(), tmp_path / "run-2"
+    stop_after(train(annotation, config=tiny_config, run=tmp_path / "1"), EpochEnded)
+    larger = tiny_config.with_changes(n_filters=4)
+
+    with pytest.raises(CheckpointError, match="cannot be continued"):
+        next(train(annotation, config=larger, run=run, parent=tmp_path / "1"))
+
+    assert not run.exists()
 
 
 def test_folder_without_a_run_is_not_resumed(

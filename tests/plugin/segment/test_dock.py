@@ -197,23 +197,21 @@ def test_phases_of_an_image_do_not_leak_to_the_next(
     second = viewer.add_image(np.zeros(SHAPE, np.float32), name="second")
     dock.bar.image.layer = second
 
-    assert page.painting is None
-    assert page.phases.phases == ELECTRODE
+    offered = [page.phases.phases.names]
     dock.bar.image.layer = viewer.layers[0]
-    assert page.painting is not None
-    assert page.phases.phases.names[0] == "solid"
+    offered.append(page.phases.phases.names)
+    assert offered == [ELECTRODE.names, ("solid", *ELECTRODE.names[1:])]
 
 
 def test_docks_that_are_opened_share_a_place(viewer: Viewer, qtbot: QtBot) -> None:
     dock = open_dock(viewer, qtbot)
     other = PredictDock(viewer)
     shell = viewer.window.add_dock_widget(other, name="Predict volume", area="right")
-    own = dock.parent()
-    while not isinstance(own, QDockWidget):
-        own = own.parent()
-
     window = dock.window()
     assert isinstance(window, QMainWindow)
+    (own,) = (
+        shown for shown in window.findChildren(QDockWidget) if shown.isAncestorOf(dock)
+    )
     qtbot.waitUntil(lambda: window.tabifiedDockWidgets(own) == [shell])
     qtbot.waitUntil(other.isVisible)
     assert not dock.isVisible()

@@ -10,7 +10,13 @@ from napari.layers import Image, Labels
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QThreadPool
-from qtpy.QtWidgets import QApplication, QComboBox, QMessageBox
+from qtpy.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QMessageBox,
+    QPushButton,
+    QWidget,
+)
 
 from napari_lrcs.annotation.annotation import Role
 from napari_lrcs.config import PRESETS, TrainConfig
@@ -226,6 +232,46 @@ def test_stop_keeps_the_best_and_the_run_continues(
 
     assert _runs(image) == [run]
     assert _n_points(training) >= n_done + 1  # what was done before is drawn as well
+
+
+@pytest.mark.slow
+def test_new_strokes_are_told_and_a_new_run_takes_them_up(
+    training: TrainDock, image: Image, labels: Labels, qtbot: QtBot
+) -> None:
+    def paint(z: int) -> None:
+        labels.data[z] = _truth()[z]
+        _painting(labels).mark_changed([z])
+        _painting(labels).set_role(z, "train")
+
+    assert training.new_strokes.text == ""
+    paint(2)
+    qtbot.waitUntil(lambda: "1 slice has changed" in training.new_strokes.text)
+    (first,) = _runs(image)
+
+    _press(training.new_strokes, "Restart with them")
+    qtbot.waitUntil(lambda: len(_runs(image)) == 2, timeout=LONG)
+
+    second = max(_runs(image))
+    assert training.new_strokes.text == ""
+    assert RunFolder(second).summarise().parent == first.name
+    assert _slices_of(second, "train") == {1, 2}
+    assert _slices_of(first, "train") == {1}  # kept
+    qtbot.waitUntil(lambda: bool(_history(second)), timeout=LONG)
+    _stop(training, qtbot)
+
+    # Continue does so, too, once the training has ended.
+    paint(3)
+    _painting(labels).save()
+    qtbot.waitUntil(lambda: len(training.runs.items) == 2)
+    training.runs.select(0)
+    _click(training, "resume")
+    qtbot.waitUntil(lambda: len(_runs(image)) == 3, timeout=LONG)
+    third = max(_runs(image))
+    qtbot.waitUntil(lambda: bool(_history(third)), timeout=LONG)
+    _stop(training, qtbot)
+    assert RunFolder(third).summarise().parent == second.name
+    assert _slices_of(third, "train") == {1, 2, 3}
+    assert any("continues" in text for text in training.notices.texts)
 
 
 @pytest.mark.slow
@@ -784,6 +830,11 @@ def _click(dock: TrainDock, name: str) -> None:
     button = getattr(dock.runs, f"{name}_button")
     assert button.isEnabled()
     button.click()
+
+
+def _press(within: QWidget, text: str) -> None:
+    (made,) = (b for b in within.findChildren(QPushButton) if b.text() == text)
+    made.click()
 
 
 def _stop(dock: TrainDock, qtbot: QtBot) -> None:

@@ -117,7 +117,7 @@ class SegmentDock(Closable):
     def update_steps(self) -> None:
         """Tick the steps that are done, and say which is next."""
         done = {step for step in STEPS if self.is_done(step)}
-        self.steps.show(self.step, done)
+        self.steps.show_steps(self.step, done)
         following = self._next
         self.next_button.setVisible(following is not None)
         if following is not None:

@@ -43,7 +43,7 @@ class StepBar(QWidget):
             self._buttons[step] = made
             layout.addWidget(made)
 
-    def show(self, current: Step, done: Collection[Step]) -> None:
+    def show_steps(self, current: Step, done: Collection[Step]) -> None:
         """Show which step is in sight, and tick those that are done."""
         for number, (step, made) in enumerate(self._buttons.items(), start=1):
             made.setText(f"{'✓' if step in done else number} {step}")

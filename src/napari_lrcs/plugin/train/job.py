@@ -67,6 +67,8 @@ class TrainingJob:
         painting has changed.
     run : Path
         Run folder.
+    painted : frozenset of int
+        Slices that the painting has for training and validation.
     is_resumed : bool
         Whether to continue the run that is there.
     parent : Path, optional
@@ -81,6 +83,7 @@ class TrainingJob:
     config: TrainConfig
     run: Path
     new_run: Callable[[], Path]
+    painted: frozenset[int] = frozenset()
     is_resumed: bool = False
     parent: Path | None = None
     initial_weights: Path | None = None
@@ -94,7 +97,7 @@ class TrainingJob:
         """Train; yields also what only a dock shows."""
         run = RunFolder(self.run)
         try:
-            if self.is_resumed and run.summarise().is_finished:
+            if self.is_resumed and self._needs_new_run(run):
                 yield from self._branch()
             else:
                 yield from self._events()
@@ -103,6 +106,14 @@ class TrainingJob:
         finally:
             if not self.is_resumed:
                 run.clean_up(keep=not self.discarded.is_set())
+
+    def _needs_new_run(self, run: RunFolder) -> bool:
+        """Tell whether a run has ended, or slices were painted that it does not know.
+
+        Other strokes on its own slices are noticed when these are read.
+        """
+        known = {z for slices in run.read_roles().values() for z in slices}
+        return run.summarise().is_finished or not self.painted <= known
 
     def _branch(self) -> Events:
         """Continue the run as a new one, whose epochs count from 0."""

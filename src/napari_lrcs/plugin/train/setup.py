@@ -138,6 +138,7 @@ class TrainSetup(QWidget):
             config=config,
             run=run,
             new_run=workspace_for(image).new_run,
+            painted=_slices_to_learn(painting),
             initial_weights=self.initial_weights,
         )
         # Made at once, so that a second window chooses another one.
@@ -224,3 +225,14 @@ class TrainSetup(QWidget):
         self.roles.follow(painting)
         if painting is not None:
             self.form["axis"].value = painting.axis
+
+
+def _slices_to_learn(painting: Painting | None) -> frozenset[int]:
+    """Return the painted slices for training and validation: all, if none is marked."""
+    if painting is None:
+        return frozenset()
+    roles = painting.state.roles
+    learnt = {z for z, role in roles.items() if role != "test"}
+    has_training = "train" in roles.values()
+    others = set() if has_training else {*painting.painted()} - {*roles}
+    return frozenset(({*painting.painted()} & learnt) | others)
