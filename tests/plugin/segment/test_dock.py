@@ -213,8 +213,7 @@ def test_docks_that_are_opened_share_a_place(viewer: Viewer, qtbot: QtBot) -> No
         shown for shown in window.findChildren(QDockWidget) if shown.isAncestorOf(dock)
     )
     qtbot.waitUntil(lambda: window.tabifiedDockWidgets(own) == [shell])
-    qtbot.waitUntil(other.isVisible)
-    assert not dock.isVisible()
+    qtbot.waitUntil(lambda: other.isVisible() and not dock.isVisible())
 
 
 def test_closing_the_dock_stops_its_pages_and_keeps_the_painting(
