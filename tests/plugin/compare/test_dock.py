@@ -99,6 +99,17 @@ def test_scores_are_those_counted_by_hand(
     assert dock.message == ""
 
 
+def test_a_phase_that_is_never_predicted_is_said(
+    viewer: Viewer, dock: CompareDock, qtbot: Any
+) -> None:
+    _add(viewer, TARGET.copy(), "painting")
+    _add(viewer, np.ones_like(TARGET), "result")
+
+    _compare(dock, qtbot)
+
+    assert dock.message == "CBD is never predicted where it is painted"
+
+
 def test_shares_of_both_are_of_the_painted_voxels(
     viewer: Viewer, dock: CompareDock, qtbot: Any
 ) -> None:
