@@ -61,7 +61,7 @@ class SlicePreview:
     index: int
     axis: Axis
     array: zarr.Array[Any]
-    unwanted: Event
+    unwanted: Event = field(default_factory=Event)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
