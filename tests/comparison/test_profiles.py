@@ -18,8 +18,8 @@ def edge(sd: float, *, normal: tuple[float, float] = (0.0, 1.0)) -> NDArray[np.f
     y, x = np.mgrid[-30:31, -30:31]
     distance = (normal[0] * y + normal[1] * x) / math.hypot(*normal)
     noise = np.random.default_rng(0).normal(0, 2, y.shape)
-    grey: NDArray[np.float64] = 500 + 100 * erf(distance / (sd * math.sqrt(2)))
-    return grey + noise
+    grey: NDArray[np.float64] = 500 + 100 * erf(distance / (sd * math.sqrt(2))) + noise
+    return grey
 
 
 def volume(plane: NDArray[np.float64], *, axis: int = 0, **options: object) -> Volume:

@@ -4,6 +4,7 @@ from operator import add
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from napari_lrcs.arrays import Labels
@@ -16,13 +17,14 @@ SIZE = (0.3, 0.2, 0.1)
 def electrode(shape: tuple[int, ...] = (21, 20, 24)) -> Labels:
     """Make three phases with smooth surfaces."""
     field = gaussian_filter(np.random.default_rng(0).normal(size=shape), 2)
-    labels: Labels = 1 + np.digitize(field, np.quantile(field, [0.4, 0.7]))
-    return labels.astype(np.uint8)
+    phase = 1 + np.digitize(field, np.quantile(field, [0.4, 0.7]))
+    return phase.astype(np.uint8)
 
 
 def ball(radius: int) -> Labels:
     z, y, x = np.ogrid[-12:13, -12:13, -12:13]
-    return (1 + (z**2 + y**2 + x**2 <= radius**2)).astype(np.uint8)
+    inside: NDArray[np.bool_] = z**2 + y**2 + x**2 <= radius**2
+    return inside.astype(np.uint8) + np.uint8(1)
 
 
 def test_flat_interface_has_the_area_of_its_cross_section() -> None:

@@ -127,8 +127,10 @@ def _add_legend(
     n_rows = math.ceil(len(entries) / _IN_A_ROW)
     ax.set_ylim(0, highest / (1 - 0.1 * min(n_rows, 5)))
     ax.legend(
-        [Line2D([], [], **style) for style in entries.values()],  # type: ignore[arg-type]
-        list(entries),
+        handles=[
+            Line2D([], [], label=name, **style)  # type: ignore[arg-type]
+            for name, style in entries.items()
+        ],
         loc="upper center",
         ncols=_IN_A_ROW,
         frameon=False,
