@@ -13,8 +13,10 @@ from napari.layers import Image, Labels, Layer
 
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.phases import ELECTRODE, PhaseTable
+from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.parts.forms import LayerChoice
 from napari_lrcs.plugin.parts.layers import (
+    add_result,
     appearance,
     labels_of,
     layer_shape,
@@ -63,6 +65,32 @@ def test_image_of_two_axes_lends_its_place() -> None:
     copy = Labels(np.zeros((4, 5), np.uint8), **place_of(source))
 
     _assert_same_place(copy, source)
+
+
+@pytest.mark.parametrize(
+    ("above", "order"),
+    [
+        ("a", "a result a_painting b b_painting"),
+        ("b", "a a_painting b result b_painting"),
+        (None, "a result a_painting b b_painting"),
+    ],
+)
+def test_result_is_added_above_its_image_and_below_the_painting(
+    above: str | None, order: str
+) -> None:
+    layers = LayerList()
+    for name in ("a", "b"):
+        image = Image(np.zeros((2, 4, 5)), name=name)
+        painting = new_painting(image, phases=ELECTRODE)
+        painting.name = f"{name}_painting"
+        layers.extend([image, painting])
+    layers.selection.active = layers["b_painting"]
+    result = Labels(np.zeros((2, 4, 5), np.uint8), name="result")
+
+    add_result(layers, result, above=None if above is None else layers[above])
+
+    assert [layer.name for layer in layers] == order.split()
+    assert layers.selection.active is layers["b_painting"]
 
 
 def _assert_same_place(layer: Layer, source: Layer) -> None:

@@ -159,7 +159,7 @@ class PredictedLayers:
             Whether one of the same image was replaced that was not in the same file.
         """
         has_replaced = False
-        for layer in tuple(self._viewer.layers):
+        for layer in reversed(tuple(self._viewer.layers)):  # the lowest gives its name
             if layer in self._layers.values():
                 continue
             if self._path is None or not is_result_at(layer, self._path):

@@ -92,7 +92,7 @@ class PreviewSource:
 
 
 def with_previews(events: Events, *, run: Path, source: PreviewSource) -> Events:
-    """Predict the slice in view every now and then; runs in the thread.
+    """Predict the slice in view whenever it is due; runs in the thread.
 
     Parameters
     ----------
@@ -138,6 +138,8 @@ class _Previews:
 
     def after(self, event: object, worked: float) -> Events:
         """Make a preview if one is due after an event and some seconds of training."""
+        if self._source.unwanted.is_set():
+            return
         match event:
             case StepEnded():
                 if self._is_due(worked, pause=_PAUSE if self._cost else _FIRST):
@@ -153,8 +155,7 @@ class _Previews:
         if self._shown_at is None:
             self._shown_at = worked
         pause = max(pause, self._cost * (1 / _SHARE - 1))
-        is_due = worked - self._shown_at >= pause
-        return is_due and not self._source.unwanted.is_set()
+        return worked - self._shown_at >= pause
 
     def _load_last(self) -> "Checkpoint":
         from napari_lrcs.models.checkpoint import load_checkpoint
