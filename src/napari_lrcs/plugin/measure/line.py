@@ -154,7 +154,7 @@ class LineProfilePart(QWidget):
         self.work_requested.emit("Measure a line profile", events)
 
     def _measure_again(self) -> None:
-        if self.measured is not None or (self.lines.layer and self.isVisible()):
+        if self.lines.layer is not None and self.isVisibleTo(self.window()):
             self.measure()
 
     def _events(self) -> Callable[[], Events]:
