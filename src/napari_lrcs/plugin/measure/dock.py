@@ -134,8 +134,9 @@ class MeasureDock(Dock):
         self._begin("Measure tortuosity", lambda: request.transport_events(known))
 
     def _begin(self, name: str, events: Callable[[], Events]) -> None:
-        self.begin(name, events)
-        self.progress.begin(f"{name} …")
+        if not self.is_busy:
+            self.begin(name, events)
+            self.progress.begin(f"{name} …")
 
     def handle(self, event: Any) -> None:
         """Show how far the work is, what is measured, or files as saved."""
