@@ -219,7 +219,7 @@ def _solve(
 
 
 def _share_settled(simulation: Any) -> float:
-    if simulation.iter < 100:  # it has not looked yet
+    if not hasattr(simulation, "flux_1d"):  # it looks every hundred steps
         return 0.0
     (flux,) = simulation.flux_1d
     differ = float((flux.max() - flux.min()) / flux.max())
