@@ -186,6 +186,15 @@ def make_checkpoint(
     return build
 
 
+@pytest.fixture
+def small_phantom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the demo simulate a small electrode, which takes no time."""
+    from napari_lrcs.classical.phantom import electrode_phantom
+
+    phantom = electrode_phantom(shape=(64, 64, 64))
+    monkeypatch.setattr("napari_lrcs.demo.electrode_phantom", lambda: phantom)
+
+
 Sides: TypeAlias = tuple[float, float, float]
 
 

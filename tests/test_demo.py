@@ -90,7 +90,7 @@ def test_a_folder_that_is_there_is_refused_before_anything_is_made(
         next(run_demo(tmp_path))
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("small_phantom")
 def test_a_demo_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
     events = run_demo(tmp_path / "demo", config=SHORT)
     assert isinstance(events, Generator)
@@ -102,7 +102,7 @@ def test_a_demo_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("small_phantom")
 def test_a_config_that_does_not_fit_leaves_no_folder(tmp_path: Path) -> None:
     config = TrainConfig().with_changes(device="cpu", phase_weights=(1.0, 2.0))
 

@@ -4,7 +4,7 @@ import pytest
 
 from mistakes import Mistake
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "small_phantom")
 
 
 MISTAKES = {
