@@ -7,7 +7,7 @@ from qtpy.QtCore import Signal
 
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.models.header import Row
-from napari_lrcs.plugin.parts.folder_table import FolderTable
+from napari_lrcs.plugin.parts.tables import FolderTable
 from napari_lrcs.plugin.parts.widgets import button
 from napari_lrcs.plugin.parts.workers import BackgroundReader
 from napari_lrcs.training.run_folder import RunFolder, list_runs

@@ -8,7 +8,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QObject, Signal
 
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.plugin.parts.folder_table import FolderTable
+from napari_lrcs.plugin.parts.tables import FolderTable
 from napari_lrcs.plugin.parts.workers import BackgroundReader
 
 pytestmark = pytest.mark.gui
