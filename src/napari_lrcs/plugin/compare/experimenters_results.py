@@ -9,7 +9,8 @@ from napari_lrcs.comparison.experimenter_tables import (
     experimenters_dict,
 )
 from napari_lrcs.comparison.experimenters import ExperimentersCompared
-from napari_lrcs.plugin.parts.widgets import Table, percent, vbox
+from napari_lrcs.plugin.parts.tables import Table
+from napari_lrcs.plugin.parts.widgets import percent, vbox
 
 _TABS = {
     "Differ": "Share of the voxels painted by both that differ",

@@ -18,7 +18,8 @@ from napari_lrcs.metrics.overlap import not_learnt
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.compare.form import ComparedLayers
 from napari_lrcs.plugin.parts.plots import Plot
-from napari_lrcs.plugin.parts.widgets import Table, hbox, percent, vbox
+from napari_lrcs.plugin.parts.tables import Table
+from napari_lrcs.plugin.parts.widgets import hbox, percent, vbox
 
 _TABS = {
     "Confusion": "How often each phase was predicted as each phase",

@@ -10,7 +10,6 @@ from qtpy.compat import isalive
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_lrcs.inference.fill import Filled
-from napari_lrcs.phases import ELECTRODE, PhaseTable
 from napari_lrcs.plugin.label.keys import (
     NEXT_KEY,
     PREVIOUS_KEY,
@@ -23,7 +22,7 @@ from napari_lrcs.plugin.label.paint_help import PaintHelp, merge
 from napari_lrcs.plugin.label.painting_controller import PaintingController
 from napari_lrcs.plugin.label.pairs import Exported, Imported
 from napari_lrcs.plugin.label.phases import PhaseEditor
-from napari_lrcs.plugin.label.phases_controller import PhasesController
+from napari_lrcs.plugin.label.phases_controller import PhasesController, kept_phases
 from napari_lrcs.plugin.label.restore import FoundPainting, RestoreLine
 from napari_lrcs.plugin.label.slices import SlicesPart
 from napari_lrcs.plugin.label.slices_table import next_step
@@ -32,10 +31,8 @@ from napari_lrcs.plugin.painting.painting import Painting
 from napari_lrcs.plugin.parts.closable import Closable
 from napari_lrcs.plugin.parts.connections import Connections
 from napari_lrcs.plugin.parts.dock import Dock
-from napari_lrcs.plugin.parts.layers import workspace_for
 from napari_lrcs.plugin.parts.widgets import Kind
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events
-from napari_lrcs.plugin.project.project import project_of
 from napari_lrcs.plugin.project.training_layers import may_train_on
 from napari_lrcs.progress import Notice, PredictionStarted, TilePredicted
 
@@ -47,16 +44,13 @@ class LabelDock(Dock):
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer)
-        self._project = project_of(viewer.layers)
         self._worked_on: Painting | None = None
         self._hint, self._shows_news = "", False
-        self._place: str | None = None
-        """Folder of the image that the phases are of."""
         self._make_choices()
         self._make_painting_part()
         self._connect()
         self._listen()
-        self._follow_project()
+        self.paintings.follow_project()
         self._on_image()
 
     @property
@@ -72,7 +66,7 @@ class LabelDock(Dock):
         self._choices = choices
         self.paintings = PaintingController(self.viewer, choices)
         self.restore_line = RestoreLine(self.paintings.is_open)
-        self.phases = PhaseEditor(_phases_of(self.recall()))
+        self.phases = PhaseEditor(kept_phases(self.recall()))
         self.phases_controller = PhasesController(self.phases, self.paintings)
         self.new_button = canvas_button(
             "New labels layer",
@@ -129,10 +123,7 @@ class LabelDock(Dock):
             self.restore_line,
             Keys(self.viewer, actions),
             LargeIn3D(self.viewer, self._warn),
-            Connections(
-                (self._project.changed, self._follow_project),
-                *((event, self._show_view) for event in view_events),
-            ),
+            Connections(*((event, self._show_view) for event in view_events)),
         ]
 
     # ---- a painting begins ----
@@ -177,36 +168,15 @@ class LabelDock(Dock):
 
     def _on_image(self) -> None:
         self.help.fill.networks.follow(self.image.layer)
-        self._offer_phases()
+        self.phases_controller.offer_for(self.image.layer, self.recall())
         self._search_paintings()
         self._show_hint()
-
-    def _offer_phases(self) -> None:
-        """Offer the phases of this image, not those of the image before."""
-        image = self.image.layer
-        if image is None:
-            return
-        place = str(workspace_for(image).path)
-        if place == self._place:
-            return
-        is_first, self._place = self._place is None, place
-        kept = self.recall()
-        known = (place, None) if is_first else (place,)
-        if self.painting is None or not self.painting.is_of(image):
-            self.phases.phases = _phases_of(kept if kept.get("place") in known else {})
 
     def _search_paintings(self) -> None:
         self.restore_line.search(None if self._choices.complaint else self.image.layer)
 
-    def _follow_project(self) -> None:
-        """Show the painting that all docks use: the one chosen, or the newest."""
-        layers = [painting.layer for painting in self.paintings]
-        self.paintings.choose(self._project.painting(layers, self.image.layer))
-
     def _show(self) -> None:
         painting = self.painting
-        if painting is not None:
-            self._project.choose("painting", painting.layer)
         self._part.setVisible(painting is not None)
         self.slices.show_painting(painting)
         self.help.show_painting(painting)
@@ -302,11 +272,7 @@ class LabelDock(Dock):
 
     def settings(self) -> dict[str, Any]:
         """Return the phases and how slices are filled."""
-        return {
-            "phases": self.phases.phases.to_dicts(),
-            "place": self._place,
-            "fill": self.help.fill.method,
-        }
+        return {**self.phases_controller.settings(), "fill": self.help.fill.method}
 
     def remember(self) -> None:
         """Keep the settings, and save the paintings: the window closes."""
@@ -319,10 +285,3 @@ class LabelDock(Dock):
         # napari closes a dock alone by taking it out of the window, which goes on.
         if not isalive(self) or not isinstance(self.window(), Closable):
             self.paintings.unlock()
-
-
-def _phases_of(settings: dict[str, Any]) -> PhaseTable:
-    try:
-        return PhaseTable.from_dicts(settings["phases"])
-    except (KeyError, TypeError, ValueError):
-        return ELECTRODE

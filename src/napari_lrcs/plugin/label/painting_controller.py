@@ -18,6 +18,7 @@ from napari_lrcs.plugin.parts.connections import Connections
 from napari_lrcs.plugin.parts.current_slice import show_across
 from napari_lrcs.plugin.parts.layers import layer_shape, phases_shown
 from napari_lrcs.plugin.parts.workers import EXPECTED
+from napari_lrcs.plugin.project.project import project_of
 
 
 class PaintingController:
@@ -50,8 +51,10 @@ class PaintingController:
         self.painting: Painting | None = None
         """The painting of the chosen labels layer."""
         self.viewer, self._choices = viewer, choices
+        self._project = project_of(viewer.layers)
         self._connections = Connections()
         self._viewer_connections = Connections(
+            (self._project.changed, self.follow_project),
             (viewer.layers.events.inserted, self._on_inserted),
             (viewer.layers.events.removed, self._on_removed),
         )
@@ -66,8 +69,10 @@ class PaintingController:
         """Whether the painting in a folder is in the viewer."""
         return any(painting.folder == folder for painting in self)
 
-    def choose(self, layer: Labels | None) -> None:
-        """Choose the painting of a layer, or no painting."""
+    def follow_project(self) -> None:
+        """Choose the painting that all docks use: the one chosen, or the newest."""
+        layers = [painting.layer for painting in self]
+        layer = self._project.painting(layers, self._choices.image.layer)
         if layer is not None or self.painting is not None:
             self._choices.labels.layer = layer
         else:
@@ -79,6 +84,7 @@ class PaintingController:
         layer = self._choices.labels.layer
         self.painting = painting = painting_of(layer)
         if painting is not None and layer is not None:
+            self._project.choose("painting", layer)
             self._connections = Connections(
                 (painting.changed, self.changed),
                 (painting.failed, self.failed),

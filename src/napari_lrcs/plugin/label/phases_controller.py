@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
+from napari.layers import Image
 from psygnal import Signal
 from qtpy.QtWidgets import QMessageBox
 
-from napari_lrcs.phases import UNPAINTED, PhaseTable
+from napari_lrcs.phases import ELECTRODE, UNPAINTED, PhaseTable
 from napari_lrcs.plugin.label.keys import PHASE_KEYS
 from napari_lrcs.plugin.label.painting_controller import PaintingController
 from napari_lrcs.plugin.label.phases import PhaseEditor
 from napari_lrcs.plugin.painting.painting import Painting
+from napari_lrcs.plugin.parts.layers import workspace_for
 from napari_lrcs.plugin.parts.workers import EXPECTED
 
 
@@ -33,6 +36,8 @@ class PhasesController:
 
     def __init__(self, editor: PhaseEditor, paintings: PaintingController) -> None:
         self._editor, self._paintings = editor, paintings
+        self._place: str | None = None
+        """Folder of the image that the phases are of."""
         editor.edit_requested.connect(self.edit)
         editor.selected.connect(self.select)
         paintings.phase_selected.connect(editor.select)
@@ -49,6 +54,30 @@ class PhasesController:
         if painting is not None and self._editor.phases != painting.phases:
             self._editor.phases = painting.phases
             self._editor.select(int(painting.layer.selected_label))
+
+    def settings(self) -> dict[str, Any]:
+        """Return the phases, and of which image they are, to be kept."""
+        return {"phases": self._editor.phases.to_dicts(), "place": self._place}
+
+    def offer_for(self, image: Image | None, kept: Mapping[str, Any]) -> None:
+        """Offer the phases of an image, and not those of the image before.
+
+        Parameters
+        ----------
+        image : Image or None
+            Image that is to be painted.
+        kept : mapping
+            What `settings` returned in an earlier session.
+        """
+        place = None if image is None else str(workspace_for(image).path)
+        if image is None or place == self._place:
+            return
+        known = (place, None) if self._place is None else (place,)
+        self._place = place
+        painting = self._paintings.painting
+        if painting is None or not painting.is_of(image):
+            is_known = kept.get("place") in known
+            self._editor.phases = kept_phases(kept if is_known else {})
 
     def paint_with(self, label: int) -> None:
         """Paint with a phase, whatever the mouse does and whichever layer is active."""
@@ -114,3 +143,11 @@ def _what_is_lost(painting: Painting, mapping: Mapping[int, int]) -> str:
             f"this cannot be undone. {text}"
         )
     return text
+
+
+def kept_phases(settings: Mapping[str, Any]) -> PhaseTable:
+    """Read the phases that settings keep; those of an electrode if there are none."""
+    try:
+        return PhaseTable.from_dicts(settings["phases"])
+    except (KeyError, TypeError, ValueError):
+        return ELECTRODE

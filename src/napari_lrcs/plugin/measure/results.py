@@ -10,7 +10,8 @@ from napari_lrcs.comparison.figures import draw_diameters, shortened
 from napari_lrcs.comparison.measure_tables import TableRow, table_rows
 from napari_lrcs.comparison.measures import Measures
 from napari_lrcs.plugin.parts.plots import Plot
-from napari_lrcs.plugin.parts.widgets import Table, hbox, percent, vbox
+from napari_lrcs.plugin.parts.tables import Table
+from napari_lrcs.plugin.parts.widgets import hbox, percent, vbox
 
 _TABS = {
     "Fractions": "Shares of the labelled voxels",

@@ -1,4 +1,4 @@
-"""A table of the folders of one kind, such as runs, and what can be done with each."""
+"""Tables: of numbers, and of folders with what can be done with each."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,8 +17,82 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import signals_blocked
 
-from napari_lrcs.plugin.parts.widgets import button, vbox
+from napari_lrcs.plugin.parts.widgets import button, number_cell, swatch, vbox
 from napari_lrcs.plugin.parts.workers import BackgroundReader
+
+_COLUMNS, _LETTERS = 6, 50
+"""Most columns and letters of a table's header that fits a narrow dock."""
+
+
+class Table(QTableWidget):
+    """A table to be read, as high as its rows.
+
+    Parameters
+    ----------
+    header : sequence of str
+    most_rows : int, optional
+        Beyond which it scrolls; none by default.
+    """
+
+    def __init__(
+        self, header: Sequence[str] = (), *, most_rows: int | None = None
+    ) -> None:
+        super().__init__()
+        self._most_rows = most_rows
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        if most_rows is None:
+            self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        side = self.verticalHeader()
+        top = self.horizontalHeader()
+        assert side is not None
+        assert top is not None
+        side.setVisible(False)
+        top.setMinimumSectionSize(30)
+        self.set_header(header)
+
+    def set_header(self, header: Sequence[str]) -> None:
+        """Name the columns; many of them scroll."""
+        self.setColumnCount(len(header))
+        self.setHorizontalHeaderLabels(list(header))
+        top = self.horizontalHeader()
+        assert top is not None
+        top.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self._is_wide = len(header) > _COLUMNS or len("".join(header)) > _LETTERS
+        policy = Qt.ScrollBarPolicy.ScrollBarAlwaysOff
+        if self._is_wide:
+            policy = Qt.ScrollBarPolicy.ScrollBarAlwaysOn
+        elif header:
+            top.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.setHorizontalScrollBarPolicy(policy)
+
+    def fill(
+        self,
+        rows: Sequence[Sequence[object]],
+        *,
+        colours: Sequence[Sequence[str]] = (),
+        tips: Sequence[str] = (),
+    ) -> None:
+        """Show rows; the first cells may have colours beside them, and tooltips."""
+        self.clearContents()
+        self.setRowCount(len(rows))
+        for place, (first, *numbers) in enumerate(rows):
+            item = QTableWidgetItem(str(first))
+            item.setToolTip(tips[place] if tips else str(first))
+            if colours and colours[place]:
+                item.setIcon(swatch(*colours[place]))
+            self.setItem(place, 0, item)
+            for column, number in enumerate(numbers, start=1):
+                self.setItem(place, column, number_cell(str(number)))
+        self._fit()
+
+    def _fit(self) -> None:
+        top = self.horizontalHeader()
+        assert top is not None
+        bar = self.horizontalScrollBar()
+        assert bar is not None
+        rows = sum(map(self.rowHeight, range(self.rowCount())[: self._most_rows]))
+        height = rows + top.sizeHint().height() + 2 * self.frameWidth()
+        self.setFixedHeight(height + self._is_wide * bar.sizeHint().height())
 
 
 class _Listed(Protocol):

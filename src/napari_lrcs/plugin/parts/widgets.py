@@ -9,7 +9,6 @@ from typing import Literal
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QComboBox,
     QHBoxLayout,
     QHeaderView,
@@ -31,8 +30,6 @@ _ROW = 26
 _HEADER = 24
 _TABLE_FRAME = 4
 _SCROLL_BAR = 14
-_COLUMNS, _LETTERS = 6, 50
-"""Most columns and letters of a table's header that fits a narrow dock."""
 
 _PAGE_FRAME = 6
 """Width of the frame around a page, in pixels."""
@@ -112,77 +109,6 @@ def percent(share: str | float | None) -> str:
     if not isinstance(share, float) or math.isnan(share):
         return "–"
     return f"{100 * share:.1f}"
-
-
-class Table(QTableWidget):
-    """A table to be read, as high as its rows.
-
-    Parameters
-    ----------
-    header : sequence of str
-    most_rows : int, optional
-        Beyond which it scrolls; none by default.
-    """
-
-    def __init__(
-        self, header: Sequence[str] = (), *, most_rows: int | None = None
-    ) -> None:
-        super().__init__()
-        self._most_rows = most_rows
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        if most_rows is None:
-            self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        side = self.verticalHeader()
-        top = self.horizontalHeader()
-        assert side is not None
-        assert top is not None
-        side.setVisible(False)
-        top.setMinimumSectionSize(30)
-        self.set_header(header)
-
-    def set_header(self, header: Sequence[str]) -> None:
-        """Name the columns; many of them scroll."""
-        self.setColumnCount(len(header))
-        self.setHorizontalHeaderLabels(list(header))
-        top = self.horizontalHeader()
-        assert top is not None
-        top.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        self._is_wide = len(header) > _COLUMNS or len("".join(header)) > _LETTERS
-        policy = Qt.ScrollBarPolicy.ScrollBarAlwaysOff
-        if self._is_wide:
-            policy = Qt.ScrollBarPolicy.ScrollBarAlwaysOn
-        elif header:
-            top.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        self.setHorizontalScrollBarPolicy(policy)
-
-    def fill(
-        self,
-        rows: Sequence[Sequence[object]],
-        *,
-        colours: Sequence[Sequence[str]] = (),
-        tips: Sequence[str] = (),
-    ) -> None:
-        """Show rows; the first cells may have colours beside them, and tooltips."""
-        self.clearContents()
-        self.setRowCount(len(rows))
-        for place, (first, *numbers) in enumerate(rows):
-            item = QTableWidgetItem(str(first))
-            item.setToolTip(tips[place] if tips else str(first))
-            if colours and colours[place]:
-                item.setIcon(swatch(*colours[place]))
-            self.setItem(place, 0, item)
-            for column, number in enumerate(numbers, start=1):
-                self.setItem(place, column, number_cell(str(number)))
-        self._fit()
-
-    def _fit(self) -> None:
-        top = self.horizontalHeader()
-        assert top is not None
-        bar = self.horizontalScrollBar()
-        assert bar is not None
-        rows = sum(map(self.rowHeight, range(self.rowCount())[: self._most_rows]))
-        height = rows + top.sizeHint().height() + 2 * self.frameWidth()
-        self.setFixedHeight(height + self._is_wide * bar.sizeHint().height())
 
 
 # ---- layouts ----
