@@ -866,6 +866,7 @@ def test_fields_reach_the_config_of_the_run(
         "schedule": "step",
         "phase_weights": (1.0, 2.0),
         "learning_rate": 2e-3,
+        "balance": 0.25,
         "decay_ratio": 0.5,
         "patience": 3,
         "seed": 7,

@@ -126,11 +126,12 @@ def _add_legend(
 
     n_rows = math.ceil(len(entries) / _IN_A_ROW)
     ax.set_ylim(0, highest / (1 - 0.1 * min(n_rows, 5)))
+    handles = [
+        Line2D([], [], label=name, **style)  # type: ignore[arg-type]
+        for name, style in entries.items()
+    ]
     ax.legend(
-        handles=[
-            Line2D([], [], label=name, **style)  # type: ignore[arg-type]
-            for name, style in entries.items()
-        ],
+        handles=handles,
         loc="upper center",
         ncols=_IN_A_ROW,
         frameon=False,

@@ -129,7 +129,7 @@ def test_five_actions_start_a_training_and_nine_give_a_table(
     click(qtbot, dock, "Measure")  # 9
     measure = dock.pages["Measure"]
     assert isinstance(measure, MeasureDock)
-    qtbot.waitUntil(lambda: measure.has_numbers, timeout=60_000)
+    qtbot.waitUntil(lambda: bool(measure.measured), timeout=60_000)
 
     assert dock.bar.painting.layer == painting
     result = dock.bar.result.layer
@@ -213,7 +213,8 @@ def test_docks_that_are_opened_share_a_place(viewer: Viewer, qtbot: QtBot) -> No
         shown for shown in window.findChildren(QDockWidget) if shown.isAncestorOf(dock)
     )
     qtbot.waitUntil(lambda: window.tabifiedDockWidgets(own) == [shell])
-    qtbot.waitUntil(lambda: other.isVisible() and not dock.isVisible())
+    qtbot.waitUntil(lambda: dock.visibleRegion().isEmpty())
+    assert not other.visibleRegion().isEmpty()
 
 
 def test_closing_the_dock_stops_its_pages_and_keeps_the_painting(
