@@ -213,8 +213,8 @@ def test_docks_that_are_opened_share_a_place(viewer: Viewer, qtbot: QtBot) -> No
         shown for shown in window.findChildren(QDockWidget) if shown.isAncestorOf(dock)
     )
     qtbot.waitUntil(lambda: window.tabifiedDockWidgets(own) == [shell])
-    qtbot.waitUntil(lambda: dock.visibleRegion().isEmpty())
-    assert not other.visibleRegion().isEmpty()
+    qtbot.waitUntil(lambda: not other.visibleRegion().isEmpty())
+    qtbot.waitUntil(lambda: dock.visibleRegion().isEmpty())  # behind it
 
 
 def test_closing_the_dock_stops_its_pages_and_keeps_the_painting(
