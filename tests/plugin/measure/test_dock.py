@@ -136,7 +136,7 @@ def test_newest_result_is_measured_else_the_painting(
 def test_layers_stand_side_by_side_and_can_be_taken_along(
     viewer: Viewer, dock: MeasureDock, qtbot: Any, tmp_path: Path
 ) -> None:
-    names = ["one", "another of the same shape, with a long name"]
+    names = ["one", "second of the same shape, with a long name"]
     for seed, name in enumerate(names):
         add(viewer, electrode(seed), name)
     add(viewer, electrode()[:4], "of another shape")
@@ -156,7 +156,7 @@ def test_layers_stand_side_by_side_and_can_be_taken_along(
     assert [measures.name for measures in dock.measured] == names
     table = dock.results.tables["Fractions"]
     headers = [table.horizontalHeaderItem(column) for column in (1, 2)]
-    assert [header.text() for header in headers if header] == ["one", "anothe…g name"]
+    assert [header.text() for header in headers if header] == ["one", "second…g name"]
     assert [header.toolTip() for header in headers if header] == names
     assert all(len(cells) == 2 for cells in shown(dock, "Fractions").values())
     assert dock.message == "Saved m.png"
