@@ -126,3 +126,38 @@ def test_target_is_the_chosen_painting(project: Project, layers: LayerList) -> N
     project.choose("painting", older)
     assert project.target([older, newer, own], None) is older
     assert project.target([older, newer, own], older) is newer
+
+
+def test_a_painting_that_is_chosen_brings_its_image(
+    project: Project, layers: LayerList
+) -> None:
+    first, second = image("first"), image("second", (3, 8, 10))
+    layers.extend([first, second])
+    of_first, of_second = painting(first, layers), painting(second, layers)
+    assert project.image([first, second]) is second  # of the newest painting
+
+    project.choose("painting", of_first)
+    assert project.image([first, second]) is first
+
+    project.choose("image", second)
+    assert project.image([first, second]) is second
+    assert project.painting([of_first, of_second], second) is of_second
+    project.choose("painting", of_first)
+    assert project.image([first, second]) is first
+
+
+def test_result_and_target_are_of_the_image(
+    project: Project, layers: LayerList
+) -> None:
+    first, second = image("first"), image("second", (3, 8, 10))
+    layers.extend([first, second])
+    of_first, of_second = painting(first, layers), painting(second, layers)
+    old = labels("old", **marked("prediction"))
+    new = Labels(np.ones((3, 8, 10), np.uint8), metadata=marked("prediction"))
+    layers.extend([old, new])
+
+    project.choose("painting", of_first)
+
+    assert project.result([old, new]) is old
+    assert project.judged([old, new]) is old
+    assert project.target([of_first, of_second], new) is of_second

@@ -234,3 +234,26 @@ def test_closing_the_dock_stops_its_pages_and_keeps_the_painting(
         painting.folder.lock()
     again = open_dock(viewer, qtbot)
     assert again.bar.painting.layer == layer
+
+
+def test_the_painting_of_another_image_can_be_chosen(
+    viewer: Viewer, qtbot: QtBot
+) -> None:
+    dock = open_dock(viewer, qtbot)
+    click(qtbot, dock, "New labels layer")
+    first = viewer.layers.selection.active
+    second_image = viewer.add_image(np.zeros(SHAPE[1:], np.float32), name="second")
+    dock.bar.image.layer = second_image
+    click(qtbot, dock, "New labels layer")
+    second = viewer.layers.selection.active
+    alone = LabelDock(viewer)
+    viewer.window.add_dock_widget(alone, name="Label phases")
+    assert (dock.bar.painting.layer, alone.labels.layer) == (second, second)
+
+    alone.labels.layer = first
+
+    assert alone.labels.layer == first
+    assert dock.bar.painting.layer == first
+    assert dock.bar.image.layer is viewer.layers[0]
+    dock.bar.painting.layer = second
+    assert (dock.bar.image.layer, alone.labels.layer) == (second_image, second)

@@ -383,10 +383,10 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
 
     def _show_whether_elsewhere(self) -> None:
         """Show in colour that the user has chosen another layer than is proposed."""
-        if self._propose is None:
-            return
-        proposed = self._propose([x for x in self._offered if x is not None])
-        is_elsewhere = self._is_picked and proposed not in (None, self._layer)
+        is_elsewhere = False
+        if self._propose is not None and self._is_picked:
+            proposed = self._propose([x for x in self._offered if x is not None])
+            is_elsewhere = proposed not in (None, self._layer)
         colour(self, "warning" if is_elsewhere else "hint")
 
     def _update_layer(self) -> None:

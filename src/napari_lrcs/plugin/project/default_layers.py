@@ -89,17 +89,18 @@ def labels_to_judge_by(
     paintings = [layer for layer in others if kind_of(layer) == "painting"]
     own = [layer for layer in others if kind_of(layer) is None]
     truths = [*reversed(paintings), *own]
-    fitting = (t for t in truths if judged is None or _fit(t, judged))
+    fitting = (t for t in truths if judged is None or have_same_shape(t, judged))
     return next(fitting, truths[0] if truths else None)
 
 
 def is_of(labels: Labels, image: Image) -> bool:
     """Tell whether labels are a painting of an image, or other labels of its shape."""
     painting = painting_of(labels)
-    return _fit(labels, image) if painting is None else painting.is_of(image)
+    return have_same_shape(labels, image) if painting is None else painting.is_of(image)
 
 
-def _fit(one: Layer, other: Layer) -> bool:
+def have_same_shape(one: Layer, other: Layer) -> bool:
+    """Tell whether two layers have the same voxels; a 2D layer is one slice."""
     return (1, *layer_shape(one))[-3:] == (1, *layer_shape(other))[-3:]
 
 

@@ -10,6 +10,7 @@ from psygnal import Signal
 
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.project.default_layers import (
+    have_same_shape,
     image_to_segment,
     is_of,
     labels_to_judge,
@@ -45,18 +46,26 @@ class Project:
         self._chosen: dict[Part, Hashable] = {}
 
     def choose(self, part: Part, layer: Layer | None) -> None:
-        """Choose a layer for all docks; None leaves the choice to the defaults."""
-        chosen = None if layer is None else layer.unique_id
-        if chosen == self._chosen.get(part):
-            return
-        self._chosen[part] = chosen
-        self.changed.emit()
+        """Choose a layer for all docks; None leaves the choice to the defaults.
+
+        A painting brings its image.
+        """
+        before = dict(self._chosen)
+        self._chosen[part] = None if layer is None else layer.unique_id
+        if part == "painting" and painting_of(layer) is not None:
+            self._chosen["image"] = None
+        if self._chosen != before:
+            self.changed.emit()
 
     def image(self, images: Sequence[Image]) -> Image | None:
         """Return the image that is segmented, of those that are offered."""
         layers = self._layers()
-        default = None if layers is None else image_to_segment(images, layers)
-        return self._among(images, "image") or default
+        chosen = self._among(images, "image")
+        if chosen is not None or layers is None:
+            return chosen
+        painting = painting_of(self._among(layers, "painting"))
+        own = None if painting is None else painting.image_among(images)
+        return own or image_to_segment(images, layers)
 
     def painting(self, labels: Sequence[Labels], image: Image | None) -> Labels | None:
         """Return the labels that are learnt from, of those that are offered.
@@ -73,8 +82,11 @@ class Project:
         return chosen if chosen and fits else labels_to_learn_from(labels, image)
 
     def result(self, labels: Sequence[Labels]) -> Labels | None:
-        """Return the result that was chosen, else the newest, of those offered."""
-        return self._among(labels, "result") or newest_result(labels)
+        """Return the result that was chosen, else the newest that fits the image."""
+        images = [x for x in self._layers() or () if isinstance(x, Image)]
+        image = self.image(images)
+        fitting = [x for x in labels if image is None or have_same_shape(x, image)]
+        return self._among(labels, "result") or newest_result(fitting)
 
     def judged(self, labels: Sequence[Labels]) -> Labels | None:
         """Return the result, else labels of the user's own to measure and compare."""
@@ -82,9 +94,15 @@ class Project:
 
     def target(self, labels: Sequence[Labels], judged: Labels | None) -> Labels | None:
         """Return the labels that others are judged by, of those that are offered."""
-        painting = self._among(labels, "painting")
-        is_target = painting_of(painting) is not None and painting != judged
-        return painting if is_target else labels_to_judge_by(labels, judged)
+        chosen = self._among(labels, "painting")
+        if (
+            painting_of(chosen) is not None
+            and chosen is not None
+            and chosen != judged
+            and (judged is None or have_same_shape(chosen, judged))
+        ):
+            return chosen
+        return labels_to_judge_by(labels, judged)
 
     def _among(self, offered: Sequence[AnyLayer], part: Part) -> AnyLayer | None:
         chosen = self._chosen.get(part)
