@@ -207,8 +207,8 @@ def test_voxels_outside_the_mask_do_not_count(
     inside = np.array([[[5, 5], [5, 5]], [[5, 5], [5, 5]], [[0, 0], [0, 0]]])
     mask = viewer.add_labels(inside, name="mask")
 
-    dock.form.field_of_view.kind.setCurrentText(LAYER)
-    dock.form.field_of_view.layers.layer = mask
+    dock.form.what_counts.field_of_view.kind.setCurrentText(LAYER)
+    dock.form.what_counts.field_of_view.layers.layer = mask
     dock.form.predicted.layer, dock.form.target.layer = result, target
     _compare(dock, qtbot)
 
@@ -226,7 +226,7 @@ def test_voxels_outside_the_cylinder_do_not_count(
     _compare(dock, qtbot)
     assert "Accuracy 75.0 %" in dock.results.title.text()
 
-    dock.form.field_of_view.kind.setCurrentText(ABOUT_Z)
+    dock.form.what_counts.field_of_view.kind.setCurrentText(ABOUT_Z)
     _compare(dock, qtbot)
 
     assert "Accuracy 100.0 %" in dock.results.title.text()
@@ -252,7 +252,7 @@ def test_painting_is_compared_in_its_own_field_of_view(
     dock.form.target.layer = layer
     _compare(dock, qtbot)
 
-    assert dock.form.field_of_view.kind.currentText() == ABOUT_Z
+    assert dock.form.what_counts.field_of_view.kind.currentText() == ABOUT_Z
     assert "Accuracy 100.0 %" in dock.results.title.text()
     assert dock.results.title.text().endswith("Slice 1")
 
@@ -280,7 +280,9 @@ def test_neighbours_are_those_that_were_chosen(
 ) -> None:
     _add_pair(viewer)
 
-    dock.form.neighbourhood.setCurrentIndex(dock.form.neighbourhood.findData(6))
+    dock.form.what_counts.neighbours.setCurrentIndex(
+        dock.form.what_counts.neighbours.findData(6)
+    )
     _compare(dock, qtbot)
 
     assert dock.comparison is not None
@@ -891,7 +893,7 @@ def test_nothing_is_cut_off_at_the_side(
         ABOUT_Z,
         LAYER,
     ):  # which unfolds the rest
-        dock.form.field_of_view.kind.setCurrentText(view)
+        dock.form.what_counts.field_of_view.kind.setCurrentText(view)
         for tab in range(3):
             dock.results.tabs.setCurrentIndex(tab)
             qtbot.wait(50)
@@ -903,8 +905,10 @@ def test_settings_are_there_in_the_next_session(
 ) -> None:
     viewer.show()
     _add_pair(viewer)
-    dock.form.neighbourhood.setCurrentIndex(dock.form.neighbourhood.findData(18))
-    dock.form.field_of_view.kind.setCurrentText(ABOUT_Z)
+    dock.form.what_counts.neighbours.setCurrentIndex(
+        dock.form.what_counts.neighbours.findData(18)
+    )
+    dock.form.what_counts.field_of_view.kind.setCurrentText(ABOUT_Z)
 
     viewer.window.remove_dock_widget(dock)
     dock.deleteLater()
@@ -912,5 +916,5 @@ def test_settings_are_there_in_the_next_session(
 
     again = CompareDock(viewer)
     viewer.window.add_dock_widget(again)
-    assert again.form.neighbourhood.currentData() == 18
-    assert again.form.field_of_view.kind.currentText() == ABOUT_Z
+    assert again.form.what_counts.neighbours.currentData() == 18
+    assert again.form.what_counts.field_of_view.kind.currentText() == ABOUT_Z

@@ -6,7 +6,7 @@ from typing import Any
 
 from napari.layers import Labels
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QComboBox, QLineEdit, QWidget
+from qtpy.QtWidgets import QLineEdit, QWidget
 
 from napari_lrcs.annotation.painted_slices import SliceFound, find_painted
 from napari_lrcs.comparison.compare import compare_volumes
@@ -15,13 +15,8 @@ from napari_lrcs.io.volume import Volume, parse_slices
 from napari_lrcs.metrics.composition import Neighbourhood
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.connections import Disconnectable
-from napari_lrcs.plugin.parts.field_of_view import (
-    ABOUT_Z,
-    EVERYTHING,
-    FieldOfView,
-    NeighbourChoice,
-)
-from napari_lrcs.plugin.parts.forms import Fold, LayerChoice, form_rows
+from napari_lrcs.plugin.parts.field_of_view import WhatCounts
+from napari_lrcs.plugin.parts.forms import LayerChoice, form_rows
 from napari_lrcs.plugin.parts.layers import labels_of, n_slices_of
 from napari_lrcs.plugin.parts.widgets import vbox
 from napari_lrcs.plugin.parts.workers import Events
@@ -102,18 +97,13 @@ class ComparisonForm(QWidget):
         )
         self.slices = QLineEdit()
         self.slices.setPlaceholderText("all that are painted")
-        self.field_of_view = FieldOfView(viewer.layers)
-        self.neighbourhood = NeighbourChoice()
+        self.what_counts = WhatCounts(viewer.layers)
         self.connections: list[Disconnectable] = [
             self.predicted,
             self.target,
-            self.field_of_view.layers,
+            self.what_counts.field_of_view.layers,
         ]
-        self.field_of_view.kind.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
         self._build()
-        self.field_of_view.kind.currentTextChanged.connect(self._unfold)
         self.predicted.chosen.connect(self.target.propose_again)
         self.target.chosen.connect(self._on_target)
         self._on_target()
@@ -137,20 +127,7 @@ class ComparisonForm(QWidget):
                 ),
             )
         )
-        more = QWidget()
-        more.setLayout(
-            form_rows(
-                ("Field of view", self.field_of_view, "Where voxels count"),
-                (
-                    "Neighbours",
-                    self.neighbourhood,
-                    "How many voxels around one count as its neighbours, for surfaces "
-                    "and interfaces",
-                ),
-            )
-        )
-        self._fold = Fold("More", more)
-        layout.addWidget(self._fold)
+        layout.addWidget(self.what_counts)
 
     def request(self) -> ComparedLayers:
         """Return what is to be compared.
@@ -191,41 +168,29 @@ class ComparisonForm(QWidget):
                 if painting is not None and is_known
                 else range(n_slices)
             ),
-            mask=self.field_of_view.volume(labels_of(target).shape),
-            neighbourhood=self.neighbourhood.neighbourhood,
+            mask=self.what_counts.field_of_view.volume(labels_of(target).shape),
+            neighbourhood=self.what_counts.neighbours.neighbourhood,
         )
 
     # ---- settings ----
 
     def settings(self) -> dict[str, Any]:
         """Return the neighbourhood and the field of view."""
-        return {
-            "neighbourhood": self.neighbourhood.neighbourhood,
-            "view": self.field_of_view.kind.currentText(),
-        }
+        return self.what_counts.settings()
 
     def restore(self, settings: Mapping[str, Any]) -> None:
         """Show settings, as far as they are known."""
-        self.neighbourhood.restore(settings.get("neighbourhood"))
-        if settings.get("view") == ABOUT_Z:
-            self.field_of_view.kind.setCurrentText(ABOUT_Z)
+        self.what_counts.restore(settings)
 
     # ---- following the choices ----
 
     def _propose_target(self, labels: Sequence[Labels]) -> Labels | None:
         return self._project.target(labels, self.predicted.layer)
 
-    def _unfold(self, text: str = "") -> None:
-        del text
-        if self.field_of_view.kind.currentText() != EVERYTHING:
-            self._fold.unfold()
-
     def _on_target(self) -> None:
         target = self.target.layer
         is_flat = target is not None and n_slices_of(target, "z") == 1
         self.slices.setEnabled(not is_flat)
-        self.neighbourhood.offer(is_flat=is_flat)
         painting = painting_of(target)
-        if painting is not None and painting.mask is not None:
-            self.field_of_view.show_mask(painting.mask)
-            self._unfold()
+        mask = None if painting is None else painting.mask
+        self.what_counts.follow(mask, is_flat=is_flat)

@@ -24,13 +24,8 @@ from napari_lrcs.phases import Phase
 from napari_lrcs.plugin.painting.layer_checks import LayerChecks
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.connections import Disconnectable
-from napari_lrcs.plugin.parts.field_of_view import (
-    ABOUT_Z,
-    EVERYTHING,
-    FieldOfView,
-    NeighbourChoice,
-)
-from napari_lrcs.plugin.parts.forms import Fold, form_rows
+from napari_lrcs.plugin.parts.field_of_view import WhatCounts
+from napari_lrcs.plugin.parts.forms import form_rows
 from napari_lrcs.plugin.parts.layers import labels_of, n_slices_of, phases_shown
 from napari_lrcs.plugin.parts.widgets import button, vbox
 from napari_lrcs.plugin.parts.workers import Events
@@ -178,14 +173,12 @@ class MeasureForm(QWidget):
             anew=project.changed,
         )
         self.particles, self.transport = QComboBox(), QComboBox()
-        self.field_of_view = FieldOfView(viewer.layers)
-        self.neighbourhood = NeighbourChoice()
+        self.what_counts = WhatCounts(viewer.layers)
         self.connections: list[Disconnectable] = [
             self.layers.connections,
-            self.field_of_view.layers,
+            self.what_counts.field_of_view.layers,
         ]
         self._build()
-        self.field_of_view.kind.currentTextChanged.connect(self._unfold)
         self.layers.changed.connect(self._on_layers)
         self._on_layers()
 
@@ -199,7 +192,7 @@ class MeasureForm(QWidget):
             "Check all labels layers of the shape of the first checked one",
             self.layers.check_all_of_shape,
         )
-        for choice in (self.particles, self.transport, self.field_of_view.kind):
+        for choice in (self.particles, self.transport):
             choice.setSizeAdjustPolicy(
                 QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
             )
@@ -220,20 +213,7 @@ class MeasureForm(QWidget):
                 ),
             )
         )
-        more = QWidget()
-        more.setLayout(
-            form_rows(
-                ("Field of view", self.field_of_view, "Where voxels count"),
-                (
-                    "Neighbours",
-                    self.neighbourhood,
-                    "How many voxels around one count as its neighbours, for the "
-                    "fractions of surfaces and interfaces",
-                ),
-            )
-        )
-        self._fold = Fold("More", more)
-        layout.addWidget(self._fold)
+        layout.addWidget(self.what_counts)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
 
     def request(self) -> MeasureRequest:
@@ -250,11 +230,12 @@ class MeasureForm(QWidget):
                 "no labels layer is checked; predict, paint, or open labels"
             )
         labels = tuple(labels_of(layer) for layer in layers)
-        masks = tuple(self.field_of_view.volume(volume.shape) for volume in labels)
+        view = self.what_counts.field_of_view
+        masks = tuple(view.volume(volume.shape) for volume in labels)
         return MeasureRequest(
             labels=labels,
             masks=masks,
-            neighbourhood=self.neighbourhood.neighbourhood,
+            neighbourhood=self.what_counts.neighbours.neighbourhood,
             particles=self.particles.currentText(),
             transport=self.transport.currentText(),
         )
@@ -264,25 +245,17 @@ class MeasureForm(QWidget):
     def settings(self) -> dict[str, Any]:
         """Return the neighbourhood, the field of view and the phases."""
         return {
-            "neighbourhood": self.neighbourhood.neighbourhood,
-            "view": self.field_of_view.kind.currentText(),
+            **self.what_counts.settings(),
             "particles": self.particles.currentText(),
         }
 
     def restore(self, settings: Mapping[str, Any]) -> None:
         """Show settings, as far as they are known."""
-        self.neighbourhood.restore(settings.get("neighbourhood"))
+        self.what_counts.restore(settings)
         place = self.particles.findText(str(settings.get("particles")))
         self.particles.setCurrentIndex(max(place, 0))
-        if settings.get("view") == ABOUT_Z:
-            self.field_of_view.kind.setCurrentText(ABOUT_Z)
 
     # ---- following the choices ----
-
-    def _unfold(self, text: str = "") -> None:
-        del text
-        if self.field_of_view.kind.currentText() != EVERYTHING:
-            self._fold.unfold()
 
     def _on_layers(self) -> None:
         layers = self.layers.layers
@@ -292,11 +265,9 @@ class MeasureForm(QWidget):
         _offer(self.particles, [EVERY_PHASE, NO_PHASE, *names])
         _offer(self.transport, [*(names or [FIRST_PHASE]), EVERY_PHASE])
         is_flat = bool(layers) and all(n_slices_of(layer, "z") == 1 for layer in layers)
-        self.neighbourhood.offer(is_flat=is_flat)
         painting = painting_of(layers[0]) if layers else None
-        if painting is not None and painting.mask is not None:
-            self.field_of_view.show_mask(painting.mask)
-            self._unfold()
+        mask = None if painting is None else painting.mask
+        self.what_counts.follow(mask, is_flat=is_flat)
 
 
 def _offer(choice: QComboBox, texts: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """Choose which voxels count, and which are neighbours of one another."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from napari.components import LayerList
 from napari.layers import Labels, Layer
@@ -10,7 +11,7 @@ from superqt.utils import signals_blocked
 
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.composition import Neighbourhood
-from napari_lrcs.plugin.parts.forms import LayerChoice
+from napari_lrcs.plugin.parts.forms import Fold, LayerChoice, form_rows
 from napari_lrcs.plugin.parts.layers import volume_of
 from napari_lrcs.plugin.parts.widgets import choice, vbox
 from napari_lrcs.preprocessing.mask import CYLINDER, as_mask, open_mask
@@ -142,3 +143,59 @@ class NeighbourChoice(QComboBox):
     def restore(self, number: object) -> None:
         """Choose a number of neighbours, if it is offered."""
         self.setCurrentIndex(max(self.findData(number), 0))
+
+
+class WhatCounts(Fold):
+    """The field of view and the neighbours, folded away while both are usual.
+
+    Parameters
+    ----------
+    layers : LayerList
+        Layers of the viewer.
+    """
+
+    def __init__(self, layers: LayerList) -> None:
+        rows = QWidget()
+        super().__init__("More", rows)
+        self.field_of_view = FieldOfView(layers)
+        self.neighbours = NeighbourChoice()
+        rows.setLayout(
+            form_rows(
+                ("Field of view", self.field_of_view, "Where voxels count"),
+                (
+                    "Neighbours",
+                    self.neighbours,
+                    "How many voxels around one count as its neighbours, for the "
+                    "fractions of surfaces and interfaces",
+                ),
+            )
+        )
+        self.field_of_view.kind.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.field_of_view.kind.currentTextChanged.connect(self._unfold_if_unusual)
+
+    def follow(self, mask: Layer | str | None, *, is_flat: bool) -> None:
+        """Show the field of view of a painting, if it has one; offer its neighbours."""
+        self.neighbours.offer(is_flat=is_flat)
+        if mask is not None:
+            self.field_of_view.show_mask(mask)
+            self._unfold_if_unusual()
+
+    def settings(self) -> dict[str, Any]:
+        """Return the neighbourhood and the field of view."""
+        return {
+            "neighbourhood": self.neighbours.neighbourhood,
+            "view": self.field_of_view.kind.currentText(),
+        }
+
+    def restore(self, settings: Mapping[str, Any]) -> None:
+        """Show settings, as far as they are known."""
+        self.neighbours.restore(settings.get("neighbourhood"))
+        if settings.get("view") == ABOUT_Z:
+            self.field_of_view.kind.setCurrentText(ABOUT_Z)
+
+    def _unfold_if_unusual(self, text: str = "") -> None:
+        del text
+        if self.field_of_view.kind.currentText() != EVERYTHING:
+            self.unfold()
