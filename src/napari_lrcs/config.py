@@ -31,7 +31,9 @@ class NetworkConfig(Config):
 
     group = "network"
 
-    model: str = setting("lrcsnet", "Network: lrcsnet, or unet to compare with")
+    model: str = setting(
+        "lrcsnet", "Network: lrcsnet; segnet, unet or xlearn to compare with"
+    )
     n_filters: int = setting(
         16,
         "Width of the network: channels of its first and last layers (paper: 32)",

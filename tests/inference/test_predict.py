@@ -30,6 +30,7 @@ from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.volume import Volume, as_volume
 from napari_lrcs.models.checkpoint import Checkpoint, save_checkpoint
 from napari_lrcs.models.lrcsnet import LRCSNet
+from napari_lrcs.models.registry import MODELS
 from napari_lrcs.models.tiles import TiledNetwork
 from napari_lrcs.preprocessing.mask import open_mask
 from napari_lrcs.progress import (
@@ -180,7 +181,7 @@ def read(path: Path) -> Labels:
 # ---- the same labels, however they are computed ----
 
 
-@pytest.mark.parametrize("model", ["lrcsnet", "unet"])
+@pytest.mark.parametrize("model", sorted(MODELS))
 def test_volume_is_predicted_as_slice_by_slice(
     model: str, make_checkpoint: MakeCheckpoint, tiny_config: TrainConfig
 ) -> None:

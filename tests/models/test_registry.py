@@ -7,7 +7,9 @@ from napari_lrcs.config import NetworkConfig, TrainConfig
 from napari_lrcs.models.layers import SegmentationNetwork
 from napari_lrcs.models.lrcsnet import LRCSNet
 from napari_lrcs.models.registry import MODELS, create_model
+from napari_lrcs.models.segnet import SegNet
 from napari_lrcs.models.unet import UNet
+from napari_lrcs.models.xlearn import XlearnNet
 
 
 def test_models_go_by_their_names(tiny_config: TrainConfig) -> None:
@@ -16,7 +18,12 @@ def test_models_go_by_their_names(tiny_config: TrainConfig) -> None:
         for name in MODELS
     }
 
-    assert classes == {"lrcsnet": LRCSNet, "unet": UNet}
+    assert classes == {
+        "lrcsnet": LRCSNet,
+        "segnet": SegNet,
+        "unet": UNet,
+        "xlearn": XlearnNet,
+    }
 
 
 def test_unknown_model_is_refused_and_the_known_are_named(
@@ -25,7 +32,8 @@ def test_unknown_model_is_refused_and_the_known_are_named(
     config = tiny_config.with_changes(model="lrcs11")
 
     with pytest.raises(
-        ValueError, match="no model is named 'lrcs11'; known: lrcsnet, unet"
+        ValueError,
+        match="no model is named 'lrcs11'; known: lrcsnet, segnet, unet, xlearn",
     ):
         create_model(config.network, n_phases=2)
 

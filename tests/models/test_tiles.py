@@ -11,6 +11,7 @@ from torch import Tensor
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.models.layers import SegmentationNetwork
 from napari_lrcs.models.lrcsnet import LRCSNet
+from napari_lrcs.models.registry import MODELS
 from napari_lrcs.models.tiles import (
     Tile,
     TiledNetwork,
@@ -131,7 +132,8 @@ def test_tile_size_is_rounded_up_to_the_stride() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model_name", "kernel_size"), [("lrcsnet", 3), ("lrcsnet", 5), ("unet", 3)]
+    ("model_name", "kernel_size"),
+    [("lrcsnet", 5), *((name, 3) for name in sorted(MODELS))],
 )
 def test_tiled_equals_untiled(
     model_name: str, kernel_size: int, tiny_config: TrainConfig, settled_model: Settle
@@ -144,7 +146,8 @@ def test_tiled_equals_untiled(
 
 
 @pytest.mark.parametrize(
-    ("model_name", "kernel_size"), [("lrcsnet", 3), ("lrcsnet", 5), ("unet", 3)]
+    ("model_name", "kernel_size"),
+    [("lrcsnet", 5), *((name, 3) for name in sorted(MODELS))],
 )
 def test_logits_depend_on_the_last_stride_of_the_halo_and_on_nothing_beyond(
     model_name: str, kernel_size: int, tiny_config: TrainConfig, settled_model: Settle

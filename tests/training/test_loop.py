@@ -34,6 +34,7 @@ from napari_lrcs.io.volume import as_volume
 from napari_lrcs.metrics.overlap import accuracy
 from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from napari_lrcs.models.lrcsnet import LRCSNet
+from napari_lrcs.models.registry import MODELS
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.progress import (
     EpochEnded,
@@ -378,7 +379,7 @@ def test_patch_larger_than_the_slice_is_cut_and_this_is_said(
     assert of_kind(events, EpochEnded)[0].training.sum() == 8 * 32 * 32
 
 
-@pytest.mark.parametrize("model", ["lrcsnet", "unet"])
+@pytest.mark.parametrize("model", sorted(MODELS))
 @pytest.mark.parametrize("shape", [(1, 12), (9, 7)])
 def test_slice_of_some_pixels_is_trained_on(
     model: str,

@@ -76,22 +76,30 @@ def _exporting() -> bool:
     return torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export()
 
 
-def leaky_relu(x: Tensor) -> Tensor:
+def leaky_relu(x: Tensor, negative_slope: float = NEGATIVE_SLOPE) -> Tensor:
     """Apply the networks' activation in place."""
-    return F.leaky_relu_(x, NEGATIVE_SLOPE)
+    return F.leaky_relu_(x, negative_slope)
 
 
 class NormalisedConv(nn.Module):
     """Convolution without a bias, batch normalisation, leaky ReLU."""
 
-    def __init__(self, n_in: int, n_out: int, *, kernel_size: int) -> None:
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        *,
+        kernel_size: int,
+        negative_slope: float = NEGATIVE_SLOPE,
+    ) -> None:
         super().__init__()
+        self._negative_slope = negative_slope
         self.conv = nn.Conv2d(n_in, n_out, kernel_size, padding="same", bias=False)
         self.norm: nn.Module = nn.BatchNorm2d(n_out)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, n_in, H, W) to (B, n_out, H, W)."""
-        return leaky_relu(self.norm(self.conv(x)))
+        return leaky_relu(self.norm(self.conv(x)), self._negative_slope)
 
     def fold(self) -> None:
         """Put the normalisation into the convolution, for prediction only."""

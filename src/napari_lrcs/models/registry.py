@@ -1,26 +1,35 @@
 """Networks by name."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
+from typing import Protocol
 
 from napari_lrcs.config import NetworkConfig
 from napari_lrcs.models.layers import SegmentationNetwork
 from napari_lrcs.models.lrcsnet import LRCSNet
+from napari_lrcs.models.segnet import SegNet
 from napari_lrcs.models.unet import UNet
+from napari_lrcs.models.xlearn import XlearnNet
+
+
+class _Build(Protocol):
+    """What makes a network from the settings that all networks share."""
+
+    def __call__(
+        self, *, n_channels: int, n_phases: int, n_filters: int, kernel_size: int
+    ) -> SegmentationNetwork: ...
 
 
 def _lrcsnet(config: NetworkConfig, n_phases: int) -> SegmentationNetwork:
-    return LRCSNet(
-        n_channels=config.n_channels,
-        n_phases=n_phases,
-        n_filters=config.n_filters,
-        kernel_size=config.kernel_size,
-        n_bottleneck_convs=config.n_bottleneck_convs,
-    )
+    build = partial(LRCSNet, n_bottleneck_convs=config.n_bottleneck_convs)
+    return _network(build, config, n_phases)
 
 
-def _unet(config: NetworkConfig, n_phases: int) -> SegmentationNetwork:
-    return UNet(
+def _network(
+    build: _Build, config: NetworkConfig, n_phases: int
+) -> SegmentationNetwork:
+    return build(
         n_channels=config.n_channels,
         n_phases=n_phases,
         n_filters=config.n_filters,
@@ -29,7 +38,14 @@ def _unet(config: NetworkConfig, n_phases: int) -> SegmentationNetwork:
 
 
 MODELS: Mapping[str, Callable[[NetworkConfig, int], SegmentationNetwork]] = (
-    MappingProxyType({"lrcsnet": _lrcsnet, "unet": _unet})
+    MappingProxyType(
+        {
+            "lrcsnet": _lrcsnet,
+            "segnet": partial(_network, SegNet),
+            "unet": partial(_network, UNet),
+            "xlearn": partial(_network, XlearnNet),
+        }
+    )
 )
 """What `NetworkConfig.model` may name."""
 

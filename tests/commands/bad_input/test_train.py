@@ -88,7 +88,9 @@ MISTAKES = {
     "weights of the wrong length": Mistake(
         train(flags="--phase-weights 1 2 3"), "must be 2 numbers, one a phase"
     ),
-    "unknown model": Mistake(train(flags="--model resnet"), "known: lrcsnet, unet"),
+    "unknown model": Mistake(
+        train(flags="--model resnet"), "known: lrcsnet, segnet, unet, xlearn"
+    ),
     "unknown device": Mistake(train(flags="--device tpu"), "auto, cpu, cuda or cuda:N"),
     "absent device": Mistake(train(flags="--device cuda:99"), "use auto or cpu"),
     # runs

@@ -9,7 +9,7 @@ from napari_lrcs.plugin.parts.devices import DeviceLine, Devices
 from napari_lrcs.plugin.parts.forms import ConfigForm
 from napari_lrcs.plugin.parts.widgets import vbox
 
-_NETWORKS = ("lrcsnet", "unet")
+_NETWORKS = ("lrcsnet", "segnet", "unet", "xlearn")
 _OWN = "own settings"
 _FREE = {"axis", "device"}
 """Fields that a preset leaves as they are."""

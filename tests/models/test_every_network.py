@@ -1,0 +1,63 @@
+"""What each network of the registry can do, from training to export."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from napari_lrcs.annotation.annotation import Annotation
+from napari_lrcs.config import PredictConfig, TrainConfig
+from napari_lrcs.inference.predict import predict_volume
+from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.io.volume import as_volume
+from napari_lrcs.models.checkpoint import load_checkpoint
+from napari_lrcs.models.registry import MODELS
+from napari_lrcs.training.loop import train
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_network_trains_predicts_tiles_and_exports(
+    name: str,
+    tiny_config: TrainConfig,
+    striped_annotation: Callable[..., Annotation],
+    tmp_path: Path,
+) -> None:
+    config = tiny_config.with_changes(
+        model=name, n_filters=4, n_epochs=25, patch_size=64
+    )
+    stripes = striped_annotation(shape=(64, 192))
+    grey = stripes.slices[1].read()
+
+    list(train(stripes, config=config, run=tmp_path))
+    checkpoint = load_checkpoint(tmp_path)
+
+    # It has learnt, and a slice in tiles is the slice as a whole.
+    network = checkpoint.build().double()
+    image = torch.from_numpy(checkpoint.normalisation(grey[0]))[None, None].double()
+    with torch.no_grad():
+        logits = network(image)
+    labels = logits.argmax(1).numpy()[0] + 1
+    assert (labels == stripes.slices[1].labels).mean() > 0.6
+    result = MemoryResult(labels=np.zeros(grey.shape, np.uint8))
+    predicted = predict_volume(
+        as_volume(grey),
+        checkpoint,
+        result=result,
+        config=PredictConfig(device="cpu", precision="float32", tile_size=64),
+    )
+    list(predicted)
+    assert (result.labels[0] != labels).sum() <= 2  # ties, in float32
+
+    # What is exported gives the same logits.
+    file = tmp_path / "network.onnx"
+    torch.onnx.export(network.float(), (image.float(),), file, verbose=False)
+    session = onnxruntime.InferenceSession(file)
+    (answer,) = session.run(None, {session.get_inputs()[0].name: image.float().numpy()})
+    np.testing.assert_allclose(answer, logits.numpy(), rtol=1e-3, atol=1e-3)
