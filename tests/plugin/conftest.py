@@ -73,3 +73,9 @@ def _new_threads() -> None:
     pool = QThreadPool.globalInstance()
     assert pool is not None
     pool.setExpiryTimeout(0)
+
+
+@pytest.fixture(autouse=True)
+def _docks_close_without_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Close docks as if their jobs had just begun, however slow the machine is."""
+    monkeypatch.setattr("napari_lrcs.plugin.parts.dock.WORTH_ASKING", float("inf"))

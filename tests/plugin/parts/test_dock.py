@@ -8,7 +8,7 @@ from napari import Viewer
 from napari.utils.notifications import notification_manager
 from qtpy.compat import isalive
 from qtpy.QtCore import QThread
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtWidgets import QApplication, QMessageBox, QWidget
 
 from napari_lrcs.plugin.parts.dock import Dock, Outcome, recall, remember
 from napari_lrcs.plugin.parts.widgets import button, clock
@@ -85,9 +85,9 @@ def _open(viewer: Viewer) -> PlainDock:
     return dock
 
 
-def _begin_endless(dock: PlainDock, qtbot: Any) -> Endless:
+def _begin_endless(dock: PlainDock, qtbot: Any, *, kept: str = "") -> Endless:
     endless = Endless()
-    dock.begin("Endless", endless)
+    dock.begin("Endless", endless, kept=kept)
     qtbot.waitUntil(lambda: len(dock.events) > 1, timeout=2000)
     return endless
 
@@ -234,6 +234,71 @@ def test_closed_dock_stops_its_job_within_a_second(viewer: Viewer, qtbot: Any) -
     qtbot.waitUntil(lambda: endless.closed_in is not None, timeout=1000)
     assert endless.closed_in is not threading.main_thread()
     assert not listener.listens
+
+
+@pytest.fixture
+def _much_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_lrcs.plugin.parts.dock.WORTH_ASKING", 0.0)
+
+
+def _answer(viewer: Viewer, word: str) -> str:
+    """Press the button of the only question that has this text; return what it asks."""
+    (box,) = viewer.window._qt_window.findChildren(QMessageBox)
+    text = str(box.text())
+    next(made for made in box.buttons() if made.text() == word).click()
+    return text
+
+
+@pytest.mark.usefixtures("_much_is_lost")
+def test_closing_a_dock_says_what_is_lost_and_goes_on_if_that_is_not_wanted(
+    viewer: Viewer, qtbot: Any
+) -> None:
+    dock = _open(viewer)
+    endless = _begin_endless(dock, qtbot, kept="The first half is kept.")
+
+    viewer.window.remove_dock_widget(dock)
+    text = _answer(viewer, "Keep it open")
+    QApplication.processEvents()
+
+    assert text == (
+        "Endless has not finished. The first half is kept. Stop it and close Plain?"
+    )
+    assert viewer.window.dock_widgets["Plain"] is dock
+    assert dock.isVisible()
+    assert endless.closed_in is None
+    n_events = len(dock.events)
+    qtbot.waitUntil(lambda: len(dock.events) > n_events, timeout=1000)
+    dock.stop()
+    qtbot.waitUntil(lambda: dock.outcomes == ["stopped"], timeout=1000)
+
+
+@pytest.mark.usefixtures("_much_is_lost")
+def test_closed_dock_stops_its_job_if_that_is_wanted(
+    viewer: Viewer, qtbot: Any
+) -> None:
+    dock = _open(viewer)
+    endless = _begin_endless(dock, qtbot)
+
+    viewer.window.remove_dock_widget(dock)
+    assert endless.closed_in is None
+    assert "Nothing of it will be kept." in _answer(viewer, "Stop and close")
+
+    qtbot.waitUntil(lambda: not isalive(dock), timeout=2000)
+    assert endless.closed_in is not None
+
+
+@pytest.mark.usefixtures("_much_is_lost")
+def test_window_that_is_closed_says_what_is_kept(viewer: Viewer, qtbot: Any) -> None:
+    dock = _open(viewer)
+    endless = _begin_endless(dock, qtbot, kept="The first half is kept.")
+
+    # What napari shows when it asks whether to close its window.
+    (line,) = viewer.window._task_status_manager.get_status()
+    assert line.endswith("Executing Endless. The first half is kept.")
+
+    viewer.window.remove_dock_widget(dock)  # the question goes with the window
+    viewer.close()
+    qtbot.waitUntil(lambda: endless.closed_in is not None, timeout=1000)
 
 
 @pytest.mark.parametrize("closed", ["dock", "window"])

@@ -2,16 +2,24 @@
 
 from weakref import ref
 
+from napari.viewer import Viewer
 from qtpy.compat import isalive
-from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QMessageBox, QWidget
 
 
 class Closable(QWidget):
-    """A widget that notices that it, or its window, is closed."""
+    """A widget that notices that it, or its window, is closed.
 
-    def __init__(self) -> None:
+    napari asks before it closes a window in which a job runs, but not before it closes
+    a dock: so it is asked here, and the dock is put back if its user wants that.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
         super().__init__()
+        self.viewer = viewer
+        self._title = ""
+        """Name of the dock, by which napari knows it too."""
         # Weak: napari's window holds its canvas, which must go once it is closed.
         self._window_ref: ref[QWidget] | None = None
         self._is_placed = False
@@ -20,6 +28,11 @@ class Closable(QWidget):
     def is_busy(self) -> bool:
         """Whether a job runs or is just stopping."""
         return False
+
+    @property
+    def loss(self) -> str:
+        """What closing now stops, in sentences; empty if that is next to nothing."""
+        return ""
 
     def remember(self) -> None:
         """Keep the settings; called before the widget or its window is closed."""
@@ -33,12 +46,39 @@ class Closable(QWidget):
         if event.type() == QEvent.Type.ParentChange:
             # napari closes a dock by taking its widget out.
             if self.parent() is None and self._window is not None:
-                self._follow(None)
                 self.remember()
-                self.shut_down()
+                self._ask_or_leave(self._window)
         elif event.type() == QEvent.Type.Show and self.window() is not self:
             self._follow(self.window())
         return bool(super().event(event))
+
+    def _ask_or_leave(self, window: QWidget) -> None:
+        if not self.loss:
+            self._leave()
+            return
+        box = QMessageBox(window)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.setIcon(QMessageBox.Icon.Question)
+        box.setWindowTitle(f"Close {self._title}?")
+        box.setText(f"{self.loss} Stop it and close {self._title}?")
+        stop = box.addButton("Stop and close", QMessageBox.ButtonRole.DestructiveRole)
+        box.setDefaultButton(
+            box.addButton("Keep it open", QMessageBox.ButtonRole.RejectRole)
+        )
+        box.finished.connect(
+            lambda _: self._leave() if box.clickedButton() == stop else self._return()
+        )
+        box.open()  # not exec: a script that closes a dock must not wait
+
+    def _leave(self) -> None:
+        self._follow(None)
+        self.shut_down()
+
+    def _return(self) -> None:
+        """Go back into the window that the dock was taken out of."""
+        self._follow(None)
+        self._is_placed = False
+        self.viewer.window.add_dock_widget(self, name=self._title)
 
     @property
     def _window(self) -> QWidget | None:
@@ -62,7 +102,10 @@ class Closable(QWidget):
     def _join_tabs(self, window: QWidget) -> None:
         """Share a place with the docks that are open: below them it would be tight."""
         own = _dock_around(self)
-        if own is None or own.isFloating() or not isinstance(window, QMainWindow):
+        if own is None or not isinstance(window, QMainWindow):
+            return
+        self._title = own.windowTitle()
+        if own.isFloating():
             return
         area = window.dockWidgetArea(own)
         for other in window.findChildren(Closable):

@@ -27,6 +27,9 @@ from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Job, Work, start_
 Outcome = Literal["done", "stopped", "failed"]
 """How a job ended."""
 
+WORTH_ASKING = 3.0
+"""Seconds that a job has run at least before closing its dock needs a question."""
+
 
 class Dock(Closable):
     """A dock whose `body` scrolls and whose `footer` stays in sight.
@@ -56,8 +59,7 @@ class Dock(Closable):
     """A job has begun, was asked to stop, or has ended."""
 
     def __init__(self, viewer: Viewer) -> None:
-        super().__init__()
-        self.viewer = viewer
+        super().__init__(viewer)
         self.job: Job | None = None
         self.connections: list[Disconnectable] = []
         """Everything that listens to the viewer until the dock is closed."""
@@ -123,26 +125,36 @@ class Dock(Closable):
         return self.job is not None
 
     @property
+    def loss(self) -> str:
+        """What closing the dock now stops; empty if that is next to nothing."""
+        job = self.job
+        if job is None or self.is_stopping or job.seconds < WORTH_ASKING:
+            return ""
+        return job.loss
+
+    @property
     def is_stopping(self) -> bool:
         """Whether the job was asked to stop."""
         return self.job is not None and bool(self.job.abort_requested)
 
-    def begin(self, name: str, events: Callable[[], Events]) -> None:
+    def begin(self, name: str, events: Callable[[], Events], *, kept: str = "") -> None:
         """Start the dock's job, unless one runs.
 
         Parameters
         ----------
         name : str
-            Name that napari shows if its window is closed meanwhile.
+            What is done, shown when the dock or the window is closed meanwhile.
         events : callable
             Called in the thread, and makes the generator: slow work belongs inside.
+        kept : str
+            A sentence on what is kept then; empty if nothing is.
         """
         if self.is_busy:
             return
         self.show_message("")
         self._has_failed = False
         self.job = start_job(
-            Work(name, events),
+            Work(name, events, kept=kept),
             connect={
                 "yielded": self._on_job_event,
                 "errored": self._on_job_failed,

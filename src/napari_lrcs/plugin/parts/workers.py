@@ -27,10 +27,22 @@ _PAUSE_SECONDS = 0.05
 
 
 class Work:
-    """Events to be made in a thread, under a name that napari shows when it closes."""
+    """Events to be made in a thread.
 
-    def __init__(self, name: str, begin: Callable[[], Events]) -> None:
-        self.name = name
+    Parameters
+    ----------
+    name : str
+        What is done, as napari shows it when its window is closed meanwhile.
+    begin : callable
+        Called in the thread, and makes the generator.
+    kept : str
+        A sentence on what is kept if the work is stopped; empty if nothing is.
+    """
+
+    def __init__(
+        self, name: str, begin: Callable[[], Events], *, kept: str = ""
+    ) -> None:
+        self.name, self.kept = name, kept
         self._begin = [begin]
 
     def __call__(self) -> Events:
@@ -39,7 +51,7 @@ class Work:
         return self._begin.pop()()
 
     def __str__(self) -> str:
-        return self.name
+        return f"{self.name}. {self.kept}" if self.kept else self.name
 
 
 class Job(WorkerBase[Any]):
@@ -53,6 +65,7 @@ class Job(WorkerBase[Any]):
         super().__init__(SignalsClass=GeneratorWorkerSignals)
         self._work = work
         self._paused = Event()
+        self._started = time.monotonic()
 
     def pause(self) -> None:
         """Wait after the event that is being made."""
@@ -61,6 +74,17 @@ class Job(WorkerBase[Any]):
     def resume(self) -> None:
         """Go on."""
         self._paused.clear()
+
+    @property
+    def seconds(self) -> float:
+        """How long the job has run."""
+        return time.monotonic() - self._started
+
+    @property
+    def loss(self) -> str:
+        """What stopping the job means, in sentences."""
+        kept = self._work.kept or "Nothing of it will be kept."
+        return f"{self._work.name} has not finished. {kept}"
 
     @property
     def is_paused(self) -> bool:

@@ -99,7 +99,11 @@ class PerturbDock(Dock):
             self.show_error(error)
             return
         if folder is None:
-            self._begin(request, lambda: jobs.members(request, n_members))
+            self._begin(
+                request,
+                lambda: jobs.members(request, n_members),
+                kept="The layers that are made stay.",
+            )
         else:
             self._begin(request, lambda: jobs.files(request, n_members, folder))
 
@@ -127,13 +131,13 @@ class PerturbDock(Dock):
     def _request(self) -> PerturbRequest:
         return self.setup.request(seed=self.members.seed.value())
 
-    def _begin(self, request: PerturbRequest, events: Any) -> None:
+    def _begin(self, request: PerturbRequest, events: Any, *, kept: str = "") -> None:
         if self.is_busy:
             return
         self._running = request
         self._layers = PerturbedLayers(self.viewer, request.layer)
         self.remember()
-        self.begin(f"Perturbing {request.labels.name}", events)
+        self.begin(f"Perturbing {request.labels.name}", events, kept=kept)
         self.progress.begin("Reading the labels…")
 
     # ---- running ----

@@ -76,7 +76,17 @@ class PredictDock(Dock):
         self.remember()
         if attempt.path is None:
             attempt.layers.show(*attempt.job.result.arrays())
-        self.begin(f"Predicting {attempt.job.volume.name}", attempt.job.events)
+        self.begin(
+            f"Predicting {attempt.job.volume.name}",
+            attempt.job.events,
+            kept=(
+                "The finished slices stay in the layer, but the others cannot be added "
+                "to it later."
+                if attempt.path is None
+                else "The finished slices are kept: to go on, open Predict volume, and "
+                f"press Continue {attempt.path.name}."
+            ),
+        )
         self.progress.begin("Loading the network…")
 
     def update_buttons(self) -> None:

@@ -53,8 +53,7 @@ class SegmentDock(Closable):
     key: ClassVar[str] = "segment"
 
     def __init__(self, viewer: Viewer) -> None:
-        super().__init__()
-        self.viewer = viewer
+        super().__init__(viewer)
         self.bar = ProjectBar(viewer)
         self.steps = StepBar()
         self.pages: dict[Step, Dock] = {}
@@ -141,6 +140,11 @@ class SegmentDock(Closable):
     def is_busy(self) -> bool:
         """Whether a job of a page runs or is just stopping."""
         return any(page.is_busy for page in self.pages.values())
+
+    @property
+    def loss(self) -> str:
+        """What closing the dock now stops; empty if that is next to nothing."""
+        return " ".join(page.loss for page in self.pages.values() if page.loss)
 
     def remember(self) -> None:
         """Keep the settings of the pages."""

@@ -166,7 +166,14 @@ class StudyDock(Dock):
         self._out = study.out
         self.results.clear()
         self.remember()
-        self.begin(f"Studying {study.out.name}", study.events)
+        self.begin(
+            f"Studying {study.out.name}",
+            study.events,
+            kept=(
+                "The networks that are trained are kept: Continue in the dock "
+                "Uncertainty study goes on with the others."
+            ),
+        )
         self.steps.begin()
         self.tabs.setCurrentIndex(_RESULTS)
 

@@ -183,7 +183,14 @@ class TrainDock(Dock):
         self.notices.clear()
         self.new_strokes.follow(painting_of(self.setup.labels_choice.layer))
         self.remember()
-        self.begin(f"Training {training.run.name}", training.events)
+        self.begin(
+            f"Training {training.run.name}",
+            training.events,
+            kept=(
+                "Its finished epochs are kept: to go on with the run, choose it in "
+                "Runs of Train LRCS-Net, and press Continue."
+            ),
+        )
         self._steps.begin()
         self.tabs.setCurrentIndex(1)
 
