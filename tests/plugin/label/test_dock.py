@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import zarr
 from napari import Viewer
+from napari._qt.widgets.qt_keyboard_settings import ShortcutEditor
 from napari.layers import Image, Labels, Points, Shapes, Surface, Tracks, Vectors
+from napari.utils.action_manager import action_manager
 from napari.utils.color import ColorValue
 from napari.utils.key_bindings import coerce_keybinding
 from napari.utils.shortcuts import default_shortcuts
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QPushButton, QTableWidget
 
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.inference.results import MemoryResult
@@ -24,7 +26,7 @@ from napari_lrcs.inference.segment import BaselineTask, label_slice, segment_vol
 from napari_lrcs.io.volume import as_labels, as_volume
 from napari_lrcs.phases import ELECTRODE, Phase, PhaseTable
 from napari_lrcs.plugin.label.dock import LabelDock
-from napari_lrcs.plugin.label.keys import NEXT_KEY, PHASE_KEYS, PREVIOUS_KEY
+from napari_lrcs.plugin.label.keys import NEXT, PHASE_ACTIONS, PREVIOUS, keys_of
 from napari_lrcs.plugin.label.slices_table import compact
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
 from napari_lrcs.plugin.parts.field_of_view import ABOUT_Z, LAYER
@@ -645,7 +647,7 @@ def all_of_naparis_keys() -> set[str]:
 
 def test_no_key_is_one_of_naparis(make_napari_viewer: MakeViewer) -> None:
     make_napari_viewer()  # registers its actions
-    own = [str(coerce_keybinding(k)) for k in (*PHASE_KEYS, NEXT_KEY, PREVIOUS_KEY)]
+    own = [keys_of(action) for action in (*PHASE_ACTIONS, NEXT, PREVIOUS)]
 
     napari = all_of_naparis_keys()
 
@@ -693,13 +695,54 @@ def test_keys_go_back_when_the_dock_is_closed(make_napari_viewer: MakeViewer) ->
     assert viewer.keymap[coerce_keybinding("Q")] is users
 
 
+def test_keys_are_listed_and_changed_in_the_preferences(
+    make_napari_viewer: MakeViewer,
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    dock, _ = begun(viewer)
+    pore = PHASE_ACTIONS[0]
+    editor = ShortcutEditor()
+    rows = [
+        editor._table.item(row, 0).text() for row in range(editor._table.rowCount())
+    ]
+    assert "Paint phase 1 (LRCS-Net)" in rows
+
+    action_manager.unbind_shortcut(pore)  # as the preferences do
+    action_manager.bind_shortcut(pore, "F9")
+    keys, tooltip = {*map(str, viewer.keymap)}, tooltip_of(dock, 0)
+    close(dock)
+    after = {*map(str, viewer.keymap)}
+    action_manager.unbind_shortcut(pore)
+    action_manager.bind_shortcut(pore, "Q")
+
+    assert "F9" in keys
+    assert "Q" not in keys
+    assert tooltip.startswith("Click or press F9 to paint pore;")
+    assert not after & {"F9", "W", "N"}
+
+
+def tooltip_of(dock: LabelDock, row: int) -> str:
+    (table,) = dock.phases.findChildren(QTableWidget)
+    return str(table.item(row, 1).toolTip())
+
+
+def test_tooltips_tell_the_keys(make_napari_viewer: MakeViewer) -> None:
+    dock, _ = begun(make_napari_viewer())
+
+    steps = {made.text(): made.toolTip() for made in dock.findChildren(QPushButton)}
+
+    assert tooltip_of(dock, 1).startswith("Click or press W to paint CBD;")
+    assert steps["Next ▶"] == "Next slice of the table (N)"
+    assert steps["◀ Previous"] == "Previous slice of the table (Shift+N)"
+
+
 # ---- nothing is lost ----
 
 PAINT_AND_DIE = """
 import sys, time
 import numpy as np
 import napari
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QPushButton, QTableWidget
 
 viewer = napari.Viewer(show=True)
 (image,) = viewer.open(sys.argv[1], plugin="napari")

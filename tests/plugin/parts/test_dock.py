@@ -261,7 +261,7 @@ def test_closing_a_dock_says_what_is_lost_and_goes_on_if_that_is_not_wanted(
     QApplication.processEvents()
 
     assert text == (
-        "Endless has not finished. The first half is kept. Stop it and close Plain?"
+        "Endless has not finished. The first half is kept. Stop it and close the dock?"
     )
     assert viewer.window.dock_widgets["Plain"] is dock
     assert dock.isVisible()

@@ -10,12 +10,7 @@ from qtpy.compat import isalive
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_lrcs.inference.fill import Filled
-from napari_lrcs.plugin.label.keys import (
-    NEXT_KEY,
-    PREVIOUS_KEY,
-    Keys,
-    canvas_button,
-)
+from napari_lrcs.plugin.label.keys import Keys, canvas_button
 from napari_lrcs.plugin.label.large_3d import LargeIn3D
 from napari_lrcs.plugin.label.layers import NO_IMAGE, LayersPart
 from napari_lrcs.plugin.label.paint_help import PaintHelp, merge
@@ -110,18 +105,14 @@ class LabelDock(Dock):
     def _listen(self) -> None:
         dims = self.viewer.dims.events
         view_events = (dims.current_step, dims.order, dims.ndisplay)
-        actions = {
-            NEXT_KEY: lambda: self.slices.step(1),
-            PREVIOUS_KEY: lambda: self.slices.step(-1),
-            **self.phases_controller.actions,
-        }
+        actions = {**self.slices.actions, **self.phases_controller.actions}
         self.connections += [
             self.image,
             self.labels,
             self.paintings,
             self.help,
             self.restore_line,
-            Keys(self.viewer, actions),
+            Keys(self.viewer, actions, on_change=self._show_keys),
             LargeIn3D(self.viewer, self._warn),
             Connections(*((event, self._show_view) for event in view_events)),
         ]
@@ -184,6 +175,10 @@ class LabelDock(Dock):
         self.phases_controller.refresh()
         self._enable()
         self._show_hint()
+
+    def _show_keys(self) -> None:
+        for part in (self.phases, self.slices, self.help):
+            part.show_keys()
 
     def _show_view(self, event: object = None) -> None:
         del event

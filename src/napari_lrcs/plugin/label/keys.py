@@ -1,8 +1,15 @@
-"""Keys for painting: one for each phase, and two to go between slices."""
+"""Keys for painting: one for each phase, and two to go between slices.
+
+napari lists them among the shortcuts in its preferences, where they can be changed.
+"""
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from functools import cache
+from typing import Any, TypeVar
 
+from napari.settings import get_settings
+from napari.utils.action_manager import action_manager
+from napari.utils.key_bindings import KeymapProvider
 from napari.viewer import Viewer
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPushButton, QWidget
@@ -11,22 +18,67 @@ from napari_lrcs.plugin.parts.widgets import button
 
 Widget = TypeVar("Widget", bound=QWidget)
 
-PHASE_KEYS = ("Q", "W", "G", "H", "J", "K", "U")
+_PHASE_KEYS = "QWGHJKU"
 """Keys of phases 1 to 7. napari uses none of them, nor those below, in any layer."""
 
-NEXT_KEY = "N"
-PREVIOUS_KEY = "Shift-N"
+PHASE_ACTIONS = tuple(
+    f"napari-lrcs:paint_phase_{label}" for label in range(1, len(_PHASE_KEYS) + 1)
+)
+NEXT = "napari-lrcs:next_slice"
+PREVIOUS = "napari-lrcs:previous_slice"
+
+_ACTIONS: Mapping[str, tuple[str, str]] = {
+    NEXT: ("N", "Go to the next slice of the painting (LRCS-Net)"),
+    PREVIOUS: ("Shift-N", "Go to the previous slice of the painting (LRCS-Net)"),
+    **{
+        action: (key, f"Paint phase {label} (LRCS-Net)")
+        for label, (action, key) in enumerate(
+            zip(PHASE_ACTIONS, _PHASE_KEYS, strict=True), start=1
+        )
+    },
+}
+"""Key of each action, unless the user has chosen another, and what it does."""
 
 
-def key_text(key: str) -> str:
-    """Write a key as people read it.
+@cache
+def _provider_of(action: str) -> type[KeymapProvider]:
+    """Register an action with napari, which keeps its keys in the class returned.
+
+    No viewer uses that class: `Keys` binds its keys where a dock is open.
+    """
+    key, description = _ACTIONS[action]
+    provider = type("PaintingKeys", (KeymapProvider,), {})
+    action_manager.register_action(action, _act_in_the_dock, description, provider)
+    if action not in get_settings().shortcuts.shortcuts:
+        action_manager.bind_shortcut(action, key)
+    return provider
+
+
+def _act_in_the_dock() -> None:
+    """Do nothing: without a dock there is nothing to do."""
+
+
+def keys_of(action: str) -> str:
+    """Write the keys of an action as people read them; empty if it has none.
 
     Examples
     --------
-    >>> key_text("Shift-N")
+    >>> keys_of(PREVIOUS)
     'Shift+N'
     """
-    return key.replace("-", "+")
+    return " or ".join(map(str, _provider_of(action).class_keymap))
+
+
+def with_keys(text: str, action: str) -> str:
+    """Add the keys of an action, if it has any, to what a tooltip says.
+
+    Examples
+    --------
+    >>> with_keys("Next slice", NEXT)
+    'Next slice (N)'
+    """
+    keys = keys_of(action)
+    return f"{text} ({keys})" if keys else text
 
 
 def keys_hint(n_phases: int, *, n_slices: int) -> str:
@@ -37,8 +89,8 @@ def keys_hint(n_phases: int, *, n_slices: int) -> str:
     >>> keys_hint(2, n_slices=1)
     'Keys: Q W paint a phase.'
     """
-    keys = " ".join(PHASE_KEYS[:n_phases])
-    steps = f", {NEXT_KEY} and {key_text(PREVIOUS_KEY)} go between slices"
+    keys = " ".join(map(keys_of, PHASE_ACTIONS[:n_phases]))
+    steps = f", {keys_of(NEXT)} and {keys_of(PREVIOUS)} go between slices"
     return f"Keys: {keys} paint a phase{steps if n_slices > 1 else ''}."
 
 
@@ -61,23 +113,47 @@ class Keys:
     Parameters
     ----------
     actions : mapping of str to callable
-        What each key does.
+        What to do, by the name of the action.
+    on_change : callable
+        Called when the user has chosen other keys.
     """
 
     def __init__(
-        self, viewer: Viewer, actions: Mapping[str, Callable[[], None]]
+        self,
+        viewer: Viewer,
+        actions: Mapping[str, Callable[[], None]],
+        *,
+        on_change: Callable[[], None],
     ) -> None:
-        self._viewer = viewer
-        self._bound: list[str] = []
-        for key, action in actions.items():
-            try:
-                viewer.bind_key(key, _ignoring_viewer(action))
-            except ValueError:  # the user's own, or those of another dock
-                continue
-            self._bound.append(key)
+        self._viewer, self._actions, self._on_change = viewer, actions, on_change
+        self._bound: list[Any] = []
+        self._bind()
+        action_manager.events.shortcut_changed.connect(self._on_shortcut)
 
     def disconnect_events(self) -> None:
         """Unbind the keys."""
+        action_manager.events.shortcut_changed.disconnect(self._on_shortcut)
+        self._unbind()
+
+    def _on_shortcut(self, event: Any) -> None:
+        if event.name in self._actions:
+            self._unbind()
+            self._bind()
+            self._on_change()
+
+    def _bind(self) -> None:
+        taken = {
+            key
+            for kind in type(self._viewer).__mro__
+            for key in getattr(kind, "class_keymap", ())
+        } | {*self._viewer.keymap}
+        for name, action in self._actions.items():
+            for key in {*_provider_of(name).class_keymap} - taken:
+                self._viewer.bind_key(key, _ignoring_viewer(action))
+                self._bound.append(key)
+            taken |= {*self._bound}
+
+    def _unbind(self) -> None:
         for key in self._bound:
             self._viewer.bind_key(key, None)
         self._bound.clear()

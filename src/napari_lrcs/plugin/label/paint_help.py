@@ -93,6 +93,12 @@ class PaintHelp(QWidget):
         self._painting = painting
         if painting is not None:
             self.field_of_view.show_mask(painting.mask)
+            self.show_keys()
+
+    def show_keys(self) -> None:
+        """Show which keys do what."""
+        painting = self._painting
+        if painting is not None:
             n_phases = len(painting.phases)
             self._keys_text.setText(keys_hint(n_phases, n_slices=painting.n_slices))
 

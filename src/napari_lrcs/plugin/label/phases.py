@@ -18,7 +18,12 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_lrcs.phases import ELECTRODE, Phase, PhaseTable
-from napari_lrcs.plugin.label.keys import PHASE_KEYS, canvas_button, without_focus
+from napari_lrcs.plugin.label.keys import (
+    PHASE_ACTIONS,
+    canvas_button,
+    keys_of,
+    without_focus,
+)
 from napari_lrcs.plugin.parts.widgets import fit_height
 
 _COLOUR, _NAME, _KEY = range(3)
@@ -76,9 +81,6 @@ class PhaseEditor(QWidget):
     def _make_table(self) -> QTableWidget:
         table = without_focus(QTableWidget(0, 3))
         table.setHorizontalHeaderLabels(["", "Phase", "Key"])
-        table.setToolTip(
-            "Click a phase to paint with it; double-click its name or colour to change"
-        )
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         table.setIconSize(QSize(18, 18))
@@ -102,6 +104,10 @@ class PhaseEditor(QWidget):
     @phases.setter
     def phases(self, phases: PhaseTable) -> None:
         self._phases = phases
+        self._show()
+
+    def show_keys(self) -> None:
+        """Show the keys, which have changed."""
         self._show()
 
     def select(self, label: int) -> None:
@@ -210,10 +216,15 @@ class PhaseEditor(QWidget):
         swatch.fill(QColor(phase.colour))
         colour = QTableWidgetItem(QIcon(swatch), "")
         name = QTableWidgetItem(phase.name)
-        has_key = phase.label <= len(PHASE_KEYS)
-        key = QTableWidgetItem(PHASE_KEYS[row] if has_key else "")
+        keys = keys_of(PHASE_ACTIONS[row]) if row < len(PHASE_ACTIONS) else ""
+        key = QTableWidgetItem(keys)
         key.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
+        press = f" or press {keys}" if keys else ""
         for column, item in enumerate((colour, name, key)):
+            item.setToolTip(
+                f"Click{press} to paint {phase.name}; double-click its name or colour "
+                "to change it"
+            )
             if column != _NAME:
                 item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEditable)
             self._table.setItem(row, column, item)

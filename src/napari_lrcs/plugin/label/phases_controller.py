@@ -9,7 +9,7 @@ from psygnal import Signal
 from qtpy.QtWidgets import QMessageBox
 
 from napari_lrcs.phases import ELECTRODE, UNPAINTED, PhaseTable
-from napari_lrcs.plugin.label.keys import PHASE_KEYS
+from napari_lrcs.plugin.label.keys import PHASE_ACTIONS
 from napari_lrcs.plugin.label.painting_controller import PaintingController
 from napari_lrcs.plugin.label.phases import PhaseEditor
 from napari_lrcs.plugin.painting.painting import Painting
@@ -44,9 +44,9 @@ class PhasesController:
 
     @property
     def actions(self) -> dict[str, Callable[[], None]]:
-        """What the key of each phase does."""
-        labels = enumerate(PHASE_KEYS, start=1)
-        return {key: partial(self.paint_with, label) for label, key in labels}
+        """What the keys of each phase do."""
+        labels = enumerate(PHASE_ACTIONS, start=1)
+        return {action: partial(self.paint_with, label) for label, action in labels}
 
     def refresh(self) -> None:
         """Show the phases of the chosen painting."""

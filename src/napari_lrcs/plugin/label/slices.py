@@ -9,12 +9,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidge
 
 from napari_lrcs.annotation.annotation import Role
 from napari_lrcs.annotation.suggested_slices import suggest_slices
-from napari_lrcs.plugin.label.keys import (
-    NEXT_KEY,
-    PREVIOUS_KEY,
-    canvas_button,
-    key_text,
-)
+from napari_lrcs.plugin.label.keys import NEXT, PREVIOUS, canvas_button, with_keys
 from napari_lrcs.plugin.label.slices_table import SlicesTable, annotated, gaps
 from napari_lrcs.plugin.painting.painting import Painting
 from napari_lrcs.plugin.parts.current_slice import go_to, show_across, slice_in_view
@@ -72,13 +67,24 @@ class SlicesPart(QWidget):
         row = QHBoxLayout(part)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(2)
-        back = f"Previous slice of the table (key {key_text(PREVIOUS_KEY)})"
-        ahead = f"Next slice of the table (key {key_text(NEXT_KEY)})"
         apart = "Add slices that lie far apart to the table, and go to the first"
         row.addWidget(_slim("Suggest slices", apart, self.suggest))
-        row.addWidget(_slim("◀ Previous", back, lambda: self.step(-1)))
-        row.addWidget(_slim("Next ▶", ahead, lambda: self.step(1)))
+        self._back = _slim("◀ Previous", "", lambda: self.step(-1))
+        self._ahead = _slim("Next ▶", "", lambda: self.step(1))
+        row.addWidget(self._back)
+        row.addWidget(self._ahead)
+        self.show_keys()
         return part
+
+    @property
+    def actions(self) -> dict[str, Callable[[], None]]:
+        """What the keys for going between slices do."""
+        return {NEXT: lambda: self.step(1), PREVIOUS: lambda: self.step(-1)}
+
+    def show_keys(self) -> None:
+        """Show in the tooltips which keys go between slices."""
+        self._back.setToolTip(with_keys("Previous slice of the table", PREVIOUS))
+        self._ahead.setToolTip(with_keys("Next slice of the table", NEXT))
 
     @property
     def index(self) -> int | None:

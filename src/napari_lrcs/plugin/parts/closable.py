@@ -60,7 +60,7 @@ class Closable(QWidget):
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         box.setIcon(QMessageBox.Icon.Question)
         box.setWindowTitle(f"Close {self._title}?")
-        box.setText(f"{self.loss} Stop it and close {self._title}?")
+        box.setText(f"{self.loss} Stop it and close the dock?")
         stop = box.addButton("Stop and close", QMessageBox.ButtonRole.DestructiveRole)
         box.setDefaultButton(
             box.addButton("Keep it open", QMessageBox.ButtonRole.RejectRole)
