@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 from napari import Viewer
+from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar
+from napari.utils import progress
 from napari.utils.notifications import notification_manager
 from qtpy.compat import isalive
 from qtpy.QtCore import QThread
@@ -204,6 +206,78 @@ def test_next_job_takes_the_last_sentence_away(viewer: Viewer, qtbot: Any) -> No
 
     assert dock.message == ""
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
+
+
+# ---- napari's activities ----
+
+
+@pytest.fixture
+def _activities_show_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_lrcs.plugin.parts.workers._ACTIVITY_MS", 20)
+
+
+def _activities(viewer: Viewer) -> dict[str, tuple[int, int]]:
+    """Return value and maximum of the bars that napari shows, by their texts."""
+    bars = viewer.window._qt_window._activity_dialog.findChildren(QtLabeledProgressBar)
+    return {
+        bar.description_label.text(): (
+            bar.qt_progress_bar.value(),
+            bar.qt_progress_bar.maximum(),
+        )
+        for bar in bars
+    }
+
+
+@pytest.mark.usefixtures("_activities_show_at_once")
+@pytest.mark.parametrize("end", ["stopped", "failed", "closed"])
+def test_napari_shows_a_long_job_until_it_ends(
+    end: str, viewer: Viewer, qtbot: Any
+) -> None:
+    dock, fails = _open(viewer), threading.Event()
+
+    def events() -> Iterator[object]:
+        while not fails.wait(0.01):
+            yield "event"
+        raise ValueError("it failed")
+
+    dock.begin("Endless", lambda: (event for event in events()))
+    dock.progress.begin("Half of it", share=0.5)
+    qtbot.waitUntil(lambda: _activities(viewer) == {"Endless: ": (50, 100)})
+    if end == "stopped":
+        dock.stop()
+    elif end == "failed":
+        fails.set()
+    else:
+        viewer.window.remove_dock_widget(dock)
+
+    qtbot.waitUntil(lambda: not _activities(viewer))
+
+
+@pytest.mark.usefixtures("_activities_show_at_once")
+def test_job_leaves_no_activity_when_its_window_is_closed(
+    make_napari_viewer: Callable[..., Viewer], qtbot: Any
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    other = make_napari_viewer(show=True)
+    endless = _begin_endless(_open(other), qtbot)
+    qtbot.waitUntil(lambda: len(_activities(other)) == 1)
+
+    other.close()
+
+    qtbot.waitUntil(lambda: endless.closed_in is not None, timeout=1000)
+    qtbot.waitUntil(lambda: not _activities(viewer))
+
+
+def test_quick_job_is_no_activity(viewer: Viewer, qtbot: Any) -> None:
+    dock, shown = _open(viewer), list[object]()
+    progress._all_instances.events.changed.connect(shown.append)
+
+    dock.begin("Count", lambda: (i for i in range(3)))
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=1000)
+    qtbot.wait(100)
+    progress._all_instances.events.changed.disconnect(shown.append)
+
+    assert not shown
 
 
 # ---- layout ----

@@ -77,6 +77,7 @@ class Dock(Closable):
             QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum
         )
         self.progress = Progress()
+        self.progress.drawn.connect(self._show_activity)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(4, 4, 4, 4)
         outer.addWidget(scroll, stretch=1)
@@ -179,6 +180,10 @@ class Dock(Closable):
             self.job.quit()
             self.show_message("Stopping…")
             self._on_job_changed()
+
+    def _show_activity(self, share: float) -> None:
+        if self.job is not None:
+            self.job.activity.share = share
 
     def _on_job_event(self, event: Any) -> None:
         if not self._is_closed:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Literal
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import (
     QComboBox,
@@ -214,6 +214,9 @@ class Progress(QWidget):
         Whether to show how much time is left.
     """
 
+    drawn = Signal(float)
+    """Emitted with the share of the work that the bar shows."""
+
     def __init__(self, *, tells_time: bool = True) -> None:
         super().__init__()
         self._tells_time = tells_time
@@ -272,6 +275,7 @@ class Progress(QWidget):
     def _draw(self) -> None:
         self._text.setText(self._line)
         self._bar.setValue(round(1000 * self._share))
+        self.drawn.emit(self._share)
 
     def _time_left(self, share: float, seconds: float) -> str:
         done = share - self._begun[1]

@@ -8,13 +8,15 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from napari import current_viewer
 from napari.qt.threading import (
     GeneratorWorkerSignals,
     WorkerBase,
     create_worker,
 )
+from napari.utils import progress
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_lrcs.errors import LrcsError
 
@@ -24,6 +26,12 @@ EXPECTED = (LrcsError, ValueError, OSError, MemoryError)
 """Errors whose text tells the user what was wrong, and what to do."""
 
 _PAUSE_SECONDS = 0.05
+
+_ACTIVITY_MS = 1000
+"""Time until a job is shown among napari's activities, and between two moves there.
+
+Each lets Qt handle all events that wait.
+"""
 
 
 class Work:
@@ -54,6 +62,44 @@ class Work:
         return f"{self.name}. {self.kept}" if self.kept else self.name
 
 
+class Activity(QObject):
+    """The bar of a job among napari's activities; quick jobs get none.
+
+    Parameters
+    ----------
+    name : str
+        What is done.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.share: float | None = None
+        """Share of the work that is done; None while that is not known."""
+        self._name = name
+        self._bar: progress | None = None
+        self._is_over = False
+        self._timer = QTimer(self)
+        self._timer.setInterval(_ACTIVITY_MS)
+        self._timer.timeout.connect(self._show)
+        self._timer.start()
+
+    def end(self) -> None:
+        """Take the bar away."""
+        self._is_over = True
+        self._timer.stop()
+        if self._bar is not None:
+            self._bar.close()
+
+    def _show(self) -> None:
+        if self._bar is None and current_viewer() is not None:
+            self._bar = progress(total=0, desc=self._name)
+        if self._bar is None or self._is_over:  # it may have ended meanwhile
+            self.end()
+        elif self.share is not None and (percent := round(100 * self.share)):
+            self._bar.total = 100
+            self._bar.update(percent - self._bar.n)
+
+
 class Job(WorkerBase[Any]):
     """A thread that draws events from a generator, and closes it there in any case.
 
@@ -64,6 +110,7 @@ class Job(WorkerBase[Any]):
     def __init__(self, work: Work) -> None:
         super().__init__(SignalsClass=GeneratorWorkerSignals)
         self._work = work
+        self.activity = Activity(work.name)
         self._paused = Event()
         self._started = time.monotonic()
 
@@ -124,6 +171,7 @@ def start_job(work: Work, *, connect: Mapping[str, Callable[..., None]]) -> Job:
     # What napari connects takes no error, which PySide6 passes on to it all the same.
     job.errored.disconnect()
     job.errored.connect(_tell_if_unexpected)
+    job.finished.connect(job.activity.end)
     for signal, slot in connect.items():
         getattr(job, signal).connect(slot)
     job.start()
