@@ -16,6 +16,7 @@ from napari_lrcs.config import (
     PreprocessingConfig,
     StudyConfig,
     TrainConfig,
+    rename_settings,
 )
 from napari_lrcs.settings import Config, Setting
 
@@ -295,3 +296,21 @@ def test_a_change_of_no_setting_is_refused() -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_config_survives_the_way_to_another_process(name: str) -> None:
     assert pickle.loads(pickle.dumps(PRESETS[name])) == PRESETS[name]
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("phase_weights must be 2 numbers", "Phase weights must be 2 numbers"),
+        (
+            "it sees 1 slice; set context_slices to 0",
+            "it sees 1 slice; set Context slices to 0",
+        ),
+        ("axis must be one of z, y, x", "Axis must be one of z, y, x"),
+        ("the device is absent, at /scan/my_patch_size.tif", None),
+    ],
+)
+def test_settings_are_named_for_the_reader_and_words_left_alone(
+    message: str, shown: str | None
+) -> None:
+    assert rename_settings(message, lambda s: s.title) == (shown or message)

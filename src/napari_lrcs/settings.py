@@ -57,6 +57,16 @@ class Setting:
     odd: bool
     group: str
 
+    @property
+    def title(self) -> str:
+        """The setting as a form names it: ``n_epochs`` is "Epochs"."""
+        return self.name.removeprefix("n_").replace("_", " ").capitalize()
+
+    @property
+    def flag(self) -> str:
+        """The setting as the command line names it: ``--n-epochs``."""
+        return f"--{self.name.replace('_', '-')}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:

@@ -176,13 +176,18 @@ def _first(values: Iterable[T | None]) -> T | None:
     return next((value for value in values if value is not None), None)
 
 
-def _read_slices(volume: AnnotatedVolume, config: TrainConfig) -> list[AnnotatedSlice]:
-    image, labels = volume.image, volume.labels
+def check_shapes(image: Volume, labels: Volume) -> None:
+    """Raise `VolumeError` if labels do not have the shape of their image."""
     if image.shape != labels.shape:
         raise VolumeError(
             f"{image.name} is {image.shape} voxels (z, y, x) and {labels.name} is "
             f"{labels.shape}; labels need the image's shape"
         )
+
+
+def _read_slices(volume: AnnotatedVolume, config: TrainConfig) -> list[AnnotatedSlice]:
+    image, labels = volume.image, volume.labels
+    check_shapes(image, labels)
     reader = SliceReader.for_config(image, config, mask=volume.mask)
     _check_roles(volume.roles, reader)
     return [

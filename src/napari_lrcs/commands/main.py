@@ -30,6 +30,7 @@ from napari_lrcs.commands.parts.terminal import (
     print_error,
     usable_streams,
 )
+from napari_lrcs.config import rename_settings
 from napari_lrcs.errors import LrcsError
 
 INTERRUPTED = 130
@@ -127,7 +128,7 @@ def _run(arguments: Sequence[str] | None, *, is_closed: bool) -> int:
         print("interrupted; what is finished is kept", file=sys.stderr)
         return INTERRUPTED
     except (LrcsError, OSError, ValueError, MemoryError) as error:
-        print_error(_describe(error))
+        print_error(rename_settings(_describe(error), lambda s: s.flag))
         return BAD_INPUT
     return 0
 

@@ -84,7 +84,9 @@ MISTAKES = {
     "even kernel": Mistake(train(flags="--kernel-size 4"), "must be odd, got 4"),
     "negative epochs": Mistake(train(flags="--n-epochs -1"), "at least 1, got -1"),
     "epochs in words": Mistake(train(flags="--n-epochs many"), "invalid int value"),
-    "NaN for a rate": Mistake(train(flags="--learning-rate nan"), "learning_rate must"),
+    "NaN for a rate": Mistake(
+        train(flags="--learning-rate nan"), "--learning-rate must"
+    ),
     "weights of the wrong length": Mistake(
         train(flags="--phase-weights 1 2 3"), "must be 2 numbers, one a phase"
     ),
@@ -129,7 +131,7 @@ MISTAKES = {
     ),
     "other channels": Mistake(
         train(flags="--initial-weights run --context-slices 1"),
-        "sees 1 slices at once, this training 3; set context_slices to 0",
+        "sees 1 slices at once, this training 3; set --context-slices to 0",
     ),
     "other filters": Mistake(
         train(flags="--initial-weights run --n-filters 4"), "the network needs"

@@ -35,10 +35,10 @@ MISTAKES = {
         uncertainty(slices="--train-z 1"), "required: --test-z"
     ),
     "study of one member": Mistake(
-        uncertainty(flags="--n-members 1"), "n_members must be at least 2, got 1"
+        uncertainty(flags="--n-members 1"), "--n-members must be at least 2, got 1"
     ),
     "study whose last seed is too large": Mistake(
-        uncertainty(flags="--seed 2147483640"), "seed must be at most 2147483648"
+        uncertainty(flags="--seed 2147483640"), "--seed must be at most 2147483648"
     ),
     "study of a kernel and a wanted share": Mistake(
         uncertainty(flags="--wanted-share .1 --kernel cross"), "leave out --kernel"

@@ -112,6 +112,7 @@ def test_training_moves_curves_shows_a_preview_and_lists_its_run(
 
     preview = viewer.layers[PREVIEW_NAME]
     assert "Next: Predict volume" in dock.message
+    assert dock.tabs.tabText(dock.tabs.currentIndex()) == "Curves"
     assert _n_points(dock) == dock.setup.form.config.optimisation.n_epochs
     assert preview.data.shape == SHAPE
     assert viewer.layers.index(preview) < viewer.layers.index(labels)
@@ -574,21 +575,10 @@ def test_images_in_colour_or_of_four_axes_are_told(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("array", "message"),
-    [
-        (np.full(SHAPE, 3, np.float32), "constant"),
-        (np.zeros((6, 32, 41), np.float32), "labels need the image's shape"),
-    ],
-)
-def test_images_that_cannot_be_trained_on_are_told(
-    viewer: Viewer,
-    tiny_config: TrainConfig,
-    qtbot: QtBot,
-    array: NDArray[Any],
-    message: str,
+def test_image_that_cannot_be_trained_on_is_told(
+    viewer: Viewer, tiny_config: TrainConfig, qtbot: QtBot
 ) -> None:
-    image = viewer.add_image(array, name="odd")
+    image = viewer.add_image(np.full(SHAPE, 3, np.float32), name="odd")
     labels = viewer.add_labels(_truth())
     dock = _open(viewer, tiny_config)
     dock.setup.labels_choice.layer = labels
@@ -596,9 +586,34 @@ def test_images_that_cannot_be_trained_on_are_told(
     dock.buttons.train.click()
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
 
-    assert message in dock.message
+    assert "constant" in dock.message
     assert dock.buttons.train.isVisible()
     assert not list(workspace_for(image).path.glob("run-*"))
+
+
+def test_empty_labels_of_another_shape_are_not_called_unpainted(
+    dock: TrainDock, viewer: Viewer
+) -> None:
+    cut = viewer.add_labels(np.zeros((6, 32, 41), np.uint8), name="cut")
+    dock.setup.labels_choice.layer = cut
+
+    dock.buttons.train.click()
+
+    assert "(6, 32, 41); labels need the image's shape" in dock.message
+    assert not dock.is_busy
+
+
+@pytest.mark.slow
+def test_error_at_the_start_keeps_the_page_and_names_the_field_of_the_form(
+    dock: TrainDock, qtbot: QtBot
+) -> None:
+    _set(dock, phase_weights=(1.0, 2.0, 20.0))
+
+    dock.buttons.train.click()
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+
+    assert dock.tabs.tabText(dock.tabs.currentIndex()) == "Setup"
+    assert dock.message.startswith("Phase weights must be 2 numbers, one a phase")
 
 
 def test_a_missing_image_or_painting_is_told(

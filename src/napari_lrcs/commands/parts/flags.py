@@ -79,7 +79,7 @@ def add_config(parser: argparse.ArgumentParser, config: type[Config]) -> None:
             groups[s.group] = parser.add_argument_group(s.group)
         unit = f", in {s.unit}" if s.unit else ""
         groups[s.group].add_argument(
-            "--" + s.name.replace("_", "-"),
+            s.flag,
             dest=s.name,
             default=argparse.SUPPRESS,
             help=f"{s.tooltip}{unit} ({source}: {s.default})".replace("%", "%%"),

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_lrcs.config import rename_settings
 from napari_lrcs.io.records import parse_json
 from napari_lrcs.plugin.parts.closable import Closable
 from napari_lrcs.plugin.parts.connections import Disconnectable
@@ -104,6 +105,8 @@ class Dock(Closable):
 
     def show_message(self, text: str, kind: Kind = "hint") -> None:
         """Show a sentence under the buttons, or hide it if it is empty."""
+        if kind == "error":
+            text = rename_settings(text, lambda setting: setting.title)
         self._message.setText(text)
         colour(self._message, kind)
         self._message.setVisible(bool(text))

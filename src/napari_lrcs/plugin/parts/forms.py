@@ -144,8 +144,7 @@ def label_of(setting: Setting) -> str:
     >>> label_of(settings["n_epochs"]), label_of(settings["patch_size"])
     ('Epochs', 'Patch size (px)')
     """
-    name = setting.name.removeprefix("n_").replace("_", " ").capitalize()
-    unit = setting.unit
+    name, unit = setting.title, setting.unit
     return f"{name} ({unit})" if unit and unit != name.lower() else name
 
 
@@ -207,7 +206,7 @@ def _value_of(setting: Setting, widget: ValueWidget[Any]) -> object:
         return tuple(item(part) for part in text.split(",") if part.strip())
     except ValueError:
         raise ValueError(
-            f"{label_of(setting)} must be a number"
+            f"{setting.title} must be a number"
             f"{'' if setting.type is float else ', or several with commas'}; "
             f"got {text!r}"
         ) from None

@@ -6,6 +6,7 @@ from napari.components import LayerList
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QMessageBox, QWidget
 
+from napari_lrcs.annotation.annotation import check_shapes
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
 from napari_lrcs.plugin.parts.forms import LayerChoice
 from napari_lrcs.plugin.parts.layer_kinds import Kind, kind_of
@@ -51,17 +52,19 @@ class TrainingLayers:
         Raises
         ------
         ValueError, VolumeError
-            If there is no image, it is not a grey volume, or there are no labels.
+            If there is no image, it is not a grey volume, there are no labels, or they
+            have another shape.
         """
         image, labels = self.image.layer, self.labels.layer
         if image is None:
             raise ValueError("choose an image: open one, or File > Open Sample")
-        volume_of(image)
+        volume = volume_of(image)
         if labels is None:
             raise ValueError(
                 f"no labels are chosen for {image.name}: paint it in Label phases, or "
                 "choose labels"
             )
+        check_shapes(volume, volume_of(labels))
         return image, labels
 
     def _propose_image(self, images: Sequence[Image]) -> Image | None:

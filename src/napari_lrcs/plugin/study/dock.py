@@ -26,7 +26,7 @@ from napari_lrcs.plugin.study.setup import StudySetup
 from napari_lrcs.plugin.study.studies import StudiesTable
 from napari_lrcs.progress import Notice
 from napari_lrcs.uncertainty.perturbation.suggestion import Suggestion
-from napari_lrcs.uncertainty.study.events import StudyEnded
+from napari_lrcs.uncertainty.study.events import StudyEnded, StudyStarted
 from napari_lrcs.uncertainty.study.folder import StudyFindings, StudyFolder
 from napari_lrcs.uncertainty.study.summary import summary_rows
 
@@ -124,7 +124,6 @@ class StudyDock(Dock):
         self._keep_place()
         self.results.clear()
         self.begin(f"Opening {out.name}", lambda: read_study(out))
-        self.tabs.setCurrentIndex(_RESULTS)
 
     def suggest(self) -> None:
         """Look for a perturbation that changes a tenth of the painted voxels."""
@@ -175,7 +174,6 @@ class StudyDock(Dock):
             ),
         )
         self.steps.begin()
-        self.tabs.setCurrentIndex(_RESULTS)
 
     def _new_job(self) -> StudyJob:
         task, out = self.setup.task(), self.setup.out
@@ -216,6 +214,10 @@ class StudyDock(Dock):
         self.results.handle(event)
         self.steps.handle(event)
         match event:
+            case StudyStarted():
+                self.tabs.setCurrentIndex(_RESULTS)
+            case StudyFindings() if self._out is None:  # the study was opened
+                self.tabs.setCurrentIndex(_RESULTS)
             case StudyEnded():
                 self._end_text = _end_text(event)
             case Notice(kind="not_learnt"):

@@ -40,7 +40,7 @@ from napari_lrcs.plugin.train.preview import (
 from napari_lrcs.plugin.train.progress import NEXT, TrainingProgress
 from napari_lrcs.plugin.train.runs import RunHistory, RunsTable
 from napari_lrcs.plugin.train.setup import TrainSetup
-from napari_lrcs.progress import Notice, TrainingEnded
+from napari_lrcs.progress import Notice, TrainingEnded, TrainingStarted
 
 
 class TrainDock(Dock):
@@ -192,7 +192,6 @@ class TrainDock(Dock):
             ),
         )
         self._steps.begin()
-        self.tabs.setCurrentIndex(1)
 
     def _follow_view(self, image: Image) -> SliceInView:
         """Follow the slice in view of this image alone."""
@@ -234,6 +233,8 @@ class TrainDock(Dock):
                 self._branch(event.training)
             case Prepared():
                 self._show_prepared(event)
+            case TrainingStarted():
+                self.tabs.setCurrentIndex(1)
             case Scored():
                 self.curves.add(event.row)
             case SlicePreview() if self._preview is not None:
