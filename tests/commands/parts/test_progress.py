@@ -1,3 +1,4 @@
+import io
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -209,6 +210,14 @@ def test_names_are_shown_as_they_are_in_lines(
     assert line.endswith(SHOWN)
 
 
-def test_work_on_a_phase_of_any_name_is_shown() -> None:
+def test_work_on_a_phase_of_any_name_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = io.StringIO()
+    output.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr("sys.stderr", output)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+
     with busy(f"separating {ODD}"):
         pass
+
+    assert f"separating {SHOWN}" in output.getvalue()
