@@ -73,8 +73,8 @@ from qtpy.QtWidgets import QApplication
 from napari_lrcs.config import PredictConfig, TrainConfig
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.phases import PhaseTable
+from napari_lrcs.plugin.painting.field_of_view import LAYER
 from napari_lrcs.plugin.parts.dock import Dock
-from napari_lrcs.plugin.parts.field_of_view import LAYER
 from napari_lrcs.plugin.parts.layers import (
     appearance,
     n_slices_of,

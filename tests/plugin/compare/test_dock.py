@@ -20,8 +20,8 @@ from napari_lrcs.comparison.compare import as_text_table
 from napari_lrcs.phases import ELECTRODE, PhaseTable
 from napari_lrcs.plugin.compare.dock import CompareDock
 from napari_lrcs.plugin.label.painted_layers import new_painting
+from napari_lrcs.plugin.painting.field_of_view import ABOUT_Z, EVERYTHING, LAYER
 from napari_lrcs.plugin.painting.painting import painting_of
-from napari_lrcs.plugin.parts.field_of_view import ABOUT_Z, EVERYTHING, LAYER
 from napari_lrcs.plugin.parts.layers import appearance
 
 pytestmark = pytest.mark.gui

@@ -28,8 +28,8 @@ from napari_lrcs.phases import ELECTRODE, Phase, PhaseTable
 from napari_lrcs.plugin.label.dock import LabelDock
 from napari_lrcs.plugin.label.keys import NEXT, PHASE_ACTIONS, PREVIOUS, keys_of
 from napari_lrcs.plugin.label.slices_table import compact
+from napari_lrcs.plugin.painting.field_of_view import ABOUT_Z, LAYER
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
-from napari_lrcs.plugin.parts.field_of_view import ABOUT_Z, LAYER
 from napari_lrcs.plugin.parts.layers import appearance, phases_shown, workspace_for
 from napari_lrcs.preprocessing.mask import open_mask
 

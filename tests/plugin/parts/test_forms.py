@@ -1,16 +1,12 @@
-from collections.abc import Callable
 from typing import Any, Literal, get_args, get_origin
 
-import numpy as np
 import pytest
 from magicgui.widgets.bases import ValueWidget
-from napari import Viewer
-from napari.layers import Image, Labels
 from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QLabel, QPushButton
 
 from napari_lrcs.config import PRESETS, PredictConfig, TrainConfig
-from napari_lrcs.plugin.parts.forms import ConfigForm, Fold, LayerChoice, label_of
+from napari_lrcs.plugin.parts.forms import ConfigForm, Fold, label_of
 from napari_lrcs.settings import Config, Setting
 
 pytestmark = pytest.mark.gui
@@ -132,76 +128,6 @@ def test_a_choice_stays_while_it_is_offered(
 
 
 # Layers
-
-
-@pytest.fixture
-def viewer(make_napari_viewer: Callable[..., Viewer]) -> Viewer:
-    return make_napari_viewer()
-
-
-def test_layer_choice_offers_one_kind_and_takes_the_newest(viewer: Viewer) -> None:
-    image = viewer.add_image(np.zeros((2, 4, 4)), name="scan")
-    viewer.add_labels(np.zeros((2, 4, 4), np.uint8), name="painting")
-
-    choice = LayerChoice(viewer.layers, Image)
-
-    assert [choice.itemText(i) for i in range(choice.count())] == ["scan"]
-    assert choice.layer is image
-
-
-def test_layer_choice_follows_new_and_renamed_layers(viewer: Viewer) -> None:
-    choice = LayerChoice(viewer.layers, Labels)
-    # No slot that refers to the choice: PySide6 would keep the two for ever.
-    chosen: list[str] = []
-    choice.chosen.connect(lambda: chosen.append("another"))
-
-    first = viewer.add_labels(np.zeros((4, 4), np.uint8), name="first")
-    viewer.add_labels(np.zeros((4, 4), np.uint8), name="second")
-    first.name = "painting"
-
-    assert chosen == ["another"]
-    assert choice.layer is first  # what was chosen stays
-    assert choice.currentText() == "painting"
-
-
-def test_layer_choice_lets_go_of_a_removed_layer(viewer: Viewer) -> None:
-    first = viewer.add_image(np.zeros((4, 4)))
-    second = viewer.add_image(np.zeros((4, 4)))
-    choice = LayerChoice(viewer.layers, Image)
-
-    viewer.layers.remove(second)
-    after_one = choice.layer
-    viewer.layers.remove(first)
-
-    assert after_one is first
-    assert choice.layer is None
-
-
-def test_layer_choice_may_be_none(viewer: Viewer) -> None:
-    image = viewer.add_image(np.zeros((4, 4)))
-    choice = LayerChoice(viewer.layers, Image, none="whole image")
-
-    before = choice.layer
-    choice.layer = image
-
-    assert before is None
-    assert choice.layer is image
-
-
-def test_layer_choice_refuses_a_layer_of_another_viewer(viewer: Viewer) -> None:
-    choice = LayerChoice(viewer.layers, Image)
-
-    with pytest.raises(ValueError, match="it is not in the viewer"):
-        choice.layer = Image(np.zeros((4, 4)), name="elsewhere")
-
-
-def test_layer_choice_stops_listening_when_told(viewer: Viewer) -> None:
-    choice = LayerChoice(viewer.layers, Image)
-
-    choice.disconnect_events()
-    viewer.add_image(np.zeros((4, 4)))
-
-    assert choice.count() == 0
 
 
 def _form(qtbot: QtBot, config: Any) -> ConfigForm[Any]:

@@ -25,7 +25,7 @@ from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.pyramid import levels_of
 from napari_lrcs.io.volume import as_volume
 from napari_lrcs.plugin.label.painted_layers import new_painting
-from napari_lrcs.plugin.parts.field_of_view import ABOUT_Z, LAYER
+from napari_lrcs.plugin.painting.field_of_view import ABOUT_Z, LAYER
 from napari_lrcs.plugin.parts.layers import phases_shown, place_of, workspace_for
 from napari_lrcs.plugin.predict.dock import PredictDock
 from napari_lrcs.plugin.predict.place import MEMORY, TIFF, ZARR

@@ -16,10 +16,11 @@ from napari_lrcs.comparison.experimenters import (
 )
 from napari_lrcs.io.volume import Volume, parse_slices
 from napari_lrcs.io.writing import create_in_memory
+from napari_lrcs.plugin.painting.field_of_view import FieldOfView
 from napari_lrcs.plugin.painting.layer_checks import LayerChecks
 from napari_lrcs.plugin.parts.connections import Disconnectable
-from napari_lrcs.plugin.parts.field_of_view import FieldOfView
-from napari_lrcs.plugin.parts.forms import Fold, LayerChoice, form_rows
+from napari_lrcs.plugin.parts.forms import Fold, form_rows
+from napari_lrcs.plugin.parts.layer_choice import LayerChoice
 from napari_lrcs.plugin.parts.layers import (
     labels_of,
     layer_shape,

@@ -13,10 +13,11 @@ from napari_lrcs.comparison.compare import compare_volumes
 from napari_lrcs.comparison.evaluate import check_comparable, nothing_painted, phases_of
 from napari_lrcs.io.volume import Volume, parse_slices
 from napari_lrcs.metrics.composition import Neighbourhood
+from napari_lrcs.plugin.painting.field_of_view import WhatCounts
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.connections import Disconnectable
-from napari_lrcs.plugin.parts.field_of_view import WhatCounts
-from napari_lrcs.plugin.parts.forms import LayerChoice, form_rows
+from napari_lrcs.plugin.parts.forms import form_rows
+from napari_lrcs.plugin.parts.layer_choice import LayerChoice
 from napari_lrcs.plugin.parts.layers import labels_of, n_slices_of
 from napari_lrcs.plugin.parts.widgets import vbox
 from napari_lrcs.plugin.parts.workers import Events

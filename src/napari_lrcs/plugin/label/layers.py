@@ -11,7 +11,8 @@ from superqt.utils import signals_blocked
 from napari_lrcs.config import Axis
 from napari_lrcs.plugin.label.keys import without_focus
 from napari_lrcs.plugin.painting.painting import painting_of
-from napari_lrcs.plugin.parts.forms import LayerChoice, hide_rows
+from napari_lrcs.plugin.parts.forms import hide_rows
+from napari_lrcs.plugin.parts.layer_choice import LayerChoice
 from napari_lrcs.plugin.parts.layers import volume_of
 from napari_lrcs.plugin.parts.widgets import button
 from napari_lrcs.plugin.parts.workers import EXPECTED

@@ -21,8 +21,8 @@ from napari_lrcs.plugin.label.pairs import (
     write_pairs,
 )
 from napari_lrcs.plugin.label.whole_volume import WholeVolume
+from napari_lrcs.plugin.painting.field_of_view import FieldOfView
 from napari_lrcs.plugin.painting.painting import Painting
-from napari_lrcs.plugin.parts.field_of_view import FieldOfView
 from napari_lrcs.plugin.parts.forms import Fold
 from napari_lrcs.plugin.parts.layers import labels_of, volume_of
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events

@@ -21,10 +21,10 @@ from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.composition import Neighbourhood
 from napari_lrcs.metrics.transport import PhaseTransport
 from napari_lrcs.phases import Phase
+from napari_lrcs.plugin.painting.field_of_view import WhatCounts
 from napari_lrcs.plugin.painting.layer_checks import LayerChecks
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.connections import Disconnectable
-from napari_lrcs.plugin.parts.field_of_view import WhatCounts
 from napari_lrcs.plugin.parts.forms import form_rows
 from napari_lrcs.plugin.parts.layers import labels_of, n_slices_of, phases_shown
 from napari_lrcs.plugin.parts.widgets import button, vbox

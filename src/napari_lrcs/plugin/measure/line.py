@@ -26,7 +26,8 @@ from napari_lrcs.plugin.parts.connections import (
     Disconnectable,
     Replaceable,
 )
-from napari_lrcs.plugin.parts.forms import LayerChoice, form_rows
+from napari_lrcs.plugin.parts.forms import form_rows
+from napari_lrcs.plugin.parts.layer_choice import LayerChoice
 from napari_lrcs.plugin.parts.layers import place_of, volume_of
 from napari_lrcs.plugin.parts.plots import Plot
 from napari_lrcs.plugin.parts.widgets import button, colour, hbox, vbox

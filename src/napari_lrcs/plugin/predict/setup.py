@@ -19,16 +19,11 @@ from napari_lrcs.errors import LrcsError
 from napari_lrcs.inference.estimate import amount, fits_memory, memory_needed
 from napari_lrcs.io.volume import parse_slices
 from napari_lrcs.models.header import ModelSummary
+from napari_lrcs.plugin.painting.field_of_view import FieldOfView
 from napari_lrcs.plugin.parts.current_slice import nearest_slice, place_in_view
 from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
-from napari_lrcs.plugin.parts.field_of_view import FieldOfView
-from napari_lrcs.plugin.parts.forms import (
-    ConfigForm,
-    Fold,
-    LayerChoice,
-    form_rows,
-    hide_rows,
-)
+from napari_lrcs.plugin.parts.forms import ConfigForm, Fold, form_rows, hide_rows
+from napari_lrcs.plugin.parts.layer_choice import LayerChoice
 from napari_lrcs.plugin.parts.layers import (
     n_slices_of,
     volume_of,

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QMessageBox, QWidget
 
 from napari_lrcs.annotation.annotation import check_shapes
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
-from napari_lrcs.plugin.parts.forms import LayerChoice
+from napari_lrcs.plugin.parts.layer_choice import LayerChoice
 from napari_lrcs.plugin.parts.layer_kinds import Kind, kind_of
 from napari_lrcs.plugin.parts.layers import volume_of
 from napari_lrcs.plugin.project.project import project_of
