@@ -1,23 +1,96 @@
-"""Choices of layers that follow the viewer."""
+"""Boxes to choose among names, such as those of the layers of a viewer."""
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Generic, TypeVar
 
 from napari.components import LayerList
-from napari.layers import Layer
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox
+from napari.layers import Image, Labels, Layer
+from qtpy.QtCore import QEvent, Qt, Signal
+from qtpy.QtGui import QHelpEvent, QPaintEvent, QStandardItemModel
+from qtpy.QtWidgets import (
+    QComboBox,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
+    QToolTip,
+)
 from superqt.utils import signals_blocked
 
 from napari_lrcs.plugin.parts.connections import Emitter
-from napari_lrcs.plugin.parts.layer_kinds import Kind, kind_of
+from napari_lrcs.plugin.parts.layer_kinds import Kind, kind_of, looks_like_labels
+from napari_lrcs.plugin.parts.layers import use_as_labels
 from napari_lrcs.plugin.parts.widgets import colour
+
+_TEXT_MARGIN, _SCROLL_BAR = 2, 14
+"""Room beside the text in a box, and for the scroll bar of its list, in pixels."""
 
 LayerKind = TypeVar("LayerKind", bound=Layer)
 
 
-class LayerChoice(QComboBox, Generic[LayerKind]):
+class NameBox(QComboBox):
+    """A box to choose among names; a long one loses its middle, not its end.
+
+    The list that opens is as wide as the names, and the tooltip has the whole name.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.setMinimumContentsLength(12)
+
+    @property
+    def full_tip(self) -> str:
+        """The name that is chosen, and the tooltip."""
+        return "\n".join(filter(None, (self.currentText(), self.toolTip())))
+
+    @property
+    def shown_text(self) -> str:
+        """What is seen of the name."""
+        option, style = QStyleOptionComboBox(), self.style()
+        self.initStyleOption(option)
+        assert style is not None
+        text = option.currentText or self.placeholderText()
+        field = QStyle.SubControl.SC_ComboBoxEditField
+        room = style.subControlRect(
+            QStyle.ComplexControl.CC_ComboBox, option, field, self
+        )
+        middle = Qt.TextElideMode.ElideMiddle
+        return str(
+            self.fontMetrics().elidedText(text, middle, room.width() - _TEXT_MARGIN)
+        )
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802 Qt's name
+        """Paint the box as Qt does, with the shortened name."""
+        del event
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        option.currentText = self.shown_text
+        with QStylePainter(self) as painter:
+            painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+            painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+
+    def event(self, event: QEvent | None) -> bool:
+        """Show the whole name as the tooltip."""
+        if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
+            QToolTip.showText(event.globalPos(), self.full_tip, self)
+            return True
+        return bool(super().event(event))
+
+    def showPopup(self) -> None:  # noqa: N802 Qt's name
+        """Open the list, as wide as its names."""
+        names = self.view()
+        assert names is not None
+        names.setMinimumWidth(names.sizeHintForColumn(0) + _SCROLL_BAR)
+        super().showPopup()
+
+
+class LayerChoice(NameBox, Generic[LayerKind]):
     """A choice among a viewer's layers of one kind, by name; follows the viewer.
+
+    A choice of labels offers images that look like labels, too: choosing one makes it
+    a labels layer. A choice of an image says so if the chosen one looks like labels.
 
     Parameters
     ----------
@@ -54,10 +127,8 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
         self._layer: LayerKind | None = None
         self._is_picked = False
         self._offered: list[LayerKind | None] = []
-        self.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        self.setMinimumContentsLength(12)
+        self._images: list[Image] = []
+        """Images that are offered as labels, below the layers."""
         self._events: tuple[Emitter, ...] = (
             *(() if anew is None else (anew,)),
             layers.events.inserted,
@@ -103,26 +174,51 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
         for event in self._events:
             event.disconnect(self._refresh)
 
+    def showPopup(self) -> None:  # noqa: N802 Qt's name
+        """Open the list; only there an image can be made labels."""
+        self._enable_images(is_open=True)
+        super().showPopup()
+
+    def hidePopup(self) -> None:  # noqa: N802 Qt's name
+        """Close the list."""
+        super().hidePopup()
+        self._enable_images(is_open=False)
+
     def _refresh(self, event: object = None) -> None:
         del event
-        fitting = [
-            layer
-            for layer in self._layers
-            if isinstance(layer, self._kind) and kind_of(layer) not in self._without
-        ]
+        allowed = [x for x in self._layers if kind_of(x) not in self._without]
+        fitting = [layer for layer in allowed if isinstance(layer, self._kind)]
+        if self._kind is Labels:
+            self._images = images_like_labels(allowed)
         self._offered = [*([None] if self._none else []), *fitting]
         self._is_picked &= self._layer in self._offered
         shown = self._layer if self._is_picked else self._proposed(fitting)
         with signals_blocked(self):
             self.clear()
-            self.setPlaceholderText("choose a layer" if fitting else "")
-            self.addItems(
-                [self._none if layer is None else layer.name for layer in self._offered]
-            )
+            has_any = bool(fitting or self._images)
+            self.setPlaceholderText("choose…" if has_any else "")
+            self.addItems([self._title(layer) for layer in self._offered])
+            self.addItems([title_as_labels(image) for image in self._images])
             is_offered = shown in self._offered
             self.setCurrentIndex(self._offered.index(shown) if is_offered else -1)
+        self._enable_images(is_open=False)
         self._update_layer()
-        self._show_whether_elsewhere()
+        self._warn()
+
+    def _title(self, layer: LayerKind | None) -> str:
+        if layer is None:
+            return self._none
+        is_doubtful = self._kind is Image and looks_like_labels(layer)
+        return f"{layer.name} (looks like labels)" if is_doubtful else layer.name
+
+    def _enable_images(self, *, is_open: bool) -> None:
+        """Let neither wheel nor keys make an image labels while the list is closed."""
+        model = self.model()
+        assert isinstance(model, QStandardItemModel)
+        for row in range(len(self._offered), model.rowCount()):
+            item = model.item(row)
+            assert item is not None
+            item.setEnabled(is_open)
 
     def _proposed(self, fitting: Sequence[LayerKind]) -> LayerKind | None:
         if self._propose is not None:
@@ -132,18 +228,29 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
         return fitting[-1]
 
     def _pick(self, index: int) -> None:
-        del index
+        place = index - len(self._offered)
+        if place >= 0:
+            self._use_as_labels(self._images[place])
+            return
         self._is_picked = True
         self._update_layer()
-        self._show_whether_elsewhere()
+        self._warn()
 
-    def _show_whether_elsewhere(self) -> None:
-        """Show in colour that the user has chosen another layer than is proposed."""
-        is_elsewhere = False
+    def _use_as_labels(self, image: Image) -> None:
+        labels = use_as_labels(self._layers, image)
+        was_proposed = labels == self._layer
+        self.setCurrentIndex(self._offered.index(labels))
+        self._is_picked = True
+        if was_proposed:
+            self.chosen.emit()  # nothing else is chosen, but now by the user
+
+    def _warn(self) -> None:
+        """Show in colour that another layer is chosen than is proposed, or labels."""
+        is_odd = self._kind is Image and looks_like_labels(self._layer)
         if self._propose is not None and self._is_picked:
             proposed = self._propose([x for x in self._offered if x is not None])
-            is_elsewhere = proposed not in (None, self._layer)
-        colour(self, "warning" if is_elsewhere else "hint")
+            is_odd |= proposed not in (None, self._layer)
+        colour(self, "warning" if is_odd else "hint")
 
     def _update_layer(self) -> None:
         place = self.currentIndex()
@@ -151,3 +258,14 @@ class LayerChoice(QComboBox, Generic[LayerKind]):
         if layer is not self._layer:
             self._layer = layer
             self.chosen.emit()
+
+
+def images_like_labels(layers: Iterable[Layer]) -> list[Image]:
+    """List the images among layers that look like labels."""
+    images = (layer for layer in layers if isinstance(layer, Image))
+    return [image for image in images if looks_like_labels(image)]
+
+
+def title_as_labels(image: Image) -> str:
+    """Name an image where labels are chosen."""
+    return f"{image.name} (an image: use as labels)"

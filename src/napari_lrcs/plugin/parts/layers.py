@@ -18,11 +18,14 @@ from napari_lrcs.config import Axis
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.volume import Volume, VoxelSize, as_labels, as_volume
 from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable
-from napari_lrcs.plugin.parts.layer_kinds import kind_of
+from napari_lrcs.plugin.parts.layer_kinds import kind_of, marked
 from napari_lrcs.preprocessing.slices import AXES
 
 RUN_KEY = "napari_lrcs_run"
 """Key of an image's metadata for the `Path` of the run that is to predict it."""
+
+_FILE_KEY = "napari_lrcs_file"
+"""Key of the metadata of labels for the file that they were opened from as an image."""
 
 
 def appearance(phases: PhaseTable) -> dict[str, Any]:
@@ -135,6 +138,52 @@ def add_result(layers: LayerList, result: Layer, *, above: Layer | None) -> None
         layers.insert(next(paintings, len(layers)), result)
 
 
+def use_as_labels(layers: LayerList, image: Image) -> Labels:
+    """Replace an image by a labels layer of its data, as *Convert to Labels* does.
+
+    Lazy data stays lazy.
+
+    Parameters
+    ----------
+    layers : LayerList
+        Layers of a viewer.
+    image : Image
+        One of them that `looks_like_labels`.
+
+    Returns
+    -------
+    Labels
+        In the image's place.
+    """
+    kind = kind_of(image)
+    array = [*map(_whole, image.data)] if image.multiscale else _whole(image.data)
+    labels = Labels(
+        array,
+        name=image.name,
+        multiscale=image.multiscale,
+        metadata={
+            **image.metadata,
+            **({} if kind is None else marked(kind)),
+            _FILE_KEY: image.source.path,
+        },
+        **place_of(image),
+    )
+    with selection_kept(layers, heirs={image: labels}):
+        place = layers.index(image)
+        layers.remove(image)  # first, so that its name is free
+        layers.insert(place, labels)
+    return labels
+
+
+def _whole(array: Any) -> Any:
+    """Give an array the whole numbers that a labels layer takes."""
+    if np.dtype(array.dtype).kind in "biu":
+        return array
+    if not isinstance(array, np.ndarray | da.Array):
+        array = da.from_array(array, chunks=array.chunks, name=False)
+    return array.astype(np.int32)
+
+
 def volume_of(layer: Image | Labels) -> Volume:
     """Wrap what a layer shows, without reading a voxel.
 
@@ -165,7 +214,9 @@ def volume_of(layer: Image | Labels) -> Volume:
 
 def _files_of(layer: Image | Labels, array: Any) -> tuple[Path, ...]:
     """List where a layer was opened from, and where its array lies."""
-    places = [layer.source.path, getattr(getattr(array, "store", None), "root", None)]
+    store = getattr(array, "store", None)
+    opened = layer.source.path or layer.metadata.get(_FILE_KEY)
+    places = [opened, getattr(store, "root", None)]
     return tuple(Path(place).absolute() for place in places if place is not None)
 
 

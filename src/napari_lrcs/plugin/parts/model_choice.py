@@ -5,11 +5,12 @@ from pathlib import Path
 
 from napari.layers import Image
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QWidget
+from qtpy.QtWidgets import QFileDialog, QLabel, QWidget
 from superqt.utils import signals_blocked
 
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.models.header import ModelSummary, read_summary
+from napari_lrcs.plugin.parts.layer_choice import NameBox
 from napari_lrcs.plugin.parts.layers import RUN_KEY, volume_of, workspace_for
 from napari_lrcs.plugin.parts.widgets import colour, vbox
 from napari_lrcs.plugin.parts.workers import EXPECTED, BackgroundReader
@@ -17,7 +18,7 @@ from napari_lrcs.training.run_folder import list_runs
 from napari_lrcs.training.run_summary import RunSummary, rank_runs
 
 _FILE = "Choose a file…"
-_NONE = "No trained network yet"
+_NONE = "none yet"
 _HINT = "Train one in the dock Train LRCS-Net, or choose a file."
 
 
@@ -252,15 +253,8 @@ class ModelChoice(QWidget):
             return ""
 
 
-class _Box(QComboBox):
+class _Box(NameBox):
     opened = Signal()
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        self.setMinimumContentsLength(12)
 
     def showPopup(self) -> None:  # noqa: N802 Qt's name
         self.opened.emit()

@@ -2,21 +2,15 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from napari.components import LayerList
 from napari.layers import Image, Labels, Layer
 
-from napari_lrcs.io.lazy_arrays import READ_ERRORS
 from napari_lrcs.plugin.painting.painting import painting_of
-from napari_lrcs.plugin.parts.layer_kinds import kind_of
+from napari_lrcs.plugin.parts.layer_kinds import kind_of, looks_like_labels
 from napari_lrcs.plugin.parts.layers import layer_shape
 
 _NO_RESULTS = frozenset({"training preview", "perturbed preview", "difference map"})
 """Kinds of labels that are judged only if the user chooses them."""
-
-_FEWEST_GREY_LEVELS = 16
-_SAMPLE = 256
-"""Side, in voxels, of the sample in which grey levels are counted."""
 
 
 def image_to_segment(images: Sequence[Image], layers: LayerList) -> Image | None:
@@ -107,20 +101,4 @@ def have_same_shape(one: Layer, other: Layer) -> bool:
 def _is_grey(image: Image) -> bool:
     """Tell whether an image is neither a result of ours nor labels read as an image."""
     is_own = kind_of(image) is None and not image.rgb
-    return is_own and not _looks_like_labels(image)
-
-
-def _looks_like_labels(image: Image) -> bool:
-    """Tell whether few whole numbers occur; reads part of a slice at most."""
-    array = image.data[-1] if image.multiscale else image.data
-    if np.dtype(array.dtype).kind not in "biu":
-        return False
-    shape = array.shape[-2:]
-    middle = tuple(n // 2 for n in array.shape[:-2])
-    starts = (max(0, (n - _SAMPLE) // 2) for n in shape)
-    region = tuple(slice(start, start + _SAMPLE) for start in starts)
-    try:
-        sample = np.asarray(array[(*middle, *region)])
-    except READ_ERRORS:  # reported when the image is used
-        return False
-    return len(np.unique(sample)) < _FEWEST_GREY_LEVELS
+    return is_own and not looks_like_labels(image)
