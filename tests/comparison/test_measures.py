@@ -1,12 +1,17 @@
 import csv
 import json
 import math
+import time
+from collections.abc import Generator
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 from matplotlib.image import imread
+from skimage.segmentation import watershed
 
 from napari_lrcs.comparison.evaluate import measure_volume, phases_in
 from napari_lrcs.comparison.figures import write_measures_figure
@@ -24,9 +29,12 @@ from napari_lrcs.comparison.measures import (
     measure_transport,
 )
 from napari_lrcs.io.volume import Volume, as_labels, as_volume
+from napari_lrcs.metrics import structure
 from napari_lrcs.metrics.composition import measure_dict
 from napari_lrcs.metrics.transport import PhaseTransport, Transport
 from napari_lrcs.phases import Phase
+
+PHASE = Phase(label=1, name="first", colour="#000000")
 
 
 def layers(name: str = "result") -> Volume:
@@ -64,6 +72,32 @@ def test_fractions_come_first_and_each_event_has_all_before_it() -> None:
     assert second.surface_area.tolist() == pytest.approx([1 / 3, 1 / 3])  # per µm
     assert second.to_dict()["surface_areas"][0]["unit"] == "micrometer"
     assert third.to_dict()["particles"][0]["volume"]["max"] == 240 / 8
+
+
+def test_separation_of_particles_stops_within_a_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_flooding, goes_on = Event(), Event()
+
+    def flood(*args: Any, **options: Any) -> Any:
+        is_flooding.set()
+        assert goes_on.wait(60)
+        return watershed(*args, **options)  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr(structure, "watershed", flood)
+    labels = layers()
+    events = measure_labels(labels, phases=phases_in(labels), particles=[PHASE])
+
+    last = next(event for event in events if is_flooding.is_set())
+    begun = time.monotonic()
+    assert isinstance(events, Generator)
+    events.close()
+    seconds = time.monotonic() - begun
+    goes_on.set()
+
+    assert isinstance(last, Measuring)
+    assert last.text == "Separating particles of first"
+    assert seconds < 1
 
 
 def test_memory_for_particles_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,11 +208,10 @@ def measure_labels(
         measures = replace(measures, surface_area=area)
         yield measures
     for phase in particles:
-        text = f"Separating particles of {phase.name}"
-        yield Measuring(share=done / work, text=text)
-        found = _separate(labels, phase=phase.label, mask=mask)
+        start, done = done / work, done + _PARTICLES
+        separating = _separate(labels, phase, mask)
+        found = yield from _within(separating, start, done / work)
         yield Separated(phase=phase, particles=found)
-        done += _PARTICLES
         measures = _with_particles(measures, phase, found)
         yield measures
 
@@ -271,10 +270,21 @@ def _measure_surface(
     return reduce(add, slabs).per_volume
 
 
-def _separate(labels: Volume, *, phase: int, mask: Volume | None) -> "Particles":
+def _separate(
+    labels: Volume, phase: Phase, mask: Volume | None
+) -> Generator[Measuring, None, "Particles"]:
     from napari_lrcs.comparison.particles import particles_of_volume
 
-    return particles_of_volume(labels, phase=phase, mask=mask)
+    text = f"Separating particles of {phase.name}"
+    yield Measuring(share=0, text=text)
+    shares = particles_of_volume(labels, phase=phase.label, mask=mask)
+    while True:
+        try:
+            share = next(shares)
+        except StopIteration as end:
+            particles: Particles = end.value
+            return particles
+        yield Measuring(share=share, text=text)
 
 
 def _with_particles(measures: Measures, phase: Phase, found: "Particles") -> Measures:

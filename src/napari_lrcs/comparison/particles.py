@@ -1,5 +1,8 @@
 """Separate the particles of a volume of labels, and write what is found."""
 
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +14,13 @@ from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.structure import (
     PARTICLE_COLUMNS,
     Particles,
-    separate_particles,
+    Separation,
+    Step,
+    separation_steps,
 )
+
+_PAUSE = 0.2
+"""Seconds between two events, and at most until a stop."""
 
 
 def read_whole(labels: Volume, *, mask: Volume | None = None) -> Labels:
@@ -36,8 +44,11 @@ def read_whole(labels: Volume, *, mask: Volume | None = None) -> Labels:
 
 def particles_of_volume(
     labels: Volume, *, phase: int, mask: Volume | None = None
-) -> Particles:
+) -> Generator[float, None, Particles]:
     """Separate the particles of a phase, in the volume's unit of length.
+
+    The work is done in a thread, so that this generator can be closed at any time. What
+    the thread does just then, it completes for nothing.
 
     Parameters
     ----------
@@ -48,15 +59,41 @@ def particles_of_volume(
     mask : Volume of bool, optional
         Voxels outside count as unpainted.
 
+    Yields
+    ------
+    float
+        Several times a second: share of the work that is done, 0 to 1.
+
     Raises
     ------
     ValueError
         If the phase is 0.
     """
-    whole, size = read_whole(labels, mask=mask), labels.voxel_size
+    steps = _steps(labels, phase, mask)
+    thread = ThreadPoolExecutor(max_workers=1)
+    try:
+        step = next(steps)
+        while True:
+            result = thread.submit(step.work)
+            while not wait([result], timeout=_PAUSE).done:
+                yield step.share
+            step = steps.send(result.result())
+    except StopIteration as end:
+        particles: Particles = end.value
+        return particles
+    finally:
+        thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _steps(labels: Volume, phase: int, mask: Volume | None) -> Separation:
+    size = labels.voxel_size
+    whole: Labels = yield Step(0, partial(read_whole, labels, mask=mask))
     if len(whole) > 1:
-        return separate_particles(whole, phase=phase, voxel_size=size)
-    return separate_particles(whole[0], phase=phase, voxel_size=size and size[1:])
+        steps = separation_steps(whole, phase=phase, voxel_size=size)
+    else:
+        steps = separation_steps(whole[0], phase=phase, voxel_size=size and size[1:])
+    particles = yield from steps
+    return particles
 
 
 def write_particles_csv(path: Path, particles: Particles) -> None:

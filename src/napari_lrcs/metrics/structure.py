@@ -1,8 +1,10 @@
 """Particles (or inclusions) of a phase, separated by a watershed, and their sizes."""
 
 import math
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TypedDict
+from functools import partial
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +105,18 @@ class Particles:
         ]
 
 
+class Step(NamedTuple):
+    """A step of a separation, which cannot be interrupted."""
+
+    share: float
+    """Share of the separation that is done before, 0 to 1."""
+    work: Callable[[], Any]
+    """Call it in any thread, and send the result to the generator of the steps."""
+
+
+Separation = Generator[Step, Any, "Particles"]
+
+
 def separate_particles(
     labels: Labels,
     *,
@@ -149,6 +163,35 @@ def separate_particles(
     >>> particles.n_voxels.tolist(), particles.centroid.tolist()
     ([4, 1], [[0.5, 0.5], [0.0, 3.0]])
     """
+    steps = separation_steps(
+        labels, phase=phase, voxel_size=voxel_size, min_depth=min_depth
+    )
+    step = next(steps)
+    while True:
+        try:
+            step = steps.send(step.work())
+        except StopIteration as end:
+            particles: Particles = end.value
+            return particles
+
+
+def separation_steps(
+    labels: Labels,
+    *,
+    phase: int,
+    voxel_size: tuple[float, ...] | None = None,
+    min_depth: float = 1.0,
+) -> Separation:
+    """Separate as `separate_particles` does, step by step.
+
+    Flooding from the middles of the particles has no smaller steps: where the water of
+    one ends depends on all the others. All steps release Python's lock.
+
+    Yields
+    ------
+    Step
+        Expects the result of its work.
+    """
     size = (1.0,) * labels.ndim if voxel_size is None else voxel_size
     if phase == UNPAINTED:
         raise ValueError("0 is not a phase: it marks unpainted voxels; name one from 1")
@@ -159,7 +202,42 @@ def separate_particles(
         )
     if not min_depth > 0:
         raise ValueError(f"min_depth must be above 0, got {min_depth}")
-    particles = _separate(labels == phase, np.divide(size, min(size)), min_depth)
+    sampling = np.divide(size, min(size))
+    particles = yield from _separate(labels == phase, sampling, min_depth)
+    found: Particles = yield Step(0.95, partial(_measure, particles, labels, size))
+    return found
+
+
+def _separate(
+    inside: Mask, sampling: NDArray[np.float64], min_depth: float
+) -> Generator[Step, Any, NDArray[np.int32]]:
+    if inside.all():  # no voxel to be distant from
+        return np.ones(inside.shape, np.int32)
+    corners = np.ones((3,) * inside.ndim)
+    depth = yield Step(0, partial(_depths, inside, sampling, min_depth))
+    # Not scikit-image's h_maxima, which parts maxima of one height by any neck.
+    lowered = depth - np.float32(min_depth)
+    cut = yield Step(0.1, partial(reconstruction, lowered, depth, footprint=corners))
+    maxima = yield Step(0.6, partial(local_maxima, cut, corners))
+    middles, _ = ndimage.label(maxima & inside, corners)
+    flood = partial(watershed, -depth, middles, mask=inside, connectivity=corners)
+    particles: NDArray[np.int32] = yield Step(0.65, flood)
+    return particles
+
+
+def _depths(
+    inside: Mask, sampling: NDArray[np.float64], min_depth: float
+) -> NDArray[np.float32]:
+    depth = ndimage.distance_transform_edt(inside, sampling=sampling)
+    depths: NDArray[np.float32] = depth.astype(np.float32)
+    # Far enough below every maximum that the smallest speck keeps its own.
+    depths[~inside] = -min_depth
+    return depths
+
+
+def _measure(
+    particles: NDArray[np.int32], labels: Labels, size: tuple[float, ...]
+) -> Particles:
     n_voxels = _sum_by_particle(particles, np.ones(len(particles), np.int64))
     return Particles(
         labels=particles,
@@ -168,25 +246,6 @@ def separate_particles(
         at_border=_at_border(particles, labels, n_particles=n_voxels.size),
         voxel_size=size,
     )
-
-
-def _separate(
-    inside: Mask, sampling: NDArray[np.float64], min_depth: float
-) -> NDArray[np.int32]:
-    if inside.all():  # no voxel to be distant from
-        return np.ones(inside.shape, np.int32)
-    depth = ndimage.distance_transform_edt(inside, sampling=sampling)
-    depth = depth.astype(np.float32)
-    # Far enough below every maximum that the smallest speck keeps its own.
-    depth[~inside] = -min_depth
-    corners = np.ones((3,) * inside.ndim)
-    # Not scikit-image's h_maxima, which parts maxima of one height by any neck.
-    cut = reconstruction(depth - np.float32(min_depth), depth, footprint=corners)  # type: ignore[no-untyped-call]
-    middles, _ = ndimage.label(local_maxima(cut, corners) & inside, corners)  # type: ignore[no-untyped-call]
-    particles: NDArray[np.int32] = watershed(  # type: ignore[no-untyped-call]
-        -depth, middles, mask=inside, connectivity=corners
-    )
-    return particles
 
 
 def _centroids(

@@ -33,8 +33,8 @@ from napari_lrcs.plugin.project.project import project_of
 from napari_lrcs.progress import Notice
 
 _MOST_VOXELS = 2**25
-"""Largest volume whose particles are separated unless a phase is chosen: each phase of
-more takes minutes, and cannot be stopped."""
+"""Largest volume whose particles are separated unless a phase is chosen: of more, each
+phase takes minutes."""
 
 EVERY_PHASE, NO_PHASE, FIRST_PHASE = "every phase", "no phase", "the first phase"
 
