@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 
 from napari.components import LayerList
 from napari.layers import Image, Labels, Layer
-from qtpy.QtCore import QEvent, Qt, Signal
+from qtpy.QtCore import QEvent, QRect, Qt, Signal
 from qtpy.QtGui import QHelpEvent, QPaintEvent, QStandardItemModel
 from qtpy.QtWidgets import (
     QComboBox,
@@ -48,28 +48,36 @@ class NameBox(QComboBox):
     @property
     def shown_text(self) -> str:
         """What is seen of the name."""
-        option, style = QStyleOptionComboBox(), self.style()
-        self.initStyleOption(option)
-        assert style is not None
+        option = self._option()
         text = option.currentText or self.placeholderText()
-        field = QStyle.SubControl.SC_ComboBoxEditField
-        room = style.subControlRect(
-            QStyle.ComplexControl.CC_ComboBox, option, field, self
-        )
+        room = self._part(option, QStyle.SubControl.SC_ComboBoxEditField).width()
         middle = Qt.TextElideMode.ElideMiddle
-        return str(
-            self.fontMetrics().elidedText(text, middle, room.width() - _TEXT_MARGIN)
-        )
+        return str(self.fontMetrics().elidedText(text, middle, room - _TEXT_MARGIN))
 
     def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802 Qt's name
         """Paint the box as Qt does, with the shortened name."""
         del event
+        label, frame = self._option(), QStyleOptionComboBox()
+        label.currentText = self.shown_text
+        self.initStyleOption(frame)
+        with QStylePainter(self) as painter:
+            painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, frame)
+            painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, label)
+
+    def _option(self) -> QStyleOptionComboBox:
+        """Describe the box to the style, with room for text up to the arrow."""
         option = QStyleOptionComboBox()
         self.initStyleOption(option)
-        option.currentText = self.shown_text
-        with QStylePainter(self) as painter:
-            painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
-            painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+        arrow = self._part(option, QStyle.SubControl.SC_ComboBoxArrow)
+        text = self._part(option, QStyle.SubControl.SC_ComboBoxEditField)
+        option.rect.setWidth(option.rect.width() + arrow.left() - text.right())
+        return option
+
+    def _part(self, option: QStyleOptionComboBox, part: QStyle.SubControl) -> QRect:
+        style = self.style()
+        assert style is not None
+        box = QStyle.ComplexControl.CC_ComboBox
+        return style.subControlRect(box, option, part, self)
 
     def event(self, event: QEvent | None) -> bool:
         """Show the whole name as the tooltip."""

@@ -11,7 +11,7 @@ from napari_lrcs.plugin.parts.layer_choice import LayerChoice
 from napari_lrcs.plugin.parts.model_choice import ModelChoice
 from napari_lrcs.plugin.project.project import Part, project_of
 
-_LETTERS = 4
+_LETTERS = 8
 """Letters of a name that are legible at least, in a dock as narrow as the others."""
 
 
