@@ -5,7 +5,9 @@ import pytest
 import zarr
 
 from napari_lrcs.annotation.painting import ImageIdentity, PaintingFolder, PaintingState
-from napari_lrcs.annotation.workspace import Workspace, workspace_of
+from napari_lrcs.annotation.workspace import Workspace, rename_folder, workspace_of
+from napari_lrcs.errors import InUseError, ResultExistsError
+from napari_lrcs.io.locks import only_writer
 from napari_lrcs.phases import ELECTRODE
 
 
@@ -185,3 +187,56 @@ def test_name_without_a_file_becomes_a_safe_one(
 
     assert workspace.path == tmp_path / folder
     workspace.make()
+
+
+# ---- renaming ----
+
+
+def test_renamed_painting_is_found_with_all_it_holds(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    painting = begin_painting(workspace.new_painting())
+    painting.labels.array[0] = 1
+    state = painting.read()
+
+    place = rename_folder(painting.path, "first day")
+
+    assert place == tmp_path / "first day"
+    assert workspace.paintings() == [PaintingFolder(place)]
+    assert PaintingFolder(place).read() == state
+    assert PaintingFolder(place).labels.painted_slices().keys() == {0}
+
+
+@pytest.mark.parametrize(
+    "name", ["", " a", "a.", ".a", "a/b", "a\\b", "..", "a" * 61, "a:"]
+)
+def test_name_that_no_folder_can_have_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "run-1").mkdir()
+
+    with pytest.raises(ValueError, match="is not a valid name; use at most 60 letters"):
+        rename_folder(tmp_path / "run-1", name)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["run-1"]
+
+
+def test_name_that_something_has_is_refused(tmp_path: Path) -> None:
+    for name in ("run-1", "run-2"):
+        (tmp_path / name).mkdir()
+
+    with pytest.raises(ResultExistsError, match="run-2 exists already"):
+        rename_folder(tmp_path / "run-1", "run-2")
+
+
+def test_folder_in_use_keeps_its_name(tmp_path: Path) -> None:
+    run = tmp_path / "run-1"
+    run.mkdir()
+    painting = begin_painting(tmp_path / "painting-1")
+    lock = painting.lock()
+
+    with only_writer(run), pytest.raises(InUseError, match="run-1 is being written to"):
+        rename_folder(run, "best")
+    with pytest.raises(InUseError, match="painting-1 is open in another window"):
+        rename_folder(painting.path, "best")
+    lock.release()
+
+    assert rename_folder(run, "best").is_dir()
+    assert rename_folder(painting.path, "mine").is_dir()

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_lrcs.annotation.painting import PaintingFolder
+from napari_lrcs.errors import InUseError, ResultExistsError
+from napari_lrcs.io.locks import check_not_in_use
 from napari_lrcs.io.paths import is_zarr
 
 _SUFFIX = ".lrcs"
@@ -34,7 +36,7 @@ class Workspace:
 
     def paintings(self) -> list[PaintingFolder]:
         """List the paintings, the one saved last first."""
-        folders = map(PaintingFolder, self.path.glob("painting-*"))
+        folders = map(PaintingFolder, self.path.glob("[!.]*"))
         return sorted(
             (folder for folder in folders if folder.is_painting),
             key=lambda folder: (folder.saved_at, _number(folder.path)),
@@ -104,6 +106,57 @@ def workspace_of(source: Path | None, *, name: str, fallback: Path) -> Workspace
     if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
         return Workspace(beside)
     return Workspace(fallback / (_safe(_stem(source)) + _SUFFIX))
+
+
+def check_idle(folder: Path) -> None:
+    """Refuse a run that is being trained, or a painting that is open in a window.
+
+    Raises
+    ------
+    InUseError
+        If a process holds its lock, even this one.
+    """
+    try:
+        check_not_in_use(folder)
+    except InUseError as error:
+        raise InUseError(
+            f"{folder.name} is being written to; wait until that has ended"
+        ) from error
+    painting = PaintingFolder(folder)
+    if painting.is_painting:
+        painting.lock().release()
+
+
+def rename_folder(folder: Path, name: str) -> Path:
+    """Give a run or a painting another name.
+
+    Returns
+    -------
+    Path
+        Where it is now.
+
+    Raises
+    ------
+    ValueError
+        If a folder cannot have this name.
+    ResultExistsError
+        If something has this name.
+    InUseError
+        If the folder is in use; see `check_idle`.
+    OSError
+        If it cannot be renamed.
+    """
+    if name != _safe(name):
+        raise ValueError(
+            f"{name!r} is not a valid name; use at most {_LONGEST_NAME} letters, "
+            "digits, spaces and . - _, and no space or . at an end"
+        )
+    place = folder.with_name(name)
+    # A system that ignores case finds the folder itself under its name in capitals.
+    if place.exists() and not place.samefile(folder):
+        raise ResultExistsError(f"{name} exists already; choose another name")
+    check_idle(folder)
+    return folder.rename(place)
 
 
 def _stem(source: Path) -> str:

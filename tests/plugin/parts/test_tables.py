@@ -2,12 +2,15 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QFile, QObject, Signal
+from qtpy.QtWidgets import QInputDialog, QMessageBox, QPushButton
 
 from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.locks import only_writer
 from napari_lrcs.plugin.parts.tables import FolderTable
 from napari_lrcs.plugin.parts.workers import BackgroundReader
 
@@ -138,6 +141,122 @@ def test_buttons_follow_the_selected_row_and_the_dock(
     with qtbot.waitSignal(table.requested) as requested:
         show.click()
     assert requested.args == [tmp_path / "a"]
+
+
+# ---- folders are renamed and deleted ----
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What a user answers; "question" becomes what is asked."""
+    answers: dict[str, Any] = {"name": "", "delete": True}
+
+    def ask(_parent: object, _title: str, question: str, *_: object) -> Any:
+        answers["question"] = question
+        buttons = QMessageBox.StandardButton
+        return buttons.Yes if answers["delete"] else buttons.No
+
+    def name(*_: object, text: str) -> tuple[str, bool]:
+        return answers["name"] or text, True
+
+    monkeypatch.setattr(QMessageBox, "question", ask)
+    monkeypatch.setattr(QInputDialog, "getText", name)
+    return answers
+
+
+@pytest.fixture
+def managed(
+    make_table: Callable[..., Table], tmp_path: Path, qtbot: QtBot
+) -> tuple[Table, list[tuple[object, ...]]]:
+    """A table of two runs, the first selected, and what it reports."""
+    for name in ("run-1", "run-2"):
+        (tmp_path / "work" / name).mkdir(parents=True)
+    told: list[tuple[object, ...]] = []
+    table = make_table()
+    table.add_folder_buttons(lambda item: f"the network of {item.path.name}")
+    table.moved.connect(lambda *moved: told.append(moved))
+    table.reported.connect(lambda *report: told.append(report))
+    _refresh(table, tmp_path / "work", qtbot)
+    table.select(0)
+    return table, told
+
+
+def _press(table: Table, text: str) -> None:
+    (made,) = [b for b in table.findChildren(QPushButton) if b.text() == text]
+    assert made.isEnabled()
+    made.click()
+
+
+def test_folder_is_renamed(
+    managed: tuple[Table, list[tuple[object, ...]]], answer: dict[str, Any]
+) -> None:
+    table, told = managed
+    former = table.items[0].path
+    answer["name"] = " first try "
+
+    _press(table, "Rename…")
+
+    place = former.with_name("first try")
+    assert place.is_dir()
+    assert told == [(former, place), ("run-1 is now first try", "done")]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("run-2", "run-2 exists already; choose another name"),
+        ("a/b", "'a/b' is not a valid name"),
+        ("other", "run-1 is being written to; wait until that has ended"),
+    ],
+)
+def test_name_that_cannot_be_is_explained(
+    managed: tuple[Table, list[tuple[object, ...]]],
+    answer: dict[str, Any],
+    name: str,
+    reason: str,
+) -> None:
+    table, told = managed
+    answer["name"] = name
+
+    with only_writer(table.items[0].path):
+        _press(table, "Rename…")
+
+    ((text, kind),) = told
+    assert str(text).startswith(reason)
+    assert kind == "error"
+    assert table.items[0].path.is_dir()
+
+
+@pytest.mark.parametrize("has_trash", [True, False])
+def test_folder_is_deleted_once_that_is_confirmed(
+    managed: tuple[Table, list[tuple[object, ...]]],
+    answer: dict[str, Any],
+    has_trash: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table, told = managed
+    run = table.items[0].path
+    (run / "file").touch()
+    if not has_trash:
+        monkeypatch.setattr(QFile, "moveToTrash", lambda _file: False)
+
+    answer["delete"] = False
+    _press(table, "Delete…")
+    kept = run.is_dir(), list(told)
+    answer["delete"] = True
+    with only_writer(run):
+        _press(table, "Delete…")
+    locked = run.is_dir(), told.pop()
+    _press(table, "Delete…")
+
+    assert kept == (True, [])
+    assert locked[0]
+    assert "is being written to" in str(locked[1][0])
+    assert answer["question"].startswith(
+        "This deletes the network of run-1. The folder"
+    )
+    assert not run.exists()
+    assert told == [(run, None), ("run-1 is deleted", "done")]
 
 
 def test_table_of_no_folder_is_empty(

@@ -13,6 +13,7 @@ from qtpy.QtCore import QThreadPool
 from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
+    QInputDialog,
     QMessageBox,
     QPushButton,
     QWidget,
@@ -802,6 +803,39 @@ def test_runs_are_compared_and_chosen_to_predict_with(
     assert _n_lines(dock) == n_lines + 1 + len(PHASES)  # loss, and IoU of each phase
     assert chosen == [run]
     assert image.metadata[RUN_KEY] == run
+
+
+@pytest.mark.slow
+def test_run_that_is_renamed_is_followed_until_it_is_deleted(
+    dock: TrainDock, image: Image, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
+) -> None:
+    dock.buttons.train.click()
+    qtbot.waitUntil(lambda: not dock.is_busy and bool(dock.runs.items), timeout=LONG)
+    (run,) = _runs(image)
+    dock.runs.select(0)
+    _click(dock, "predict")
+    dock.setup.start_from(run)
+    monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: ("best", True))
+    questions: list[str] = []
+
+    def ask(_parent: QWidget, _title: str, text: str, *_: Any) -> Any:
+        questions.append(text)
+        return QMessageBox.StandardButton.Yes
+
+    monkeypatch.setattr(QMessageBox, "question", ask)
+
+    _press(dock.runs, "Rename…")
+    place = run.with_name("best")
+    qtbot.waitUntil(lambda: [item.path for item in dock.runs.items] == [place])
+    followed = image.metadata[RUN_KEY], dock.setup.initial_weights, dock.message
+    dock.runs.select(0)
+    _press(dock.runs, "Delete…")
+    qtbot.waitUntil(lambda: not dock.runs.items)
+
+    assert followed == (place, place, "run-1 is now best")
+    assert questions[0].startswith("This deletes a network (mean IoU ")
+    assert image.metadata[RUN_KEY] is dock.setup.initial_weights is None
+    assert not place.exists()
 
 
 @pytest.mark.slow

@@ -117,6 +117,13 @@ class ModelChoice(QWidget):
         self._set(None, None)
         self._show_items()
 
+    def follow_run(self, former: Path, place: Path | None) -> None:
+        """Keep to a run that was renamed; choose none in place of a deleted one."""
+        if self._path == former and place is not None:
+            self.choose(place)
+        elif self._path == former:
+            self.clear()
+
     def _handle_choice(self, index: int) -> None:
         chosen = self._box.itemData(index)
         if chosen != _FILE:

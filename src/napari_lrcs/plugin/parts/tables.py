@@ -1,15 +1,18 @@
 """Tables: of numbers, and of folders with what can be done with each."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QFile, Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QGridLayout,
     QHeaderView,
+    QInputDialog,
     QLabel,
+    QMessageBox,
     QPushButton,
     QTableWidget,
     QTableWidgetItem,
@@ -17,8 +20,9 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import signals_blocked
 
+from napari_lrcs.annotation.workspace import check_idle, rename_folder
 from napari_lrcs.plugin.parts.widgets import button, number_cell, swatch, vbox
-from napari_lrcs.plugin.parts.workers import BackgroundReader
+from napari_lrcs.plugin.parts.workers import EXPECTED, BackgroundReader
 
 _COLUMNS, _LETTERS = 6, 50
 """Most columns and letters of a table's header that fits a narrow dock."""
@@ -126,6 +130,15 @@ class FolderTable(QWidget, Generic[Item]):
     listed = Signal()
     """Emitted when `items` has changed."""
 
+    moved = Signal(object, object)
+    """A folder's former path, and its path now; None where it was deleted."""
+
+    reported = Signal(str, str)
+    """What was done with a folder, or why not, and the kind of this message."""
+
+    _rename_requested = Signal(object)
+    _delete_requested = Signal(object)
+
     def __init__(
         self,
         columns: Sequence[str],
@@ -193,6 +206,69 @@ class FolderTable(QWidget, Generic[Item]):
         """Put a button below the table."""
         n = self._grid.count()
         self._grid.addWidget(made, n // 2, n % 2)
+
+    def add_folder_buttons(self, content: Callable[[Item], str]) -> None:
+        """Add buttons that rename and delete the selected folder.
+
+        Parameters
+        ----------
+        content : callable
+            Returns what is lost with an item, to follow "This deletes".
+        """
+
+        def ask(path: Path) -> None:
+            self._ask_to_delete(path, content)
+
+        self._rename_requested.connect(self._ask_for_name)
+        self._delete_requested.connect(ask)
+        for text, tooltip, requested in (
+            ("Rename…", "Give the folder another name", self._rename_requested),
+            ("Delete…", "Move the folder to the trash", self._delete_requested),
+        ):
+            self.add_button(
+                text, tooltip, requested, allow=lambda _item: True, while_busy=True
+            )
+
+    def rename(self, path: Path, name: str) -> Path:
+        """Rename a folder; return where it is now."""
+        return rename_folder(path, name)
+
+    def delete(self, path: Path) -> None:
+        """Delete a folder."""
+        discard_folder(path)
+
+    def _ask_for_name(self, path: Path) -> None:
+        text, is_given = QInputDialog.getText(
+            self, f"Rename {path.name}", "New name", text=path.name
+        )
+        name = text.strip()
+        if is_given and name != path.name:
+            done = f"{path.name} is now {name}"
+            self._do(path, lambda: self.rename(path, name), done)
+
+    def _ask_to_delete(self, path: Path, content: Callable[[Item], str]) -> None:
+        item = self.selected
+        if item is None:
+            return
+        answer = QMessageBox.question(
+            self,
+            f"Delete {path.name}?",
+            f"This deletes {content(item)}. The folder {path.name} goes to the trash; "
+            "where there is none, it is removed.",
+            QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No,
+            QMessageBox.StandardButton.No,
+        )
+        if answer == QMessageBox.StandardButton.Yes:
+            self._do(path, lambda: self.delete(path), f"{path.name} is deleted")
+
+    def _do(self, path: Path, act: Callable[[], Path | None], done: str) -> None:
+        try:
+            place = act()
+        except EXPECTED as error:
+            self.reported.emit(str(error), "error")
+            return
+        self.moved.emit(path, place)
+        self.reported.emit(done, "done")
 
     def set_busy(self, busy: bool) -> None:  # noqa: FBT001 as Qt's setters
         """Tell whether the dock is busy, so that nothing else can begin."""
@@ -277,6 +353,21 @@ class FolderTable(QWidget, Generic[Item]):
     def _show_error(self, text: str) -> None:
         self._hint.setText(text)
         self._hint.setVisible(True)
+
+
+def discard_folder(path: Path) -> None:
+    """Move a run or a painting to the system's trash, or remove it.
+
+    Raises
+    ------
+    InUseError
+        If it is in use; see `check_idle`.
+    OSError
+        If it cannot be removed.
+    """
+    check_idle(path)
+    if not QFile(str(path)).moveToTrash():
+        shutil.rmtree(path)
 
 
 def _table(columns: Sequence[str]) -> QTableWidget:

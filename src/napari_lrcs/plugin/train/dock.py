@@ -38,7 +38,7 @@ from napari_lrcs.plugin.train.preview import (
     SlicePreview,
 )
 from napari_lrcs.plugin.train.progress import NEXT, TrainingProgress
-from napari_lrcs.plugin.train.runs import RunHistory, RunsTable
+from napari_lrcs.plugin.train.runs import RunHistory, RunsTable, follow_run
 from napari_lrcs.plugin.train.setup import TrainSetup
 from napari_lrcs.progress import Notice, TrainingEnded, TrainingStarted
 
@@ -87,6 +87,8 @@ class TrainDock(Dock):
         self.runs.transfer_requested.connect(self._start_from)
         self.runs.predict_requested.connect(self._use_to_predict)
         self.runs.compared.connect(self._compare)
+        self.runs.moved.connect(self._on_run_moved)
+        self.runs.reported.connect(self.show_message)
 
     def _build(self) -> None:
         watch = QWidget()
@@ -280,6 +282,11 @@ class TrainDock(Dock):
         if self.setup.initial_weights == run:
             self.show_message(f"The next training starts from {run.name}.")
             self.tabs.setCurrentIndex(0)
+
+    def _on_run_moved(self, former: Path, place: Path | None) -> None:
+        follow_run(self.viewer.layers, former, place)
+        self.setup.start.follow_run(former, place)
+        self._list_runs()
 
     def _compare(self, histories: Sequence[RunHistory]) -> None:
         self.curves.compare(histories)

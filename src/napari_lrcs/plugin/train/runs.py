@@ -1,12 +1,15 @@
 """The trainings of a volume, and what can be done with each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from napari.layers import Image, Layer
 from qtpy.QtCore import Signal
 
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.models.header import Row
+from napari_lrcs.plugin.parts.layers import RUN_KEY
 from napari_lrcs.plugin.parts.tables import FolderTable
 from napari_lrcs.plugin.parts.widgets import button
 from napari_lrcs.plugin.parts.workers import BackgroundReader
@@ -82,6 +85,17 @@ class RunsTable(FolderTable[RunSummary]):
             self.transfer_requested,
             allow=_has_network,
         )
+        self.add_folder_buttons(self._content)
+
+    def _content(self, run: RunSummary) -> str:
+        """Say what is lost with a run."""
+        score = run.best_mean_iou
+        iou = "" if score is None else f" (mean IoU {score:.1%})"
+        network = f"a network{iou}" if _has_network(run) else "no network yet"
+        heirs = [other.name for other in self.items if other.parent == run.name]
+        others = f"; kept are the runs that continue it: {', '.join(heirs)}"
+        epochs = f"{run.n_done} of {run.n_epochs} epochs"
+        return f"{network} after {epochs}{others if heirs else ''}"
 
     def _allow_to_compare(self) -> None:
         self.compare_button.setEnabled(bool(self.items))
@@ -94,6 +108,23 @@ class RunsTable(FolderTable[RunSummary]):
         """Ignore what is still read."""
         super().disconnect_events()
         self._histories.cancel()
+
+
+def follow_run(layers: Iterable[Layer], former: Path, place: Path | None) -> None:
+    """Let images that a run is to predict keep to it, and docks list the runs anew.
+
+    Parameters
+    ----------
+    former : Path
+        Where the run was.
+    place : Path or None
+        Where it is now; None if it was deleted.
+    """
+    for image in layers:
+        if isinstance(image, Image):
+            if image.metadata.get(RUN_KEY) == former:
+                image.metadata[RUN_KEY] = place
+            image.events.metadata()
 
 
 def _has_network(run: RunSummary) -> bool:
