@@ -257,3 +257,28 @@ def test_the_painting_of_another_image_can_be_chosen(
     assert dock.bar.image.layer is viewer.layers[0]
     dock.bar.painting.layer = second
     assert (dock.bar.image.layer, alone.labels.layer) == (second_image, second)
+
+
+def test_own_labels_become_the_painting_by_one_click_on_the_page(
+    viewer: Viewer, qtbot: QtBot
+) -> None:
+    dock = open_dock(viewer, qtbot)
+    page = dock.pages["Label"]
+    assert isinstance(page, LabelDock)
+    first, second = (
+        viewer.add_labels(stripes().astype(np.uint8), name=name) for name in ("a", "b")
+    )
+    assert dock.bar.painting.layer is None  # which one, only its user knows
+    dock.bar.painting.layer = first
+    assert page.labels.layer == first
+
+    click(qtbot, dock, "Use this layer")
+    adopted = painting_of(first)
+    dock.bar.painting.layer = second
+    followed = page.labels.layer, page.painting
+    dock.bar.painting.layer = first
+
+    assert adopted is not None
+    assert adopted.folder.path.name == "painting-1"
+    assert followed == (second, None)
+    assert page.painting == adopted

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from napari.layers import Image
 from napari.viewer import Viewer
 from qtpy.compat import isalive
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_lrcs.inference.fill import Filled
 from napari_lrcs.plugin.label.keys import Keys, canvas_button
@@ -15,6 +15,7 @@ from napari_lrcs.plugin.label.large_3d import LargeIn3D
 from napari_lrcs.plugin.label.layers import NO_IMAGE, LayersPart
 from napari_lrcs.plugin.label.paint_help import PaintHelp, merge
 from napari_lrcs.plugin.label.painting_controller import PaintingController
+from napari_lrcs.plugin.label.paintings_table import PaintingsFold
 from napari_lrcs.plugin.label.pairs import Exported, Imported
 from napari_lrcs.plugin.label.phases import PhaseEditor
 from napari_lrcs.plugin.label.phases_controller import PhasesController, kept_phases
@@ -26,7 +27,7 @@ from napari_lrcs.plugin.painting.painting import Painting
 from napari_lrcs.plugin.parts.closable import Closable
 from napari_lrcs.plugin.parts.connections import Connections
 from napari_lrcs.plugin.parts.dock import Dock
-from napari_lrcs.plugin.parts.widgets import Kind
+from napari_lrcs.plugin.parts.widgets import Kind, vbox
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events
 from napari_lrcs.plugin.project.training_layers import may_train_on
 from napari_lrcs.progress import Notice, PredictionStarted, TilePredicted
@@ -61,6 +62,7 @@ class LabelDock(Dock):
         self._choices = choices
         self.paintings = PaintingController(self.viewer, choices)
         self.restore_line = RestoreLine(self.paintings.is_open)
+        self.folders = PaintingsFold(self.paintings, choices)
         self.phases = PhaseEditor(kept_phases(self.recall()))
         self.phases_controller = PhasesController(self.phases, self.paintings)
         self.new_button = canvas_button(
@@ -72,15 +74,13 @@ class LabelDock(Dock):
 
     def _make_painting_part(self) -> None:
         self._part = QWidget()
-        layout = QVBoxLayout(self._part)
-        layout.setContentsMargins(0, 0, 0, 0)
         self.slices = SlicesPart(self.viewer)
         self.help = PaintHelp(
             self.viewer, image=self._image_or_warn, index=lambda: self.slices.index
         )
-        layout.addWidget(self.slices)
-        layout.addWidget(self.help)
-        for widget in (self._choices, self.phases, self._part, self.restore_line):
+        vbox(self._part, self.slices, self.help)
+        shown = self._choices, self.phases, self._part, self.restore_line, self.folders
+        for widget in shown:
             self.body.addWidget(widget)
         self.body.addStretch(1)
         self.footer.addWidget(self.new_button)
@@ -88,17 +88,17 @@ class LabelDock(Dock):
     def _connect(self) -> None:
         self.image.chosen.connect(self._on_image)
         self.paintings.changed.connect(self._show)
-        self.paintings.failed.connect(self._on_failed)
         self.paintings.opened.connect(self.restore_line.refresh)
         self.paintings.closed.connect(self._search_paintings)
         self.restore_line.restore_requested.connect(self.restore)
         self.restore_line.changed.connect(self._show_hint)
         self.restore_line.failed.connect(self._warn)
+        self.folders.open_requested.connect(self.restore)
+        self.folders.table.reported.connect(self.show_message)
         self.phases.refused.connect(self._warn)
         self.phases_controller.edited.connect(self._enable)
-        self.phases_controller.failed.connect(self._on_failed)
-        self.slices.failed.connect(self._on_failed)
-        self.help.failed.connect(self._on_failed)
+        for part in (self.paintings, self.phases_controller, self.slices, self.help):
+            part.failed.connect(self._on_failed)
         self.help.job_requested.connect(self._start_job)
         self.help.stop_requested.connect(self.stop)
 
@@ -112,6 +112,7 @@ class LabelDock(Dock):
             self.paintings,
             self.help,
             self.restore_line,
+            self.folders,
             Keys(self.viewer, actions, on_change=self._show_keys),
             LargeIn3D(self.viewer, self._warn),
             Connections(*((event, self._show_view) for event in view_events)),
@@ -120,7 +121,7 @@ class LabelDock(Dock):
     # ---- a painting begins ----
 
     def new_labels(self) -> None:
-        """Begin a painting of the chosen image, ready for the first stroke."""
+        """Begin a painting of the chosen image, or go to one that is empty."""
         if self._start(lambda image: self.paintings.begin(image, self.phases.phases)):
             self._show_hint(is_news=True)
 
@@ -221,7 +222,8 @@ class LabelDock(Dock):
             return next_step(self.painting, self.slices.index)
         if self.restore_line.offered:
             return "Click Restore, or start again with New labels layer."
-        return "Check the phases, then click New labels layer."
+        own = "Use this layer or " if self.labels.layer is not None else ""
+        return f"Check the phases, then click {own}New labels layer."
 
     def _warn(self, text: str) -> None:
         self.show_message(text, "warning")

@@ -55,6 +55,9 @@ class LayersPart(QWidget):
             for part in (label, widget):
                 part.setToolTip(tooltip)
             rows.addRow(label, without_focus(widget))
+        self._not_yet = QLabel()
+        self._not_yet.setWordWrap(True)
+        rows.addRow(self._not_yet)
         rows.addRow(self._use_button)
         self.image.chosen.connect(self._on_image)
         self._on_image()
@@ -83,7 +86,14 @@ class LayersPart(QWidget):
         """Show what the chosen labels layer is: a painting, or not yet."""
         layer = self.labels.layer
         painting = painting_of(layer)
-        self._use_button.setVisible(layer is not None and painting is None)
+        is_plain = layer is not None and painting is None
+        self._not_yet.setText(
+            f"{layer.name} is not yet a painting: strokes in it are not saved."
+            if layer is not None
+            else ""
+        )
+        for part in (self._not_yet, self._use_button):
+            part.setVisible(is_plain)
         if painting is not None:
             with signals_blocked(self.axis):
                 self.axis.setCurrentText(painting.axis)

@@ -1,6 +1,7 @@
 """Which painting is chosen, and how paintings come into a viewer and leave it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,20 @@ from napari.viewer import Viewer
 from psygnal import Signal
 
 from napari_lrcs.annotation.painting import PaintingFolder
+from napari_lrcs.annotation.workspace import rename_folder
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.label.layers import LayersPart
 from napari_lrcs.plugin.label.painted_layers import adopt, new_painting, open_painting
 from napari_lrcs.plugin.label.restore import FoundPainting
-from napari_lrcs.plugin.painting.painting import Painting, painting_of
+from napari_lrcs.plugin.painting.painting import (
+    Painting,
+    painting_of,
+    rename_painting,
+)
 from napari_lrcs.plugin.parts.connections import Connections
 from napari_lrcs.plugin.parts.current_slice import show_across
 from napari_lrcs.plugin.parts.layers import layer_shape, phases_shown
+from napari_lrcs.plugin.parts.tables import discard_folder
 from napari_lrcs.plugin.parts.workers import EXPECTED
 from napari_lrcs.plugin.project.project import project_of
 
@@ -45,7 +52,7 @@ class PaintingController:
     """A painting has come into the viewer."""
 
     closed = Signal()
-    """A painting has left the viewer."""
+    """A painting has left the viewer, or its folder was renamed or deleted."""
 
     def __init__(self, viewer: Viewer, choices: LayersPart) -> None:
         self.painting: Painting | None = None
@@ -67,12 +74,12 @@ class PaintingController:
 
     def is_open(self, folder: PaintingFolder) -> bool:
         """Whether the painting in a folder is in the viewer."""
-        return any(painting.folder == folder for painting in self)
+        return self._open_in(folder.path) is not None
 
     def follow_project(self) -> None:
-        """Choose the painting that all docks use: the one chosen, or the newest."""
-        layers = [painting.layer for painting in self]
-        layer = self._project.painting(layers, self._choices.image.layer)
+        """Choose the labels that all docks learn from: a painting, or not yet one."""
+        labels = [x for x in self.viewer.layers if isinstance(x, Labels)]
+        layer = self._project.painting(labels, self._choices.image.layer)
         if layer is not None or self.painting is not None:
             self._choices.labels.layer = layer
         else:
@@ -96,8 +103,14 @@ class PaintingController:
     # ---- paintings begin; each raises what `painted_layers` raises ----
 
     def begin(self, image: Image, phases: PhaseTable) -> None:
-        """Begin a painting of an image, ready for the first stroke."""
-        self._add(new_painting(image, phases=phases, axis=self._choices.chosen_axis))
+        """Begin a painting of an image, or go to an open one that is still empty."""
+        axis = self._choices.chosen_axis
+        empty = [p for p in self if p.is_of(image) and p.axis == axis and _is_empty(p)]
+        if empty:
+            self._choices.labels.layer = empty[-1].layer
+            self._make_ready(empty[-1].layer)
+        else:
+            self._add(new_painting(image, phases=phases, axis=axis))
 
     def open(self, found: FoundPainting, image: Image) -> None:
         """Open a painting again."""
@@ -123,6 +136,29 @@ class PaintingController:
         layer.brush_size = int(np.clip(min(layer_shape(layer)[-2:]) / 40, 3, 40))
         layer.selected_label = 1
         layer.mode = "paint"
+
+    # ---- their folders ----
+
+    def rename(self, folder: Path, name: str) -> Path:
+        """Rename the folder of a painting, which may be open; see `rename_folder`."""
+        painting = self._open_in(folder)
+        if painting is None:
+            place = rename_folder(folder, name)
+        else:
+            place = rename_painting(painting, name)
+        self.closed.emit()
+        return place
+
+    def delete(self, folder: Path) -> None:
+        """Close a painting, and delete its folder; see `discard_folder`."""
+        painting = self._open_in(folder)
+        if painting is not None:
+            self.viewer.layers.remove(painting.layer)
+        discard_folder(folder)
+        self.closed.emit()
+
+    def _open_in(self, folder: Path) -> Painting | None:
+        return next((found for found in self if found.folder.path == folder), None)
 
     # ---- paintings end ----
 
@@ -155,6 +191,8 @@ class PaintingController:
             except EXPECTED as error:
                 self.failed.emit(str(error))
             self.opened.emit()
+        elif self._choices.labels.layer is None:
+            self.follow_project()
 
     def _on_removed(self, event: Any) -> None:
         painting = painting_of(event.value)
@@ -167,3 +205,8 @@ class PaintingController:
         del event
         if self.painting is not None:
             self.phase_selected.emit(int(self.painting.layer.selected_label))
+
+
+def _is_empty(painting: Painting) -> bool:
+    painting.save()  # and so count the last strokes
+    return not painting.painted() and not painting.roles

@@ -68,7 +68,7 @@ class MeasureDock(Dock):
         )
         self.stop_button = button(
             "Stop",
-            "Stop after the phase or step at hand; what is measured by then stays",
+            "Stop measuring; what is measured by then stays",
             self.stop,
         )
         self.copy_button = button(

@@ -60,7 +60,8 @@ class AutoSave:
         counts: Counts,
     ) -> None:
         self._layer = layer
-        self._folder = folder
+        self.folder = folder
+        """Where slices in memory are saved; it may be renamed."""
         self._axis, self._n_slices = state.axis, state.n_slices
         self._n_phases = len(state.phases)
         self._counts = dict(counts)
@@ -199,7 +200,7 @@ class AutoSave:
         checksum, written = _checksum(plane), self._checksums.get(index)
         is_empty = written is None and not plane.any()
         if not is_empty and checksum != written:
-            self._folder.labels.write_slices(self._layer.data, [index])
+            self.folder.labels.write_slices(self._layer.data, [index])
             self._checksums[index] = checksum
 
     def _count(self, index: int, plane: NDArray[Any]) -> None:

@@ -70,6 +70,12 @@ class MaskKeeper:
             return as_mask(volume_of(self.mask), shape=shape)
         return open_mask(self.mask, shape=shape)
 
+    def move_to(self, folder: PaintingFolder) -> None:
+        """Follow the painting to another folder."""
+        if self.mask == str(self._folder.mask):
+            self.mask = str(folder.mask)
+        self._folder = folder
+
     def _copy(self, shape: tuple[int, int, int]) -> None:
         mask = self.mask
         if self._job is None and isinstance(mask, Layer):

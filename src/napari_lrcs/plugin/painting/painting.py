@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from psygnal import Signal
 from napari_lrcs.annotation.annotation import Role
 from napari_lrcs.annotation.painted_labels import relabelled
 from napari_lrcs.annotation.painting import PaintingFolder, PaintingState
+from napari_lrcs.annotation.workspace import rename_folder
 from napari_lrcs.arrays import Labels as LabelArray
 from napari_lrcs.config import Axis
 from napari_lrcs.io.locks import FileLock
@@ -280,3 +282,28 @@ class Painting:
         self._state = state
         self._slice_writer.finish()
         self._autosave.save(has_changed=True)
+
+
+def rename_painting(painting: Painting, name: str) -> Path:
+    """Give the folder of an open painting another name, and return where it is now.
+
+    Raises
+    ------
+    ValueError, LrcsError, OSError
+        As `rename_folder` does.
+    """
+    painting.save()
+    former, labels = painting.folder, painting.layer
+    painting.unlock()
+    try:
+        painting.folder = PaintingFolder(rename_folder(former.path, name))
+    finally:
+        painting.lock()
+    painting._autosave.folder = painting.folder
+    painting._masks.move_to(painting.folder)
+    if painting._state.mask == str(former.mask):
+        mask = str(painting.folder.mask)
+        painting._state = replace(painting._state, mask=mask)
+    if not isinstance(labels.data, np.ndarray):
+        labels.data = painting.folder.labels.retrying_array
+    return painting.folder.path
