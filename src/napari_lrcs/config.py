@@ -54,7 +54,8 @@ class NetworkConfig(Config):
     )
     context_slices: int = setting(
         2,
-        "Neighbouring slices on either side that are given to the network as channels "
+        "Neighbouring slices on either side that are given to the network as "
+        "channels; unless set, 0 where slices do not resemble their neighbours "
         "(paper: 0)",
         bounds=(0, 16),
         unit="slices",

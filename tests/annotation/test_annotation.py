@@ -450,3 +450,16 @@ def test_test_slices_are_not_held_out() -> None:
 
     (test,) = annotation.with_role("test")
     np.testing.assert_array_equal(test.labels, painted()[30])
+
+
+@pytest.mark.parametrize(("context_slices", "n_warnings"), [(0, 0), (2, 1)])
+def test_neighbours_that_are_none_are_advised_against(
+    context_slices: int, n_warnings: int
+) -> None:
+    config = TrainConfig().with_changes(context_slices=context_slices)
+    noise = annotated(painted(), train=[5], validation=[30])
+
+    advice = read_annotation([noise], config=config).advice
+
+    told = [text for text in advice if "set context_slices to 0" in text]
+    assert len(told) == n_warnings

@@ -29,6 +29,7 @@ def test_train_prints_its_last_event(place: Path, run: Run) -> None:
 
     assert set(ended) == {
         *("best", "epochs", "seconds", "device", "validation", "test", "not_learnt"),
+        "context_slices",
     }
     assert ended["best"] == str(Path("new") / "best.safetensors")
     assert (ended["epochs"], ended["device"]) == (1, "cpu")

@@ -9,10 +9,11 @@ from typing import Literal, TypeVar, get_args
 import numpy as np
 
 from napari_lrcs.arrays import GreyImage, Labels, Mask
-from napari_lrcs.config import TrainConfig
+from napari_lrcs.config import Axis, TrainConfig
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.phases import UNPAINTED, PhaseTable
+from napari_lrcs.preprocessing.neighbours import Resemblance, measure_resemblance
 from napari_lrcs.preprocessing.slices import SliceReader
 
 T = TypeVar("T")
@@ -90,6 +91,13 @@ class AnnotatedVolume:
     roles: Mapping[Role, Sequence[int]]
     mask: Volume | None = None
 
+    def resemblance(self, axis: Axis) -> Resemblance | None:
+        """Measure whether slices resemble their neighbours; see there."""
+        painted = [index for places in self.roles.values() for index in places]
+        return measure_resemblance(
+            self.image, axis=axis, painted=painted, mask=self.mask
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Annotation:
@@ -158,7 +166,11 @@ def read_annotation(
     """
     slices = [s for volume in volumes for s in _read_slices(volume, config)]
     table = _phase_table(slices, phases or _first(v.labels.phases for v in volumes))
-    advice = [*_advise_on_phases(slices, table), *_advise_on_distance(volumes, config)]
+    advice = [
+        *_advise_on_phases(slices, table),
+        *_advise_on_distance(volumes, config),
+        *_advise_on_neighbours(volumes, config),
+    ]
     if not any(s.role == "validation" for s in slices):
         slices = [part for s in slices for part in _hold_out(s)]
         is_held_out = any(s.role == "validation" for s in slices)
@@ -307,6 +319,14 @@ def _advise_on_distance(
                         "slices: they look alike, so the scores will be too good"
                     )
     return advice
+
+
+def _advise_on_neighbours(
+    volumes: Sequence[AnnotatedVolume], config: TrainConfig
+) -> list[str]:
+    n = config.network.context_slices
+    measured = [v.resemblance(config.preprocessing.axis) for v in volumes if n]
+    return [found.describe_use(n) for found in measured if found and not found.is_alike]
 
 
 def _hold_out(whole: AnnotatedSlice) -> list[AnnotatedSlice]:

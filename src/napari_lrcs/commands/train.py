@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_lrcs.commands.parts import flags
+from napari_lrcs.commands.parts import context, flags
 from napari_lrcs.commands.parts.output import print_json, print_scores
 from napari_lrcs.commands.parts.places import Places, network_file
 from napari_lrcs.config import PRESETS, OptimisationConfig, TrainConfig
@@ -67,6 +67,8 @@ def run(arguments: argparse.Namespace) -> None:
     volumes = _annotated_volumes(arguments)
     read = sources_of(*(v for a in volumes for v in (a.image, a.labels, a.mask)))
     check_outputs([arguments.out], inputs=read)
+    if not (arguments.resume or arguments.initial_weights):
+        config = context.fit(config, arguments, volumes)
     annotation = read_annotation(
         volumes, config=config, phases=flags.named_phases(arguments)
     )
@@ -88,7 +90,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise
     assert isinstance(ended, TrainingEnded)
     _warn_of_not_learnt(ended, config.optimisation)
-    _print_end(ended, annotation.phases, as_json=arguments.json)
+    _print_end(ended, annotation.phases, config, as_json=arguments.json)
 
 
 def _config(arguments: argparse.Namespace) -> TrainConfig:
@@ -151,7 +153,9 @@ def _warn_of_not_learnt(ended: "TrainingEnded", config: OptimisationConfig) -> N
         display.warn(f"{found}; {advice(config, balance='--balance')}")
 
 
-def _print_end(ended: "TrainingEnded", phases: "PhaseTable", *, as_json: bool) -> None:
+def _print_end(
+    ended: "TrainingEnded", phases: "PhaseTable", config: TrainConfig, *, as_json: bool
+) -> None:
     from napari_lrcs.metrics.overlap import not_learnt_dicts, scores_dict
 
     scores = {
@@ -165,6 +169,7 @@ def _print_end(ended: "TrainingEnded", phases: "PhaseTable", *, as_json: bool) -
                 "epochs": ended.epochs,
                 "seconds": ended.seconds,
                 "device": ended.device,
+                "context_slices": config.network.context_slices,
                 **scores,
                 "not_learnt": not_learnt_dicts(ended.not_learnt),
             }

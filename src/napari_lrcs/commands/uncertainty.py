@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_lrcs.commands.parts import flags
+from napari_lrcs.commands.parts import context, flags
 from napari_lrcs.commands.parts.output import percent, print_json, print_table
 from napari_lrcs.commands.parts.places import Places
 from napari_lrcs.config import (
@@ -135,6 +135,9 @@ def _task(arguments: argparse.Namespace) -> "StudyTask":
         phases=flags.named_phases(arguments) or start.phases,
         mask=mask,
     )
+    if not arguments.resume:
+        fitted = context.fit(config, arguments, [task.annotated(task.labels)])
+        task = replace(task, config=fitted)
     if arguments.wanted_share is None:
         return task
     suggestion = task.suggest(wanted_share=arguments.wanted_share)

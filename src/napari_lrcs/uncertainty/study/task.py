@@ -88,16 +88,10 @@ class StudyTask:
         axis = self.config.preprocessing.axis
         return np.concatenate([self.labels.slab(i, i + 1, axis=axis) for i in slices])
 
-    def annotate(self, labels: Volume, *, with_test: bool = False) -> Annotation:
-        """Read and check the painted slices of `labels`.
-
-        Raises
-        ------
-        ValueError
-            As `read_annotation` does.
-        """
+    def annotated(self, labels: Volume, *, with_test: bool = False) -> AnnotatedVolume:
+        """Return the volume with its painted slices, unread."""
         learnt = [z for z in self.train if z not in self.validation]
-        volume = AnnotatedVolume(
+        return AnnotatedVolume(
             image=self.image,
             labels=labels,
             roles={
@@ -107,6 +101,16 @@ class StudyTask:
             },
             mask=self.mask,
         )
+
+    def annotate(self, labels: Volume, *, with_test: bool = False) -> Annotation:
+        """Read and check the painted slices of `labels`.
+
+        Raises
+        ------
+        ValueError
+            As `read_annotation` does.
+        """
+        volume = self.annotated(labels, with_test=with_test)
         return read_annotation([volume], config=self.config, phases=self.phases)
 
     def packed(self) -> PaintedSlices:
