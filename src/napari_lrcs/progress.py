@@ -17,6 +17,7 @@ NoticeKind = Literal[
     "out_of_memory",
     "pitfall",
     "not_learnt",
+    "foreign",
     "resumed",
     "restart",
 ]
@@ -178,6 +179,8 @@ class PredictionEnded:
     """Voxels predicted by this call, without those of an earlier, interrupted one."""
     seconds: float
     device: str
+    foreign: tuple[str, ...] = ()
+    """Sentences on what makes the volume foreign to the network."""
 
 
 TrainEvent: TypeAlias = (

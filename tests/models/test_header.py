@@ -11,11 +11,13 @@ from napari_lrcs.io.volume import Volume, as_volume
 from napari_lrcs.models.checkpoint import Checkpoint, save_checkpoint
 from napari_lrcs.models.header import ModelSummary, checkpoint_file, read_summary
 from napari_lrcs.phases import PhaseTable
+from napari_lrcs.preprocessing.normalisation import Normalisation
 
 SUMMARY = ModelSummary(
     path=Path("best.safetensors"),
     config=TrainConfig().with_changes(axis="y", context_slices=1),
     phases=PhaseTable.named("pore", "NMC"),
+    normalisation=Normalisation(low=0.0, high=9.0, mean=5.0, sd=2.0),
     voxel_size=(1000.0, 1000.0, 1000.0),
     unit="nanometer",
 )

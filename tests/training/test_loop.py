@@ -23,6 +23,7 @@ from napari_lrcs.annotation.annotation import (
     read_annotation,
 )
 from napari_lrcs.annotation.project import open_annotated
+from napari_lrcs.arrays import Confusion
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import (
     CheckpointError,
@@ -234,6 +235,10 @@ def test_last_batch_of_an_epoch_is_whole(
     assert of_kind(events, EpochEnded)[0].step == 3
 
 
+def _score_of(confusion: Confusion, *, loss: float = 0.0) -> SliceScore:
+    return SliceScore(loss=loss, confusion=confusion, predicted=confusion.sum(axis=0))
+
+
 def test_best_is_the_epoch_with_the_highest_validation_score(
     tiny_config: TrainConfig,
     striped_annotation: Annotate,
@@ -245,7 +250,7 @@ def test_best_is_the_epoch_with_the_highest_validation_score(
     def score(*_: object, **__: object) -> Iterator[SliceScore]:
         right = next(rights)
         counts = np.array([[right, 10 - right], [10 - right, right]])
-        yield SliceScore(loss=0.0, confusion=counts)
+        yield _score_of(counts)
 
     monkeypatch.setattr(scoring, "evaluate_slice", score)
     config = tiny_config.with_changes(n_epochs=4)
@@ -272,7 +277,7 @@ def test_pitfall_after_better_epochs_costs_no_model(
     confusions = iter([good, fallen, fallen, fallen, good])
 
     def score(*_: object, **__: object) -> Iterator[SliceScore]:
-        yield SliceScore(loss=0.0, confusion=next(confusions))
+        yield _score_of(next(confusions))
 
     monkeypatch.setattr(scoring, "evaluate_slice", score)
     config = tiny_config.with_changes(n_epochs=4, pitfall_restarts=1)
@@ -308,7 +313,7 @@ def test_of_equal_scores_the_one_with_the_lower_loss_is_the_best(
     losses = iter([0.5, 0.2, 0.3, 0.2])  # the last is for the end, of the best
 
     def score(*_: object, **__: object) -> Iterator[SliceScore]:
-        yield SliceScore(loss=next(losses), confusion=np.array([[8, 0], [0, 8]]))
+        yield _score_of(np.array([[8, 0], [0, 8]]), loss=next(losses))
 
     monkeypatch.setattr(scoring, "evaluate_slice", score)
     config = tiny_config.with_changes(n_epochs=3)
@@ -325,7 +330,7 @@ def test_patience_ends_a_training_that_gets_no_better(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    same = SliceScore(loss=0.5, confusion=np.array([[6, 4], [4, 6]]))
+    same = _score_of(np.array([[6, 4], [4, 6]]))
     monkeypatch.setattr(scoring, "evaluate_slice", lambda *_, **__: iter([same]))
     config = tiny_config.with_changes(n_epochs=10, patience=2)
 

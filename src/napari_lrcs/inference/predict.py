@@ -14,6 +14,7 @@ from typing import Any
 from napari_lrcs.arrays import GreyImage, Labels, Mask
 from napari_lrcs.classical.specks import remove_specks
 from napari_lrcs.config import PredictConfig
+from napari_lrcs.inference.foreign import PredictedPhases, warn_before
 from napari_lrcs.inference.geometry import Geometry, Slab
 from napari_lrcs.inference.outputs import LABELS, Arrays, Output
 from napari_lrcs.inference.predictor import Predictor
@@ -69,8 +70,9 @@ def predict_volume(
     ------
     PredictEvent
         `PredictionStarted` first, `TilePredicted` several times a second,
-        `SlabPredicted`, `Notice` where the user should know something, `Publishing`
-        while the complete result is brought into its form, `PredictionEnded` last.
+        `SlabPredicted`, `Notice` where the user should know something, such as that the
+        volume is foreign to the network, `Publishing` while the complete result is
+        brought into its form, `PredictionEnded` last.
 
     Raises
     ------
@@ -89,6 +91,7 @@ def predict_volume(
     reader = SliceReader.for_config(volume, checkpoint.config, mask=mask)
     wanted = _checked_slices(slices, reader)
     geometry = Geometry.of(reader, checkpoint.phases)
+    phases = PredictedPhases(checkpoint)
     check_outputs(result.places, inputs=sources_of(volume, mask))
     with (
         closing(Predictor(checkpoint, config, reader.slice_shape)) as predictor,
@@ -101,21 +104,26 @@ def predict_volume(
         left = [slab for slab in geometry.slabs(wanted) if slab.start not in sink.done]
         n_left = sum(map(len, left))
         yield _started(predictor, len(wanted), n_done=len(wanted) - n_left)
+        foreign = warn_before(volume, checkpoint, slices=wanted, mask=mask)
+        yield from foreign
         yield from _predict_slabs(
             left,
             read=partial(_read, reader, normalisation=checkpoint.normalisation),
             predictor=predictor,
             outputs=result.wanted,
-            sink=sink,
+            write=partial(_write, sink, phases),
             n_slices=len(wanted),
         )
         yield from (Publishing(share=share) for share in sink.publish())
+    unexpected = phases.warn_after(volume.name)
+    yield from unexpected
     yield PredictionEnded(
         out=result.path,
         shape=volume.shape,
         n_voxels=n_left * math.prod(reader.slice_shape),
         seconds=time.monotonic() - started,
         device=str(predictor.device),
+        foreign=tuple(notice.text for notice in (*foreign, *unexpected)),
     )
 
 
@@ -184,7 +192,7 @@ def _predict_slabs(
     read: Callable[[Slab], "_Read"],
     predictor: Predictor,
     outputs: Sequence[Output],
-    sink: Sink,
+    write: Callable[..., SlabPredicted],
     n_slices: int,
 ) -> Iterator[PredictEvent]:
     n_done = n_slices - sum(map(len, slabs))
@@ -208,7 +216,7 @@ def _predict_slabs(
             event = SlabPredicted(
                 start=slab.start, stop=slab.stop, n_done=n_done, n_slices=n_slices
             )
-            writing = behind.submit(_write, sink, slab, arrays, inside, event)
+            writing = behind.submit(write, slab, arrays, inside, event)
         if writing:
             yield writing.result()
 
@@ -280,8 +288,14 @@ def _read(reader: SliceReader, slab: Slab, normalisation: Normalisation) -> _Rea
 
 
 def _write(
-    sink: Sink, slab: Slab, arrays: Arrays, inside: Mask | None, event: SlabPredicted
+    sink: Sink,
+    phases: PredictedPhases,
+    slab: Slab,
+    arrays: Arrays,
+    inside: Mask | None,
+    event: SlabPredicted,
 ) -> SlabPredicted:
+    phases.count(arrays[LABELS], inside)
     if inside is not None:
         arrays = {output: array * inside for output, array in arrays.items()}
     sink.write(slab, arrays)

@@ -1,7 +1,7 @@
 """The header of a checkpoint: read without its tensors, and without torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -13,6 +13,7 @@ from napari_lrcs.errors import CheckpointError
 from napari_lrcs.io.records import convert, parse_json
 from napari_lrcs.io.units import METRES, SYMBOLS, known_unit
 from napari_lrcs.io.volume import Volume, VoxelSize
+from napari_lrcs.models.trained_on import TrainedOn
 from napari_lrcs.phases import Phase, PhaseTable
 from napari_lrcs.preprocessing.normalisation import Normalisation
 
@@ -30,8 +31,8 @@ Row = Mapping[str, float | int | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
-    """The metadata of a checkpoint.
+class NetworkInfo:
+    """What a network predicts, and what it was trained on.
 
     Parameters
     ----------
@@ -45,12 +46,14 @@ class Header:
         Voxel size of the training volume along z, y and x, in `unit`.
     unit : str, optional
         Unit of the voxel size; None if it has none.
-    labels_hash : str
-        SHA-256 of the painting.
-    history : tuple of dict
-        One row per epoch, as in the run's ``history.csv``.
-    versions : mapping of str to str
-        Versions of the libraries that wrote it.
+    trained_on : TrainedOn, optional
+        Grey levels and phases of the training; None for checkpoints that were written
+        before these were kept.
+
+    Raises
+    ------
+    ValueError
+        If `trained_on` has fractions, but not one a phase.
     """
 
     config: TrainConfig
@@ -58,83 +61,15 @@ class Header:
     normalisation: Normalisation
     voxel_size: VoxelSize | None = None
     unit: str | None = None
-    labels_hash: str = ""
-    history: tuple[Row, ...] = ()
-    versions: Mapping[str, str] = field(default_factory=dict)
+    trained_on: TrainedOn | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "unit", known_unit(self.unit))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields and the format version as JSON values."""
-        return {
-            "format_version": FORMAT_VERSION,
-            "config": self.config.to_dict(),
-            "phases": self.phases.to_dicts(),
-            "normalisation": self.normalisation.to_dict(),
-            "voxel_size": self.voxel_size,
-            "unit": self.unit,
-            "labels_hash": self.labels_hash,
-            "history": self.history,
-            "versions": dict(self.versions),
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSummary:
-    """The metadata of a checkpoint that lists and forms show.
-
-    Parameters
-    ----------
-    path : Path
-        The ``.safetensors`` file.
-    config : TrainConfig
-        Settings of the training.
-    phases : PhaseTable
-        Phases that the network predicts.
-    voxel_size : tuple of three floats, optional
-        Voxel size of the training volume along z, y and x, in `unit`.
-    unit : str, optional
-        Unit of the voxel size; None if it has none.
-    scores : mapping of str to number
-        Row of the history for the epoch of the weights; empty if the training was
-        stopped during its first epoch.
-    """
-
-    path: Path
-    config: TrainConfig
-    phases: PhaseTable
-    voxel_size: VoxelSize | None = None
-    unit: str | None = None
-    scores: Row = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        n = self.config.network.context_slices
-        parts = [
-            ", ".join(self.phases.names),
-            f"slices across {self.config.preprocessing.axis}"
-            + (f" with {n} neighbour{'s' * (n > 1)} on either side" if n else ""),
-        ]
-        if self.voxel_size is not None:
-            parts.append(f"trained at {_size_text(self.voxel_size, self.unit)}")
-        return "; ".join(parts)
-
-    @property
-    def epoch(self) -> int | None:
-        """Epoch of the weights, from 1; None if the first one was not completed."""
-        epoch = self.scores.get("epoch")
-        return epoch if isinstance(epoch, int) else None
-
-    @property
-    def mean_iou(self) -> float | None:
-        """Mean IoU on the validation slices, 0 to 1; None without validation."""
-        return self.scores.get("validation_mean_iou")
-
-    @property
-    def ious(self) -> tuple[float | None, ...]:
-        """IoU of each phase on the validation slices, 0 to 1; None if undefined."""
-        labels = (phase.label for phase in self.phases)
-        return tuple(self.scores.get(f"validation_iou_{label}") for label in labels)
+        fractions = () if self.trained_on is None else self.trained_on.fractions
+        if len(fractions) not in (0, len(self.phases)):
+            raise ValueError(
+                f"expected fractions of {len(self.phases)} phases, got {len(fractions)}"
+            )
 
     def warn_of_voxel_size(self, image: Volume) -> str:
         """Describe how an image's voxel size differs from that of the training.
@@ -157,6 +92,91 @@ class ModelSummary:
             "train on it"
         )
 
+    @property
+    def size_text(self) -> str:
+        """At which voxel size the network was trained; empty if that is unknown."""
+        if self.voxel_size is None:
+            return ""
+        return f"trained at {_size_text(self.voxel_size, self.unit)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header(NetworkInfo):
+    """The metadata of a checkpoint.
+
+    Parameters
+    ----------
+    labels_hash : str
+        SHA-256 of the painting.
+    history : tuple of dict
+        One row per epoch, as in the run's ``history.csv``.
+    versions : mapping of str to str
+        Versions of the libraries that wrote it.
+    """
+
+    labels_hash: str = ""
+    history: tuple[Row, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields and the format version as JSON values."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "config": self.config.to_dict(),
+            "phases": self.phases.to_dicts(),
+            "normalisation": self.normalisation.to_dict(),
+            "voxel_size": self.voxel_size,
+            "unit": self.unit,
+            "trained_on": None if self.trained_on is None else asdict(self.trained_on),
+            "labels_hash": self.labels_hash,
+            "history": self.history,
+            "versions": dict(self.versions),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSummary(NetworkInfo):
+    """The metadata of a checkpoint that lists and forms show.
+
+    Parameters
+    ----------
+    path : Path
+        The ``.safetensors`` file.
+    scores : mapping of str to number
+        Row of the history for the epoch of the weights; empty if the training was
+        stopped during its first epoch.
+    """
+
+    path: Path
+    scores: Row = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        n = self.config.network.context_slices
+        parts = [
+            ", ".join(self.phases.names),
+            f"slices across {self.config.preprocessing.axis}"
+            + (f" with {n} neighbour{'s' * (n > 1)} on either side" if n else ""),
+            self.size_text,
+        ]
+        return "; ".join(filter(None, parts))
+
+    @property
+    def epoch(self) -> int | None:
+        """Epoch of the weights, from 1; None if the first one was not completed."""
+        epoch = self.scores.get("epoch")
+        return epoch if isinstance(epoch, int) else None
+
+    @property
+    def mean_iou(self) -> float | None:
+        """Mean IoU on the validation slices, 0 to 1; None without validation."""
+        return self.scores.get("validation_mean_iou")
+
+    @property
+    def ious(self) -> tuple[float | None, ...]:
+        """IoU of each phase on the validation slices, 0 to 1; None if undefined."""
+        labels = (phase.label for phase in self.phases)
+        return tuple(self.scores.get(f"validation_iou_{label}") for label in labels)
+
 
 class _HeaderDict(TypedDict):
     config: dict[str, Any]
@@ -164,6 +184,7 @@ class _HeaderDict(TypedDict):
     normalisation: Normalisation
     voxel_size: NotRequired[VoxelSize | None]
     unit: NotRequired[str | None]
+    trained_on: NotRequired[TrainedOn | None]
     labels_hash: NotRequired[str]
     history: NotRequired[tuple[dict[str, float | int | None], ...]]
     versions: NotRequired[dict[str, str]]
@@ -189,15 +210,10 @@ def read_summary(path: Path) -> ModelSummary:
     """
     path = checkpoint_file(path)
     header = read_header(path)
-    return ModelSummary(
-        path=path,
-        config=header.config,
-        phases=header.phases,
-        voxel_size=header.voxel_size,
-        unit=header.unit,
-        # A checkpoint carries the history up to its own epoch.
-        scores=header.history[-1] if header.history else {},
-    )
+    shared = {f.name: getattr(header, f.name) for f in fields(NetworkInfo)}
+    # A checkpoint carries the history up to its own epoch.
+    scores = header.history[-1] if header.history else {}
+    return ModelSummary(path=path, scores=scores, **shared)
 
 
 def read_header(path: Path) -> Header:

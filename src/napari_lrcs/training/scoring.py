@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_lrcs.annotation.annotation import AnnotatedSlice
@@ -25,10 +26,21 @@ _EVALUATION_MEMORY = 2**29
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SliceScore:
-    """Loss and confusion matrix of one slice's painted voxels."""
+    """What a slice, or several, scored.
+
+    Parameters
+    ----------
+    loss : float
+        Mean over the painted voxels.
+    confusion : ndarray of int64, shape (K, K)
+        Of the painted voxels.
+    predicted : ndarray of int64, shape (K,)
+        Voxels predicted as each phase, painted or not, in the field of view.
+    """
 
     loss: float
     confusion: Confusion
+    predicted: NDArray[np.int64]
 
 
 def evaluate_slice(
@@ -53,7 +65,10 @@ def evaluate_slice(
     weights = phase_weights_of(config, model.n_phases, torch.device("cpu"))
     loss = float(LOSSES[config.loss](logits, target, weights))
     confusion = count_confusion(logits, target).numpy()
-    yield SliceScore(loss=loss, confusion=confusion)
+    labels = logits[0].argmax(dim=0).numpy()
+    inside = labels[... if annotated.inside is None else annotated.inside]
+    predicted = np.bincount(inside.ravel(), minlength=model.n_phases)
+    yield SliceScore(loss=loss, confusion=confusion, predicted=predicted)
 
 
 def _phases_first(logits: Tensor) -> Tensor:
@@ -67,19 +82,12 @@ def score_slices(
     normalisation: Normalisation,
     config: OptimisationConfig,
     precision: Precision,
-) -> Generator[Scoring, None, tuple[float, Confusion | None]]:
-    """Score all painted voxels of some slices, never augmented.
-
-    Returns
-    -------
-    loss : float
-        Mean of the slices' losses, by their painted voxels; NaN without slices.
-    confusion : ndarray of int64 or None
-        Of all of them; None without slices.
-    """
+) -> Generator[Scoring, None, SliceScore | None]:
+    """Score all painted voxels of some slices, never augmented; None without slices."""
     if not slices:
-        return math.nan, None
+        return None
     loss, counts = 0.0, np.zeros((model.n_phases,) * 2, np.int64)
+    predicted = np.zeros(model.n_phases, np.int64)
     for i, s in enumerate(slices):
         scoring = evaluate_slice(
             model, s, normalisation=normalisation, config=config, precision=precision
@@ -90,7 +98,9 @@ def score_slices(
             else:
                 loss += result.loss * s.n_painted
                 counts += result.confusion
-    return loss / sum(s.n_painted for s in slices), counts
+                predicted += result.predicted
+    loss /= sum(s.n_painted for s in slices)
+    return SliceScore(loss=loss, confusion=counts, predicted=predicted)
 
 
 def history_row(event: EpochEnded) -> Row:

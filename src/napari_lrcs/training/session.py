@@ -3,11 +3,12 @@
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_lrcs.annotation.annotation import Annotation
@@ -27,6 +28,7 @@ from napari_lrcs.models.device import (
     resolve_precision,
 )
 from napari_lrcs.models.registry import create_model
+from napari_lrcs.models.trained_on import TrainedOn, grey_quantiles
 from napari_lrcs.preprocessing.normalisation import fit_normalisation
 from napari_lrcs.progress import Notice
 from napari_lrcs.training.counts import StepCounts
@@ -58,9 +60,12 @@ class TrainingSession:
         self.run = run
         self.device = resolve_device(config.device)
         self.precision = resolve_precision(config.precision, self.device)
-        self.normalisation = fit_normalisation(
-            [s.grey_levels for s in annotation.with_role("train")]
+        grey_levels = [s.grey_levels for s in annotation.with_role("train")]
+        self.normalisation = fit_normalisation(grey_levels)
+        self.trained_on = TrainedOn(
+            grey_levels=grey_quantiles(grey_levels, self.normalisation)
         )
+        """What the next checkpoint says of its training."""
         optimisation = config.optimisation
         n_phases = len(annotation.phases)
         self.weights = phase_weights_of(optimisation, n_phases, self.device)
@@ -146,6 +151,11 @@ class TrainingSession:
         self.state.seconds += now - self._clock
         self._clock = now
         return losses[-1] if losses else math.nan
+
+    def note_predicted(self, predicted: NDArray[np.int64]) -> None:
+        """Remember how many voxels of whole slices are predicted as each phase."""
+        fractions = (predicted / predicted.sum()).round(4)
+        self.trained_on = replace(self.trained_on, fractions=tuple(fractions.tolist()))
 
     def take_notices(self) -> Iterator[Notice]:
         """Yield what the user should know, once."""
@@ -256,6 +266,7 @@ class TrainingSession:
             state=cpu_copy(self.model.state_dict()),
             voxel_size=self.annotation.voxel_size,
             unit=self.annotation.unit,
+            trained_on=self.trained_on,
             labels_hash=self.annotation.labels_hash,
             history=tuple(self.state.history),
         )

@@ -1,5 +1,6 @@
 """What ends an epoch and a training: validation, checkpoints, the history."""
 
+import math
 from collections.abc import Generator, Iterator, Mapping
 
 import numpy as np
@@ -22,7 +23,7 @@ from napari_lrcs.training.not_learnt import (
     not_learnt_notice,
 )
 from napari_lrcs.training.pitfall import answer_pitfall, is_major_class_pitfall
-from napari_lrcs.training.scoring import history_row, score_slices
+from napari_lrcs.training.scoring import SliceScore, history_row, score_slices
 from napari_lrcs.training.session import TrainingSession
 
 _VALIDATION = "on the validation slices"
@@ -31,7 +32,9 @@ _VALIDATION = "on the validation slices"
 def end_epoch(session: TrainingSession) -> Iterator[TrainEvent]:
     """Validate, keep the network, and watch for what is not learnt."""
     state, epoch = session.state, session.n_epochs_done + 1
-    loss, confusion = yield from _score(session, "validation")
+    validation = yield from _score(session, "validation")
+    loss = math.nan if validation is None else validation.loss
+    confusion = _confusion_of(validation)
     # Without validation (its part was too small to hold out) the last is the best.
     score = state.step if confusion is None else mean_iou(confusion)
     # Scribbles are soon predicted without an error: the loss tells on from there.
@@ -53,6 +56,8 @@ def end_epoch(session: TrainingSession) -> Iterator[TrainEvent]:
         seconds=state.seconds,
     )
     state.history.append(history_row(event))
+    if validation is not None:
+        session.note_predicted(validation.predicted)
     session.run.write_epoch(session.checkpoint(), epoch=epoch, is_best=is_best)
     session.run.write_history(state.history)
     notices = [*answer_pitfall(session, confusion), *_notices_halfway(session, event)]
@@ -66,8 +71,8 @@ def end_training(session: TrainingSession) -> Iterator[TrainEvent]:
     """Score the best network on all validation and test slices."""
     best = load_checkpoint(session.run.best)
     session.model.load_state_dict(dict(best.state))
-    _, validation = yield from _score(session, "validation")
-    _, test = yield from _score(session, "test")
+    validation = _confusion_of((yield from _score(session, "validation")))
+    test = _confusion_of((yield from _score(session, "test")))
     session.update_state()
     found = find_not_learnt(
         {
@@ -115,9 +120,13 @@ def _notices_of(
             )
 
 
+def _confusion_of(score: SliceScore | None) -> Confusion | None:
+    return None if score is None else score.confusion
+
+
 def _score(
     session: TrainingSession, role: Role
-) -> Generator[Scoring, None, tuple[float, Confusion | None]]:
+) -> Generator[Scoring, None, SliceScore | None]:
     return score_slices(
         session.model,
         session.annotation.with_role(role),

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from napari import Viewer
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from qtpy.QtWidgets import (
     QPushButton,
     QWidget,
 )
+from scipy import ndimage
 
 from napari_lrcs.annotation.annotation import Role
 from napari_lrcs.config import PRESETS, TrainConfig
@@ -35,6 +37,7 @@ from napari_lrcs.training.run_folder import RunFolder, list_runs
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("one_thread")]
 
+DATA = Path(__file__).parents[4] / "shared" / "data"
 SHAPE = (6, 32, 40)
 PHASES = PhaseTable.named("pore", "NMC")
 PLACE = {"scale": (2.0, 0.5, 0.5), "translate": (5.0, 1.0, -3.0), "rotate": 20.0}
@@ -944,3 +947,64 @@ def _weights(run: Path) -> NDArray[np.float32]:
     state = load_checkpoint(run).state
     kernels = [state[name].numpy().ravel() for name in state if state[name].dim() == 4]
     return np.concatenate(kernels)
+
+
+# Neighbours
+
+
+@pytest.mark.parametrize(
+    ("name", "context_slices"),
+    [("nmc-electrode", 2), ("nmc-electrode shuffled", 0), ("nmc-real-a", 0)],
+)
+def test_context_follows_whether_slices_resemble_their_neighbours(
+    name: str, context_slices: int, viewer: Viewer, qtbot: QtBot
+) -> None:
+    if not DATA.is_dir():
+        pytest.skip("needs the real data")
+    array = tifffile.imread(DATA / f"{name.split(maxsplit=1)[0]}-raw.tif")
+    if "shuffled" in name:
+        array = array[np.random.default_rng(0).permutation(len(array))]
+    viewer.add_image(array, name=name)
+
+    dock = TrainDock(viewer)
+
+    context, form = dock.setup.training.context, dock.setup.form
+    qtbot.waitUntil(lambda: name in context.text(), timeout=LONG)
+    assert form["context_slices"].value == context_slices
+    assert dock.setup.preset.currentText() == "quick"
+    assert context.text().startswith("No neighbours") == (context_slices == 0)
+
+
+def test_a_value_that_the_user_has_set_is_kept_but_warned_of(
+    viewer: Viewer, qtbot: QtBot
+) -> None:
+    noise = np.random.default_rng(0).standard_normal((12, 40, 40))
+    alike = viewer.add_image(ndimage.gaussian_filter(noise, 2), name="alike")
+    viewer.add_image(noise, name="noise")
+    dock = TrainDock(viewer)
+    context, form = dock.setup.training.context, dock.setup.form
+
+    def show(layer: Image) -> None:
+        dock.setup.image_choice.layer = layer
+        qtbot.waitUntil(lambda: layer.name in context.text(), timeout=LONG)
+
+    show(viewer.layers["noise"])
+    assert form["context_slices"].value == 0
+    form["context_slices"].value = 1
+    assert "set context_slices to 0" in context.text()
+    show(alike)
+    assert form["context_slices"].value == 1
+    dock.setup.preset.choose("paper")
+    show(viewer.layers["noise"])
+    show(alike)
+    assert form["context_slices"].value == 0
+    dock.setup.preset.choose("quick")
+    assert form["context_slices"].value == 2
+
+    dock.remember()
+    again = TrainDock(viewer)
+    again.setup.image_choice.layer = viewer.layers["noise"]
+    qtbot.waitUntil(
+        lambda: "noise" in again.setup.training.context.text(), timeout=LONG
+    )
+    assert again.setup.form["context_slices"].value == 0

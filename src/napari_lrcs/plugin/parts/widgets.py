@@ -288,7 +288,7 @@ class Progress(QWidget):
 
 
 _IS_WARNING: frozenset[NoticeKind] = frozenset(
-    {"pitfall", "not_learnt", "out_of_memory"}
+    {"pitfall", "not_learnt", "foreign", "out_of_memory"}
 )
 
 

@@ -7,10 +7,12 @@ from napari.layers import Image, Labels
 from qtpy.QtWidgets import QMessageBox, QWidget
 
 from napari_lrcs.annotation.annotation import check_shapes
+from napari_lrcs.errors import LrcsError
+from napari_lrcs.io.volume import Volume
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
 from napari_lrcs.plugin.parts.layer_choice import LayerChoice
 from napari_lrcs.plugin.parts.layer_kinds import Kind, kind_of
-from napari_lrcs.plugin.parts.layers import volume_of
+from napari_lrcs.plugin.parts.layers import named_by_file, volume_of
 from napari_lrcs.plugin.project.project import project_of
 
 _ALLOWED = "napari_lrcs_may_train"
@@ -66,6 +68,20 @@ class TrainingLayers:
             )
         check_shapes(volume, volume_of(labels))
         return image, labels
+
+    def to_compare(self) -> tuple[Volume | None, tuple[int, ...], Volume | None]:
+        """Return the image, its painted slices and its field of view; None without."""
+        image, painting = self.image.layer, painting_of(self.labels.layer)
+        if image is None:
+            return None, (), None
+        try:
+            volume = named_by_file(image)
+            if painting is None or not painting.is_of(image):
+                return volume, (), None
+            mask = painting.mask_volume(volume.shape)
+        except (LrcsError, OSError):  # told when it is to be trained
+            return None, (), None
+        return volume, tuple(painting.painted()), mask
 
     def _propose_image(self, images: Sequence[Image]) -> Image | None:
         painting = self._chosen_painting

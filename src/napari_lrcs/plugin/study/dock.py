@@ -179,6 +179,8 @@ class StudyDock(Dock):
         task, out = self.setup.task(), self.setup.out
         # Made at once, so that a second window chooses another one.
         out.mkdir(parents=True, exist_ok=True)
+        if self.setup.training.context.is_fitted:
+            return StudyJob(make_task=task.with_fitted_context, out=out)
         return StudyJob(make_task=lambda: task, out=out)
 
     def _resumed_job(self, out: Path) -> StudyJob:

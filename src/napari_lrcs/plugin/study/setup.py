@@ -208,6 +208,7 @@ class StudySetup(QWidget):
     def _follow_image(self) -> None:
         self._has_own_folder = False
         self.new_folder()
+        self._compare_slices()
         self._update()
 
     def _follow_painting(self) -> None:
@@ -215,6 +216,10 @@ class StudySetup(QWidget):
         self.slices.follow(painting)
         if painting is not None:
             self.training.form["axis"].value = painting.axis
+        self._compare_slices()
+
+    def _compare_slices(self) -> None:
+        self.training.context.follow(*self.layers.to_compare())
 
     def _update(self) -> None:
         image = self.image_choice.layer
@@ -230,11 +235,12 @@ class StudySetup(QWidget):
 
     def settings(self) -> dict[str, Any]:
         """Return what to remember; nothing while a field cannot be read."""
-        return settings_of(**self._forms)
+        return self.training.context.remembered(settings_of(**self._forms))
 
     def restore(self, settings: Mapping[str, Any]) -> None:
         """Restore remembered settings, unless another version wrote them."""
         if restore_forms(settings, **self._forms):
+            self.training.context.restore(settings)
             self._follow_painting()
 
     @property

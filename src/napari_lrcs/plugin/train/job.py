@@ -8,6 +8,7 @@ from threading import Event
 from typing import cast
 
 from napari_lrcs.annotation.annotation import AnnotatedVolume, Role, read_annotation
+from napari_lrcs.annotation.context_slices import fit_context_slices
 from napari_lrcs.annotation.painted_slices import train_on_painted
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import PaintingChangedError
@@ -16,7 +17,7 @@ from napari_lrcs.models.header import Row
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.parts.workers import Events, load_torch
 from napari_lrcs.plugin.train.preview import PreviewSource, with_previews
-from napari_lrcs.progress import EpochEnded
+from napari_lrcs.progress import EpochEnded, Notice
 from napari_lrcs.training.run_folder import RunFolder
 
 Roles = Mapping[Role, tuple[int, ...]]
@@ -71,6 +72,8 @@ class TrainingJob:
         Slices that the painting has for training and validation.
     is_resumed : bool
         Whether to continue the run that is there.
+    fits_context : bool
+        Whether to give the network neighbours only if they resemble the slices.
     parent : Path, optional
         Run that this one continues with another painting.
     initial_weights : Path, optional
@@ -85,6 +88,7 @@ class TrainingJob:
     new_run: Callable[[], Path]
     painted: frozenset[int] = frozenset()
     is_resumed: bool = False
+    fits_context: bool = False
     parent: Path | None = None
     initial_weights: Path | None = None
     discarded: Event = field(default_factory=Event)
@@ -143,18 +147,17 @@ class TrainingJob:
             roles = yield from train_on_painted(
                 self.labels, roles, axis=config.preprocessing.axis
             )
-        annotation = read_annotation(
-            [
-                AnnotatedVolume(
-                    image=self.source.volume,
-                    labels=self.labels,
-                    roles=roles,
-                    mask=self.source.mask,
-                )
-            ],
-            config=config,
-            phases=self.labels.phases,
+        volume = AnnotatedVolume(
+            image=self.source.volume,
+            labels=self.labels,
+            roles=roles,
+            mask=self.source.mask,
         )
+        if self.fits_context:
+            config, reason = fit_context_slices(config, [volume])
+            if reason and not config.network.context_slices:
+                yield Notice(kind="advice", text=reason)
+        annotation = read_annotation([volume], config=config, phases=self.labels.phases)
         yield Prepared(phases=annotation.phases, config=config, history=history)
         events = train(
             annotation,

@@ -110,7 +110,10 @@ class TrainSetup(QWidget):
             If something is missing or cannot be read, or the folder cannot be made.
         """
         image, _ = self.layers.read()
-        return self._training(self.form.config, workspace_for(image).new_run(), in_view)
+        training = self._training(
+            self.form.config, workspace_for(image).new_run(), in_view
+        )
+        return replace(training, fits_context=self.training.context.is_fitted)
 
     def resumed_training(
         self, run: Path, in_view: Callable[[Image], SliceInView]
@@ -187,6 +190,7 @@ class TrainSetup(QWidget):
             self.failed.emit(str(error))
         else:
             self.form.config = replace(own, network=self.start.model.config.network)
+            self.training.context.hold()
 
     # ---- presets and settings ----
 
@@ -197,11 +201,12 @@ class TrainSetup(QWidget):
 
     def settings(self) -> dict[str, Any]:
         """Return what to remember; nothing while a field cannot be read."""
-        return settings_of(config=self.training)
+        return self.training.context.remembered(settings_of(config=self.training))
 
     def restore(self, settings: Mapping[str, Any]) -> None:
         """Restore remembered settings, unless another version wrote them."""
         if restore_forms(settings, config=self.training):
+            self.training.context.restore(settings)
             self._follow_painting()
 
     # ---- following ----
@@ -219,12 +224,17 @@ class TrainSetup(QWidget):
 
     def _follow_image(self) -> None:
         self.start.follow(self.image_choice.layer)
+        self._compare_slices()
 
     def _follow_painting(self) -> None:
         painting = painting_of(self.labels_choice.layer)
         self.roles.follow(painting)
         if painting is not None:
             self.form["axis"].value = painting.axis
+        self._compare_slices()
+
+    def _compare_slices(self) -> None:
+        self.training.context.follow(*self.layers.to_compare())
 
 
 def _slices_to_learn(painting: Painting | None) -> frozenset[int]:

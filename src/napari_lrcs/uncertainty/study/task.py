@@ -13,6 +13,7 @@ from napari_lrcs.annotation.annotation import (
     Annotation,
     read_annotation,
 )
+from napari_lrcs.annotation.context_slices import fit_context_slices
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import PerturbConfig, PredictConfig, StudyConfig, TrainConfig
 from napari_lrcs.io.volume import Volume, as_labels, as_volume
@@ -112,6 +113,11 @@ class StudyTask:
         """
         volume = self.annotated(labels, with_test=with_test)
         return read_annotation([volume], config=self.config, phases=self.phases)
+
+    def with_fitted_context(self) -> "StudyTask":
+        """Give the networks neighbours only if they resemble the slices."""
+        config, _ = fit_context_slices(self.config, [self.annotated(self.labels)])
+        return replace(self, config=config)
 
     def packed(self) -> PaintedSlices:
         """Read the training slices as they are perturbed: adjacent ones together."""
