@@ -7,7 +7,7 @@ import pytest
 import tifffile
 import zarr
 
-from command_line import SCORES, SHAPE, SLICES, TINY, Run, printed_object
+from command_line import SCORES, SHAPE, SLICES, TINY, Run, call, printed_object
 from napari_lrcs.classical.specks import remove_specks
 from napari_lrcs.commands.parts.progress import RunDisplay
 from napari_lrcs.inference.publishing import Publication
@@ -146,3 +146,24 @@ def test_ctrl_c_at_the_very_end_comes_too_late(
     run(f"{command} --out {out}")
 
     assert {path.name for path in place.iterdir()} - before == {out}
+
+
+def test_a_foreign_volume_is_told_on_standard_error_and_in_json(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = tifffile.imread(place / "image.tif")
+    tifffile.imwrite("foreign.tif", image // 4)
+    flags = "--device cpu --json"
+
+    assert call(f"predict image.tif run --out own.tif {flags}") == 0
+    own = capsys.readouterr()
+    assert call(f"predict foreign.tif run --out seg.tif {flags}") == 0
+    foreign = capsys.readouterr()
+
+    (result,) = printed_object(own.out)["results"]
+    assert result == {"image": "image.tif", "out": "own.tif", "foreign": []}
+    (result,) = printed_object(foreign.out)["results"]
+    assert "the grey levels of foreign.tif" in result["foreign"][0]
+    for text in result["foreign"]:
+        assert f"! {text}" in foreign.err
+    assert "grey levels" not in own.err

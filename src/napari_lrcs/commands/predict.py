@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_lrcs.commands.parts import flags
+from napari_lrcs.commands.parts.output import print_json
 from napari_lrcs.commands.parts.places import Places, network_file
 from napari_lrcs.config import PredictConfig
 
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.zarr",
         help="write the probability of each phase",
     )
-    flags.add(parser, "--overwrite")
+    flags.add(parser, "--overwrite", "--json")
     flags.add_config(parser, PredictConfig)
 
 
@@ -66,10 +67,12 @@ def run(arguments: argparse.Namespace) -> None:
     results = _results(arguments)
     checkpoint = load_checkpoint(arguments.model)
     predictions = _predictions(arguments, results, checkpoint, config, slices)
+    foreign: dict[str, Sequence[str]] = {}
     with closing(predictions):
         for image, events in predictions:
             try:
-                follow(events, phases=checkpoint.phases)
+                ended = follow(events, phases=checkpoint.phases)
+                foreign[image] = getattr(ended, "foreign", ())
             except KeyboardInterrupt:
                 if not all(result.is_complete for result in results.values()):
                     raise  # otherwise Ctrl-C came too late
@@ -80,6 +83,15 @@ def run(arguments: argparse.Namespace) -> None:
                         "the same command again to continue"
                     )
                 raise
+    if arguments.json:
+        print_json(
+            {
+                "results": [
+                    {"image": image, "out": str(results[image].path), "foreign": texts}
+                    for image, texts in foreign.items()
+                ]
+            }
+        )
 
 
 def _images(text: str) -> list[str]:

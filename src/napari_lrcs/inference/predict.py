@@ -14,7 +14,11 @@ from typing import Any
 from napari_lrcs.arrays import GreyImage, Labels, Mask
 from napari_lrcs.classical.specks import remove_specks
 from napari_lrcs.config import PredictConfig
-from napari_lrcs.inference.foreign import PredictedPhases, warn_before
+from napari_lrcs.inference.foreign import (
+    PredictedPhases,
+    warn_of_grey_levels,
+    warn_of_voxel_size,
+)
 from napari_lrcs.inference.geometry import Geometry, Slab
 from napari_lrcs.inference.outputs import LABELS, Arrays, Output
 from napari_lrcs.inference.predictor import Predictor
@@ -104,7 +108,10 @@ def predict_volume(
         left = [slab for slab in geometry.slabs(wanted) if slab.start not in sink.done]
         n_left = sum(map(len, left))
         yield _started(predictor, len(wanted), n_done=len(wanted) - n_left)
-        foreign = warn_before(volume, checkpoint, slices=wanted, mask=mask)
+        foreign = [
+            *warn_of_voxel_size(volume, checkpoint),
+            *warn_of_grey_levels(volume, checkpoint, slices=wanted, mask=mask),
+        ]
         yield from foreign
         yield from _predict_slabs(
             left,

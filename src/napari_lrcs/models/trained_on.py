@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_lrcs.arrays import GreyImage
 from napari_lrcs.preprocessing.normalisation import Normalisation
@@ -45,6 +47,17 @@ class TrainedOn:
         for number in (*self.grey_levels, *self.fractions):
             if not math.isfinite(number):
                 raise ValueError(f"expected finite numbers, got {number}")
+
+    def with_predicted(self, counts: NDArray[np.int64]) -> Self:
+        """Return a copy with the fractions of voxels that are predicted as each phase.
+
+        Parameters
+        ----------
+        counts : ndarray of int64, shape (K,)
+            Voxels of whole slices.
+        """
+        fractions = (counts / counts.sum()).round(4)
+        return replace(self, fractions=tuple(fractions.tolist()))
 
     def distance_to(self, grey_levels: Sequence[float]) -> float:
         """Return the Wasserstein distance of grey levels from those of the training.

@@ -3,12 +3,11 @@
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_lrcs.annotation.annotation import Annotation
@@ -152,11 +151,6 @@ class TrainingSession:
         self._clock = now
         return losses[-1] if losses else math.nan
 
-    def note_predicted(self, predicted: NDArray[np.int64]) -> None:
-        """Remember how many voxels of whole slices are predicted as each phase."""
-        fractions = (predicted / predicted.sum()).round(4)
-        self.trained_on = replace(self.trained_on, fractions=tuple(fractions.tolist()))
-
     def take_notices(self) -> Iterator[Notice]:
         """Yield what the user should know, once."""
         taken, self._notices = self._notices, []
@@ -173,7 +167,8 @@ class TrainingSession:
     ) -> None:
         """Start from random weights, those of another training, or where one stands."""
         if initial_weights is not None:
-            load_weights(self.model, self._transferred(initial_weights))
+            weights = _transferred(initial_weights, self.annotation, self.config)
+            load_weights(self.model, weights)
         if parent is not None:
             self._continue(parent)
         self.run.check_place(overwrite=overwrite)
@@ -190,22 +185,6 @@ class TrainingSession:
                 f"the run in {parent.path} cannot be continued with this painting: "
                 f"{error}"
             ) from error
-
-    def _transferred(self, path: Path) -> dict[str, Tensor]:
-        other = load_checkpoint(path)
-        mine, theirs = self.config.network, other.config.network
-        if mine.n_channels != theirs.n_channels:
-            raise CheckpointError(
-                f"{path.name} sees {theirs.n_channels} slices at once, this training "
-                f"{mine.n_channels}; set context_slices to {theirs.context_slices}"
-            )
-        if len(other.phases) != len(self.annotation.phases):
-            raise CheckpointError(
-                f"{path.name} predicts {len(other.phases)} phases "
-                f"({', '.join(other.phases.names)}), the labels show "
-                f"{len(self.annotation.phases)}"
-            )
-        return dict(other.state)
 
     def resume(self) -> None:
         """Go on where the run folder's state was saved."""
@@ -295,3 +274,23 @@ class TrainingSession:
         del self.model, self.optimiser, self.sampler, self.counts
         torch.set_num_threads(self._n_threads)
         release_memory(self.device)
+
+
+def _transferred(
+    path: Path, annotation: Annotation, config: TrainConfig
+) -> dict[str, Tensor]:
+    """Read the weights of another training, if they fit this one."""
+    other = load_checkpoint(path)
+    mine, theirs = config.network, other.config.network
+    if mine.n_channels != theirs.n_channels:
+        raise CheckpointError(
+            f"{path.name} sees {theirs.n_channels} slices at once, this training "
+            f"{mine.n_channels}; set context_slices to {theirs.context_slices}"
+        )
+    if len(other.phases) != len(annotation.phases):
+        raise CheckpointError(
+            f"{path.name} predicts {len(other.phases)} phases "
+            f"({', '.join(other.phases.names)}), the labels show "
+            f"{len(annotation.phases)}"
+        )
+    return dict(other.state)

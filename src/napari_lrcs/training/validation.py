@@ -57,7 +57,8 @@ def end_epoch(session: TrainingSession) -> Iterator[TrainEvent]:
     )
     state.history.append(history_row(event))
     if validation is not None:
-        session.note_predicted(validation.predicted)
+        known = session.trained_on.with_predicted(validation.predicted)
+        session.trained_on = known
     session.run.write_epoch(session.checkpoint(), epoch=epoch, is_best=is_best)
     session.run.write_history(state.history)
     notices = [*answer_pitfall(session, confusion), *_notices_halfway(session, event)]

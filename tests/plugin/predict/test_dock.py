@@ -24,6 +24,7 @@ from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.pyramid import levels_of
 from napari_lrcs.io.volume import as_volume
+from napari_lrcs.models.trained_on import TrainedOn, grey_quantiles
 from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.painting.field_of_view import ABOUT_Z, LAYER
 from napari_lrcs.plugin.parts.layers import phases_shown, place_of, workspace_for
@@ -836,6 +837,35 @@ def test_another_voxel_size_than_in_training_is_told(
     dock = make_dock(grey, scale=(size,) * 3, units=("um",) * 3)
 
     assert ("but this image has" in dock.setup.model_choice.text) == is_told
+
+
+def test_a_foreign_image_is_told_before_and_after(
+    grey: Any,
+    checkpoint: Any,
+    model: Path,
+    make_dock: Callable[..., PredictDock],
+    viewer: Viewer,
+    qtbot: QtBot,
+) -> None:
+    from napari_lrcs.models.checkpoint import save_checkpoint
+
+    levels = grey_quantiles([grey.ravel()], checkpoint.normalisation)
+    known = TrainedOn(grey_levels=levels, fractions=(0.0, 0.0, 1.0))
+    save_checkpoint(model, replace(checkpoint, trained_on=known))
+
+    dock = make_dock(grey + 2)
+    qtbot.waitUntil(lambda: len(dock.notices.texts) == 1)
+    assert "the grey levels of scan" in dock.notices.texts[0]
+    predict(dock, qtbot)
+
+    grey_warning, phase_warning = dock.notices.texts
+    assert "the grey levels of scan" in grey_warning
+    assert "covers" in phase_warning
+    assert "trained on other data: see above" in dock.message
+    viewer.add_image(grey, name="own")
+    dock.setup.image_choice.layer = viewer.layers["own"]
+    dock.setup.model_choice.choose(model)
+    qtbot.waitUntil(lambda: not dock.notices.texts)
 
 
 def test_a_file_that_is_no_network_is_refused_in_words(

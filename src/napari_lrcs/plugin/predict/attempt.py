@@ -46,6 +46,8 @@ class Attempt:
     """Whether all is done."""
     has_replaced: bool = False
     """Whether the layer took the place of one of an earlier prediction."""
+    is_foreign: bool = False
+    """Whether a notice tells that a volume is foreign to the network."""
     volume_text: str = ""
     """Which volume of the series is predicted."""
 

@@ -1,5 +1,6 @@
 """The dock that predicts a volume with a trained network."""
 
+from collections.abc import Sequence
 from math import ceil
 from typing import Any, ClassVar
 
@@ -38,6 +39,7 @@ class PredictDock(Dock):
         self._build()
         self.setup.restore(self.recall())
         self.setup.failed.connect(lambda text: self.show_message(text, "error"))
+        self.setup.compared.connect(self._show_compared)
         network = self.setup.model_choice
         for signal in (network.changed, network.listed):
             signal.connect(self.update_buttons)
@@ -89,6 +91,12 @@ class PredictDock(Dock):
         )
         self.progress.begin("Loading the network…")
 
+    def _show_compared(self, notices: Sequence[Notice]) -> None:
+        if not self.is_busy:
+            self.notices.remove("foreign")
+            for notice in notices:
+                self.notices.add(notice)
+
     def update_buttons(self) -> None:
         """Enable the buttons that make sense now."""
         is_ready = not self.is_busy and not self.setup.model_choice.is_awaited
@@ -112,6 +120,7 @@ class PredictDock(Dock):
             return
         match event:
             case Notice():
+                attempt.is_foreign |= event.kind == "foreign"
                 self.notices.add(event)
             case NextVolume():
                 attempt.volume_text = (
@@ -181,7 +190,9 @@ class PredictDock(Dock):
         if attempt.is_over:
             self._attempt = None  # which holds on to the image
             self.setup.place.new_file()
-            self.show_message(_end_text(attempt), "done")
+            self.show_message(
+                _end_text(attempt), "warning" if attempt.is_foreign else "done"
+            )
             return
         kept = self._kept(attempt)
         if outcome == "failed":
@@ -216,4 +227,6 @@ def _end_text(attempt: Attempt) -> str:
         text += f"; {len(series.results)} more in {series.folder}"
     if attempt.has_replaced:
         text += "; the former prediction is replaced, rename a layer to keep it"
+    if attempt.is_foreign:
+        return f"{text}, but the network was trained on other data: see above."
     return f"{text}. Next: Compare segmentations."

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 from napari_lrcs.config import Axis, PredictConfig
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.inference.estimate import amount, fits_memory, memory_needed
+from napari_lrcs.inference.foreign import warn_of_grey_levels, warn_of_voxel_size
 from napari_lrcs.io.volume import parse_slices
 from napari_lrcs.models.header import ModelSummary
 from napari_lrcs.plugin.painting.field_of_view import FieldOfView
@@ -26,10 +27,12 @@ from napari_lrcs.plugin.parts.forms import ConfigForm, Fold, form_rows, hide_row
 from napari_lrcs.plugin.parts.layer_choice import LayerChoice
 from napari_lrcs.plugin.parts.layers import (
     n_slices_of,
+    named_by_file,
     volume_of,
 )
 from napari_lrcs.plugin.parts.model_choice import ModelChoice
 from napari_lrcs.plugin.parts.widgets import button, choice, vbox
+from napari_lrcs.plugin.parts.workers import BackgroundReader
 from napari_lrcs.plugin.predict.more_volumes import MoreVolumes
 from napari_lrcs.plugin.predict.place import MEMORY, ZARR, ResultPlace
 from napari_lrcs.plugin.project.project import project_of
@@ -42,6 +45,8 @@ class PredictSetup(QWidget):
 
     failed = Signal(str)
     """Emitted with the reason when something that was chosen cannot be used."""
+    compared = Signal(object)
+    """Emitted with notices on what makes the image foreign to the network, if any."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -62,6 +67,8 @@ class PredictSetup(QWidget):
         self.more = MoreVolumes()
         self._hint = QLabel()
         self._hint.setWordWrap(True)
+        self._reader = BackgroundReader("Comparing the image with the network", self)
+        self._reader.answered.connect(self.compared.emit)
         self._build()
         self._connect()
         self._follow_image()
@@ -115,11 +122,13 @@ class PredictSetup(QWidget):
         self.range.textChanged.connect(lambda _text: self._update())
         self.confidence.toggled.connect(lambda _is_on: self._update())
         self.model_choice.changed.connect(self._update)
+        self.model_choice.changed.connect(self._compare)
         self.form.changed.connect(self._update)
 
     def hide_layers(self) -> None:
         """Hide what the bar of the project shows."""
         hide_rows(self._rows, self.image_choice, self.model_choice)
+        self._compare()
 
     # ---- what is chosen ----
 
@@ -175,6 +184,7 @@ class PredictSetup(QWidget):
 
     def disconnect_events(self) -> None:
         """Stop listening to the viewer."""
+        self._reader.cancel()
         choices = (self.image_choice, self.field_of_view.layers, self.model_choice)
         for part in choices:
             part.disconnect_events()
@@ -192,6 +202,23 @@ class PredictSetup(QWidget):
                 self.where.setCurrentText(ZARR)
         self.place.new_file()
         self._update()
+        self._compare()
+
+    def _compare(self) -> None:
+        """Compare the image with what the network was trained on, in a thread."""
+        self._reader.cancel()
+        try:
+            volume, model = named_by_file(self.image()), self.model()
+            mask = self.field_of_view.volume(volume.shape)
+        except (ValueError, LrcsError):  # told when it is to be predicted
+            self.compared.emit([])
+            return
+        # The choice of the network warns of it itself, where it is shown.
+        size = warn_of_voxel_size(volume, model) if self.model_choice.isHidden() else []
+        self.compared.emit(size)
+        self._reader.read(
+            lambda: [*size, *warn_of_grey_levels(volume, model, mask=mask)]
+        )
 
     def _update(self) -> None:
         """Show the fields that matter now, and what the result needs."""
