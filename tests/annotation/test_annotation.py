@@ -461,5 +461,5 @@ def test_neighbours_that_are_none_are_advised_against(
 
     advice = read_annotation([noise], config=config).advice
 
-    told = [text for text in advice if "set context_slices to 0" in text]
+    told = [text for text in advice if "set the context slices to 0" in text]
     assert len(told) == n_warnings

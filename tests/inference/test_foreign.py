@@ -127,7 +127,7 @@ def test_phases_whose_share_is_another_are_named() -> None:
     (notice,) = phases.warn_after("scan.tif")
     assert notice.text.startswith(
         "pore covers 10% of scan.tif (40% where the network was trained), "
-        "CBD 89% (12%), NMC 1% (48%): check the result; if it is wrong, paint a slice"
+        "CBD 89% (12%), NMC 1% (48%): check the result; if it is wrong, "
     )
 
 

@@ -89,7 +89,7 @@ than distant ones (correlation 0.12 against 0.00)'
         used = f"{n} neighbour{'s' * (n > 1)} on either side" if n else "no neighbours"
         if n == 0 or self.is_alike:
             return f"{used}: {self}"
-        return f"{used}, but {self}; set context_slices to 0"
+        return f"{used}, but {self}; set the context slices to 0"
 
     def __str__(self) -> str:
         """Return a clause for a message."""

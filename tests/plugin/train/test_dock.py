@@ -991,7 +991,7 @@ def test_a_value_that_the_user_has_set_is_kept_but_warned_of(
     show(viewer.layers["noise"])
     assert form["context_slices"].value == 0
     form["context_slices"].value = 1
-    assert "set context_slices to 0" in context.text()
+    assert "set the context slices to 0" in context.text()
     show(alike)
     assert form["context_slices"].value == 1
     dock.setup.preset.choose("paper")
