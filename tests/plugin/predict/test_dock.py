@@ -855,11 +855,11 @@ def test_a_foreign_image_is_told_before_and_after(
 
     dock = make_dock(grey + 2)
     qtbot.waitUntil(lambda: len(dock.notices.texts) == 1)
-    assert "the grey levels of scan" in dock.notices.texts[0]
+    assert "the grey levels of the image" in dock.notices.texts[0]
     predict(dock, qtbot)
 
     grey_warning, phase_warning = dock.notices.texts
-    assert "the grey levels of scan" in grey_warning
+    assert "the grey levels of the image" in grey_warning
     assert "covers" in phase_warning
     assert "trained on other data: see above" in dock.message
     viewer.add_image(grey, name="own")

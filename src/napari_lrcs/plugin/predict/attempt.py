@@ -16,10 +16,9 @@ from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.estimate import check_memory
 from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.inference.series import places_of_series
-from napari_lrcs.io.volume import Volume
 from napari_lrcs.io.writing import create_in_memory
 from napari_lrcs.models.header import ModelSummary
-from napari_lrcs.plugin.parts.layers import volume_of, workspace_for
+from napari_lrcs.plugin.parts.layers import workspace_for
 from napari_lrcs.plugin.parts.predicted import PredictedLayers, Region, is_result_at
 from napari_lrcs.plugin.predict.job import PredictionJob, Series
 from napari_lrcs.plugin.predict.setup import PredictSetup
@@ -66,7 +65,7 @@ def next_attempt(viewer: Viewer, setup: PredictSetup, last: Attempt | None) -> A
         If what is chosen cannot be used or does not fit; says what to do.
     """
     image, model = setup.image(), setup.model()
-    volume = _named_by_file(image)
+    volume = setup.volume()
     slices = setup.slices(model.config.preprocessing.axis)
     mask = setup.field_of_view.volume(volume.shape)
     series = _series(viewer, setup, workspace_for(image))
@@ -200,13 +199,6 @@ def _check_not_shown(viewer: Viewer, path: Path) -> None:
             raise ValueError(
                 f"{path} is what the layer {layer.name} shows; choose another name"
             )
-
-
-def _named_by_file(image: Image) -> Volume:
-    """Wrap an image under a name that stays when the layer is renamed meanwhile."""
-    source = image.source.path
-    name = "the image" if source is None else Path(source).name
-    return replace(volume_of(image), name=name)
 
 
 def _is_stored_at(layer: Layer, path: Path) -> bool:

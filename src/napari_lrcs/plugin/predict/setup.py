@@ -1,6 +1,8 @@
 """What to predict, with which network, and where to."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from napari.layers import Image
@@ -18,7 +20,7 @@ from napari_lrcs.config import Axis, PredictConfig
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.inference.estimate import amount, fits_memory, memory_needed
 from napari_lrcs.inference.foreign import warn_of_grey_levels, warn_of_voxel_size
-from napari_lrcs.io.volume import parse_slices
+from napari_lrcs.io.volume import Volume, parse_slices
 from napari_lrcs.models.header import ModelSummary
 from napari_lrcs.plugin.painting.field_of_view import FieldOfView
 from napari_lrcs.plugin.parts.current_slice import nearest_slice, place_in_view
@@ -27,7 +29,6 @@ from napari_lrcs.plugin.parts.forms import ConfigForm, Fold, form_rows, hide_row
 from napari_lrcs.plugin.parts.layer_choice import LayerChoice
 from napari_lrcs.plugin.parts.layers import (
     n_slices_of,
-    named_by_file,
     volume_of,
 )
 from napari_lrcs.plugin.parts.model_choice import ModelChoice
@@ -139,6 +140,19 @@ class PredictSetup(QWidget):
             raise ValueError("choose an image: open one, or File > Open Sample")
         return image
 
+    def volume(self) -> Volume:
+        """Wrap the image under a name that stays when the layer is renamed meanwhile.
+
+        Raises
+        ------
+        ValueError, VolumeError
+            If there is no image, or it is not a grey volume.
+        """
+        image = self.image()
+        source = image.source.path
+        name = "the image" if source is None else Path(source).name
+        return replace(volume_of(image), name=name)
+
     def model(self) -> ModelSummary:
         """Return the network; ValueError if there is none."""
         model = self.model_choice.model
@@ -208,7 +222,7 @@ class PredictSetup(QWidget):
         """Compare the image with what the network was trained on, in a thread."""
         self._reader.cancel()
         try:
-            volume, model = named_by_file(self.image()), self.model()
+            volume, model = self.volume(), self.model()
             mask = self.field_of_view.volume(volume.shape)
         except (ValueError, LrcsError):  # told when it is to be predicted
             self.compared.emit([])
