@@ -723,7 +723,9 @@ def test_keys_are_listed_and_changed_in_the_preferences(
 
 def tooltip_of(dock: LabelDock, row: int) -> str:
     (table,) = dock.phases.findChildren(QTableWidget)
-    return str(table.item(row, 1).toolTip())
+    item = table.item(row, 1)
+    assert item is not None
+    return str(item.toolTip())
 
 
 def test_tooltips_tell_the_keys(make_napari_viewer: MakeViewer) -> None:

@@ -105,7 +105,7 @@ class LabelDock(Dock):
     def _listen(self) -> None:
         dims = self.viewer.dims.events
         view_events = (dims.current_step, dims.order, dims.ndisplay)
-        actions = {**self.slices.actions, **self.phases_controller.actions}
+        actions = {**self.slices.step_actions, **self.phases_controller.actions}
         self.connections += [
             self.image,
             self.labels,

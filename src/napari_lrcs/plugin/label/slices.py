@@ -77,7 +77,7 @@ class SlicesPart(QWidget):
         return part
 
     @property
-    def actions(self) -> dict[str, Callable[[], None]]:
+    def step_actions(self) -> dict[str, Callable[[], None]]:
         """What the keys for going between slices do."""
         return {NEXT: lambda: self.step(1), PREVIOUS: lambda: self.step(-1)}
 
