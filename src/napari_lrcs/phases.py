@@ -70,6 +70,11 @@ class Phase:
             raise ValueError(f"a colour must look like #rrggbb, got {self.colour!r}")
 
     @property
+    def has_default_name(self) -> bool:
+        """Whether it is named by its number, as in tables that nobody has named."""
+        return self.name == _default_name(self.label)
+
+    @property
     def rgb(self) -> tuple[float, float, float]:
         """Red, green and blue, 0 to 1."""
         red, green, blue = (int(self.colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
@@ -134,7 +139,7 @@ class PhaseTable:
     @classmethod
     def numbered(cls, n_phases: int) -> Self:
         """Make a table of "phase 1", "phase 2", … with the default colours."""
-        return cls.named(*(f"phase {i + 1}" for i in range(n_phases)))
+        return cls.named(*map(_default_name, range(1, n_phases + 1)))
 
     @classmethod
     def from_dicts(cls, rows: object) -> Self:
@@ -183,3 +188,7 @@ ELECTRODE = PhaseTable(
     )
 )
 """The phases of a battery cathode: pores, carbon-binder domain and NMC particles."""
+
+
+def _default_name(label: int) -> str:
+    return f"phase {label}"

@@ -3,6 +3,7 @@ import json
 import math
 import time
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -32,7 +33,7 @@ from napari_lrcs.io.volume import Volume, as_labels, as_volume
 from napari_lrcs.metrics import structure
 from napari_lrcs.metrics.composition import measure_dict
 from napari_lrcs.metrics.transport import PhaseTransport, Transport
-from napari_lrcs.phases import Phase
+from napari_lrcs.phases import Phase, PhaseTable
 
 PHASE = Phase(label=1, name="first", colour="#000000")
 
@@ -158,6 +159,20 @@ def test_volumes_stand_side_by_side_matched_by_their_phases(tmp_path: Path) -> N
     both = json.loads((tmp_path / "both.json").read_text())
     assert both == {"result": alone, "unit": other.to_dict()}
     assert imread(tmp_path / "m.png").std() > 0
+
+
+def test_phases_without_names_are_those_of_the_same_numbers_elsewhere() -> None:
+    plain, named = measure(layers("plain")), measure(layers("named"))
+    named = replace(named, phases=tuple(PhaseTable.named("pore", "solid")))
+
+    rows = measures_rows([plain, named])
+
+    assert len(rows) == len(measures_rows([named]))
+    assert {row["phase"] for row in rows} == {"pore", "solid", "pore – solid"}
+    assert all(row["plain"] == row["named"] for row in rows)
+    # Two that are named otherwise are not the same phases.
+    other = replace(named, phases=tuple(PhaseTable.named("YSZ", "nickel")))
+    assert len(measures_rows([named, other])) == 2 * len(rows)
 
 
 def test_transport_through_a_phase_replaces_the_former() -> None:

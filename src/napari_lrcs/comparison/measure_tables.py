@@ -154,12 +154,24 @@ class TableRow:
 
 
 def table_rows(measured: Sequence[Measures]) -> list[TableRow]:
-    """Put the quantities of several volumes side by side, matched by phases' names."""
+    """Put the quantities of several volumes side by side, matched by phases' names.
+
+    Phases that have only numbers are those of the same numbers elsewhere.
+    """
+    names = {
+        phase.label: phase.name
+        for measures in reversed(measured)
+        for phase in measures.phases
+        if not phase.has_default_name
+    }
     columns = [
-        {(q.kind, q.name, q.unit): q for q in quantities(measures)}
+        {(q.kind, _name_in(names, q), q.unit): q for q in quantities(measures)}
         for measures in measured
     ]
-    every = {key: q for column in reversed(columns) for key, q in column.items()}
+    every: dict[tuple[str, str, str], Quantity] = {}
+    for key, q in (pair for column in columns for pair in column.items()):
+        if key not in every or any(p.has_default_name for p in every[key].phases):
+            every[key] = q
     order = list(KINDS)
     return [
         TableRow(
@@ -170,6 +182,15 @@ def table_rows(measured: Sequence[Measures]) -> list[TableRow]:
         )
         for key in sorted(every, key=lambda key: order.index(key[0]))
     ]
+
+
+def _name_in(names: Mapping[int, str], quantity: Quantity) -> str:
+    """Name a quantity's phases, by their numbers where they have only numbers."""
+    known = (
+        names.get(phase.label, phase.name) if phase.has_default_name else phase.name
+        for phase in quantity.phases
+    )
+    return " – ".join(known)
 
 
 def measures_rows(measured: Sequence[Measures]) -> list[Row]:

@@ -99,6 +99,20 @@ def test_scores_are_those_counted_by_hand(
     assert dock.message == ""
 
 
+def test_scores_of_labels_that_have_changed_are_no_longer_offered(
+    viewer: Viewer, dock: CompareDock, qtbot: Any
+) -> None:
+    _add_pair(viewer)
+    _compare(dock, qtbot)
+
+    viewer.layers["painting"].paint((0, 0, 0), 2)
+
+    assert dock.message.startswith("painting has changed since it was compared")
+    assert not dock.copy_button.isEnabled()
+    _compare(dock, qtbot)
+    assert dock.copy_button.isEnabled()
+
+
 def test_a_phase_that_is_never_predicted_is_said(
     viewer: Viewer, dock: CompareDock, qtbot: Any
 ) -> None:

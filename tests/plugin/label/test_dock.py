@@ -993,7 +993,7 @@ def test_dock_always_tells_the_next_step(
         "Paint some CBD in a slice for training.",
         "Mark this slice Train.",
         "Go to a painted slice, mark it Train.",
-        "Ready: open Train LRCS-Net (Plugins menu).",
+        "Next: Train LRCS-Net.",
         "Paint slice 6, or mark it None.",
     ]
 

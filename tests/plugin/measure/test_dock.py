@@ -171,6 +171,25 @@ def test_layers_stand_side_by_side_and_can_be_taken_along(
     assert rows[0] == ["quantity", "phase", "unit", *names]
 
 
+def test_numbers_of_labels_that_have_changed_are_no_longer_offered(
+    viewer: Viewer, dock: MeasureDock, qtbot: Any
+) -> None:
+    former = add(viewer, electrode(), "result", metadata=marked("prediction"))
+    press(dock.measure_button, dock, qtbot)
+    viewer.layers.remove(former)
+    assert dock.is_current  # the numbers are all that is left of it
+
+    changed = add(viewer, electrode(1), "result", metadata=marked("prediction"))
+    assert not dock.is_current
+    assert dock.message.startswith("result has changed since it was measured")
+    assert not dock.csv_button.isEnabled()
+
+    press(dock.measure_button, dock, qtbot)
+    assert dock.is_current
+    changed.paint((0, 0, 0), 2)
+    assert not dock.is_current
+
+
 def test_tortuosity_joins_what_is_measured(
     viewer: Viewer, dock: MeasureDock, qtbot: Any
 ) -> None:

@@ -14,6 +14,8 @@ from napari.layers import Image, Labels, Layer
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.phases import ELECTRODE, PhaseTable
 from napari_lrcs.plugin.label.painted_layers import new_painting
+from napari_lrcs.plugin.parts.layer_kinds import marked
+from napari_lrcs.plugin.parts.layer_kinds import marked
 from napari_lrcs.plugin.parts.layers import (
     add_result,
     appearance,
@@ -90,6 +92,18 @@ def test_result_is_added_above_its_image_and_below_the_painting(
 
     assert [layer.name for layer in layers] == order.split()
     assert layers.selection.active is layers["b_painting"]
+
+
+def test_previews_of_a_training_are_hidden_under_a_result() -> None:
+    preview, other, result = (
+        Labels(np.zeros((4, 5), np.uint8), metadata=metadata)
+        for metadata in (marked("training preview"), marked("prediction"), {})
+    )
+    layers = LayerList([preview, other])
+
+    add_result(layers, result, above=None)
+
+    assert [layer.visible for layer in layers] == [False, True, True]
 
 
 def _assert_same_place(layer: Layer, source: Layer) -> None:

@@ -99,16 +99,17 @@ def test_painting_of_another_image_is_not_learnt_from(
     assert project.painting(both, None) is of_first
 
 
-def test_result_is_the_newest_that_was_computed(
+def test_result_is_the_newest_prediction_else_what_was_computed(
     project: Project, layers: LayerList
 ) -> None:
-    old = labels("old", **marked("prediction"))
-    new = labels("new", **marked("majority vote of networks"))
+    old, new = (labels(name, **marked("prediction")) for name in ("old", "new"))
+    vote = labels("vote", **marked("majority vote of networks"))
     own, preview = labels("own"), labels("preview", **marked("training preview"))
-    layers.extend([old, new, own, preview])
-    offered = [old, new, own, preview]
+    layers.extend([old, new, vote, own, preview])
+    offered = [old, new, vote, own, preview]
 
     assert project.result(offered) is new
+    assert project.result([vote, own, preview]) is vote
     assert project.result([own, preview]) is None
     assert project.judged([own, preview]) is own
     project.choose("result", old)

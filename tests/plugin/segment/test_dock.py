@@ -184,6 +184,25 @@ def test_next_waits_for_what_the_step_makes(viewer: Viewer, qtbot: QtBot) -> Non
     assert not dock.next_button.isEnabled()
 
 
+def test_the_first_slice_counts_and_a_phase_that_is_missing_is_seen(
+    viewer: Viewer, qtbot: QtBot
+) -> None:
+    dock = open_dock(viewer, qtbot)
+    click(qtbot, dock, "New labels layer")
+    layer = viewer.layers.selection.active
+    assert isinstance(layer, Labels)
+    viewer.dims.set_current_step(0, 0)
+
+    for label in (1, 2):
+        layer.paint((0, 5, 5 * label), label)
+    qtbot.waitUntil(dock.next_button.isEnabled)
+    assert dock.steps["Label"].text() == "1 Label"
+    assert "every phase" in dock.next_button.toolTip()
+
+    layer.paint((0, 5, 30), 3)
+    qtbot.waitUntil(lambda: dock.steps["Label"].text() == "✓ Label")
+
+
 def test_phases_of_an_image_do_not_leak_to_the_next(
     viewer: Viewer, qtbot: QtBot
 ) -> None:

@@ -26,7 +26,7 @@ from napari_lrcs.plugin.compare.experimenters import ExperimentersPart
 from napari_lrcs.plugin.compare.experimenters_form import Voted
 from napari_lrcs.plugin.compare.form import ComparedLayers, ComparisonForm
 from napari_lrcs.plugin.compare.results import ComparisonResults, note_of, title_of
-from napari_lrcs.plugin.parts.connections import Connections
+from napari_lrcs.plugin.parts.connections import Connections, Outdated
 from napari_lrcs.plugin.parts.dock import Dock, Outcome
 from napari_lrcs.plugin.parts.layers import add_result
 from napari_lrcs.plugin.parts.widgets import button, hbox, vbox
@@ -58,6 +58,7 @@ class CompareDock(Dock):
         self._comparing: ComparedLayers | None = None
         self._compared: ComparedLayers | None = None
         self._differences: Labels | None = None
+        self._outdated = Outdated(viewer.layers, self._on_outdated)
         self.form = ComparisonForm(viewer)
         self.results = ComparisonResults(viewer)
         self.results.slice_requested.connect(self.go_to_slice)
@@ -74,6 +75,7 @@ class CompareDock(Dock):
             *self.results.plots,
             *self.several.form.connections,
             Connections((viewer.layers.events.removed, self._on_removed)),
+            self._outdated,
         ]
 
     def _build(self) -> None:
@@ -138,8 +140,10 @@ class CompareDock(Dock):
             self.show_error(error)
             return
         self.comparison = self._compared = self._differences = None
+        self._outdated.follow((self._comparing.predicted, self._comparing.target))
         self.results.clear()
         self.results.setVisible(False)
+        self.results.setEnabled(True)
         self.begin("Compare segmentations", self._comparing.request.events)
         self.progress.begin("Looking for phases …")
 
@@ -181,7 +185,7 @@ class CompareDock(Dock):
         self.compare_button.setEnabled(not self.is_busy)
         self.stop_button.setEnabled(self.is_busy and not self.is_stopping)
         for made in (self.copy_button, self.csv_button, self.figure_button):
-            made.setEnabled(not self.is_busy and self.comparison is not None)
+            made.setEnabled(not self.is_busy and self._is_current)
         self._offer_layers()
         self.several.update_buttons(is_busy=self.is_busy)
 
@@ -235,6 +239,21 @@ class CompareDock(Dock):
         layer = None if self._compared is None else self._compared.target
         if layer is not None and layer.ndim > 2:
             _move_to_slice(self.viewer, layer, index)
+
+    @property
+    def _is_current(self) -> bool:
+        """Whether scores are shown, and of labels as they are now."""
+        return self.comparison is not None and bool(self.results.isEnabled())
+
+    def _on_outdated(self, name: str) -> None:
+        if self.comparison is not None:
+            self.results.setEnabled(False)
+            self.show_message(
+                f"{name} has changed since it was compared; press Compare for its "
+                "scores as they are now",
+                "warning",
+            )
+            self.update_buttons()
 
     def _on_removed(self, event: Any) -> None:
         """Forget a removed layer, whose voxels may take much memory."""

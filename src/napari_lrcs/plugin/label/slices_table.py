@@ -137,7 +137,7 @@ def next_step(painting: Painting, index: int | None) -> str:
     ]
     if absent:
         return f"Paint some {' and '.join(absent)} in a slice for training."
-    return "Ready: open Train LRCS-Net (Plugins menu)."
+    return "Next: Train LRCS-Net."
 
 
 def gaps(painting: Painting) -> list[str]:

@@ -17,6 +17,7 @@ from napari_lrcs.comparison.profiles import MeasuredProfile
 from napari_lrcs.plugin.measure.form import MeasureForm, TransportFound
 from napari_lrcs.plugin.measure.line import LineProfilePart
 from napari_lrcs.plugin.measure.results import MeasuresResults
+from napari_lrcs.plugin.parts.connections import Outdated
 from napari_lrcs.plugin.parts.dock import Dock, Outcome
 from napari_lrcs.plugin.parts.forms import Fold
 from napari_lrcs.plugin.parts.widgets import button, hbox
@@ -39,6 +40,7 @@ class MeasureDock(Dock):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer)
         self._measured: dict[str, Measures] = {}
+        self._outdated = Outdated(viewer.layers, self._on_outdated)
         self.form = MeasureForm(viewer)
         self.results = MeasuresResults(viewer)
         self.line = LineProfilePart(viewer)
@@ -53,6 +55,7 @@ class MeasureDock(Dock):
             *self.form.connections,
             self.results.plot,
             *self.line.connections,
+            self._outdated,
         ]
 
     def _build(self) -> None:
@@ -108,6 +111,11 @@ class MeasureDock(Dock):
         """What is shown, a column each."""
         return tuple(self._measured.values())
 
+    @property
+    def is_current(self) -> bool:
+        """Whether something is shown, and measured on labels as they are now."""
+        return bool(self._measured) and bool(self.results.isEnabled())
+
     # ---- measuring ----
 
     def measure(self) -> None:
@@ -118,7 +126,9 @@ class MeasureDock(Dock):
             self.show_error(error)
             return
         self._measured.clear()
+        self._outdated.follow(self.form.layers.layers)
         self.results.setVisible(False)
+        self.results.setEnabled(True)
         self._begin("Measure phases", request.events)
 
     def measure_tortuosity(self) -> None:
@@ -128,8 +138,10 @@ class MeasureDock(Dock):
         except EXPECTED as error:
             self.show_error(error)
             return
-        names = [labels.name for labels in request.labels]
+        names = [labels.name for labels in request.labels if self.is_current]
         self._measured = {n: m for n, m in self._measured.items() if n in names}
+        self._outdated.follow(self.form.layers.layers)
+        self.results.setEnabled(True)
         known = tuple(self._measured)
         self._begin("Measure tortuosity", lambda: request.transport_events(known))
 
@@ -168,7 +180,7 @@ class MeasureDock(Dock):
         for begins in (self.measure_button, self.tortuosity_button):
             begins.setEnabled(not self.is_busy)
         self.stop_button.setEnabled(self.is_busy and not self.is_stopping)
-        is_there = bool(self._measured) and not self.is_busy
+        is_there = self.is_current and not self.is_busy
         for made in (
             self.copy_button,
             self.csv_button,
@@ -177,6 +189,17 @@ class MeasureDock(Dock):
         ):
             made.setEnabled(is_there)
         self.line.update_buttons(is_busy=self.is_busy)
+
+    def _on_outdated(self, name: str) -> None:
+        if self._measured:
+            self.results.setEnabled(False)
+            self.show_message(
+                f"{name} has changed since it was measured; press Measure for its "
+                "numbers as they are now",
+                "warning",
+            )
+            self.update_buttons()
+            self.job_changed.emit()
 
     def _show(self) -> None:
         self.results.show_measures(self.measured)

@@ -17,7 +17,7 @@ from napari_lrcs.arrays import Labels as LabelArray
 from napari_lrcs.config import Axis
 from napari_lrcs.io.locks import FileLock
 from napari_lrcs.io.volume import Volume
-from napari_lrcs.phases import PhaseTable
+from napari_lrcs.phases import Phase, PhaseTable
 from napari_lrcs.plugin.painting.autosave import AutoSave, Counts
 from napari_lrcs.plugin.painting.mask_keeper import MaskKeeper
 from napari_lrcs.plugin.painting.slice_writer import SliceWriter
@@ -253,6 +253,11 @@ class Painting:
     def painted(self) -> Counts:
         """Return the painted voxels of each phase in the slices that have any."""
         return self._autosave.counts
+
+    def unpainted_phases(self) -> tuple[Phase, ...]:
+        """Return the phases that are painted in no slice."""
+        n_painted = sum(self.painted().values(), np.zeros(len(self.phases), np.int64))
+        return tuple(p for p in self.phases if not n_painted[p.label - 1])
 
     def plane(self, index: int) -> LabelArray:
         """Return a copy of the labels of a slice, uint8, shape (rows, columns)."""

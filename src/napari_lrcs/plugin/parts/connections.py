@@ -1,7 +1,11 @@
 """What listens to a viewer or a layer, and how it is disconnected."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
+from weakref import ref
+
+from napari.components import LayerList
+from napari.layers import Labels
 
 
 class Disconnectable(Protocol):
@@ -58,3 +62,59 @@ class Replaceable:
     def disconnect_events(self) -> None:
         """Disconnect."""
         self.replace(None)
+
+
+class Outdated:
+    """Tells when labels are no longer those that a result was computed from.
+
+    They are painted on, get other data, or another layer takes their name, as a new
+    prediction does. Labels that are merely removed leave their result as it is.
+
+    Parameters
+    ----------
+    layers : LayerList
+        Layers of the viewer.
+    on_outdated : callable
+        Takes the name of the labels; called once.
+    """
+
+    def __init__(self, layers: LayerList, on_outdated: Callable[[str], None]) -> None:
+        self._layers, self._on_outdated = layers, on_outdated
+        self._used: dict[str, ref[Labels]] = {}
+        self._connections = Replaceable()
+
+    def follow(self, used: Sequence[Labels]) -> None:
+        """Watch the labels that a new result is computed from."""
+        self._used = {layer.name: ref(layer) for layer in used}
+        changes = (e for x in used for e in (x.events.paint, x.events.data))
+        layers = self._layers.events
+        self._connections.replace(
+            Connections(
+                *((event, self._on_change) for event in changes),
+                *((e, self._on_layers) for e in (layers.inserted, layers.renamed)),
+            )
+        )
+
+    def disconnect_events(self) -> None:
+        """Stop watching."""
+        self._used = {}
+        self._connections.disconnect_events()
+
+    def _on_change(self, event: object = None) -> None:
+        changed = getattr(event, "source", None)
+        names = (name for name, used in self._used.items() if used() is changed)
+        self._tell(next(names, None))
+
+    def _on_layers(self, event: object = None) -> None:
+        del event
+        others = (
+            name
+            for name, used in self._used.items()
+            if name in self._layers and self._layers[name] != used()
+        )
+        self._tell(next(others, None))
+
+    def _tell(self, name: str | None) -> None:
+        if name is not None:
+            self.disconnect_events()
+            self._on_outdated(name)

@@ -119,6 +119,8 @@ def selection_kept(
 def add_result(layers: LayerList, result: Layer, *, above: Layer | None) -> None:
     """Add a result above what it is of and below paintings, and leave the selection.
 
+    Previews of a training are hidden: two overlays would mix their colours.
+
     Parameters
     ----------
     layers : LayerList
@@ -128,6 +130,9 @@ def add_result(layers: LayerList, result: Layer, *, above: Layer | None) -> None
     above : Layer or None
         Layer that the result is of; it may be gone.
     """
+    for layer in layers:
+        if kind_of(layer) == "training preview":
+            layer.visible = False
     lowest = layers.index(above) + 1 if above in layers else 0
     paintings = (
         place

@@ -229,4 +229,4 @@ def _end_text(attempt: Attempt) -> str:
         text += "; the former prediction is replaced, rename a layer to keep it"
     if attempt.is_foreign:
         return f"{text}, but the network was trained on other data: see above."
-    return f"{text}. Next: Compare segmentations."
+    return f"{text}. Next: Measure phases, or Compare segmentations."

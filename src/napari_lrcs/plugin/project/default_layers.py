@@ -55,10 +55,11 @@ def labels_to_learn_from(
 
 
 def newest_result(labels: Sequence[Labels]) -> Labels | None:
-    """Choose the newest labels that a network, a vote or a method has made."""
+    """Choose the newest prediction, else the newest vote or other result."""
     others = _NO_RESULTS | {"painting", None}
     results = [layer for layer in labels if kind_of(layer) not in others]
-    return results[-1] if results else None
+    predictions = [layer for layer in results if kind_of(layer) == "prediction"]
+    return next(reversed(predictions or results), None)
 
 
 def labels_to_judge(labels: Sequence[Labels]) -> Labels | None:

@@ -104,14 +104,20 @@ class SegmentDock(Closable):
         match step:
             case "Label":
                 painting = painting_of(self.bar.painting.layer)
-                return painting is not None and any(painting.painted())
+                return painting is not None and not painting.unpainted_phases()
             case "Train":
                 return self.bar.network.model is not None
             case "Predict":
                 return self.bar.result.layer is not None
             case "Measure":
                 page = self.pages.get("Measure")
-                return isinstance(page, MeasureDock) and bool(page.measured)
+                return isinstance(page, MeasureDock) and page.is_current
+
+    @property
+    def _may_go_on(self) -> bool:
+        """Whether something is painted: to be warned of a phase that is missing."""
+        painting = painting_of(self.bar.painting.layer)
+        return self.step == "Label" and bool(painting and painting.painted())
 
     def update_steps(self) -> None:
         """Tick the steps that are done, and say which is next."""
@@ -122,7 +128,7 @@ class SegmentDock(Closable):
         if following is not None:
             is_done = self.step in done
             self.next_button.setText(f"Next: {following}")
-            self.next_button.setEnabled(is_done)
+            self.next_button.setEnabled(is_done or self._may_go_on)
             self.next_button.setToolTip("" if is_done else _MISSING[self.step])
 
     def _follow_painting(self) -> None:
