@@ -239,7 +239,7 @@ class FolderTable(QWidget, Generic[Item]):
 
     def _ask_for_name(self, path: Path) -> None:
         text, is_given = QInputDialog.getText(
-            self, f"Rename {path.name}", "New name", text=path.name
+            self, f"Rename {path.name}", f"New name of {path.name}", text=path.name
         )
         name = text.strip()
         if is_given and name != path.name:
