@@ -1,5 +1,6 @@
 """The dock Perturb labels, in a real window."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,20 @@ import pytest
 from napari.layers import Labels
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
+from qtpy.QtWidgets import QMessageBox
 
+from napari_lrcs.config import PerturbConfig
 from napari_lrcs.io.opening import open_labels
 from napari_lrcs.phases import ELECTRODE, PhaseTable
 from napari_lrcs.plugin.label.painted_layers import new_painting
+from napari_lrcs.plugin.parts.dock import remember
 from napari_lrcs.plugin.parts.layer_kinds import kind_of
-from napari_lrcs.plugin.parts.layers import appearance, phases_shown, place_of
+from napari_lrcs.plugin.parts.layers import (
+    appearance,
+    phases_shown,
+    place_of,
+    workspace_for,
+)
 from napari_lrcs.plugin.perturb.dock import PerturbDock
 from napari_lrcs.plugin.perturb.setup import FILES, RANGE, THIS
 from napari_lrcs.uncertainty.perturbation.perturb import perturb_labels
@@ -42,7 +51,13 @@ def viewer(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Viewer:
 
 
 @pytest.fixture
-def open_dock(viewer: Viewer, qtbot: QtBot) -> Iterator[Callable[[], PerturbDock]]:
+def open_dock(
+    viewer: Viewer, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], PerturbDock]]:
+    """Open the dock with the settings of an earlier session: the default ones."""
+    remember("perturb", {"config": PerturbConfig().to_dict()})
+    monkeypatch.setattr("napari_lrcs.plugin.perturb.setup._FEW_LAYERS", 1000)
+
     def build() -> PerturbDock:
         _, dock = viewer.window.add_plugin_dock_widget("napari-lrcs", "Perturb labels")
         assert isinstance(dock, PerturbDock)
@@ -61,7 +76,12 @@ def open_dock(viewer: Viewer, qtbot: QtBot) -> Iterator[Callable[[], PerturbDock
 def settle(dock: PerturbDock, qtbot: QtBot) -> None:
     """Wait for the job and for the preview."""
     qtbot.waitUntil(
-        lambda: not dock.is_busy and not dock.preview.previewer.is_busy, timeout=10_000
+        lambda: (
+            not dock.is_busy
+            and not dock._suggestions.is_reading
+            and not dock.preview.previewer.is_busy
+        ),
+        timeout=10_000,
     )
 
 
@@ -224,7 +244,77 @@ def test_destroyed_phase_is_warned_of_and_a_fitting_perturbation_suggested(
     assert "of the voxels change" in dock.message
 
 
+def test_form_begins_with_the_suggested_strength_until_the_user_sets_another(
+    viewer: Viewer, open_dock: Callable[[], PerturbDock], qtbot: QtBot
+) -> None:
+    add(viewer, halves(*range(N)))
+    remember("perturb", {})
+
+    first = open_dock()
+    suggested = first.setup.form.config
+    share = re.search(r"<b>([0-9.]+) % of the voxels change", report(first))
+    viewer.window.remove_dock_widget(first)
+    second = open_dock()  # what was suggested only is suggested anew
+    again = second.setup.form.config
+    second.setup.form["kernel"].value = "ball_2"
+    settle(second, qtbot)
+    viewer.window.remove_dock_widget(second)
+    third = open_dock()
+
+    assert suggested != PerturbConfig()
+    assert again == suggested
+    assert share is not None
+    assert float(share[1]) == pytest.approx(10, abs=3)
+    assert third.setup.form.config == again.with_changes(kernel="ball_2")
+
+
+def test_what_the_user_sets_while_a_suggestion_is_sought_stays(
+    viewer: Viewer, open_dock: Callable[[], PerturbDock], qtbot: QtBot
+) -> None:
+    remember("perturb", {})
+    dock = open_dock()
+    add(viewer, halves(*range(N)))
+    assert dock._suggestions.is_reading
+
+    dock.setup.form["picked_fraction"].value = 0.35
+    settle(dock, qtbot)
+    viewer.window.remove_dock_widget(dock)
+
+    assert open_dock().setup.form.config.picked_fraction == 0.35
+
+
 # ---- members ----
+
+
+@pytest.mark.parametrize(
+    ("answer", "n_layers", "n_files"),
+    [("Add 6 layers", 6, 0), ("Write files", 0, 7), ("Cancel", 0, 0)],
+)
+def test_many_layers_are_added_only_after_a_question(
+    answer: str,
+    n_layers: int,
+    n_files: int,
+    viewer: Viewer,
+    open_dock: Callable[[], PerturbDock],
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def press(box: QMessageBox) -> None:
+        assert "adds 6 layers" in box.text()
+        (made,) = (made for made in box.buttons() if made.text() == answer)
+        made.click()
+
+    monkeypatch.setattr(QMessageBox, "exec", press)
+    monkeypatch.setattr("napari_lrcs.plugin.perturb.setup._FEW_LAYERS", 5)
+    layer = add(viewer, halves(5))
+    dock = open_dock()
+    dock.members.n_members.setValue(6)
+
+    dock.perturb_button.click()
+    settle(dock, qtbot)
+
+    assert len(members_of(viewer)) == n_layers
+    assert len([*workspace_for(layer).path.rglob("*.tif")]) == n_files
 
 
 def test_members_are_layers_of_the_perturbed_slices(

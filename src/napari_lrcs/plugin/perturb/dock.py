@@ -12,7 +12,7 @@ from napari_lrcs.plugin.parts.connections import Connections, Emitter, Replaceab
 from napari_lrcs.plugin.parts.dock import Dock, Outcome
 from napari_lrcs.plugin.parts.forms import Fold
 from napari_lrcs.plugin.parts.widgets import Kind, button, hbox
-from napari_lrcs.plugin.parts.workers import EXPECTED
+from napari_lrcs.plugin.parts.workers import EXPECTED, BackgroundReader
 from napari_lrcs.plugin.perturb import job as jobs
 from napari_lrcs.plugin.perturb.layers import PerturbedLayers
 from napari_lrcs.plugin.perturb.preview import PreviewPart
@@ -33,13 +33,17 @@ class PerturbDock(Dock):
         self.setup = PerturbSetup(viewer)
         self.members = MembersPart()
         self.histogram = HistogramPart(viewer, on_count=self.count_interfaces)
-        self.preview = PreviewPart(viewer, self.setup, self._request)
+        self.preview = PreviewPart(viewer, self.setup, self._preview_request)
+        self._suggestions = BackgroundReader("Looking for a perturbation", self)
+        self._is_own = self._is_suggesting = False
+        """Whether the user has set the perturbation; whether it is set by the dock."""
         self._running: PerturbRequest | None = None
         self._layers: PerturbedLayers | None = None
         self._strokes = Replaceable()
         self._warnings: tuple[str, ...] = ()
         self._build()
-        self.setup.restore(self.recall())
+        kept = self.recall()
+        self._is_own = self.setup.restore(kept) and not kept.get("is_suggested")
         self._connect()
         self._on_labels()
         self.update_buttons()
@@ -78,6 +82,9 @@ class PerturbDock(Dock):
 
     def _connect(self) -> None:
         self.setup.labels.chosen.connect(self._on_labels)
+        self.setup.form.changed.connect(self._on_form)
+        self._suggestions.answered.connect(self._begin_with)
+        self._suggestions.failed.connect(lambda _: self.preview.update_preview())
         self.setup.changed.connect(self.preview.update_preview)
         self.members.seed.valueChanged.connect(self.preview.update_preview)
         self.connections += [
@@ -91,6 +98,8 @@ class PerturbDock(Dock):
 
     def perturb(self) -> None:
         """Make the members that the form asks for."""
+        if self.is_busy or not self.members.may_begin():
+            return
         n_members = self.members.n_members.value()
         try:
             request = self._request()
@@ -130,6 +139,12 @@ class PerturbDock(Dock):
 
     def _request(self) -> PerturbRequest:
         return self.setup.request(seed=self.members.seed.value())
+
+    def _preview_request(self) -> PerturbRequest:
+        if self._suggestions.is_reading:
+            share = self.wanted_share.value()
+            raise ValueError(f"Looking for what changes about {share} % of the voxels…")
+        return self._request()
 
     def _begin(self, request: PerturbRequest, events: Any, *, kept: str = "") -> None:
         if self.is_busy:
@@ -224,11 +239,37 @@ class PerturbDock(Dock):
         )
 
     def _use_suggestion(self, suggestion: Suggestion) -> None:
-        self.setup.form.config = suggestion.config
+        self._is_own = False
+        self._begin_with(suggestion)
         share = f"{100 * suggestion.share:.1f} %"
         self.show_message(
             f"Kernel and fraction are set: {share} of the voxels change", "done"
         )
+
+    # ---- the first suggestion ----
+
+    def _suggest_first(self) -> None:
+        """Look for a perturbation to begin with, unless the user has set one."""
+        self._suggestions.cancel()
+        if self._is_own:
+            return
+        try:
+            request = self.setup.sample_request(seed=self.members.seed.value())
+        except EXPECTED:  # the preview says why
+            return
+        share = self.wanted_share.value() / 100
+        self._suggestions.read(lambda: [*jobs.suggest(request, share)][-1])
+
+    def _begin_with(self, suggestion: Suggestion) -> None:
+        self._is_suggesting = True
+        self.setup.form.config = suggestion.config
+        self._is_suggesting = False
+
+    def _on_form(self) -> None:
+        if not self._is_suggesting:
+            self._is_own = True
+            self._suggestions.cancel()
+            self.preview.update_preview()
 
     # ---- following ----
 
@@ -248,6 +289,7 @@ class PerturbDock(Dock):
         )
         self._strokes.replace(strokes)
         self.members.propose_folder(layer)
+        self._suggest_first()
         self.preview.update_preview()
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 Qt's name
@@ -261,5 +303,11 @@ class PerturbDock(Dock):
             label.setMinimumWidth(widest)
 
     def settings(self) -> dict[str, Any]:
-        """Return what to remember."""
-        return self.setup.settings()
+        """Return what to remember, and whether it is only what was suggested."""
+        settings = self.setup.settings()
+        return settings and {**settings, "is_suggested": not self._is_own}
+
+    def shut_down(self) -> None:
+        """Stop all work, the search for a suggestion too."""
+        self._suggestions.cancel()
+        super().shut_down()

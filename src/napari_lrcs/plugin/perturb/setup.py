@@ -1,7 +1,7 @@
 """What to perturb, how far, and where the result goes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QFileDialog,
     QLineEdit,
+    QMessageBox,
     QSpinBox,
     QWidget,
 )
@@ -30,6 +31,12 @@ from napari_lrcs.plugin.project.project import project_of
 
 PAINTED, RANGE, THIS = "All that are painted", "Some slices", "Slice in view"
 LAYERS, FILES = "Label layers", "TIFF files in a folder"
+
+_FEW_LAYERS = 5
+"""Layers that are added without a question."""
+
+_N_SAMPLED = 10
+"""Slices in the middle that a first suggestion is made from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -114,6 +121,19 @@ class PerturbSetup(QWidget):
             seed=seed,
         )
 
+    def sample_request(self, *, seed: int) -> PerturbRequest:
+        """Return a request like `request`, but of a few slices, which are soon read."""
+        request = self.request(seed=seed)
+        slices, axis = request.slices, request.axis
+        if slices is None:
+            slices = tuple(range(n_slices_of(request.layer, axis)))
+        first = max(0, (len(slices) - _N_SAMPLED) // 2)
+        sample = {*slices[first : first + _N_SAMPLED]}
+        in_view = slice_in_view(self._viewer, request.layer, axis)
+        if in_view in slices:
+            sample.add(in_view)
+        return replace(request, slices=tuple(sorted(sample)))
+
     @property
     def axis(self) -> Axis:
         """Axis that the slices of the chosen layer lie across."""
@@ -164,9 +184,9 @@ class PerturbSetup(QWidget):
         """Return what to remember; nothing while a field cannot be read."""
         return settings_of(config=self.form)
 
-    def restore(self, settings: Mapping[str, Any]) -> None:
-        """Restore remembered settings, unless another version wrote them."""
-        restore_forms(settings, config=self.form)
+    def restore(self, settings: Mapping[str, Any]) -> bool:
+        """Restore remembered settings; False if another version wrote them."""
+        return restore_forms(settings, config=self.form)
 
 
 class MembersPart(QWidget):
@@ -207,6 +227,27 @@ class MembersPart(QWidget):
         if not text:
             raise ValueError("no folder is named; choose one for the files")
         return Path(text)
+
+    def may_begin(self) -> bool:
+        """Ask before many layers are added; the answer may be to write files."""
+        n = self.n_members.value()
+        if self.where.currentText() != LAYERS or n <= _FEW_LAYERS:
+            return True
+        box = QMessageBox(self)
+        box.setIcon(QMessageBox.Icon.Question)
+        box.setWindowTitle("Add many layers?")
+        box.setText(
+            f"This adds {n} layers to the viewer, in memory only. Written to files "
+            "instead, the members are kept beside the image, and no layer is added."
+        )
+        box.addButton(f"Add {n} layers", QMessageBox.ButtonRole.AcceptRole)
+        files = box.addButton("Write files", QMessageBox.ButtonRole.ActionRole)
+        cancel = box.addButton(QMessageBox.StandardButton.Cancel)
+        box.setDefaultButton(files)
+        box.exec()
+        if box.clickedButton() == files:
+            self.where.setCurrentText(FILES)
+        return bool(box.clickedButton() != cancel)
 
     def choose_folder(self, path: Path) -> None:
         """Let the members go to files."""
