@@ -15,7 +15,6 @@ from napari_lrcs.errors import VolumeError
 from napari_lrcs.phases import ELECTRODE, PhaseTable
 from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.parts.layer_kinds import marked
-from napari_lrcs.plugin.parts.layer_kinds import marked
 from napari_lrcs.plugin.parts.layers import (
     add_result,
     appearance,
