@@ -177,17 +177,18 @@ def test_numbers_of_labels_that_have_changed_are_no_longer_offered(
     former = add(viewer, electrode(), "result", metadata=marked("prediction"))
     press(dock.measure_button, dock, qtbot)
     viewer.layers.remove(former)
-    assert dock.is_current  # the numbers are all that is left of it
+    removed = dock.is_current  # the numbers are all that is left of it
 
     changed = add(viewer, electrode(1), "result", metadata=marked("prediction"))
-    assert not dock.is_current
-    assert dock.message.startswith("result has changed since it was measured")
-    assert not dock.csv_button.isEnabled()
-
+    replaced, message = dock.is_current, dock.message
+    offered = dock.csv_button.isEnabled()
     press(dock.measure_button, dock, qtbot)
-    assert dock.is_current
+    again = dock.is_current
     changed.paint((0, 0, 0), 2)
-    assert not dock.is_current
+
+    assert (removed, replaced, again, dock.is_current) == (True, False, True, False)
+    assert message.startswith("result has changed since it was measured")
+    assert not offered
 
 
 def test_tortuosity_joins_what_is_measured(

@@ -296,6 +296,7 @@ def test_grey_image_that_looks_like_labels_is_said_in_words_and_colour(
 
     assert choice.currentText() == "truth (looks like labels)"
     assert COLOURS["warning"] in choice.styleSheet()
+    assert "looks like labels, not like a grey image" in choice.full_tip
     choice.setCurrentText("raw")
     assert COLOURS["warning"] not in choice.styleSheet()
 

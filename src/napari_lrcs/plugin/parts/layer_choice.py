@@ -134,6 +134,7 @@ class LayerChoice(NameBox, Generic[LayerKind]):
         self._without, self._propose = without, propose
         self._layer: LayerKind | None = None
         self._is_picked = False
+        self._oddity = ""
         self._offered: list[LayerKind | None] = []
         self._images: list[Image] = []
         """Images that are offered as labels, below the layers."""
@@ -252,13 +253,22 @@ class LayerChoice(NameBox, Generic[LayerKind]):
         if was_proposed:
             self.chosen.emit()  # nothing else is chosen, but now by the user
 
+    @property
+    def full_tip(self) -> str:
+        """The name that is chosen, why it is in colour, and the tooltip."""
+        name, *tip = super().full_tip.split("\n")
+        return "\n".join(filter(None, (name, self._oddity, *tip)))
+
     def _warn(self) -> None:
         """Show in colour that another layer is chosen than is proposed, or labels."""
-        is_odd = self._kind is Image and looks_like_labels(self._layer)
+        self._oddity = ""
         if self._propose is not None and self._is_picked:
             proposed = self._propose([x for x in self._offered if x is not None])
-            is_odd |= proposed not in (None, self._layer)
-        colour(self, "warning" if is_odd else "hint")
+            if proposed not in (None, self._layer):
+                self._oddity = f"In colour: chosen here alone, in place of {proposed}"
+        if self._kind is Image and looks_like_labels(self._layer):
+            self._oddity = "In colour: it looks like labels, not like a grey image"
+        colour(self, "warning" if self._oddity else "hint")
 
     def _update_layer(self) -> None:
         place = self.currentIndex()

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Literal
 
+from napari import current_viewer
+from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import (
@@ -44,20 +46,36 @@ Kind = Literal["hint", "done", "warning", "error"]
 """Kind of a message; it gives the colour."""
 
 COLOURS: Mapping[Kind, str] = {
-    # Legible on napari's dark and on its light background.
     "hint": "",  # as napari's theme has it
     "done": "#2e9e5b",
     "warning": "#c87f0a",
     "error": "#e0443e",
+}
+"""Colours of messages, legible on napari's dark background."""
+
+_ON_LIGHT: Mapping[Kind, str] = {
+    "hint": "",
+    "done": "#1b6b3a",
+    "warning": "#874f00",
+    "error": "#b3261e",
 }
 
 
 # ---- words and buttons ----
 
 
+def colour_of(kind: Kind) -> str:
+    """Return the colour of a kind of message on the background of napari's theme."""
+    viewer = current_viewer()
+    theme = None if viewer is None else get_theme(viewer.theme)
+    is_light = theme is not None and QColor(theme.background.as_hex()).lightness() > 127
+    return (_ON_LIGHT if is_light else COLOURS)[kind]
+
+
 def colour(label: QWidget, kind: Kind) -> None:
     """Give a widget's text the colour of its kind of message."""
-    label.setStyleSheet(f"color: {COLOURS[kind]}" if COLOURS[kind] else "")
+    found = colour_of(kind)
+    label.setStyleSheet(f"color: {found}" if found else "")
 
 
 def clock(seconds: float) -> str:
@@ -330,5 +348,5 @@ class Notices(QLabel):
 def _as_html(notice: Notice) -> str:
     text = escape(notice.text[:1].upper() + notice.text[1:])
     if notice.kind in _IS_WARNING:
-        text = f'<b style="color: {COLOURS["warning"]}">{text}</b>'
+        text = f'<b style="color: {colour_of("warning")}">{text}</b>'
     return f"<p style='margin: 3px 0'>{text}</p>"

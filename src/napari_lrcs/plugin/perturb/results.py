@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
 
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.plugin.parts.plots import Plot
-from napari_lrcs.plugin.parts.widgets import COLOURS, button, hbox, vbox
+from napari_lrcs.plugin.parts.widgets import button, colour_of, hbox, vbox
 from napari_lrcs.uncertainty.perturbation.figures import (
     draw_interface_profile,
     widths_text,
@@ -73,7 +73,7 @@ def _signed(share: float) -> str:
 
 def _warnings(sentences: Sequence[str]) -> str:
     return "".join(
-        f"<p style='margin: 3px 0; color: {COLOURS['warning']}'>"
+        f"<p style='margin: 3px 0; color: {colour_of('warning')}'>"
         f"{escape(text[:1].upper() + text[1:])}.</p>"
         for text in sentences
     )
