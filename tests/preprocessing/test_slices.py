@@ -9,7 +9,7 @@ from scipy import ndimage
 from napari_lrcs.config import Axis, PreprocessingConfig, TrainConfig
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.volume import Volume, as_volume
-from napari_lrcs.preprocessing.slices import SliceReader, reflected
+from napari_lrcs.preprocessing.slices import SliceReader, reflected, sampled
 
 GREY = np.random.default_rng(0).standard_normal((9, 12, 14)).astype(np.float32)
 
@@ -154,3 +154,17 @@ def test_grey_levels_become_float32(dtype: Any) -> None:
 
     assert slab.dtype == np.float32
     np.testing.assert_array_equal(slab, grey)
+
+
+@pytest.mark.parametrize("axis", ["y", "x"])
+def test_slices_to_look_at_are_cut_down_to_their_middle_along_z(axis: Axis) -> None:
+    tall = np.random.default_rng(0).standard_normal((80, 6, 7))
+
+    cut = sampled(as_volume(tall), axis=axis)
+
+    assert cut.shape == (32, 6, 7)
+    np.testing.assert_array_equal(
+        cut.slab(2, 5, axis=axis), as_volume(tall[24:56]).slab(2, 5, axis=axis)
+    )
+    np.testing.assert_array_equal(cut.slab(3, 9), tall[27:33])
+    assert sampled(as_volume(tall), axis="z").shape == tall.shape

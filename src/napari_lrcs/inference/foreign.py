@@ -10,7 +10,7 @@ from napari_lrcs.arrays import GreyImage, Labels, Mask
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.models.header import NetworkInfo
 from napari_lrcs.models.trained_on import grey_quantiles
-from napari_lrcs.preprocessing.slices import SliceReader
+from napari_lrcs.preprocessing.slices import SliceReader, sampled
 from napari_lrcs.progress import Notice
 
 _FAR = 0.75
@@ -71,8 +71,11 @@ def warn_of_grey_levels(
     known, normalisation = network.trained_on, network.normalisation
     if known is None:
         return []
+    preprocessing = network.config.preprocessing
     reader = SliceReader(
-        volume=volume, preprocessing=network.config.preprocessing, mask=mask
+        volume=sampled(volume, axis=preprocessing.axis),
+        preprocessing=preprocessing,
+        mask=mask and sampled(mask, axis=preprocessing.axis),
     )
     sample = _read_some(reader, range(reader.n_slices) if slices is None else slices)
     if not sample or known.distance_to(grey_quantiles(sample, normalisation)) <= _FAR:

@@ -166,6 +166,24 @@ class Transposed(Wrapper):
         return np.asarray(self.array[key[::-1]]).transpose()
 
 
+@dataclass(frozen=True, slots=True)
+class Planes(Wrapper):
+    """The planes `start` to `stop` (excluded) along z of another array."""
+
+    start: int
+    stop: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths along z, y and x."""
+        return (self.stop - self.start, *self.array.shape[1:])
+
+    def __getitem__(self, key: tuple[slice, slice, slice]) -> Any:
+        first, stop, _ = key[0].indices(self.stop - self.start)
+        z = slice(self.start + first, self.start + stop)
+        return self.array[(z, *key[1:])]
+
+
 @dataclass(frozen=True)
 class Slices:
     """A stack of slices that are read one by one when they are needed."""

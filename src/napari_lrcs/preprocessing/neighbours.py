@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_lrcs.config import Axis, NetworkConfig, PreprocessingConfig
 from napari_lrcs.io.volume import Volume
-from napari_lrcs.preprocessing.slices import SliceReader
+from napari_lrcs.preprocessing.slices import SliceReader, sampled
 
 _ALIKE = 0.4
 """Least `Resemblance.share` of neighbours that resemble each other.
@@ -133,7 +133,9 @@ def measure_resemblance(
         If the file is damaged.
     """
     reader = SliceReader(
-        volume=volume, preprocessing=PreprocessingConfig(axis=axis), mask=mask
+        volume=sampled(volume, axis=axis),
+        preprocessing=PreprocessingConfig(axis=axis),
+        mask=mask and sampled(mask, axis=axis),
     )
     n_slices = reader.n_slices
     if n_slices == 1:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +10,15 @@ from numpy.typing import NDArray
 from napari_lrcs.arrays import GreyImage, Mask
 from napari_lrcs.config import Axis, PreprocessingConfig, TrainConfig
 from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.lazy_arrays import Planes
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.preprocessing.filters import apply_filters
 
 AXES: dict[Axis, int] = {"z": 0, "y": 1, "x": 2}
 """Place of each axis in a volume's shape."""
+
+_SAMPLED_PLANES = 32
+"""Planes along z that are enough to tell what slices across y or x look like."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +122,20 @@ class SliceReader:
             f"{self.volume.name} holds NaN or infinity {found}; replace them, or leave "
             "them outside a mask"
         )
+
+
+def sampled(volume: Volume, *, axis: Axis) -> Volume:
+    """Cut slices down that are to be looked at only.
+
+    Slices across y or x are stored in pieces all over a file: their middle along z is
+    enough. Slices across z stay whole.
+    """
+    n_z = volume.shape[0]
+    if axis == "z" or n_z <= _SAMPLED_PLANES:
+        return volume
+    start = (n_z - _SAMPLED_PLANES) // 2
+    planes = Planes(volume.array, start, start + _SAMPLED_PLANES)
+    return replace(volume, array=planes)
 
 
 def reflected(places: NDArray[np.int64], length: int) -> NDArray[np.int64]:

@@ -1008,3 +1008,19 @@ def test_a_value_that_the_user_has_set_is_kept_but_warned_of(
         lambda: "noise" in again.setup.training.context.text(), timeout=LONG
     )
     assert again.setup.form["context_slices"].value == 0
+
+
+@pytest.mark.slow
+def test_a_training_measures_its_volume_and_says_what_it_chose(
+    dock: TrainDock, image: Image, qtbot: QtBot
+) -> None:
+    image.data = np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32)
+    dock.setup.training.context.is_fitted = True
+
+    dock.buttons.train.click()
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+
+    (run,) = list_runs(workspace_for(image).path)
+    assert run.config is not None
+    assert run.config.network.context_slices == 0
+    assert any(text.startswith("no neighbours: ") for text in dock.notices.texts)
