@@ -708,17 +708,32 @@ def test_keys_are_listed_and_changed_in_the_preferences(
     assert "Paint phase 1 (LRCS-Net)" in rows
 
     action_manager.unbind_shortcut(pore)  # as the preferences do
-    action_manager.bind_shortcut(pore, "F9")
+    action_manager.bind_shortcut(pore, "Alt-P")
     keys, tooltip = {*map(str, viewer.keymap)}, tooltip_of(dock, 0)
     close(dock)
     after = {*map(str, viewer.keymap)}
     action_manager.unbind_shortcut(pore)
     action_manager.bind_shortcut(pore, "Q")
 
-    assert "F9" in keys
+    assert "Alt+P" in keys
     assert "Q" not in keys
-    assert tooltip.startswith("Click or press F9 to paint pore;")
-    assert not after & {"F9", "W", "N"}
+    assert tooltip.startswith("Click or press Alt+P to paint pore;")
+    assert not after & {"Alt+P", "W", "N"}
+
+
+def test_a_painting_that_is_left_follows_one_that_is_removed(
+    make_napari_viewer: MakeViewer,
+) -> None:
+    dock, first = begun(make_napari_viewer())
+    first.layer.paint((0, 2, 2), 1)
+    dock.new_labels()
+    assert dock.painting is not None
+    assert dock.painting is not first
+
+    dock.viewer.layers.remove(dock.painting.layer)
+
+    assert dock.painting is first
+    assert dock.labels.layer == first.layer
 
 
 def tooltip_of(dock: LabelDock, row: int) -> str:
