@@ -1,6 +1,6 @@
 """Neighbours that the command line chooses, by whether they resemble a slice."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,18 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return configs
 
 
+@pytest.fixture
+def told(asked: list[Any], capsys: pytest.CaptureFixture[str]) -> Callable[[str], str]:
+    """Run a command, and give what it says on standard error."""
+
+    def run(command: str) -> str:
+        call(command)
+        assert len(asked) == 1
+        return capsys.readouterr().err
+
+    return run
+
+
 def _write(name: str, image: NDArray[np.float64]) -> None:
     tifffile.imwrite(name, (image / image.std()).astype(np.float32))
 
@@ -56,10 +68,7 @@ def _write(name: str, image: NDArray[np.float64]) -> None:
     ],
 )
 def test_neighbours_are_given_where_they_resemble_the_slice(
-    command: str,
-    context_slices: int,
-    asked: list[Any],
-    capsys: pytest.CaptureFixture[str],
+    command: str, context_slices: int, asked: list[Any]
 ) -> None:
     volume = '[[volume]]\nimage = "{}.tif"\nlabels = "labels.tif"\ntrain = "1"\n'
     Path("both.toml").write_text(volume.format("alike") + volume.format("single"))
@@ -67,8 +76,14 @@ def test_neighbours_are_given_where_they_resemble_the_slice(
     call(command)
 
     assert [config.network.context_slices for config in asked] == [context_slices]
-    told = capsys.readouterr().err
-    is_chosen = "--context-slices" not in command and "paper" not in command
-    assert ("resemble each other" in told) == is_chosen
-    if is_chosen and not context_slices:
-        assert "no neighbours: neighbouring slices of single.tif" in told
+
+
+def test_the_reason_is_told(told: Callable[[str], str]) -> None:
+    text = told(f"train single.tif labels.tif {FLAGS}")
+
+    assert "no neighbours: neighbouring slices of single.tif resemble" in text
+
+
+@pytest.mark.parametrize("flags", ["--context-slices 1", "--preset paper"])
+def test_what_is_set_needs_no_reason(flags: str, told: Callable[[str], str]) -> None:
+    assert "resemble" not in told(f"train single.tif labels.tif {FLAGS} {flags}")

@@ -53,7 +53,7 @@ def asked(place: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr("napari_lrcs.training.loop.train", capture)
     monkeypatch.setattr("napari_lrcs.inference.predict.predict_volume", capture)
     # The sample's slices show the same: across y, distant ones are as alike.
-    monkeypatch.setattr(context, "fit", lambda config, *_: config)
+    monkeypatch.setattr(context, "fit", lambda config, *_: (config, ""))
     return configs
 
 

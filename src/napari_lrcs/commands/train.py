@@ -54,7 +54,7 @@ def places(arguments: argparse.Namespace) -> Places:
 
 def run(arguments: argparse.Namespace) -> None:
     from napari_lrcs.annotation.annotation import read_annotation
-    from napari_lrcs.commands.parts.progress import follow
+    from napari_lrcs.commands.parts.progress import Display, follow
     from napari_lrcs.io.paths import check_outputs
     from napari_lrcs.io.volume import sources_of
     from napari_lrcs.models.device import resolve_device
@@ -67,11 +67,14 @@ def run(arguments: argparse.Namespace) -> None:
     volumes = _annotated_volumes(arguments)
     read = sources_of(*(v for a in volumes for v in (a.image, a.labels, a.mask)))
     check_outputs([arguments.out], inputs=read)
+    reason = ""
     if not (arguments.resume or arguments.initial_weights):
-        config = context.fit(config, arguments, volumes)
+        config, reason = context.fit(config, arguments, volumes)
     annotation = read_annotation(
         volumes, config=config, phases=flags.named_phases(arguments)
     )
+    if reason:
+        Display().print(reason)
     events = train(
         annotation,
         config=config,

@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     for device in arguments.devices:
         resolve_device(device)
-    task = _task(arguments)
+    task, reason = _task(arguments)
     with _process_per_device(arguments.devices) as executor:
         events = run_study(
             task,
@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
         )
         try:
             with closing(events):
-                ended = _follow(events)
+                ended = _follow(events, reason)
         except OSError as error:
             is_begun = StudyFolder(arguments.out).has_members
             if is_begun and not isinstance(error, LrcsError):
@@ -110,7 +110,8 @@ def run(arguments: argparse.Namespace) -> None:
         _print_summary(ended.summary)
 
 
-def _task(arguments: argparse.Namespace) -> "StudyTask":
+def _task(arguments: argparse.Namespace) -> "tuple[StudyTask, str]":
+    """Return what to study, and why its networks have the neighbours that they have."""
     from napari_lrcs.io.opening import open_labels, open_to_share
     from napari_lrcs.io.volume import parse_slices
     from napari_lrcs.preprocessing.mask import CYLINDER, as_mask, open_mask
@@ -135,13 +136,15 @@ def _task(arguments: argparse.Namespace) -> "StudyTask":
         phases=flags.named_phases(arguments) or start.phases,
         mask=mask,
     )
+    reason = ""
     if not arguments.resume:
-        fitted = context.fit(config, arguments, [task.annotated(task.labels)])
-        task = replace(task, config=fitted)
-    if arguments.wanted_share is None:
-        return task
-    suggestion = task.suggest(wanted_share=arguments.wanted_share)
-    return replace(task, perturb=suggestion.config)
+        annotated = task.annotated(task.labels)
+        config, reason = context.fit(config, arguments, [annotated])
+        task = replace(task, config=config)
+    if arguments.wanted_share is not None:
+        suggestion = task.suggest(wanted_share=arguments.wanted_share)
+        task = replace(task, perturb=suggestion.config)
+    return task, reason
 
 
 def _initial_settings(arguments: argparse.Namespace) -> "StudySettings":
@@ -182,14 +185,23 @@ def _process_per_device(devices: Sequence[str]) -> "Iterator[Executor | None]":
 # ---- what it shows ----
 
 
-def _follow(events: "Iterable[StudyEvent]") -> "StudyEnded":
-    """Show the progress of a study on standard error, and return its last event."""
+def _follow(events: "Iterable[StudyEvent]", reason: str) -> "StudyEnded":
+    """Show the progress of a study on standard error, and return its last event.
+
+    Parameters
+    ----------
+    reason : str
+        Shown once the study has begun; empty for none.
+    """
     from napari_lrcs.commands.parts.progress import Display
     from napari_lrcs.uncertainty.study.events import StudyEnded
 
     with Display() as display:
         study = StudyDisplay(display)
         for event in events:
+            if reason:
+                display.print(reason)
+                reason = ""
             study.show(event)
             if isinstance(event, StudyEnded):
                 return event

@@ -14,14 +14,10 @@ def fit(
     config: "TrainConfig",
     arguments: argparse.Namespace,
     volumes: "Sequence[AnnotatedVolume]",
-) -> "TrainConfig":
-    """Fit the neighbours of the preset ``quick`` to the volumes; say what and why."""
+) -> "tuple[TrainConfig, str]":
+    """Fit the neighbours of the preset ``quick``; see `fit_context_slices`."""
     from napari_lrcs.annotation.context_slices import fit_context_slices
-    from napari_lrcs.commands.parts.progress import Display
 
     if arguments.preset != "quick" or "context_slices" in arguments:
-        return config
-    config, reason = fit_context_slices(config, volumes)
-    if reason:
-        Display().print(reason)
-    return config
+        return config, ""
+    return fit_context_slices(config, volumes)
