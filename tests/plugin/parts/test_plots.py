@@ -72,6 +72,28 @@ def test_axes_that_are_drawn_anew_take_the_colours_of_the_theme(
     plot.disconnect_events()
 
 
+@pytest.mark.parametrize("n_curves", [3, 11])
+def test_legends_cover_no_curve(n_curves: int, viewer: Viewer, qtbot: Any) -> None:
+    plot = Plot(viewer, n_axes=2, height=330)
+    viewer.window.add_dock_widget(plot)
+    for ax in plot.axes:
+        ax.set_title("IoU in %", loc="left")
+        for number in range(n_curves):
+            ax.plot([0, 1], [0, 1], label=f"phase {number}")
+        ax.legend()
+
+    plot.place_legends_above()
+    qtbot.wait(50)
+    plot.draw()
+
+    upper, lower = (ax.get_window_extent() for ax in plot.axes)
+    boxes = [ax.get_legend().get_window_extent() for ax in plot.axes]
+    assert boxes[0].y0 >= upper.y1
+    assert boxes[0].y1 <= plot.figure.bbox.y1
+    assert upper.y0 >= boxes[1].y1 > boxes[1].y0 >= lower.y1
+    plot.disconnect_events()
+
+
 def test_plot_is_drawn_at_most_twice_a_second(viewer: Viewer, qtbot: Any) -> None:
     plot = Plot(viewer)
     viewer.window.add_dock_widget(plot)

@@ -19,6 +19,12 @@ _PAUSE_MS = 500
 _MARGIN = {"left": 46, "right": 10, "bottom": 36, "top": 20}
 """Margins around the axes, in pixels; the left one is a minimum."""
 
+_LEGEND_ROW = 13
+"""Height of a row of a legend above axes, in pixels."""
+
+_LEGEND_LETTERS = 30
+"""Letters that a row of such a legend holds, beside the title; a handle takes 4."""
+
 _LABEL = 22
 """Width of the name of the y axis, in pixels."""
 
@@ -40,6 +46,8 @@ class Plot(FigureCanvasQTAgg):
         self.axes: list[Axes] = list(figure.subplots(n_axes, 1, squeeze=False)[:, 0])
         self._viewer = viewer
         self._left = _MARGIN["left"]
+        self._height = height
+        self._extra_rows = 0
         self._animated: list[Artist] = []
         self._background: Any = None
         self.mpl_connect("draw_event", self._save_background)
@@ -50,6 +58,14 @@ class Plot(FigureCanvasQTAgg):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setStyleSheet("background: transparent")
         viewer.events.theme.connect(self.restyle)
+        self.restyle()
+
+    def place_legends_above(self) -> None:
+        """Move the legends of all axes above them, where they cover no curve."""
+        rows = [_place_legend_above(ax) for ax in self.axes]
+        self._extra_rows = max(0, *(n - 1 for n in rows))
+        extra = self._extra_rows * _LEGEND_ROW * len(self.axes)
+        self.setMinimumHeight(self._height + extra)
         self.restyle()
 
     def draw_soon(self) -> None:
@@ -99,11 +115,14 @@ class Plot(FigureCanvasQTAgg):
 
     def _fit(self) -> None:
         width, height = max(self.width(), 100), max(self.height(), 100)
+        top, n = _MARGIN["top"] + self._extra_rows * _LEGEND_ROW, len(self.axes)
+        inside = (height - n * top - _MARGIN["bottom"]) / n  # height of an axes
         self.figure.subplots_adjust(
             left=min(self._left / width, 0.6),
             right=1 - _MARGIN["right"] / width,
             bottom=_MARGIN["bottom"] / height,
-            top=1 - _MARGIN["top"] / height,
+            top=1 - top / height,
+            hspace=top / max(inside, 10),
         )
 
     def _draw_now(self) -> None:
@@ -127,6 +146,31 @@ class Plot(FigureCanvasQTAgg):
             self.figure.draw_artist(artist)
 
 
+def _place_legend_above(ax: Axes) -> int:
+    """Move a legend above the right end of its axes; return its number of rows."""
+    legend = ax.get_legend()
+    labels = [] if legend is None else [text.get_text() for text in legend.get_texts()]
+    if legend is None or not labels:
+        return 1
+    widest = max(map(len, labels)) + 4
+    n_columns = max(1, min(len(labels), _LEGEND_LETTERS // widest))
+    ax.legend(
+        [handle for handle in legend.legend_handles if handle is not None],
+        labels,
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        ncols=n_columns,
+        fontsize=7,
+        frameon=False,
+        handlelength=1.6,
+        labelspacing=0.2,
+        columnspacing=1,
+        borderpad=0.1,
+        borderaxespad=0.1,
+    )
+    return -(-len(labels) // n_columns)
+
+
 def _restyle(ax: Axes, *, ink: str, paper: str) -> None:
     ax.set_facecolor(paper)
     ax.tick_params(colors=ink, which="both", labelsize=8)
@@ -135,6 +179,8 @@ def _restyle(ax: Axes, *, ink: str, paper: str) -> None:
     for text in (ax.title, ax.xaxis.label, ax.yaxis.label):
         text.set_color(ink)
         text.set_fontsize(8)
+    left = ax.get_title(loc="left")
+    ax.set_title(left, loc="left", color=ink, fontsize=8, pad=3)
     legend = ax.get_legend()
     if legend is not None:
         legend.get_frame().set(facecolor=paper, edgecolor=ink, alpha=0.7)

@@ -196,4 +196,4 @@ class StudyResults(QWidget):
         ax.clear()
         self.figure.draw(ax, self.found.summary)
         ax.xaxis.labelpad = 1
-        self.plot.restyle()
+        self.plot.place_legends_above()

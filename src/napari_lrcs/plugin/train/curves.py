@@ -26,8 +26,6 @@ _VALIDATION: dict[str, Any] = {
 }
 _OTHERS = (":", "-.", (0, (5, 1, 1, 1, 1, 1)))
 
-_LEGEND = {"fontsize": 7, "frameon": False, "handlelength": 1.6, "labelspacing": 0.2}
-
 
 class Curves(Plot):
     """Loss, and IoU of each phase in its colour, over the epochs."""
@@ -69,7 +67,7 @@ class Curves(Plot):
                     [], [], color=phase.colour, label=label, **style
                 )
         self.animate(list(self._lines.values()))
-        self._place_legends()
+        self._make_legends()
         self._move()
 
     def add(self, row: Row) -> None:
@@ -95,7 +93,7 @@ class Curves(Plot):
                     *_curve(run.rows, name), color=colour, ls=style, label=label
                 )
         self._n_others = max((len(run.rows) for run in runs), default=1)
-        self._place_legends()
+        self._make_legends()
         self._move()
 
     def _style_axes(self) -> None:
@@ -103,17 +101,17 @@ class Curves(Plot):
             ax.grid(alpha=0.25)
             ax.spines[["top", "right"]].set_visible(False)
             ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-        self._loss.set_title("Loss", pad=3)
+        self._loss.set_title("Loss", loc="left")
         self._loss.tick_params(labelbottom=False)
-        self._iou.set_title("IoU in %", pad=3)
+        self._iou.set_title("IoU in %", loc="left")
         self._iou.set_ylim(0, 102)
         self._iou.set_xlabel("Epoch", labelpad=1)
         self.restyle()
 
-    def _place_legends(self) -> None:
-        self._loss.legend(loc="upper right", **_LEGEND)
-        self._iou.legend(loc="lower right", **_LEGEND)
-        self.restyle()
+    def _make_legends(self) -> None:
+        for ax in self.axes:
+            ax.legend()
+        self.place_legends_above()
 
     def _move(self) -> None:
         for name, line in self._lines.items():
