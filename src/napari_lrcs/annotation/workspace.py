@@ -8,7 +8,8 @@ from pathlib import Path
 from napari_lrcs.annotation.painting import PaintingFolder
 from napari_lrcs.errors import InUseError, ResultExistsError
 from napari_lrcs.io.locks import check_not_in_use
-from napari_lrcs.io.paths import is_zarr
+from napari_lrcs.io.paths import HDF5_SUFFIXES, is_zarr
+from napari_lrcs.io.tiff import TIFF_SUFFIXES
 
 _SUFFIX = ".lrcs"
 _LONGEST_NAME = 60
@@ -43,6 +44,15 @@ class Workspace:
             reverse=True,
         )
 
+    def volumes_beside(self) -> list[Path]:
+        """List the volumes that the workspace may be of, by their names."""
+        places = self.path.parent.iterdir() if self.path.parent.is_dir() else ()
+        return sorted(
+            place
+            for place in places
+            if _stem(place) + _SUFFIX == self.path.name and _is_volume(place)
+        )
+
     def new_painting(self) -> Path:
         """Return where the next painting goes."""
         return self._free("painting")
@@ -70,6 +80,11 @@ class Workspace:
         found = [match for file in there if (match := pattern.match(file.name))]
         highest = max((int(match[1]) for match in found), default=0)
         return self.path / f"{kind}-{highest + 1}{suffix}"
+
+
+def is_workspace(path: Path) -> bool:
+    """Tell whether a path is the folder of a workspace, by its name."""
+    return path.suffix == _SUFFIX and path.is_dir()
 
 
 def workspace_of(source: Path | None, *, name: str, fallback: Path) -> Workspace:
@@ -157,6 +172,15 @@ def rename_folder(folder: Path, name: str) -> Path:
         raise ResultExistsError(f"{name} exists already; choose another name")
     check_idle(folder)
     return folder.rename(place)
+
+
+def _is_volume(place: Path) -> bool:
+    suffixes = (*TIFF_SUFFIXES, *HDF5_SUFFIXES, ".npy")
+    if place.is_file():
+        return place.suffix.lower() in suffixes
+    return is_zarr(place) or any(
+        file.suffix.lower() in TIFF_SUFFIXES for file in place.iterdir()
+    )
 
 
 def _stem(source: Path) -> str:
