@@ -27,7 +27,7 @@ tests that stand with the part they are about (`*` for any ending); here is the 
 | | train/test_dock: images_in_colour_*, predict/test_dock: other_images_*, |
 | | compare/test_dock: time_series_*; 2D: test_painting: 2d_image_*, |
 | | train/test_dock: an_image_of_one_slice_* |
-| labels lost | label/test_dock: painting_survives_a_kill_*, removed_painting_*; |
+| labels lost | segment/test_restore: all_is_back_*; label/test_dock: removed_*; |
 | | test_painting: strokes_and_undoing_*; predict/test_dock: a_file_that_another_* |
 | magicgui pitfalls | test_forms: every_field_*; layers renamed: test_layers: |
 | | choice_*, train/test_dock: layers_may_change_*, predict/test_dock: |

@@ -1,6 +1,3 @@
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -754,66 +751,6 @@ def test_tooltips_tell_the_keys(make_napari_viewer: MakeViewer) -> None:
 
 
 # ---- nothing is lost ----
-
-PAINT_AND_DIE = """
-import sys, time
-import numpy as np
-import napari
-from qtpy.QtWidgets import QApplication, QPushButton, QTableWidget
-
-viewer = napari.Viewer(show=True)
-(image,) = viewer.open(sys.argv[1], plugin="napari")
-_, dock = viewer.window.add_plugin_dock_widget("napari-lrcs", "Label phases")
-dock.new_labels()
-layer = dock.painting.layer
-dock.slices.go_to(2)
-layer.fill((2, 0, 0), 3)
-layer.brush_size = 9
-layer.paint((2, 20, 25), 1)
-dock.slices.mark("train")
-dock.slices.go_to(6)
-layer.paint((6, 10, 10), 2)
-layer.undo()
-layer.paint((6, 30, 30), 2)
-np.save(sys.argv[2], np.asarray(layer.data[:]))
-print("painted", flush=True)
-while True:
-    QApplication.processEvents()
-    time.sleep(0.01)
-"""
-
-
-@pytest.mark.slow
-def test_painting_survives_a_kill_and_is_offered_back(
-    tmp_path: Path, make_napari_viewer: MakeViewer, qtbot: QtBot
-) -> None:
-    np.save(tmp_path / "scan.npy", GREY)
-    command = [sys.executable, "-c", PAINT_AND_DIE, "scan.npy", "expected.npy"]
-    with subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "painted\n"
-        process.send_signal(signal.SIGKILL)
-    viewer = make_napari_viewer()
-    viewer.open(tmp_path / "scan.npy", plugin="napari")
-    dock = dock_in(viewer)
-
-    qtbot.waitUntil(lambda: bool(dock.restore_line.offered))
-    offer = dock.restore_line.text
-    dock.restore_line.restore()
-
-    assert "A painting of scan was found: 2 slices" in offer
-    assert dock.painting is not None
-    assert dock.painting.roles == {2: "train"}
-    expected = np.load(tmp_path / "expected.npy")
-    np.testing.assert_array_equal(
-        np.asarray(dock.painting.layer.data),
-        expected,
-    )
-    assert expected[2].all()
-    assert not dock.restore_line.offered
-    dock.painting.layer.paint((3, 5, 5), 1)  # and it can be painted on
 
 
 def test_several_paintings_are_offered_the_newest_first(

@@ -1,7 +1,9 @@
 """Open volumes in napari lazily, and labels with the names and colours of phases."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QThread
 from qtpy.QtWidgets import QApplication, QInputDialog, QMainWindow
 
+from napari_lrcs.annotation.workspace import is_workspace
 from napari_lrcs.errors import SeveralVolumesError, VolumeError
 from napari_lrcs.io.lazy_arrays import READ_ERRORS, damaged
 from napari_lrcs.io.ome_zarr import multiscales
@@ -27,7 +30,13 @@ from napari_lrcs.preprocessing.slices import AXES
 
 _TIFF = (".tif", ".tiff")
 
-_NOTHING: list[LayerData] = [(None,)]  # as napari has it
+DATASET_KEY = "napari_lrcs_dataset"
+"""Key of a layer's metadata for the one that was chosen of a file's volumes."""
+
+_CHOICE: ContextVar[str] = ContextVar("choice", default="")
+"""The volume to open where a file holds several; empty to ask for it."""
+
+NOTHING: list[LayerData] = [(None,)]  # as napari has it
 """What a reader returns when it has read a file without making a layer."""
 
 _PAINTABLE = 2**28
@@ -82,6 +91,7 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
         If the file is damaged, or holds nothing that can serve as a volume.
     """
     place = Path(str(path))
+    metadata: dict[str, Any] = {}
     try:
         if place.is_dir() and is_zarr(place):
             return [_zarr_layer(place)]
@@ -90,18 +100,32 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
         except SeveralVolumesError as error:
             dataset = _choose(place, error)
             if dataset is None:
-                return _NOTHING
+                return NOTHING
             volume = open_volume(f"{place}:{dataset}")
+            metadata[DATASET_KEY] = dataset
         array = _lazy(volume if volume.phases is None else as_labels(volume))
-        return [_layer(volume, array)]
+        data, meta, kind = _layer(volume, array)
+        return [(data, meta | {"metadata": metadata}, kind)]
     except VolumeError:
         raise
     except READ_ERRORS as error:
         raise damaged(place.name, error) from error
 
 
+@contextmanager
+def choosing(dataset: str) -> Iterator[None]:
+    """Open this one of a file's volumes, if there are several, without asking."""
+    token = _CHOICE.set(dataset)
+    try:
+        yield
+    finally:
+        _CHOICE.reset(token)
+
+
 def _choose(place: Path, error: SeveralVolumesError) -> str | None:
     """Ask for one of a file's volumes; None if the question is cancelled."""
+    if _CHOICE.get() in error.shapes:
+        return _CHOICE.get()
     app = QApplication.instance()
     if app is None or QThread.currentThread() != app.thread():
         raise error
@@ -123,6 +147,8 @@ def _choose(place: Path, error: SeveralVolumesError) -> str | None:
 
 
 def _is_ours(place: Path) -> bool:
+    if is_workspace(place):  # which may hold TIFF files, too
+        return False
     if place.is_dir():
         return is_zarr(place) or any(
             file.suffix.lower() in _TIFF for file in place.iterdir()

@@ -19,7 +19,7 @@ from napari_lrcs.plugin.label.paintings_table import PaintingsFold
 from napari_lrcs.plugin.label.pairs import Exported, Imported
 from napari_lrcs.plugin.label.phases import PhaseEditor
 from napari_lrcs.plugin.label.phases_controller import PhasesController, kept_phases
-from napari_lrcs.plugin.label.restore import FoundPainting, RestoreLine
+from napari_lrcs.plugin.label.restore import RestoreLine
 from napari_lrcs.plugin.label.slices import SlicesPart
 from napari_lrcs.plugin.label.slices_table import next_step
 from napari_lrcs.plugin.label.whole_volume import Segmented
@@ -29,6 +29,8 @@ from napari_lrcs.plugin.parts.connections import Connections
 from napari_lrcs.plugin.parts.dock import Dock
 from napari_lrcs.plugin.parts.widgets import Kind, vbox
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events
+from napari_lrcs.plugin.project.found_work import FoundPainting
+from napari_lrcs.plugin.project.keeper import keeper_of
 from napari_lrcs.plugin.project.training_layers import may_train_on
 from napari_lrcs.progress import Notice, PredictionStarted, TilePredicted
 
@@ -61,7 +63,7 @@ class LabelDock(Dock):
         self.image, self.axis, self.labels = choices.image, choices.axis, choices.labels
         self._choices = choices
         self.paintings = PaintingController(self.viewer, choices)
-        self.restore_line = RestoreLine(self.paintings.is_open)
+        self.restore_line = RestoreLine(self.paintings.is_open, keeper_of(self.viewer))
         self.folders = PaintingsFold(self.paintings, choices)
         self.phases = PhaseEditor(kept_phases(self.recall()))
         self.phases_controller = PhasesController(self.phases, self.paintings)
@@ -89,7 +91,7 @@ class LabelDock(Dock):
         self.image.chosen.connect(self._on_image)
         self.paintings.changed.connect(self._show)
         self.paintings.opened.connect(self.restore_line.refresh)
-        self.paintings.closed.connect(self._search_paintings)
+        self.paintings.closed.connect(self.search_work)
         self.restore_line.restore_requested.connect(self.restore)
         self.restore_line.changed.connect(self._show_hint)
         self.restore_line.failed.connect(self._warn)
@@ -161,11 +163,13 @@ class LabelDock(Dock):
     def _on_image(self) -> None:
         self.help.fill.networks.follow(self.image.layer)
         self.phases_controller.offer_for(self.image.layer, self.recall())
-        self._search_paintings()
+        self.search_work()
         self._show_hint()
 
-    def _search_paintings(self) -> None:
-        self.restore_line.search(None if self._choices.complaint else self.image.layer)
+    def search_work(self, *, restores: bool = False) -> None:
+        """Search for work on the image, and offer it, or restore it at once."""
+        image = None if self._choices.complaint else self.image.layer
+        self.restore_line.search(image, restores=restores)
 
     def _show(self) -> None:
         painting = self.painting
@@ -220,7 +224,7 @@ class LabelDock(Dock):
     def _next_step(self) -> str:
         if self.painting is not None:
             return next_step(self.painting, self.slices.index)
-        if self.restore_line.offered:
+        if self.restore_line.is_offering:
             return "Click Restore, or start again with New labels layer."
         own = "Use this layer or " if self.labels.layer is not None else ""
         return f"Check the phases, then click {own}New labels layer."

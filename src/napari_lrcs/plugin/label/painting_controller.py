@@ -14,7 +14,6 @@ from napari_lrcs.annotation.workspace import rename_folder
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.label.layers import LayersPart
 from napari_lrcs.plugin.label.painted_layers import adopt, new_painting, open_painting
-from napari_lrcs.plugin.label.restore import FoundPainting
 from napari_lrcs.plugin.painting.painting import (
     Painting,
     painting_of,
@@ -25,6 +24,8 @@ from napari_lrcs.plugin.parts.current_slice import show_across
 from napari_lrcs.plugin.parts.layers import layer_shape, phases_shown
 from napari_lrcs.plugin.parts.tables import discard_folder
 from napari_lrcs.plugin.parts.workers import EXPECTED
+from napari_lrcs.plugin.project.found_work import FoundPainting
+from napari_lrcs.plugin.project.keeper import keeper_of
 from napari_lrcs.plugin.project.project import project_of
 
 
@@ -163,9 +164,10 @@ class PaintingController:
     # ---- paintings end ----
 
     def save(self) -> None:
-        """Save all paintings."""
+        """Save all paintings, and what is open."""
         for painting in self:
             self._save(painting)
+        keeper_of(self.viewer).save()
 
     def unlock(self) -> None:
         """Let all paintings be opened elsewhere."""

@@ -1,79 +1,37 @@
-"""Offer to open paintings that are on disk: after a crash, or the next day."""
+"""Offer to restore what is on disk of the work on an image."""
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFrame, QLabel, QMenu, QVBoxLayout
 
-from napari_lrcs.annotation.painting import PaintingFolder, PaintingState
-from napari_lrcs.annotation.workspace import Workspace
-from napari_lrcs.errors import LrcsError
-from napari_lrcs.plugin.painting.autosave import Counts
+from napari_lrcs.annotation.painting import PaintingFolder
 from napari_lrcs.plugin.parts.layers import volume_of, workspace_for
 from napari_lrcs.plugin.parts.widgets import button
 from napari_lrcs.plugin.parts.workers import Job, Work, start_job
+from napari_lrcs.plugin.project.found_work import (
+    Damaged,
+    Found,
+    FoundPainting,
+    FoundProject,
+    find_work,
+)
+from napari_lrcs.plugin.project.keeper import ProjectKeeper
 
 _QUIET = "background: transparent; text-align: left; text-decoration: underline"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class FoundPainting:
-    """A painting on disk that can be opened again.
-
-    Parameters
-    ----------
-    folder : PaintingFolder
-        Where the painting is.
-    state : PaintingState
-        What the folder holds.
-    counts : mapping of int to ndarray of int64
-        Painted voxels of each phase, by slice.
-    """
-
-    folder: PaintingFolder
-    state: PaintingState
-    counts: Counts
-
-    def __str__(self) -> str:
-        n = len({*self.counts, *self.state.roles})
-        slices = "1 slice" if n == 1 else f"{n} slices"
-        return f"{slices}, saved {self.folder.saved_at:%d %b %Y, %H:%M}"
-
-
-@dataclass(frozen=True, slots=True)
-class DamagedPainting:
-    """A painting on disk that cannot be read, and why."""
-
-    reason: str
-
-
-def find_paintings(
-    workspace: Workspace, *, shape: tuple[int, ...]
-) -> Generator[FoundPainting | DamagedPainting, None, None]:
-    """Read the paintings of an image, the one saved last first; runs in a thread."""
-    for folder in workspace.paintings():
-        try:
-            state = folder.read()
-            if state.image.shape != shape:  # an image of the same name
-                continue
-            counts = folder.labels.painted_slices()
-        except LrcsError as error:
-            yield DamagedPainting(str(error))
-            continue
-        if counts or state.roles:
-            yield FoundPainting(folder=folder, state=state, counts=counts)
-
-
 class RestoreLine(QFrame):
-    """A line that offers what `find_paintings` has found.
+    """A line that offers what `find_work` has found.
 
     Parameters
     ----------
     is_open : callable
         Returns whether the painting in a folder is in the viewer.
+    keeper : ProjectKeeper
+        Restores what belongs to a project besides its painting.
     """
 
     restore_requested = Signal(object)
@@ -83,15 +41,20 @@ class RestoreLine(QFrame):
     """Something else is offered, or nothing."""
 
     failed = Signal(str)
-    """A painting is damaged; why."""
+    """Something is damaged or missing; what, and why."""
 
-    def __init__(self, is_open: Callable[[PaintingFolder], bool]) -> None:
+    def __init__(
+        self, is_open: Callable[[PaintingFolder], bool], keeper: ProjectKeeper
+    ) -> None:
         super().__init__()
-        self._is_open = is_open
+        self._is_open, self._keeper = is_open, keeper
         self._job: Job | None = None
         self._image_name = ""
         self._place: tuple[Path, tuple[int, ...]] | None = None
         self._found: list[FoundPainting] = []
+        self._project: FoundProject | None = None
+        self._damaged = ""
+        self._is_quiet = self._restores = False
         self._text = QLabel()
         self._text.setWordWrap(True)
         self._button = button("Restore", "Open the painting again", self.restore)
@@ -104,11 +67,13 @@ class RestoreLine(QFrame):
 
     def set_quiet(self, *, is_quiet: bool) -> None:
         """Take less room: while another painting is open, this is not the next step."""
+        self._is_quiet = is_quiet
         shape = QFrame.Shape.NoFrame if is_quiet else QFrame.Shape.StyledPanel
         self.setFrameShape(shape)
         self._text.setVisible(not is_quiet)
         self._button.setStyleSheet(_QUIET if is_quiet else "")
         self._button.setText("Restore an older painting" if is_quiet else "Restore")
+        self.refresh()
 
     @property
     def text(self) -> str:
@@ -122,13 +87,41 @@ class RestoreLine(QFrame):
 
     @property
     def offered(self) -> tuple[FoundPainting, ...]:
-        """What can be restored, the one saved last first."""
+        """Paintings that can be opened: the project's, then the one saved last."""
         return tuple(found for found in self._found if not self._is_open(found.folder))
 
-    def search(self, image: Image | None) -> None:
-        """Search for paintings of an image, in a thread; without one, offer nothing."""
+    @property
+    def project(self) -> FoundProject | None:
+        """What was open last, while nothing of it is open."""
+        project = self._project
+        if project is None or self._is_quiet:
+            return None
+        painting = project.painting
+        is_there = (
+            self._keeper.is_shown(project.state.result)
+            if painting is None
+            else self._is_open(painting.folder)
+        )
+        return None if is_there else project
+
+    @property
+    def is_offering(self) -> bool:
+        """Whether there is something to restore."""
+        return bool(self.offered) or self.project is not None
+
+    def search(self, image: Image | None, *, restores: bool = False) -> None:
+        """Search for work on an image, in a thread; without one, offer nothing.
+
+        Parameters
+        ----------
+        image : Image or None
+            The image.
+        restores : bool
+            Whether to restore what is found first, without a click.
+        """
         self.disconnect_events()
-        self._found = []
+        self._found, self._project, self._damaged = [], None, ""
+        self._restores = restores
         self.refresh()
         if image is None:
             return
@@ -137,29 +130,48 @@ class RestoreLine(QFrame):
         self._job = start_job(
             Work(
                 "Searching for paintings",
-                lambda: find_paintings(workspace, shape=shape),
+                lambda: find_work(workspace, shape=shape),
             ),
             connect={"yielded": self._on_found},
         )
 
     def restore(self) -> None:
-        """Request the painting that was saved last."""
-        if self.offered:
-            self.restore_requested.emit(self.offered[0])
+        """Restore what was open last, or request the painting that was saved last."""
+        project = self.project
+        if project is None:
+            if self.offered:
+                self.restore_requested.emit(self.offered[0])
+            return
+        painting = project.painting
+        if painting is not None:
+            self.restore_requested.emit(painting)
+            if not self._is_open(painting.folder):  # the reason is told
+                return
+        self._project = None
+        self._keeper.restore(project)
+        text, kind = project.outcome
+        if kind == "warning":
+            self.failed.emit(text)
+        self.refresh()
 
     def refresh(self) -> None:
         """Offer what is not open."""
-        offered = self.offered
-        self.setVisible(bool(offered))
+        project, offered = self.project, self.offered
+        self.setVisible(self.is_offering)
         self.changed.emit()
-        if not offered:
-            return
-        self._text.setText(f"A painting of {self._image_name} was found: {offered[0]}.")
-        self._button.setToolTip(f"Open the painting again: {offered[0]}")
+        if project is not None and project.others:
+            self._show(f"Work on {self._image_name} was found: {project}.")
+        elif offered:
+            self._show(f"A painting of {self._image_name} was found: {offered[0]}.")
         former = self._button.menu()
-        self._button.setMenu(self._menu(offered) if len(offered) > 1 else None)
+        is_choice = project is None and len(offered) > 1
+        self._button.setMenu(self._menu(offered) if is_choice else None)
         if former is not None:
             former.deleteLater()
+
+    def _show(self, text: str) -> None:
+        self._text.setText(f"{text} {self._damaged}".strip())
+        self._button.setToolTip(f"{text} Open it again")
 
     def disconnect_events(self) -> None:
         """Stop searching; Qt may have deleted the line by now."""
@@ -178,13 +190,25 @@ class RestoreLine(QFrame):
             )
         return menu
 
-    def _on_found(self, event: FoundPainting | DamagedPainting) -> None:
-        if isinstance(event, DamagedPainting):
-            self.failed.emit(event.reason)
-            return
-        is_known = any(found.folder == event.folder for found in self._found)
-        # An event of the former search may still arrive.
-        is_here = self._place == (event.folder.path.parent, event.state.image.shape)
-        if is_here and not is_known:
-            self._found.append(event)
-            self.refresh()
+    def _on_found(self, found: Found) -> None:
+        match found:
+            case Damaged():
+                self._damaged = f"{found.reason}."
+                self.failed.emit(found.reason)
+            # An event of the former search may still arrive.
+            case FoundProject() if self._is_here(found.folder, found.state.image.shape):
+                self._project = found
+            case FoundPainting() if self._is_new(found):
+                self._found.append(found)
+        self.refresh()
+        if self._restores and self.is_offering and not self._is_quiet:
+            self._restores = False
+            self.restore()
+
+    def _is_here(self, folder: Path, shape: tuple[int, ...]) -> bool:
+        return self._place == (folder, shape)
+
+    def _is_new(self, found: FoundPainting) -> bool:
+        is_known = any(known.folder == found.folder for known in self._found)
+        is_here = self._is_here(found.folder.path.parent, found.state.image.shape)
+        return is_here and not is_known

@@ -23,6 +23,8 @@ class Closable(QWidget):
         # Weak: napari's window holds its canvas, which must go once it is closed.
         self._window_ref: ref[QWidget] | None = None
         self._is_placed = False
+        self.comes_to_front = True
+        """Whether it is shown before the docks whose place it shares."""
 
     @property
     def is_busy(self) -> bool:
@@ -114,7 +116,8 @@ class Closable(QWidget):
                 continue
             if window.dockWidgetArea(around) == area:
                 window.tabifyDockWidget(around, own)
-                QTimer.singleShot(0, own.raise_)
+                in_front = own if self.comes_to_front else around
+                QTimer.singleShot(0, in_front.raise_)
                 return
 
     def eventFilter(  # noqa: N802 Qt's name

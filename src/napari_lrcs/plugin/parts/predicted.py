@@ -11,7 +11,7 @@ from superqt.utils import qthrottled
 
 from napari_lrcs.config import Axis
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.plugin.parts.layer_kinds import Kind, marked
+from napari_lrcs.plugin.parts.layer_kinds import Kind, kind_of, marked
 from napari_lrcs.plugin.parts.layers import (
     add_result,
     appearance,
@@ -258,6 +258,14 @@ def _keep(event: Any) -> None:
 def _is_kept(layer: Layer) -> bool:
     """Tell whether a user has renamed or edited a layer."""
     return bool(layer.metadata.get(_NAME_KEY) != layer.name)
+
+
+def file_of(layer: Layer) -> Path | None:
+    """Return the file of a prediction; None for one in memory, and for other layers."""
+    if kind_of(layer) != "prediction":
+        return None
+    path = layer.metadata.get(_PATH_KEY) or layer.source.path
+    return None if path is None else Path(path).absolute()
 
 
 def is_result_at(layer: Layer, path: Path) -> bool:

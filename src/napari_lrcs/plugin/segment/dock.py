@@ -19,6 +19,8 @@ from napari_lrcs.plugin.parts.dock import Dock
 from napari_lrcs.plugin.parts.widgets import button, vbox
 from napari_lrcs.plugin.predict.dock import PredictDock
 from napari_lrcs.plugin.project.bar import ProjectBar
+from napari_lrcs.plugin.project.found_work import FoundProject
+from napari_lrcs.plugin.project.keeper import keeper_of
 from napari_lrcs.plugin.segment.steps import STEPS, Step, StepBar
 from napari_lrcs.plugin.train.dock import TrainDock
 
@@ -62,12 +64,17 @@ class SegmentDock(Closable):
         """The step in sight."""
         self._stack = QStackedWidget()
         self.next_button = button("", "", self.go_on)
+        self._keeper = keeper_of(viewer)
         self._painting_followed = Replaceable()
         layout = vbox(self, self.bar, self.steps)
         layout.addWidget(self._stack, stretch=1)
         layout.addWidget(self.next_button)
         layout.setContentsMargins(4, 4, 4, 4)
-        self.connections: list[Disconnectable] = [self.bar, self._painting_followed]
+        self.connections: list[Disconnectable] = [
+            self.bar,
+            self._painting_followed,
+            Connections((self._keeper.restored, self._show_restored)),
+        ]
         self.steps.requested.connect(self.show_step)
         self.bar.changed.connect(self._follow_painting)
         self.show_step(self.step)
@@ -84,6 +91,7 @@ class SegmentDock(Closable):
             self._stack.addWidget(page)
         self.step = step
         self._stack.setCurrentWidget(self.pages[step])
+        self._keeper.show_page(step)
         self.update_steps()
 
     def go_on(self) -> None:
@@ -91,6 +99,18 @@ class SegmentDock(Closable):
         following = self._next
         if following is not None:
             self.show_step(following)
+
+    def restore(self) -> None:
+        """Restore what was open of the work on the image, if anything is found."""
+        label = self.pages["Label"]
+        assert isinstance(label, LabelDock)
+        label.search_work(restores=True)
+
+    def _show_restored(self, found: FoundProject) -> None:
+        page = next((step for step in STEPS if step == found.state.page), self.step)
+        self.show_step(page)
+        if page != "Label":  # which tells it by itself
+            self.pages[page].show_message(*found.outcome)
 
     @property
     def _next(self) -> Step | None:
@@ -123,6 +143,7 @@ class SegmentDock(Closable):
         """Tick the steps that are done, and say which is next."""
         done = {step for step in STEPS if self.is_done(step)}
         self.steps.show_steps(self.step, done)
+        self._keeper.handle_change()
         following = self._next
         self.next_button.setVisible(following is not None)
         if following is not None:
