@@ -16,8 +16,8 @@ from napari_lrcs.config import (
     PreprocessingConfig,
     StudyConfig,
     TrainConfig,
-    rename_settings,
 )
+from napari_lrcs.setting_names import rename_settings
 from napari_lrcs.settings import Config, Setting
 
 CONFIGS: tuple[type[Config], ...] = (

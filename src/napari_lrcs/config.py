@@ -6,13 +6,12 @@ Field types are real classes at run time, so this module does not postpone the
 evaluation of annotations.
 """
 
-import re
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from napari_lrcs.settings import Config, Setting, setting
+from napari_lrcs.settings import Config, setting
 
 Axis = Literal["z", "y", "x"]
 Loss = Literal["dice_cross_entropy", "dice", "cross_entropy"]
@@ -368,35 +367,3 @@ class StudyConfig(Config):
         "alone scatters; 0 for none",
         bounds=(0, 1000),
     )
-
-
-_BY_NAME = {
-    s.name: s
-    for config in (TrainConfig, PredictConfig, PerturbConfig, StudyConfig)
-    for s in config.settings()
-}
-# A name of one word may be just a word, unless the message begins with it.
-_NAMES = re.compile(
-    rf"\b({'|'.join(name for name in _BY_NAME if '_' in name)})\b"
-    rf"|^({'|'.join(_BY_NAME)})(?= must )"
-)
-
-
-def rename_settings(message: str, rename: Callable[[Setting], str]) -> str:
-    """Name the settings in a message as its reader knows them.
-
-    Parameters
-    ----------
-    message : str
-        Text of an error, in which settings have the names of their fields.
-    rename : callable
-        Names a setting.
-
-    Examples
-    --------
-    >>> rename_settings("n_epochs must be at least 1, got 0", lambda s: s.title)
-    'Epochs must be at least 1, got 0'
-    >>> rename_settings("seed must be at least 0, got -1", lambda s: s.flag)
-    '--seed must be at least 0, got -1'
-    """
-    return _NAMES.sub(lambda found: rename(_BY_NAME[found[0]]), message)

@@ -30,8 +30,8 @@ from napari_lrcs.commands.parts.terminal import (
     print_error,
     usable_streams,
 )
-from napari_lrcs.config import rename_settings
 from napari_lrcs.errors import LrcsError
+from napari_lrcs.setting_names import rename_settings
 
 INTERRUPTED = 130
 

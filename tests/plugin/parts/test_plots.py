@@ -87,7 +87,8 @@ def test_legends_cover_no_curve(n_curves: int, viewer: Viewer, qtbot: Any) -> No
     plot.draw()
 
     upper, lower = (ax.get_window_extent() for ax in plot.axes)
-    boxes = [ax.get_legend().get_window_extent() for ax in plot.axes]
+    legends = filter(None, (ax.get_legend() for ax in plot.axes))
+    boxes = [legend.get_window_extent() for legend in legends]
     assert boxes[0].y0 >= upper.y1
     assert boxes[0].y1 <= plot.figure.bbox.y1
     assert upper.y0 >= boxes[1].y1 > boxes[1].y0 >= lower.y1

@@ -92,6 +92,7 @@ class LabelDock(Dock):
         self.paintings.changed.connect(self._show)
         self.paintings.opened.connect(self.restore_line.refresh)
         self.paintings.closed.connect(self.search_work)
+        self.paintings.closed.connect(keeper_of(self.viewer).handle_change)
         self.restore_line.restore_requested.connect(self.restore)
         self.restore_line.changed.connect(self._show_hint)
         self.restore_line.failed.connect(self._warn)

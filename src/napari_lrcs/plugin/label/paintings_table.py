@@ -12,11 +12,11 @@ from napari_lrcs.annotation.workspace import Workspace
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.plugin.label.layers import LayersPart
 from napari_lrcs.plugin.label.painting_controller import PaintingController
-from napari_lrcs.plugin.label.restore import FoundPainting
 from napari_lrcs.plugin.parts.connections import Connections
 from napari_lrcs.plugin.parts.forms import Fold
 from napari_lrcs.plugin.parts.layers import workspace_for
 from napari_lrcs.plugin.parts.tables import FolderTable
+from napari_lrcs.plugin.project.found_work import FoundPainting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -18,12 +18,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_lrcs.config import rename_settings
 from napari_lrcs.io.records import parse_json
 from napari_lrcs.plugin.parts.closable import Closable
 from napari_lrcs.plugin.parts.connections import Disconnectable
 from napari_lrcs.plugin.parts.widgets import Kind, Progress, colour
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Job, Work, start_job
+from napari_lrcs.setting_names import rename_settings
 
 Outcome = Literal["done", "stopped", "failed"]
 """How a job ended."""
