@@ -1,4 +1,4 @@
-"""Settings as the reader of a message knows them: by their flags, or as in the forms."""
+"""Settings as the reader of a message knows them: as flags, or as in the forms."""
 
 import re
 from collections.abc import Callable

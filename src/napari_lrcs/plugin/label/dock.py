@@ -91,7 +91,7 @@ class LabelDock(Dock):
         self.image.chosen.connect(self._on_image)
         self.paintings.changed.connect(self._show)
         self.paintings.opened.connect(self.restore_line.refresh)
-        self.paintings.closed.connect(self.search_work)
+        self.paintings.closed.connect(self._search_paintings)
         self.paintings.closed.connect(keeper_of(self.viewer).handle_change)
         self.restore_line.restore_requested.connect(self.restore)
         self.restore_line.changed.connect(self._show_hint)
@@ -164,13 +164,11 @@ class LabelDock(Dock):
     def _on_image(self) -> None:
         self.help.fill.networks.follow(self.image.layer)
         self.phases_controller.offer_for(self.image.layer, self.recall())
-        self.search_work()
+        self._search_paintings()
         self._show_hint()
 
-    def search_work(self, *, restores: bool = False) -> None:
-        """Search for work on the image, and offer it, or restore it at once."""
-        image = None if self._choices.complaint else self.image.layer
-        self.restore_line.search(image, restores=restores)
+    def _search_paintings(self) -> None:
+        self.restore_line.search(None if self._choices.complaint else self.image.layer)
 
     def _show(self) -> None:
         painting = self.painting

@@ -104,7 +104,7 @@ class SegmentDock(Closable):
         """Restore what was open of the work on the image, if anything is found."""
         label = self.pages["Label"]
         assert isinstance(label, LabelDock)
-        label.search_work(restores=True)
+        label.restore_line.search(label.image.layer, restores=True)
 
     def _show_restored(self, found: FoundProject) -> None:
         page = next((step for step in STEPS if step == found.state.page), self.step)
