@@ -673,7 +673,7 @@ def test_saved_tables_hold_all_numbers(
     dock.save_csv(tmp_path / "scores.csv")
     _wait(dock, qtbot)
 
-    assert dock.message == "Saved scores.csv and scores-slices.csv"
+    assert dock.message == f"Saved scores.csv and scores-slices.csv in {tmp_path.name}"
     with (tmp_path / "scores.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["iou"] for row in rows[:3]] == ["0.4", "0.4", ""]
@@ -695,7 +695,7 @@ def test_saved_figure_is_drawn(
     dock.save_figure(tmp_path / "figure.png")
     _wait(dock, qtbot)
 
-    assert dock.message == "Saved figure.png"
+    assert dock.message == f"Saved figure.png in {tmp_path.name}"
     picture = imread(tmp_path / "figure.png")
     assert picture.shape[0] > 500
     assert picture.std() > 0.05
@@ -810,7 +810,7 @@ def test_experimenters_numbers_are_saved(
     dock.save_their_csv(tmp_path / "table.csv")
     _wait(dock, qtbot)
 
-    assert dock.message == "Saved table.csv"
+    assert dock.message == f"Saved table.csv in {tmp_path.name}"
     with (tmp_path / "table.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["disagreement"]) for row in rows] == pytest.approx(

@@ -159,7 +159,7 @@ def test_layers_stand_side_by_side_and_can_be_taken_along(
     assert [header.text() for header in headers if header] == ["one", "second…g name"]
     assert [header.toolTip() for header in headers if header] == names
     assert all(len(cells) == 2 for cells in shown(dock, "Fractions").values())
-    assert dock.message == "Saved m.png"
+    assert dock.message == f"Saved m.png in {tmp_path.name}"
     assert list(json.loads((tmp_path / "m.json").read_text())) == names
     assert imread(tmp_path / "m.png").std() > 0
     dock.copy_button.click()

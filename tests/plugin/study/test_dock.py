@@ -171,7 +171,7 @@ def _assert_tables(dock: StudyDock, folder: Path, qtbot: QtBot) -> None:
         dock.results.tabs.setCurrentIndex(place)
         dock.save_figure(folder / f"plot.{suffix}")
         qtbot.waitUntil((folder / f"plot.{suffix}").exists, timeout=SOON)
-    qtbot.waitUntil(lambda: dock.message == "Saved plot.pdf", timeout=SOON)
+    qtbot.waitUntil(lambda: dock.message.startswith("Saved plot.pdf in "), timeout=SOON)
 
 
 @pytest.mark.slow

@@ -36,6 +36,17 @@ _KINDS = {
 }
 """What is in the table of each tab."""
 
+_MEANINGS = {
+    "volume_fraction": "Voxels of the phase, of all labelled voxels",
+    "interface_fraction": "Voxels on either side that touch the other phase, of all "
+    "labelled voxels",
+    "surface_fraction": "Voxels of the phase that touch another one, of all labelled "
+    "voxels",
+    "surface_to_volume": "Voxels of the phase that touch another one, of all its own",
+    "median_diameter": "Of spheres, or circles in 2D, of the particles' volumes: half "
+    "of the particles are smaller",
+}
+
 _IN_PERCENT = ("fraction", "surface_to_volume")
 
 _LETTERS = 26
@@ -121,22 +132,23 @@ def _fill(table: Table, rows: Sequence[TableRow], names: Sequence[str]) -> None:
         item.setToolTip(name)
     cells: list[list[str]] = []
     colours: list[tuple[str, ...]] = []
-    titles: list[int] = []
+    titles: dict[int, str] = {}
     for row in rows:
         kind, title = row.quantity.kind, row.quantity.title
         title += " (%)" if kind.endswith(_IN_PERCENT) else ""
-        if not titles or cells[titles[-1]] != [title]:
-            titles.append(len(cells))
+        if not titles or cells[max(titles)] != [title]:
+            titles[len(cells)] = _MEANINGS.get(kind, "")
             cells.append([title])
             colours.append(())
         cells.append([row.quantity.name, *(_text(kind, v) for v in row.values)])
         colours.append(tuple(phase.colour for phase in row.quantity.phases))
     table.clearSpans()
     table.fill(cells, colours=colours)
-    for place in titles if names else ():
+    for place, meaning in titles.items() if names else ():
         table.setSpan(place, 0, 1, 1 + len(names))
         item = table.item(place, 0)
         assert item is not None
+        item.setToolTip(meaning or item.text())
         font = item.font()
         font.setBold(True)
         item.setFont(font)

@@ -62,6 +62,7 @@ class Dock(Closable):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer)
         self.job: Job | None = None
+        self._saved_in: Path | None = None
         self.connections: list[Disconnectable] = []
         """Everything that listens to the viewer until the dock is closed."""
         self._job_beside: Job | None = None
@@ -228,7 +229,7 @@ class Dock(Closable):
     def ask_where_to_save(
         self, default: str, kinds: str, save: Callable[[Path], None]
     ) -> None:
-        """Ask for a file, and save to it unless the user cancels.
+        """Ask for a file, beside an image at first, and save to it unless cancelled.
 
         Parameters
         ----------
@@ -239,10 +240,15 @@ class Dock(Closable):
         save : callable
             Takes the path.
         """
-        text, _ = QFileDialog.getSaveFileName(self, "Save", default, kinds)
+        sources = (layer.source.path for layer in self.viewer.layers)
+        beside = (Path(source).parent for source in sources if source)
+        folder = self._saved_in or next(beside, Path())
+        place = str(folder / default)
+        text, _ = QFileDialog.getSaveFileName(self, "Save", place, kinds)
         if not text:
             return
         path = Path(text)
+        self._saved_in = path.parent
         named = path if path.suffix else path.with_suffix(Path(default).suffix)
         if named != path and named.exists():  # the dialog asked about another name
             self.show_message(

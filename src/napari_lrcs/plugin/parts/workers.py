@@ -256,7 +256,8 @@ class Saved:
     paths: tuple[Path, ...]
 
     def __str__(self) -> str:
-        return f"Saved {' and '.join(path.name for path in self.paths)}"
+        names = " and ".join(path.name for path in self.paths)
+        return f"Saved {names} in {self.paths[0].parent.name or self.paths[0].parent}"
 
 
 def save_files(writers: Mapping[Path, Callable[[Path], None]]) -> Events:
