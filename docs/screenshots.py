@@ -31,6 +31,7 @@ def main(folder: Path) -> None:
             ("train", show_training),
             ("predict", show_prediction),
             ("measure", show_measures),
+            ("segment", show_all_steps),
             ("compare", show_comparison),
             ("perturb", show_perturbation),
             ("study", show_study),
@@ -72,7 +73,7 @@ def show_training(viewer: Viewer) -> tuple[Any, Any]:
     dock, widget = open_dock(viewer, "Train LRCS-Net")
     photograph(viewer, FOLDER / "setup")
     press(widget, "Train")
-    wait_until(lambda: "Epoch 10" in widget.progress.text, seconds=240)
+    wait_until(lambda: "Epoch 10" in widget.progress.text, seconds=900)
     return dock, widget
 
 
@@ -84,7 +85,7 @@ def show_prediction(viewer: Viewer) -> tuple[Any, Any]:
     wait_until(lambda: button(widget, "Predict").isEnabled())
     wait(3)
     press(widget, "Predict")
-    wait_until(lambda: not widget.is_busy, seconds=240)
+    wait_until(lambda: not widget.is_busy, seconds=900)
     return dock, widget
 
 
@@ -93,7 +94,19 @@ def show_measures(viewer: Viewer) -> tuple[Any, Any]:
     widget.form.layers.check(viewer.layers[1], viewer.layers[-1])
     widget.form.particles.setCurrentText("NMC")
     press(widget, "Measure")
-    wait_until(lambda: not widget.is_busy, seconds=240)
+    wait_until(lambda: not widget.is_busy, seconds=900)
+    return dock, widget
+
+
+def show_all_steps(viewer: Viewer) -> tuple[Any, Any]:
+    dock, widget = open_dock(viewer, "Segment volume")
+    wait(3)
+    for step in ("Predict", "Measure"):
+        widget.show_step(step)
+        wait(1)
+    page = widget.pages["Measure"]
+    press(page, "Measure")
+    wait_until(lambda: not page.is_busy, seconds=900)
     return dock, widget
 
 
@@ -119,7 +132,7 @@ def show_perturbation(viewer: Viewer) -> tuple[Any, Any]:
     wait_until(lambda: not widget.preview.previewer.is_busy)
     press(widget, "▸ Interface histogram")
     press(widget, "Count interfaces")
-    wait_until(lambda: not widget.is_busy, seconds=240)
+    wait_until(lambda: not widget.is_busy, seconds=900)
     viewer.layers.selection.active = viewer.layers[-1]
     viewer.layers["Perturbed preview"].visible = False
     return dock, widget
@@ -180,8 +193,9 @@ def open_dock(viewer: Viewer, name: str) -> tuple[Any, Any]:
 
 
 def close_dock(viewer: Viewer, dock: Any, widget: Any) -> None:
-    widget.stop()
-    wait_until(lambda: not widget.is_busy)
+    for page in getattr(widget, "pages", {"": widget}).values():
+        page.stop()
+        wait_until(lambda page=page: not page.is_busy)
     viewer.window.remove_dock_widget(dock)
 
 

@@ -96,8 +96,10 @@ def find_devices() -> Events:
         free, _ = torch.cuda.mem_get_info()
         summary += f", {free / _GIB:.0f} GB free"
     elif not has_apple_gpu:
+        n_threads = torch.get_num_threads()
+        threads = "1 thread" if n_threads == 1 else f"{n_threads} threads"
         summary = (
-            f"CPU, {torch.get_num_threads()} threads: {summary}; for a GPU, see "
+            f"CPU, {threads}: {summary}; for a GPU, see "
             "pytorch.org/get-started"
         )
     others = tuple(f"cuda:{i}" for i in range(n_gpus)) if n_gpus > 1 else ()
