@@ -98,10 +98,7 @@ def find_devices() -> Events:
     elif not has_apple_gpu:
         n_threads = torch.get_num_threads()
         threads = "1 thread" if n_threads == 1 else f"{n_threads} threads"
-        summary = (
-            f"CPU, {threads}: {summary}; for a GPU, see "
-            "pytorch.org/get-started"
-        )
+        summary = f"CPU, {threads}: {summary}; for a GPU, see pytorch.org/get-started"
     others = tuple(f"cuda:{i}" for i in range(n_gpus)) if n_gpus > 1 else ()
     yield Devices(
         names=(
