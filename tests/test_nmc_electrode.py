@@ -15,6 +15,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.timeout(1800)  # the whole preset, on a machine that may be busy
 def test_quick_preset_segments_the_electrode_from_one_slice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
