@@ -943,8 +943,8 @@ def test_dock_always_tells_the_next_step(
         "Paint some of every phase in this slice, or open Help to paint.",
         "Paint some of every phase in this slice, or open Help to paint.",
         "Paint some CBD in a slice for training.",
-        "Mark this slice Train.",
-        "Go to a painted slice, mark it Train.",
+        "Paint some CBD in a slice for training.",
+        "Paint some CBD in a slice for training.",
         "Next: Train LRCS-Net.",
         "Paint slice 6, or mark it None.",
     ]

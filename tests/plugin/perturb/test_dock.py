@@ -10,7 +10,7 @@ import pytest
 from napari.layers import Labels
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
-from qtpy.QtWidgets import QMessageBox
+from qtpy.QtWidgets import QDockWidget, QMessageBox
 
 from napari_lrcs.config import PerturbConfig
 from napari_lrcs.io.opening import open_labels
@@ -101,6 +101,28 @@ def members_of(viewer: Viewer) -> list[Labels]:
 
 def report(dock: PerturbDock) -> str:
     return "" if dock.preview.report.isHidden() else str(dock.preview.report.text())
+
+
+def test_preview_is_hidden_while_another_dock_is_in_front(
+    viewer: Viewer, open_dock: Callable[[], PerturbDock], qtbot: QtBot
+) -> None:
+    viewer.add_labels(halves(2), name="labels", **appearance(PHASES))
+    viewer.dims.set_current_step(0, 2)
+    dock = open_dock()
+    qtbot.waitUntil(lambda: dock.preview.layer.layer is not None)
+    preview = dock.preview.layer.layer
+    assert preview is not None
+    in_front = preview.visible
+
+    viewer.window.add_plugin_dock_widget("napari-lrcs", "Measure phases")
+    qtbot.waitUntil(lambda: not preview.visible)
+    around = dock.parent()
+    while not isinstance(around, QDockWidget):
+        around = around.parent()
+    around.raise_()
+    qtbot.waitUntil(lambda: preview.visible)
+
+    assert in_front
 
 
 # ---- the preview ----

@@ -18,6 +18,7 @@ from napari_lrcs.plugin.label.dock import LabelDock
 from napari_lrcs.plugin.measure.dock import MeasureDock
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.layers import workspace_for
+from napari_lrcs.plugin.parts.predicted import network_of
 from napari_lrcs.plugin.parts.widgets import COLOURS
 from napari_lrcs.plugin.predict.dock import PredictDock
 from napari_lrcs.plugin.segment.dock import SegmentDock
@@ -107,7 +108,7 @@ def make_small(dock: SegmentDock) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_five_actions_start_a_training_and_nine_give_a_table(
-    viewer: Viewer, qtbot: QtBot
+    viewer: Viewer, qtbot: QtBot, volume: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = viewer.layers[0]
 
@@ -118,7 +119,6 @@ def test_five_actions_start_a_training_and_nine_give_a_table(
     make_small(dock)
     click(qtbot, dock, "Train")  # 5
     train = dock.pages["Train"]
-    assert train.is_busy
     qtbot.waitUntil(lambda: not train.is_busy, timeout=120_000)
     qtbot.waitUntil(lambda: dock.is_done("Train"))
     click(qtbot, dock, "Next: Predict")  # 6
@@ -139,6 +139,17 @@ def test_five_actions_start_a_training_and_nine_give_a_table(
     (run,) = list_runs(workspace_for(image).path)
     pages = tifffile.imread(run.path / "labels.tif")  # for training, for validation
     np.testing.assert_array_equal(pages.max(axis=0), painting.data[PAINTED])
+    assert network_of(result) == run.path / "best.safetensors"
+    monkeypatch.setattr("napari_lrcs.plugin.segment.dock.network_of", lambda _: volume)
+    assert_result_is_old(dock)
+
+
+def assert_result_is_old(dock: SegmentDock) -> None:
+    """Check that the result of another network is none of the chosen one."""
+    dock.show_step("Predict")
+    assert not dock.is_done("Predict")
+    assert "of another network" in dock.pages["Predict"].message
+    assert dock.next_button.isEnabled()
 
 
 def test_what_the_bar_chooses_all_docks_use(viewer: Viewer, qtbot: QtBot) -> None:

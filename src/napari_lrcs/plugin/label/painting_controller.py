@@ -136,6 +136,7 @@ class PaintingController:
         self.viewer.layers.selection.active = layer
         layer.brush_size = int(np.clip(min(layer_shape(layer)[-2:]) / 40, 3, 40))
         layer.selected_label = 1
+        self.phase_selected.emit(1)  # it may have been 1 while another row was chosen
         layer.mode = "paint"
 
     # ---- their folders ----

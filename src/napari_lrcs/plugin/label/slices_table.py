@@ -122,7 +122,9 @@ def annotated(painting: Painting, suggested: frozenset[int] = frozenset()) -> li
 def next_step(painting: Painting, index: int | None) -> str:
     """Say what to do next in the slice in view; the last step is to train."""
     painted, phases = painting.painted(), painting.phases
-    for_training = painting.slices_with("train")
+    for_training = painting.slices_with("train") or (
+        () if painting.roles else tuple(painted)
+    )
     if not painted:
         return "Paint some of every phase in this slice, or open Help to paint."
     if not for_training:
@@ -137,6 +139,11 @@ def next_step(painting: Painting, index: int | None) -> str:
     ]
     if absent:
         return f"Paint some {' and '.join(absent)} in a slice for training."
+    if not painting.roles:
+        return (
+            "Next: Train LRCS-Net, which learns from all painted slices. To score it, "
+            "paint others, and mark them Validation and Test."
+        )
     return "Next: Train LRCS-Net."
 
 

@@ -4,7 +4,7 @@ from weakref import ref
 
 from napari.viewer import Viewer
 from qtpy.compat import isalive
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QMessageBox, QWidget
 
 
@@ -14,6 +14,9 @@ class Closable(QWidget):
     napari asks before it closes a window in which a job runs, but not before it closes
     a dock: so it is asked here, and the dock is put back if its user wants that.
     """
+
+    in_front_changed = Signal(bool)
+    """Another dock is in front of it now, or none any more."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -107,6 +110,7 @@ class Closable(QWidget):
         if own is None or not isinstance(window, QMainWindow):
             return
         self._title = own.windowTitle()
+        own.visibilityChanged.connect(self.in_front_changed)
         if own.isFloating():
             return
         area = window.dockWidgetArea(own)

@@ -28,6 +28,9 @@ _PATH_KEY = "napari_lrcs_result"
 _ORIGIN_KEY = "napari_lrcs_origin"
 """Key of a layer's metadata for its image, the words after its name, and its region."""
 
+_NETWORK_KEY = "napari_lrcs_network"
+"""Key of a layer's metadata for the checkpoint that has predicted it."""
+
 _NAME_KEY = "napari_lrcs_name"
 """Key of a layer's metadata for the name that it was given, while nobody edits it."""
 
@@ -89,6 +92,8 @@ class PredictedLayers:
     ) -> None:
         self._viewer, self._phases, self._region = viewer, phases, region
         self._path = path
+        self.network: Path | None = None
+        """The checkpoint that predicts, where it is known."""
         self._name = f"{image.name} {what}"
         self._image, self._what = ref(image), what
         self._place = place_of(image)
@@ -222,6 +227,7 @@ class PredictedLayers:
             "metadata": marked(kind)
             | {
                 _PATH_KEY: self._path,
+                _NETWORK_KEY: self.network,
                 _ORIGIN_KEY: (self._image, self._what, self._region),
             },
             "multiscale": isinstance(data, list),
@@ -258,6 +264,12 @@ def _keep(event: Any) -> None:
 def _is_kept(layer: Layer) -> bool:
     """Tell whether a user has renamed or edited a layer."""
     return bool(layer.metadata.get(_NAME_KEY) != layer.name)
+
+
+def network_of(layer: Layer) -> Path | None:
+    """Return the checkpoint that has predicted a layer; None if that is not known."""
+    network: Path | None = layer.metadata.get(_NETWORK_KEY)
+    return network
 
 
 def file_of(layer: Layer) -> Path | None:

@@ -84,6 +84,7 @@ class PerturbDock(Dock):
         self.setup.labels.chosen.connect(self._on_labels)
         self.setup.form.changed.connect(self._on_form)
         self._suggestions.answered.connect(self._begin_with)
+        self.in_front_changed.connect(self.preview.layer.set_in_front)
         self._suggestions.failed.connect(lambda _: self.preview.update_preview())
         self.setup.changed.connect(self.preview.update_preview)
         self.members.seed.valueChanged.connect(self.preview.update_preview)

@@ -65,6 +65,7 @@ class PreviewLayer:
         self._layers = viewer.layers
         self.layer: Labels | None = None
         """The preview, while it is in the viewer."""
+        self._is_in_front = True
 
     def show(
         self, labels: Labels, preview: PerturbedSlice, array: zarr.Array[Any]
@@ -84,8 +85,15 @@ class PreviewLayer:
             **place_of(labels),
         )
         self.layer.editable = False
+        self.layer.visible = self._is_in_front
         with selection_kept(self._layers):
             self._layers.insert(self._layers.index(labels) + 1, self.layer)
+
+    def set_in_front(self, is_in_front: bool) -> None:  # noqa: FBT001 a Qt slot
+        """Hide the layer while another dock is in front: it covers the painting."""
+        self._is_in_front = is_in_front
+        if self.layer is not None:
+            self.layer.visible = is_in_front
 
     def remove(self) -> None:
         """Take the layer out of the viewer."""

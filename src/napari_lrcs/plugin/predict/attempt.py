@@ -107,7 +107,7 @@ def _key(setup: PredictSetup, model: ModelSummary) -> tuple[object, ...]:
 def _layers(
     viewer: Viewer, image: Image, model: ModelSummary, job: PredictionJob
 ) -> PredictedLayers:
-    return PredictedLayers(
+    layers = PredictedLayers(
         viewer,
         image,
         phases=model.phases,
@@ -117,6 +117,8 @@ def _layers(
         ),
         path=job.result.path,
     )
+    layers.network = model.path
+    return layers
 
 
 def _continued(

@@ -229,4 +229,6 @@ def _end_text(attempt: Attempt) -> str:
         text += "; the former prediction is replaced, rename a layer to keep it"
     if attempt.is_foreign:
         return f"{text}, but the network was trained on other data: see above."
+    if attempt.path is None:
+        text += ", in memory alone: save the layer to keep it"
     return f"{text}. Next: Measure phases, or Compare segmentations."

@@ -16,6 +16,7 @@ from napari_lrcs.plugin.parts.connections import (
     Replaceable,
 )
 from napari_lrcs.plugin.parts.dock import Dock
+from napari_lrcs.plugin.parts.predicted import network_of
 from napari_lrcs.plugin.parts.widgets import button, vbox
 from napari_lrcs.plugin.predict.dock import PredictDock
 from napari_lrcs.plugin.project.bar import ProjectBar
@@ -66,6 +67,7 @@ class SegmentDock(Closable):
         self.next_button = button("", "", self.go_on)
         self._keeper = keeper_of(viewer)
         self._painting_followed = Replaceable()
+        self._was_outdated = False
         layout = vbox(self, self.bar, self.steps)
         layout.addWidget(self._stack, stretch=1)
         layout.addWidget(self.next_button)
@@ -128,7 +130,8 @@ class SegmentDock(Closable):
             case "Train":
                 return self.bar.network.model is not None
             case "Predict":
-                return self.bar.result.layer is not None
+                has_result = self.bar.result.layer is not None
+                return has_result and not self._is_predicting and not self._is_outdated
             case "Measure":
                 page = self.pages.get("Measure")
                 return isinstance(page, MeasureDock) and page.is_current
@@ -137,20 +140,54 @@ class SegmentDock(Closable):
     def _may_go_on(self) -> bool:
         """Whether something is painted: to be warned of a phase that is missing."""
         painting = painting_of(self.bar.painting.layer)
-        return self.step == "Label" and bool(painting and painting.painted())
+        if self.step == "Label":
+            return bool(painting and painting.painted())
+        return self.step == "Predict" and self._is_outdated
+
+    @property
+    def _missing(self) -> str:
+        if self.step == "Predict" and self._is_predicting:
+            return "The prediction is not complete yet"
+        if self.step == "Predict" and self._is_outdated:
+            return "The result is of another network than the one that is chosen"
+        return _MISSING[self.step]
+
+    def _tell_outdated(self) -> None:
+        """Say on the page Predict, once, that the result is of another network."""
+        was_outdated, self._was_outdated = self._was_outdated, self._is_outdated
+        page = self.pages.get("Predict")
+        if page is not None and not page.is_busy and self._was_outdated > was_outdated:
+            page.show_message(
+                "The result is of another network than the one that is chosen now; "
+                "press Predict to replace it",
+                "warning",
+            )
+
+    @property
+    def _is_predicting(self) -> bool:
+        page = self.pages.get("Predict")
+        return page is not None and page.is_busy
+
+    @property
+    def _is_outdated(self) -> bool:
+        """Whether another network is chosen than the one that made the result."""
+        result, chosen = self.bar.result.layer, self.bar.network.model
+        made_by = None if result is None else network_of(result)
+        return made_by is not None and chosen is not None and made_by != chosen.path
 
     def update_steps(self) -> None:
         """Tick the steps that are done, and say which is next."""
         done = {step for step in STEPS if self.is_done(step)}
         self.steps.show_steps(self.step, done)
         self._keeper.handle_change()
+        self._tell_outdated()
         following = self._next
         self.next_button.setVisible(following is not None)
         if following is not None:
             is_done = self.step in done
             self.next_button.setText(f"Next: {following}")
             self.next_button.setEnabled(is_done or self._may_go_on)
-            self.next_button.setToolTip("" if is_done else _MISSING[self.step])
+            self.next_button.setToolTip("" if is_done else self._missing)
 
     def _follow_painting(self) -> None:
         painting = painting_of(self.bar.painting.layer)

@@ -141,6 +141,12 @@ class TrainDock(Dock):
             self._stop("Stopped at once: nothing was learnt yet.")
             return
         best = self._steps.best_text
+        if not best:
+            self._stop(
+                "Stopped before the first epoch ended: there is no network to predict "
+                "with yet. Continue the run in Runs."
+            )
+            return
         self._stop(f"Stopped.{best} The run is kept: see Runs. {NEXT}")
 
     def cancel(self) -> None:
@@ -280,7 +286,7 @@ class TrainDock(Dock):
             self.show_error(error)
             return
         if self.setup.initial_weights == run:
-            self.show_message(f"The next training starts from {run.name}.")
+            self.show_message(f'The next training starts from the run "{run.name}".')
             self.tabs.setCurrentIndex(0)
 
     def _on_run_moved(self, former: Path, place: Path | None) -> None:

@@ -91,7 +91,7 @@ class RunsTable(FolderTable[RunSummary]):
         """Say what is lost with a run."""
         score = run.best_mean_iou
         iou = "" if score is None else f" (mean IoU {score:.1%})"
-        network = f"a network{iou}" if _has_network(run) else "no network yet"
+        network = f"a network{iou}" if _has_network(run) else "a run without a network"
         heirs = [other.name for other in self.items if other.parent == run.name]
         others = f"; kept are the runs that continue it: {', '.join(heirs)}"
         epochs = f"{run.n_done} of {run.n_epochs} epochs"
