@@ -16,6 +16,7 @@ from napari_lrcs.settings import Config, setting
 Axis = Literal["z", "y", "x"]
 Loss = Literal["dice_cross_entropy", "dice", "cross_entropy"]
 Schedule = Literal["one_cycle", "step", "exponential", "constant"]
+Sampler = Literal["grid", "random", "tpe", "bayes"]
 Precision = Literal["auto", "float32", "tf32", "bf16"]
 Kernel = Literal[
     "auto", "cross", "cube_3", "cube_5", "cube_7", "ball_2", "ball_3", "ball_5"
@@ -366,4 +367,34 @@ class StudyConfig(Config):
         "Networks trained on the labels as painted with other seeds: what training "
         "alone scatters; 0 for none",
         bounds=(0, 1000),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchConfig(Config):
+    """How a search chooses settings, and how many it tries."""
+
+    group = "search"
+
+    sampler: Sampler = setting(
+        "random",
+        "How settings are chosen: all of a grid, at random, or from the scores so far "
+        "by tree-structured Parzen estimators (tpe) or a Gaussian process (bayes)",
+    )
+    n_trials: int = setting(
+        20, "Settings to try; a grid tries all of its own", bounds=(1, 10_000)
+    )
+    n_repeats: int = setting(
+        3, "Trainings of each setting, with different seeds (paper: 3)", bounds=(1, 100)
+    )
+    minutes: float = setting(
+        0.0,
+        "Time after which no trial is started; 0 for no limit",
+        bounds=(0, 1e6),
+        unit="min",
+    )
+    prune: bool = setting(
+        True,
+        "Skip the repeats of a setting whose first training scores less than the "
+        "median of earlier ones",
     )

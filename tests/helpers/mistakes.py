@@ -45,6 +45,17 @@ def uncertainty(
     return f"uncertainty {image} {labels} {slices} --out {out} {TINY} {flags}"
 
 
+def search(
+    image: str = "image.tif",
+    labels: str = "labels.tif",
+    *,
+    slices: str = "--train-z 1 --validation-z 4",
+    out: str = "new",
+    flags: str = "--search learning_rate=1e-3,1e-2",
+) -> str:
+    return f"search {image} {labels} {slices} --out {out} {TINY} {flags}"
+
+
 class Mistake(NamedTuple):
     command: str
     says: str

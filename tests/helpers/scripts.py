@@ -17,6 +17,7 @@ PRELOADED = [
     "napari_lrcs.annotation.painting",
     "napari_lrcs.commands.main",
     "napari_lrcs.inference.predict",
+    "napari_lrcs.search.search",
     "napari_lrcs.training.loop",
     "napari_lrcs.uncertainty.study.ensemble",
 ]

@@ -20,6 +20,7 @@ from napari_lrcs.commands import (
     perturb,
     predict,
     profile,
+    search,
     train,
     uncertainty,
 )
@@ -62,6 +63,7 @@ COMMANDS: Mapping[str, Command] = {
     "compare": compare,
     "perturb": perturb,
     "uncertainty": uncertainty,
+    "search": search,
     "baseline": baseline,
     "info": info,
 }

@@ -5,15 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_lrcs.commands.parts import context, flags
+from napari_lrcs.commands.parts import context, flags, painted
 from napari_lrcs.commands.parts.output import print_json, print_scores
 from napari_lrcs.commands.parts.places import Places, network_file
-from napari_lrcs.config import PRESETS, OptimisationConfig, TrainConfig
+from napari_lrcs.config import OptimisationConfig, TrainConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from napari_lrcs.annotation.annotation import AnnotatedVolume
     from napari_lrcs.phases import PhaseTable
     from napari_lrcs.progress import TrainingEnded
 
@@ -21,15 +18,7 @@ HELP = "train a network on painted slices"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", type=Path, help="volume, or TOML file of several")
-    parser.add_argument("labels", type=Path, nargs="?", help="painted labels")
-    for role in ("train", "validation", "test"):
-        use = "training" if role == "train" else role
-        parser.add_argument(
-            f"--{role}-z",
-            metavar="SLICES",
-            help=f"painted slices for {use}: 10, or 10,30, or 50:60 (60 excluded)",
-        )
+    painted.add_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for the run")
     flags.add(parser, "--preset", "--phases", "--mask")
     parser.add_argument(
@@ -64,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     config = _config(arguments)
     resolve_device(config.device)
-    volumes = _annotated_volumes(arguments)
+    volumes = painted.open_volumes(arguments)
     read = sources_of(*(v for a in volumes for v in (a.image, a.labels, a.mask)))
     check_outputs([arguments.out], inputs=read)
     reason = ""
@@ -98,6 +87,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _config(arguments: argparse.Namespace) -> TrainConfig:
     """Combine flags, preset and earlier runs, and refuse an unsuitable folder."""
+    from napari_lrcs.io.presets import read_preset
     from napari_lrcs.io.writing import check_new
     from napari_lrcs.models.checkpoint import load_checkpoint
     from napari_lrcs.training.run_folder import RunFolder
@@ -113,38 +103,11 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
         return run.read_config().with_changes(**given)
     check_new(arguments.out, overwrite=True)
     run.check_place(overwrite=arguments.overwrite)
-    start = PRESETS[arguments.preset]
+    start = read_preset(arguments.preset)
     if arguments.initial_weights is not None:
         other = load_checkpoint(arguments.initial_weights)
         start = replace(start, network=other.config.network)
     return start.with_changes(**given)
-
-
-def _annotated_volumes(arguments: argparse.Namespace) -> "Sequence[AnnotatedVolume]":
-    from napari_lrcs.annotation.annotation import ROLES
-    from napari_lrcs.annotation.project import open_annotated, read_project
-
-    slices = {role: getattr(arguments, f"{role}_z") for role in ROLES}
-    named = {role: text for role, text in slices.items() if text is not None}
-    if arguments.labels is None:
-        if arguments.image.suffix.lower() != ".toml":
-            raise ValueError(
-                "LABELS is missing; give IMAGE LABELS, or one TOML file that names "
-                f"the volumes in place of {arguments.image}"
-            )
-        if named or arguments.mask:
-            raise ValueError(
-                "the slices and masks of several volumes belong in the TOML file, not "
-                "on the command line"
-            )
-        return read_project(arguments.image)
-    if "train" not in named:
-        raise ValueError("--train-z is missing; give the painted slices to train on")
-    return [
-        open_annotated(
-            arguments.image, arguments.labels, slices=named, mask=arguments.mask
-        )
-    ]
 
 
 def _warn_of_not_learnt(ended: "TrainingEnded", config: OptimisationConfig) -> None:

@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING
 from napari_lrcs.commands.parts import context, flags
 from napari_lrcs.commands.parts.output import percent, print_json, print_table
 from napari_lrcs.commands.parts.places import Places
-from napari_lrcs.config import (
-    PRESETS,
-    PerturbConfig,
-    PredictConfig,
-    StudyConfig,
-    TrainConfig,
-)
+from napari_lrcs.config import PerturbConfig, PredictConfig, StudyConfig, TrainConfig
 from napari_lrcs.errors import LrcsError
 
 if TYPE_CHECKING:
@@ -149,10 +143,11 @@ def _task(arguments: argparse.Namespace) -> "tuple[StudyTask, str]":
 
 def _initial_settings(arguments: argparse.Namespace) -> "StudySettings":
     """Return the settings that flags change: a preset's, or those of the study."""
+    from napari_lrcs.io.presets import read_preset
     from napari_lrcs.uncertainty.study.folder import StudyFolder, StudySettings
 
     if not arguments.resume:
-        return StudySettings(config=PRESETS[arguments.preset])
+        return StudySettings(config=read_preset(arguments.preset))
     if arguments.overwrite:
         raise ValueError(
             "--resume cannot be combined with --overwrite; leave one of them out"

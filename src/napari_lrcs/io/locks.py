@@ -56,6 +56,34 @@ def only_writer(*places: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Wait until nobody else holds a lock, and hold it until the block ends.
+
+    For blocks that take a moment.
+
+    Parameters
+    ----------
+    path : Path
+        The lock file; it is created, and removed afterwards.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be created.
+    """
+    while True:
+        try:
+            lock = FileLock(path, refusal="")
+            break
+        except InUseError:
+            time.sleep(_PAUSE)
+    try:
+        yield
+    finally:
+        lock.remove()
+
+
 def check_not_in_use(place: Path) -> None:
     """Refuse a file or folder that somebody else is writing to.
 

@@ -79,7 +79,9 @@ MISTAKES = {
     ),
     # settings
     "unknown value": Mistake(train(flags="--loss focal"), "invalid choice: 'focal'"),
-    "unknown preset": Mistake(train(flags="--preset best"), "invalid choice: 'best'"),
+    "unknown preset": Mistake(
+        train(flags="--preset best"), "no preset 'best'; known: quick, paper"
+    ),
     "unknown flag": Mistake(train(flags="--epochs 3"), "--epochs 3; see napari-lrcs"),
     "even kernel": Mistake(train(flags="--kernel-size 4"), "must be odd, got 4"),
     "negative epochs": Mistake(train(flags="--n-epochs -1"), "at least 1, got -1"),

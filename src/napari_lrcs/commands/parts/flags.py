@@ -34,9 +34,10 @@ _SHARED: Mapping[str, Mapping[str, Any]] = {
         "help": "names of the phases, in the order of their labels",
     },
     "--preset": {
-        "choices": PRESETS,
+        "metavar": "NAME",
         "default": "quick",
-        "help": "settings to start from (default: %(default)s)",
+        "help": f"settings to start from: {', '.join(PRESETS)}, or one that a search "
+        "has saved (default: %(default)s)",
     },
     "--wanted-share": {
         "type": float,

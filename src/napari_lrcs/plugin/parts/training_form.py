@@ -7,6 +7,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QWidget
 
 from napari_lrcs.config import PRESETS, Axis, TrainConfig
+from napari_lrcs.io.presets import read_presets
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.plugin.parts.devices import DeviceLine, Devices
 from napari_lrcs.plugin.parts.forms import ConfigForm
@@ -175,8 +176,8 @@ class PresetChoice(QComboBox):
     def __init__(self, form: ConfigForm[TrainConfig]) -> None:
         super().__init__()
         self._form = form
-        self._presets = dict(PRESETS)
-        self.addItems([*PRESETS, _OWN])
+        self._presets = read_presets()
+        self.addItems([*self._presets, _OWN])
         self.activated.connect(lambda _index: self._fill())
         form.changed.connect(self._name)
         self._name()
@@ -192,8 +193,7 @@ class PresetChoice(QComboBox):
         self._name()
 
     def _fill(self) -> None:
-        name = self.currentText()
-        preset = self._presets.get(name)
+        preset = self._presets.get(self.currentText())
         if preset is not None:
             kept = {name: self._form[name].value for name in _FREE}
             self._form.config = preset.with_changes(**kept)

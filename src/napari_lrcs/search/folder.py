@@ -1,0 +1,256 @@
+"""The search folder: the files of a search; needs neither torch nor Optuna."""
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+from napari_lrcs.config import SearchConfig, TrainConfig
+from napari_lrcs.errors import InUseError, ResultExistsError, VolumeError
+from napari_lrcs.io.locks import check_not_in_use, one_at_a_time, only_writer
+from napari_lrcs.io.paths import lock_of
+from napari_lrcs.io.records import convert, read_json, write_json
+from napari_lrcs.io.tables import write_csv
+from napari_lrcs.search.figures import FIGURES
+from napari_lrcs.search.results import SearchFindings, TrialResult, trial_name
+from napari_lrcs.search.space import SearchSpace
+
+FORMAT_VERSION = 1
+"""Format version of ``search.json``."""
+
+_RECORD = "search.json"
+_TABLE = "trials.csv"
+_RESULT = "trial.json"
+_TRIAL = re.compile("trial-[0-9]{3,}")
+
+
+class SearchRecord(TypedDict):
+    """The content of ``search.json``."""
+
+    task: dict[str, Any]
+    search: dict[str, Any]
+    n_trials: int
+    importances: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFolder:
+    """The files of a search.
+
+    Several processes may run the trials of one search. What they share is changed
+    while `changing` is held; a trial belongs to the process that holds `running`.
+
+    Parameters
+    ----------
+    path : Path
+        The folder; it need not exist yet.
+    """
+
+    path: Path
+
+    # ---- what is there ----
+
+    @property
+    def journal(self) -> Path:
+        """File in which Optuna keeps which trials wait, run and have ended."""
+        return self.path / "journal.log"
+
+    @property
+    def trials(self) -> Path:
+        """Folder of the trials' own folders."""
+        return self.path / "trials"
+
+    def trial(self, number: int) -> Path:
+        """Return the folder of a trial."""
+        return self.trials / trial_name(number)
+
+    @property
+    def is_search(self) -> bool:
+        """Whether the folder holds a search."""
+        return (self.path / _RECORD).is_file()
+
+    def check_place(self, *, resume: bool, overwrite: bool) -> None:
+        """Refuse a folder that a search may not be written to.
+
+        Raises
+        ------
+        ResultExistsError
+            If it holds something else, or a search that is to be neither continued
+            nor replaced.
+        VolumeError
+            If there is no search to continue, or the one to replace is damaged.
+        InUseError
+            If a process is running the search that is to be replaced.
+        """
+        if resume:
+            self.read_record()
+        elif self.is_search:
+            self.read_record()  # refuses another program's file of that name
+            if not overwrite:
+                raise ResultExistsError(
+                    f"{self.path} holds a search already; resume it, overwrite it or "
+                    "choose another folder"
+                )
+            for place in self.trials.glob("*"):
+                check_not_in_use(place)
+        elif self.path.exists() and not _is_empty(self.path):
+            raise ResultExistsError(
+                f"{self.path} exists and is not a search; choose another folder"
+            )
+
+    def check_same(self, task: Mapping[str, Any]) -> None:
+        """Refuse a task (from `SearchTask.to_dict`) that differs from the search's own.
+
+        Raises
+        ------
+        VolumeError
+            If anything that results depend on has changed.
+        """
+        before, now = (
+            {**values, **values["config"], "config": None}
+            for values in (self.read_record()["task"], task)
+        )
+        changed = [name for name in now if before.get(name) != now[name]]
+        if changed:
+            name = changed[0]
+            raise VolumeError(
+                f"the search in {self.path} has other settings ({name}: "
+                f"{before.get(name)}, now {now[name]}); resume without changes, or "
+                "choose another folder"
+            )
+
+    # ---- sharing it ----
+
+    def changing(self) -> AbstractContextManager[None]:
+        """Wait until no other process changes what all of them share."""
+        return one_at_a_time(lock_of(self.trials))
+
+    @contextmanager
+    def running(self, number: int) -> Iterator[None]:
+        """Be the only one to run a trial until the block ends.
+
+        Raises
+        ------
+        InUseError
+            If another process runs it.
+        """
+        self.trial(number).mkdir(parents=True, exist_ok=True)
+        with only_writer(self.trial(number)):
+            yield
+
+    def is_running(self, number: int) -> bool:
+        """Whether a process runs a trial, or has left one of its trainings running."""
+        place = self.trial(number)
+        try:
+            for path in (place, *place.glob("repeat-*")):
+                check_not_in_use(path)
+        except InUseError:
+            return True
+        return False
+
+    # ---- reading and writing ----
+
+    def read_record(self) -> SearchRecord:
+        """Read ``search.json``: the task and its budget.
+
+        Raises
+        ------
+        VolumeError
+            If there is no search, or it is damaged.
+        """
+        if not self.is_search:
+            raise VolumeError(f"there is no search in {self.path}; start one there")
+        try:
+            values = read_json(self.path / _RECORD, dict[str, Any])
+            version = convert(values.get("format_version"), int)
+            record = convert(values, SearchRecord)
+        except ValueError as error:
+            raise self._damaged(_RECORD, error) from error
+        if version != FORMAT_VERSION:
+            raise VolumeError(
+                f"{_RECORD} in {self.path} has format {version}, and this version "
+                f"reads {FORMAT_VERSION}; open it with the version that wrote it"
+            )
+        return record
+
+    def write_record(self, record: SearchRecord) -> None:
+        """Write ``search.json``, which makes the folder a search."""
+        write_json(self.path / _RECORD, {"format_version": FORMAT_VERSION, **record})
+
+    def read_settings(self) -> tuple[TrainConfig, SearchConfig, SearchSpace]:
+        """Read the settings that the search was started with, to continue it."""
+        record = self.read_record()
+        try:
+            return (
+                TrainConfig.from_dict(record["task"]["config"]),
+                SearchConfig.from_dict(record["search"]),
+                SearchSpace.parse(convert(record["task"]["space"], list[str])),
+            )
+        except (KeyError, ValueError) as error:
+            raise self._damaged(_RECORD, error) from error
+
+    def read_findings(self) -> SearchFindings:
+        """Read the results so far; the search may still be running."""
+        record = self.read_record()
+        config, _, space = self.read_settings()
+        return SearchFindings(
+            out=self.path,
+            config=config,
+            space=space,
+            n_trials=record["n_trials"],
+            trials=tuple(self.read_results()),
+            importances=record["importances"],
+        )
+
+    def read_results(self) -> list[TrialResult]:
+        """Read the trials that have ended, by number."""
+        files = [
+            place / _RESULT
+            for place in self.trials.glob("trial-*")
+            if _TRIAL.fullmatch(place.name)
+        ]
+        found = [self.read_result(file.parent) for file in files]
+        return sorted((f for f in found if f is not None), key=lambda f: f.number)
+
+    def read_result(self, place: Path) -> TrialResult | None:
+        """Read a trial; None if it has not ended."""
+        try:
+            return read_json(place / _RESULT, TrialResult)
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise self._damaged(f"{place.name}/{_RESULT}", error) from error
+
+    def write_result(self, result: TrialResult) -> None:
+        """Write a trial that has ended."""
+        write_json(self.trial(result.number) / _RESULT, asdict(result))
+
+    def forget_result(self, number: int) -> None:
+        """Remove the result of a trial that is to be tried again."""
+        (self.trial(number) / _RESULT).unlink(missing_ok=True)
+
+    def write_table(self) -> None:
+        """Write ``trials.csv``, one row per trial that has ended."""
+        write_csv(self.path / _TABLE, [r.to_row() for r in self.read_results()])
+
+    def remove(self) -> None:
+        """Remove the files of the search, and nothing else."""
+        for place in self.trials.glob("trial-*"):
+            if _TRIAL.fullmatch(place.name):
+                shutil.rmtree(place, ignore_errors=True)
+        with suppress(OSError):  # it may hold other files, or be missing
+            self.trials.rmdir()
+        # `_RECORD` comes last: it marks the folder as a search.
+        for name in (self.journal.name, _TABLE, *FIGURES, _RECORD):
+            (self.path / name).unlink(missing_ok=True)
+
+    def _damaged(self, name: str, error: Exception) -> VolumeError:
+        return VolumeError(f"{name} in {self.path} is damaged: {error}")
+
+
+def _is_empty(path: Path) -> bool:
+    """Return whether a folder holds nothing but hidden files."""
+    return path.is_dir() and all(f.name.startswith(".") for f in path.iterdir())

@@ -1,0 +1,425 @@
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from napari_lrcs.errors import InUseError, LrcsError, ResultExistsError, VolumeError
+from napari_lrcs.progress import Notice
+from napari_lrcs.search import trial as trial_module
+from napari_lrcs.search.events import (
+    Estimating,
+    SearchEnded,
+    SearchEvent,
+    SearchStarted,
+    TrialEnded,
+    TrialProgress,
+    TrialStarted,
+)
+from napari_lrcs.search.figures import FIGURES
+from napari_lrcs.search.folder import SearchFolder
+from napari_lrcs.search.results import TrialResult
+from napari_lrcs.search.search import run_search
+from napari_lrcs.search.task import SearchTask
+from napari_lrcs.search.trial import TrialTask, run_trial
+from napari_lrcs.search.trial_queue import TrialQueue
+from napari_lrcs.training.run_folder import RunFolder
+from scripts import Script, quick_context
+from searches import CONFIG, RUN, begin, search_task
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SETTINGS = set(product((1e-4, 1e-3), (2, 4)))
+
+
+@pytest.fixture(scope="module")
+def search(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, list[SearchEvent]]:
+    """Run a search that nothing interrupts."""
+    out = tmp_path_factory.mktemp("search") / "out"
+    return out, list(run_search(search_task(), out=out))
+
+
+def results(out: Path) -> list[TrialResult]:
+    """Read what does not depend on time."""
+    found = SearchFolder(out).read_results()
+    return [replace(trial, seconds=0.0, ended=0.0) for trial in found]
+
+
+def queue_of(out: Path, task: SearchTask) -> TrialQueue:
+    return TrialQueue(
+        SearchFolder(out).journal,
+        space=task.space,
+        sampler=task.search.sampler,
+        seed=task.config.seed,
+    )
+
+
+def wait_for(process: Script, *files: Path) -> None:
+    while process.is_running and not all(file.exists() for file in files):
+        time.sleep(0.002)
+
+
+# ---- a whole search ----
+
+
+def test_a_grid_is_exactly_its_product(search: tuple[Path, list[SearchEvent]]) -> None:
+    tried = [tuple(trial.settings.values()) for trial in results(search[0])]
+
+    assert len(tried) == 4
+    assert set(tried) == SETTINGS
+
+
+def test_a_search_tells_its_way_and_leaves_all_files(
+    search: tuple[Path, list[SearchEvent]],
+) -> None:
+    out, events = search
+
+    told = [type(e) for e in events if not isinstance(e, TrialProgress | Estimating)]
+    assert told[told.index(SearchStarted) :] == [
+        SearchStarted,
+        *[TrialStarted, TrialEnded] * 4,
+        SearchEnded,
+    ]
+    started = next(e for e in events if isinstance(e, SearchStarted))
+    assert (started.n_trials, started.n_repeats, started.n_done) == (4, 2, 0)
+    assert 0 < started.seconds < 600
+    assert 0 < started.memory < 2**30
+    shares = [e.share for e in events if isinstance(e, TrialProgress) and not e.number]
+    assert shares == sorted(shares)
+    assert 0.5 < shares[-1] <= 1  # the last step may end without an event
+    assert {file.name for file in out.iterdir()} == {
+        "journal.log",
+        "search.json",
+        "trials",
+        "trials.csv",
+        *FIGURES,
+    }
+
+
+def test_each_setting_reaches_its_trainings(
+    search: tuple[Path, list[SearchEvent]],
+) -> None:
+    for trial in results(search[0]):
+        for repeat in range(2):
+            place = search[0] / "trials" / trial.name / f"repeat-{repeat}"
+            assert RunFolder(place).read_config() == CONFIG.with_changes(
+                **trial.settings, seed=7 + repeat, pitfall_restarts=0
+            )
+
+
+def test_findings_are_ranked_and_tabulated(
+    search: tuple[Path, list[SearchEvent]],
+) -> None:
+    out, events = search
+    (ended,) = (e for e in events if isinstance(e, SearchEnded))
+
+    best = ended.findings.best
+    assert best is not None
+    scores = [trial.score for trial in ended.findings.trials]
+    assert best.score == max(scores)
+    assert ended.findings.best_config == CONFIG.with_changes(
+        device="auto", **best.settings
+    )
+    assert sum(ended.findings.importances.values()) == pytest.approx(1)
+    assert SearchFolder(out).read_findings() == ended.findings
+    header, *rows = (out / "trials.csv").read_text().splitlines()
+    assert header == (
+        "trial,state,mean_iou,sd,n_repeats,seconds,learning_rate,batch_size,reason"
+    )
+    assert [float(row.split(",")[2]) for row in rows] == scores
+
+
+def test_a_complete_search_is_resumed_at_once(
+    search: tuple[Path, list[SearchEvent]],
+) -> None:
+    before = results(search[0])
+
+    events = list(run_search(search_task(), out=search[0], resume=True))
+
+    assert [type(e) for e in events if not isinstance(e, Notice)] == [
+        SearchStarted,
+        *[TrialEnded] * 4,
+        SearchEnded,
+    ]
+    assert results(search[0]) == before
+
+
+def test_another_search_may_not_take_its_place(
+    search: tuple[Path, list[SearchEvent]], tmp_path: Path
+) -> None:
+    out, _ = search
+    other = search_task("learning_rate=1e-4,1e-3", "batch_size=2,8")
+    (tmp_path / "thesis.txt").touch()
+
+    with pytest.raises(ResultExistsError, match="holds a search already"):
+        next(run_search(search_task(), out=out))
+    with pytest.raises(VolumeError, match=r"has other settings \(space: "):
+        next(run_search(other, out=out, resume=True))
+    with pytest.raises(ResultExistsError, match="is not a search"):
+        next(run_search(search_task(), out=tmp_path, overwrite=True))
+    with pytest.raises(VolumeError, match="there is no search"):
+        next(run_search(search_task(), out=tmp_path / "new", resume=True))
+    with SearchFolder(out).running(0), pytest.raises(InUseError):
+        next(run_search(search_task(), out=out, overwrite=True))
+
+
+def test_other_processes_find_the_same(
+    search: tuple[Path, list[SearchEvent]], tmp_path: Path
+) -> None:
+    with ProcessPoolExecutor(2, mp_context=quick_context()) as executor:
+        events = run_search(
+            search_task(), out=tmp_path / "out", executor=executor, devices=["cpu"] * 2
+        )
+        numbers = [e.trial.number for e in events if isinstance(e, TrialEnded)]
+
+    assert sorted(numbers) == [0, 1, 2, 3]
+    found, expected = results(tmp_path / "out"), results(search[0])
+    assert [(t.number, t.settings, t.state) for t in found] == [
+        (t.number, t.settings, t.state) for t in expected
+    ]
+
+
+# ---- stopped, killed, shared ----
+
+
+def test_a_stopped_search_goes_on_where_it_was(
+    search: tuple[Path, list[SearchEvent]], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    events = run_search(search_task(), out=out)
+    seen = []
+    while not (seen and seen[-1] == 1):
+        event = next(events)
+        if isinstance(event, TrialStarted):
+            seen.append(event.number)
+    events.close()
+
+    resumed = list(run_search(search_task(), out=out, resume=True))
+
+    assert [e.number for e in resumed if isinstance(e, TrialStarted)] == [2, 3, 1]
+    assert results(out) == results(search[0])
+
+
+@pytest.mark.slow
+def test_a_search_that_was_killed_twice_has_each_trial_once(
+    search: tuple[Path, list[SearchEvent]], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    begin(out)
+    trials = out / "trials"
+    killed_at = (
+        (trials / "trial-000" / "trial.json", trials / "trial-001/repeat-0/resume.pt"),
+        (trials / "trial-002" / "trial.json", trials / "trial-003/repeat-0/resume.pt"),
+    )
+
+    for files in killed_at:
+        with Script(RUN, out) as process:
+            wait_for(process, *files)
+            assert process.is_running
+            process.kill()
+    first = (trials / "trial-000" / "trial.json").stat().st_mtime_ns
+    list(run_search(search_task(), out=out, resume=True))
+
+    assert results(out) == results(search[0])
+    assert (trials / "trial-000" / "trial.json").stat().st_mtime_ns == first
+    queue = queue_of(out, search_task())
+    assert (queue.started(), queue.n_waiting, queue.n_known) == ([], 0, 4)
+    assert not list(out.rglob(".*"))
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_search(
+    search: tuple[Path, list[SearchEvent]], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    begin(out)
+
+    with Script(RUN, out) as one, Script(RUN, out) as other:
+        assert (one.wait(), other.wait()) == (0, 0)
+        ran = [one.stdout.read().split(), other.stdout.read().split()]
+
+    assert sorted(ran[0] + ran[1]) == ["0", "1", "2", "3"]
+    assert all(ran)
+    assert results(out) == results(search[0])
+    assert all((out / name).exists() for name in FIGURES)
+
+
+def test_a_journal_that_was_cut_by_a_kill_is_read(tmp_path: Path) -> None:
+    begin(tmp_path / "out")
+    with SearchFolder(tmp_path / "out").journal.open("ab") as file:
+        file.write(b'{"op_code": 4, "wor')
+
+    queue = queue_of(tmp_path / "out", search_task())
+    queue.add(4, None)
+
+    assert queue_of(tmp_path / "out", search_task()).n_known == 5
+
+
+def test_a_search_may_grow(tmp_path: Path) -> None:
+    space = ("learning_rate=1e-4:1e-2:log",)
+    few, more = (
+        search_task(*space, sampler="random", n_trials=n, n_repeats=1) for n in (1, 2)
+    )
+
+    list(run_search(few, out=tmp_path / "out"))
+    list(run_search(more, out=tmp_path / "out", resume=True))
+
+    drawn = [trial.settings for trial in results(tmp_path / "out")]
+    assert drawn == [more.settings_of(0), more.settings_of(1)]
+
+
+# ---- samplers ----
+
+
+@pytest.mark.parametrize("sampler", ["grid", "random", "tpe", "bayes"])
+def test_each_field_has_its_own_name_and_value(sampler: str, tmp_path: Path) -> None:
+    values: dict[str, set[Any]] = {
+        "learning_rate": {1e-4, 1e-3},
+        "batch_size": {2, 4},
+        "n_filters": {5, 6},
+        "kernel_size": {7, 9},
+        "n_bottleneck_convs": {3, 1},
+        "loss": {"dice", "cross_entropy"},
+        "flip": {True, False},
+    }
+    texts = [f"{k}={','.join(str(v).lower() for v in vs)}" for k, vs in values.items()]
+    task = search_task(*texts, sampler=sampler, n_trials=3)
+    (tmp_path / "trials").mkdir()
+    queue = queue_of(tmp_path, task)
+    for number in range(3):
+        queue.add(number, task.settings_of(number))
+
+    entries = [queue.start() for _ in range(3)]
+
+    assert queue.start() is None
+    for entry in entries:
+        assert entry is not None
+        config = task.config_of(entry.settings).to_dict()
+        for name, allowed in values.items():
+            assert config[name] == entry.settings[name]
+            assert config[name] in allowed
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "bayes"])
+def test_a_sampler_learns_from_scores(sampler: str, tmp_path: Path) -> None:
+    task = search_task("gain=0:0.9", sampler=sampler, n_trials=16)
+    queue = queue_of(tmp_path, task)
+    for number in range(16):
+        queue.add(number, None)
+
+    gains = []
+    while (entry := queue.start()) is not None:
+        gain = float(entry.settings["gain"])
+        gains.append(gain)
+        score = 1 - abs(gain - 0.7)
+        queue.end(
+            entry,
+            TrialResult(
+                number=entry.number,
+                settings=entry.settings,
+                state="complete",
+                curves=((score,),),
+            ),
+        )
+
+    early, late = gains[:10], gains[10:]
+    mean = sum(abs(g - 0.7) for g in late) / len(late)
+    assert mean < 0.8 * sum(abs(g - 0.7) for g in early) / len(early)
+
+
+# ---- trials that fail or are hopeless ----
+
+
+@pytest.fixture
+def lone_trial(tmp_path: Path) -> TrialTask:
+    """Give a trial of a folder without others."""
+    folder = SearchFolder(tmp_path)
+    folder.trial(3).mkdir(parents=True)
+    settings = {"learning_rate": 1e-3, "batch_size": 2}
+    task = search_task(prune=True, n_repeats=3)
+    return TrialTask(task=task, folder=folder, number=3, settings=settings)
+
+
+def test_a_trial_in_the_pitfall_is_pruned(
+    lone_trial: TrialTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def train(*_: object, **arguments: Any) -> Iterator[Notice]:
+        calls.append(arguments["config"].optimisation.pitfall_restarts)
+        yield Notice(kind="pitfall", text="major-class pitfall: only pore; try less")
+        raise AssertionError("the trial goes on")
+
+    monkeypatch.setattr(trial_module, "train", train)
+
+    result = run_trial(lone_trial)
+
+    assert calls == [0]
+    assert (result.state, result.reason) == ("pruned", "major-class pitfall: only pore")
+    assert lone_trial.folder.read_results() == [result]
+
+
+def test_a_hopeless_trial_is_pruned_after_its_first_training(
+    lone_trial: TrialTask,
+) -> None:
+    for number in range(10, 15):
+        lone_trial.folder.trial(number).mkdir()
+        lone_trial.folder.write_result(
+            TrialResult(number=number, settings={}, state="complete", curves=((1.0,),))
+        )
+
+    result = run_trial(lone_trial)
+
+    assert result.state == "pruned"
+    assert len(result.scores) == 1
+    assert "the median of 5 other trials" in result.reason
+
+
+def test_a_failed_trial_does_not_stop_the_search_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = trial_module.train
+
+    def train(*arguments: Any, **options: Any) -> Iterator[Any]:
+        if "trial-000" in str(options["run"]):
+            raise MemoryError("cpu has not enough memory")
+        return real(*arguments, **options)
+
+    task = search_task("batch_size=2,4", n_repeats=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(trial_module, "train", train)
+        list(run_search(task, out=tmp_path / "out"))
+    first = results(tmp_path / "out")
+    list(run_search(task, out=tmp_path / "out", resume=True))
+
+    assert [trial.state for trial in first] == ["failed", "complete"]
+    assert first[0].reason == "cpu has not enough memory"
+    assert [trial.state for trial in results(tmp_path / "out")] == ["complete"] * 2
+
+
+def test_a_search_whose_trials_all_fail_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*_: object, **__: object) -> Iterator[Any]:
+        raise ValueError("nothing works")
+
+    monkeypatch.setattr(trial_module, "train", train)
+
+    with pytest.raises(LrcsError, match=r"all 4 trials failed; .* \(nothing works\)"):
+        list(run_search(search_task(), out=tmp_path / "out"))
+
+
+def test_no_trial_starts_after_the_time(tmp_path: Path) -> None:
+    task = search_task(minutes=1e-6)
+
+    events = list(run_search(task, out=tmp_path / "out"))
+
+    (ended,) = (e for e in events if isinstance(e, SearchEnded))
+    assert ended.findings.trials == ()
+    assert ended.findings.best is None
