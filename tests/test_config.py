@@ -14,6 +14,7 @@ from napari_lrcs.config import (
     PerturbConfig,
     PredictConfig,
     PreprocessingConfig,
+    SearchConfig,
     StudyConfig,
     TrainConfig,
 )
@@ -24,6 +25,7 @@ CONFIGS: tuple[type[Config], ...] = (
     TrainConfig,
     PredictConfig,
     PerturbConfig,
+    SearchConfig,
     StudyConfig,
 )
 SETTINGS = [(config, setting) for config in CONFIGS for setting in config.settings()]

@@ -24,9 +24,11 @@ from napari_lrcs.search.figures import FIGURES
 from napari_lrcs.search.folder import SearchFolder
 from napari_lrcs.search.results import TrialResult
 from napari_lrcs.search.search import run_search
+from napari_lrcs.search.space import Values
 from napari_lrcs.search.task import SearchTask
 from napari_lrcs.search.trial import TrialTask, run_trial
 from napari_lrcs.search.trial_queue import TrialQueue
+from napari_lrcs.training import loop
 from napari_lrcs.training.run_folder import RunFolder
 from scripts import Script, quick_context
 from searches import CONFIG, RUN, begin, search_task
@@ -193,7 +195,7 @@ def test_a_stopped_search_goes_on_where_it_was(
 ) -> None:
     out = tmp_path / "out"
     events = run_search(search_task(), out=out)
-    seen = []
+    seen: list[int] = []
     while not (seen and seen[-1] == 1):
         event = next(events)
         if isinstance(event, TrialStarted):
@@ -341,7 +343,7 @@ def lone_trial(tmp_path: Path) -> TrialTask:
     """Give a trial of a folder without others."""
     folder = SearchFolder(tmp_path)
     folder.trial(3).mkdir(parents=True)
-    settings = {"learning_rate": 1e-3, "batch_size": 2}
+    settings: Values = {"learning_rate": 1e-3, "batch_size": 2}
     task = search_task(prune=True, n_repeats=3)
     return TrialTask(task=task, folder=folder, number=3, settings=settings)
 
@@ -384,12 +386,11 @@ def test_a_hopeless_trial_is_pruned_after_its_first_training(
 def test_a_failed_trial_does_not_stop_the_search_and_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = trial_module.train
 
     def train(*arguments: Any, **options: Any) -> Iterator[Any]:
         if "trial-000" in str(options["run"]):
             raise MemoryError("cpu has not enough memory")
-        return real(*arguments, **options)
+        return loop.train(*arguments, **options)
 
     task = search_task("batch_size=2,4", n_repeats=1)
     with monkeypatch.context() as patch:

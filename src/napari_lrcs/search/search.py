@@ -105,9 +105,7 @@ def run_search(
     folder.check_place(resume=resume, overwrite=overwrite)
     resolve_device(task.config.device)
     annotation = task.annotate(task.config_of(task.space.middle))
-    task.config_of(
-        {}, repeat=task.search.n_repeats - 1
-    )  # the last seed may be too large
+    task.config_of({}, repeat=task.search.n_repeats - 1)  # its seed may be too large
     memory = largest_memory(task, n_phases=len(annotation.phases))
     if resume:
         folder.check_same(task.to_dict(annotation))
@@ -169,11 +167,11 @@ class _Search:
                 self._folder.remove()
             self._write_record({})
             self._open_queue()
+            self._put_back_interrupted()
             if resume:
                 self._put_back_failed()
             for number in range(self._queue.n_known, self._n_trials):
                 self._queue.add(number, self._task.settings_of(number))
-            self._put_back_interrupted()
 
     def _open_queue(self) -> None:
         self._folder.trials.mkdir(exist_ok=True)
@@ -196,7 +194,8 @@ class _Search:
 
     def _put_back_failed(self) -> None:
         for trial in self._folder.read_results():
-            if trial.state == "failed":
+            is_failed = trial.state == "failed"
+            if is_failed and not self._folder.is_running(trial.number):
                 self._folder.forget_result(trial.number)
                 self._queue.add(trial.number, trial.settings)
 
