@@ -12,6 +12,7 @@ from napari_lrcs.errors import InUseError, LrcsError, ResultExistsError, VolumeE
 from napari_lrcs.progress import Notice
 from napari_lrcs.search import trial as trial_module
 from napari_lrcs.search.events import (
+    Drawing,
     Estimating,
     SearchEnded,
     SearchEvent,
@@ -86,6 +87,7 @@ def test_a_search_tells_its_way_and_leaves_all_files(
     assert told[told.index(SearchStarted) :] == [
         SearchStarted,
         *[TrialStarted, TrialEnded] * 4,
+        *[Drawing] * len(FIGURES),
         SearchEnded,
     ]
     started = next(e for e in events if isinstance(e, SearchStarted))
@@ -147,6 +149,7 @@ def test_a_complete_search_is_resumed_at_once(
     assert [type(e) for e in events if not isinstance(e, Notice)] == [
         SearchStarted,
         *[TrialEnded] * 4,
+        *[Drawing] * len(FIGURES),
         SearchEnded,
     ]
     assert results(search[0]) == before

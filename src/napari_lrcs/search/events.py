@@ -57,6 +57,14 @@ class TrialEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """Another figure is drawn."""
+
+    share: float
+    """Share of the figures that are drawn, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SearchEnded:
     """No trial is left to start, or the time is over."""
 
@@ -72,5 +80,6 @@ SearchEvent: TypeAlias = (
     | TrialStarted
     | TrialProgress
     | TrialEnded
+    | Drawing
     | SearchEnded
 )

@@ -3,7 +3,7 @@
 The functions that take `Axes` also draw into a dock, even while the search is running.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,16 +33,23 @@ _N_NAMED = 3
 """Settings of a trial that the legend names."""
 
 
-def write_search_figures(out: Path, findings: SearchFindings) -> None:
-    """Draw the figures of a search that has at least one ended trial into a folder."""
+def write_search_figures(out: Path, findings: SearchFindings) -> Iterator[float]:
+    """Draw the figures of a search that has at least one ended trial into a folder.
+
+    Yields
+    ------
+    float
+        Share of the figures that are drawn, 0 to 1.
+    """
     from matplotlib.figure import Figure
 
     draws = (_curves, draw_sorted_scores, _importances, _time)
-    for name, draw in zip(FIGURES, draws, strict=True):
+    for n_done, (name, draw) in enumerate(zip(FIGURES, draws, strict=True), start=1):
         figure = Figure(figsize=(7.5, 5), dpi=150, layout="constrained")
         draw(figure, findings)
         with replacing(out / name) as temporary:
             figure.savefig(temporary)
+        yield n_done / len(FIGURES)
 
 
 def _curves(figure: "Figure", findings: SearchFindings) -> None:

@@ -18,6 +18,7 @@ from napari_lrcs.models.device import resolve_device
 from napari_lrcs.progress import Notice
 from napari_lrcs.search.estimate import largest_memory, time_repeat
 from napari_lrcs.search.events import (
+    Drawing,
     SearchEnded,
     SearchEvent,
     SearchStarted,
@@ -78,8 +79,9 @@ def run_search(
     SearchEvent
         `Estimating`, `Notice`, `SearchStarted`, `TrialEnded` for each trial that has
         ended before, then for each other trial `TrialStarted`, `TrialProgress` and
-        `TrialEnded`; finally `SearchEnded`. If the generator is closed, the search can
-        be continued; other processes finish the trials that they have begun.
+        `TrialEnded`; then `Drawing` and finally `SearchEnded`. If the generator is
+        closed, the search can be continued; other processes finish the trials that they
+        have begun.
 
     Raises
     ------
@@ -123,7 +125,7 @@ def run_search(
         yield from search.side_by_side(
             started, executor, devices or (task.config.device,)
         )
-    yield search.end(started)
+    yield from search.end(started)
 
 
 def _is_complete(folder: SearchFolder, task: SearchTask) -> bool:
@@ -306,7 +308,7 @@ class _Search:
 
     # ---- the end ----
 
-    def end(self, started: float) -> SearchEnded:
+    def end(self, started: float) -> Iterator[SearchEvent]:
         """Draw the figures, and say what was found."""
         with self._folder.changing():
             self._put_back_interrupted()
@@ -315,8 +317,9 @@ class _Search:
             findings = self._folder.read_findings()
         _check_any_succeeded(findings)
         if is_last and findings.trials:  # otherwise another process draws them
-            write_search_figures(self._folder.path, findings)
-        return SearchEnded(findings=findings, seconds=time.monotonic() - started)
+            for share in write_search_figures(self._folder.path, findings):
+                yield Drawing(share=share)
+        yield SearchEnded(findings=findings, seconds=time.monotonic() - started)
 
 
 def _check_any_succeeded(findings: SearchFindings) -> None:
