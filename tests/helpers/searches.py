@@ -34,8 +34,8 @@ GRID = ("learning_rate=1e-4,1e-3", "batch_size=2,4")
 
 
 def search_task(*space: str, **settings: object) -> SearchTask:
-    """Search a grid of four settings with two repeats, unless told otherwise."""
-    search = SearchConfig(sampler="grid", n_repeats=2, prune=False)
+    """Search a grid of four settings without repeats, unless told otherwise."""
+    search = SearchConfig(sampler="grid", n_repeats=1, prune=False)
     return SearchTask(
         volumes=(VOLUME,),
         space=SearchSpace.parse(space or GRID),

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.io.tables import Row
@@ -77,18 +77,18 @@ class TrialResult:
             "reason": self.reason,
         }
 
-
-class TrialDict(TypedDict):
-    """A trial as JSON values."""
-
-    trial: int
-    state: State
-    mean_iou: float
-    sd: float
-    scores: list[float]
-    settings: Values
-    reason: str
-    seconds: float
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is printed of it, as JSON values."""
+        return {
+            "trial": self.number,
+            "state": self.state,
+            "mean_iou": self.score,
+            "sd": self.sd,
+            "scores": [*self.scores],
+            "settings": self.settings,
+            "reason": self.reason,
+            "seconds": self.seconds,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,23 +140,10 @@ class SearchFindings:
         """Return the findings as JSON values."""
         return {
             "n_trials": self.n_trials,
-            "best": None if self.best is None else _as_dict(self.best),
-            "trials": [_as_dict(trial) for trial in self.trials],
+            "best": None if self.best is None else self.best.to_dict(),
+            "trials": [trial.to_dict() for trial in self.trials],
             "importances": self.importances,
         }
-
-
-def _as_dict(trial: TrialResult) -> TrialDict:
-    return {
-        "trial": trial.number,
-        "state": trial.state,
-        "mean_iou": trial.score,
-        "sd": trial.sd,
-        "scores": [*trial.scores],
-        "settings": trial.settings,
-        "reason": trial.reason,
-        "seconds": trial.seconds,
-    }
 
 
 def trial_name(number: int) -> str:

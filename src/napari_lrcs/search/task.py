@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,7 @@ class SearchTask:
             "images": [[v.image.name, *v.image.shape] for v in self.volumes],
             "masks": [v.mask and v.mask.name for v in self.volumes],
             "labels": annotation.labels_hash,
+            "grey levels": self._digest(),
             "space": self.space.to_list(),
             "sampler": self.search.sampler,
             "n_repeats": self.search.n_repeats,
@@ -103,3 +105,12 @@ class SearchTask:
         }
         json_values: dict[str, Any] = json.loads(json.dumps(task))
         return json_values
+
+    def _digest(self) -> str:
+        """Hash the first training slice of each volume."""
+        digest = sha256()
+        axis = self.config.preprocessing.axis
+        for volume in self.volumes:
+            for index in volume.roles.get("train", ())[:1]:
+                digest.update(volume.image.slab(index, index + 1, axis=axis).tobytes())
+        return digest.hexdigest()

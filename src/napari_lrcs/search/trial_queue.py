@@ -1,5 +1,6 @@
 """Which trials wait, run and have ended: Optuna's journal, and its samplers."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -199,5 +200,8 @@ class _JournalLock(JournalFileOpenLock):
 
 def _remove_half_line(journal: Path) -> None:
     with journal.open("r+b") as file:
-        text = file.read()
-        file.truncate(text.rfind(b"\n") + 1)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        if file.read() not in (b"", b"\n"):
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
