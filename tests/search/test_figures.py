@@ -1,5 +1,6 @@
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ FINDINGS = SearchFindings(
 
 
 def test_curves_are_means_with_a_band_of_one_sd() -> None:
-    ax = Figure().add_subplot()
+    ax: Any = Figure().add_subplot()
 
     draw_curves(ax, FINDINGS)
 
@@ -67,7 +68,7 @@ def test_curves_are_means_with_a_band_of_one_sd() -> None:
 
 
 def test_scores_descend_over_a_grid_of_colours() -> None:
-    figure = Figure()
+    figure: Any = Figure()
 
     draw_sorted_scores(figure, FINDINGS)
 
@@ -81,7 +82,7 @@ def test_scores_descend_over_a_grid_of_colours() -> None:
 
 
 def test_time_is_that_of_a_single_training() -> None:
-    ax = Figure().add_subplot()
+    ax: Any = Figure().add_subplot()
 
     draw_time(ax, FINDINGS)
 
@@ -91,7 +92,7 @@ def test_time_is_that_of_a_single_training() -> None:
 
 
 def test_importances_are_bars() -> None:
-    ax = Figure().add_subplot()
+    ax: Any = Figure().add_subplot()
 
     draw_importances(ax, FINDINGS)
 

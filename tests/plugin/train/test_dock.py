@@ -23,6 +23,7 @@ from scipy import ndimage
 
 from napari_lrcs.annotation.annotation import Role
 from napari_lrcs.config import PRESETS, TrainConfig
+from napari_lrcs.io import presets
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
@@ -713,6 +714,19 @@ def test_slices_are_written_as_they_are_read(
     places: tuple[int, ...], text: str
 ) -> None:
     assert slices_text(places) == text
+
+
+def test_a_preset_of_the_users_is_offered(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presets, "_folder", lambda: tmp_path)
+    presets.save_preset("mine", PRESETS["paper"].with_changes(n_filters=4))
+    dock: TrainDock = request.getfixturevalue("dock")
+
+    dock.setup.preset.choose("mine")
+
+    assert dock.setup.form.config.network.n_filters == 4
+    assert dock.setup.preset.currentText() == "mine"
 
 
 def test_a_preset_fills_the_form_and_its_name_follows(dock: TrainDock) -> None:
