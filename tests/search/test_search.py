@@ -115,6 +115,9 @@ def test_each_setting_reaches_its_trainings(
         assert run.read_config() == CONFIG.with_changes(
             **trial.settings, pitfall_restarts=0
         )
+        assert {file.name for file in run.path.iterdir()} == {
+            *("best.safetensors", "config.json", "history.csv", "labels.tif")
+        }
 
 
 def test_findings_are_ranked_and_tabulated(

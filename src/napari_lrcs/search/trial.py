@@ -108,6 +108,8 @@ def trial_events(task: TrialTask) -> Generator[TrialProgress, None, TrialResult]
             break
     trial = replace(trial, seconds=time.monotonic() - started, ended=time.time())
     task.folder.write_result(trial)
+    for repeat in range(len(trial.curves)):  # the rest would fill disks
+        task.run_of(repeat).keep_best()
     return trial
 
 

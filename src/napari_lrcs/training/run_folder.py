@@ -261,11 +261,16 @@ class RunFolder:
 
     def remove(self) -> None:
         """Remove the files of the run, and nothing else."""
-        epochs = filter(_is_of_epoch, self.path.glob("epoch-*.safetensors"))
-        names = (_STATE, _HISTORY, _LABELS)
-        for file in (*epochs, self.best, self.last, *(self.path / n for n in names)):
+        self.keep_best()
+        for file in (self.best, *(self.path / n for n in (_HISTORY, _LABELS))):
             file.unlink(missing_ok=True)
         (self.path / _CONFIG).unlink(missing_ok=True)
+
+    def keep_best(self) -> None:
+        """Remove the state to resume from, and all networks but the best."""
+        epochs = filter(_is_of_epoch, self.path.glob("epoch-*.safetensors"))
+        for file in (*epochs, self.last, self.path / _STATE):
+            file.unlink(missing_ok=True)
 
     def clean_up(self, *, keep: bool) -> None:
         """Remove a run that was stopped, and an empty folder.
