@@ -2,15 +2,17 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from napari_lrcs.errors import InUseError
-from napari_lrcs.io.locks import FileLock, only_writer
+from napari_lrcs.io.locks import FileLock, one_at_a_time, only_writer
 
 HOLD = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from napari_lrcs.io.locks import only_writer
 with only_writer(Path(sys.argv[1])):
@@ -32,6 +34,21 @@ def test_a_file_is_locked_once(tmp_path: Path) -> None:
     first.release()
 
     lock(tmp_path)
+
+
+def test_others_wait_for_one_at_a_time(tmp_path: Path) -> None:
+    counter = tmp_path / "counter"
+    counter.write_text("0")
+
+    def count(_: int) -> None:
+        with one_at_a_time(tmp_path / "lock"):
+            counter.write_text(str(int(counter.read_text()) + 1))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(count, range(40)))
+
+    assert counter.read_text() == "40"
+    assert not (tmp_path / "lock").exists()
 
 
 def test_a_lock_ends_with_what_holds_it(tmp_path: Path) -> None:

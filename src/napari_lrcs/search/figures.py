@@ -130,7 +130,9 @@ def draw_sorted_scores(figure: "Figure", findings: SearchFindings) -> None:
         [f"{name}\n{_ends(field)}" for name, field in fields.items()],
     )
     grid.tick_params(length=0, labelsize="small", labelbottom=False)
-    grid.set_xlabel("Trials, the best first")
+    grid.set_xlabel(
+        "Trials, the best first (from dark to bright: values in their order)"
+    )
 
 
 def draw_importances(ax: "Axes", findings: SearchFindings) -> None:

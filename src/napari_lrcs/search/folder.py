@@ -51,7 +51,7 @@ class SearchFolder:
 
     path: Path
 
-    # ---- what is there ----
+    # ---- its files ----
 
     @property
     def journal(self) -> Path:

@@ -1,8 +1,8 @@
 """The task of a search: volumes, settings, and what is varied."""
 
+import hashlib
 import json
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -108,7 +108,7 @@ class SearchTask:
 
     def _digest(self) -> str:
         """Hash the first training slice of each volume."""
-        digest = sha256()
+        digest = hashlib.sha256()
         axis = self.config.preprocessing.axis
         for volume in self.volumes:
             for index in volume.roles.get("train", ())[:1]:
