@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from command_line import SLICES, TINY, Run, call, printed_object
+from napari_lrcs import presets
 from napari_lrcs.commands.main import INTERRUPTED
 from napari_lrcs.commands.search import SearchDisplay
 from napari_lrcs.config import PRESETS, SearchConfig
-from napari_lrcs.io import presets
-from napari_lrcs.io.presets import read_preset
+from napari_lrcs.presets import read_preset
 from napari_lrcs.search.events import SearchEvent, TrialEnded
 from napari_lrcs.search.folder import SearchFolder
 from napari_lrcs.search.space import SearchSpace

@@ -1,11 +1,12 @@
 """The command ``search``: runs `run_search`."""
 
 import argparse
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_lrcs.commands.parts import flags, painted
+from napari_lrcs.commands.parts import context, flags, painted
 from napari_lrcs.commands.parts.output import percent, print_json, print_table
 from napari_lrcs.commands.parts.places import Places
 from napari_lrcs.config import SearchConfig, TrainConfig
@@ -67,7 +68,7 @@ def places(arguments: argparse.Namespace) -> Places:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from napari_lrcs.io.presets import check_preset_name, save_preset
+    from napari_lrcs.presets import check_preset_name, save_preset
     from napari_lrcs.search.folder import SearchFolder
     from napari_lrcs.search.search import run_search
 
@@ -99,7 +100,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _task(arguments: argparse.Namespace) -> "SearchTask":
-    from napari_lrcs.io.presets import read_preset
+    from napari_lrcs.presets import read_preset
     from napari_lrcs.search.folder import SearchFolder
     from napari_lrcs.search.space import SearchSpace
     from napari_lrcs.search.task import SearchTask
@@ -123,9 +124,14 @@ def _task(arguments: argparse.Namespace) -> "SearchTask":
             f"--{twice[0].replace('_', '-')}, or --search {twice[0]}"
         )
     config = config.with_changes(**given)
+    volumes = painted.open_volumes(arguments)
+    if not arguments.resume and "context_slices" not in space.fields:
+        config, reason = context.fit(config, arguments, volumes)
+        if reason:
+            print(reason, file=sys.stderr)
     default = SearchSpace.default_for(config, without=given)
     return SearchTask(
-        volumes=tuple(painted.open_volumes(arguments)),
+        volumes=tuple(volumes),
         space=space if space.fields else default,
         config=config,
         search=search.with_changes(**flags.given(arguments, SearchConfig)),

@@ -87,9 +87,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _config(arguments: argparse.Namespace) -> TrainConfig:
     """Combine flags, preset and earlier runs, and refuse an unsuitable folder."""
-    from napari_lrcs.io.presets import read_preset
     from napari_lrcs.io.writing import check_new
     from napari_lrcs.models.checkpoint import load_checkpoint
+    from napari_lrcs.presets import read_preset
     from napari_lrcs.training.run_folder import RunFolder
 
     run = RunFolder(arguments.out)

@@ -143,7 +143,7 @@ def _task(arguments: argparse.Namespace) -> "tuple[StudyTask, str]":
 
 def _initial_settings(arguments: argparse.Namespace) -> "StudySettings":
     """Return the settings that flags change: a preset's, or those of the study."""
-    from napari_lrcs.io.presets import read_preset
+    from napari_lrcs.presets import read_preset
     from napari_lrcs.uncertainty.study.folder import StudyFolder, StudySettings
 
     if not arguments.resume:

@@ -21,9 +21,9 @@ from qtpy.QtWidgets import (
 )
 from scipy import ndimage
 
+from napari_lrcs import presets
 from napari_lrcs.annotation.annotation import Role
 from napari_lrcs.config import PRESETS, TrainConfig
-from napari_lrcs.io import presets
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.painting.painting import Painting, painting_of

@@ -7,13 +7,13 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QWidget
 
 from napari_lrcs.config import PRESETS, Axis, TrainConfig
-from napari_lrcs.io.presets import read_presets
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.plugin.parts.devices import DeviceLine, Devices
 from napari_lrcs.plugin.parts.forms import ConfigForm
 from napari_lrcs.plugin.parts.widgets import colour, vbox
 from napari_lrcs.plugin.parts.workers import BackgroundReader
 from napari_lrcs.preprocessing.neighbours import Resemblance, measure_resemblance
+from napari_lrcs.presets import read_presets
 
 _NETWORKS = ("lrcsnet", "segnet", "unet", "xlearn")
 _OWN = "own settings"
@@ -193,7 +193,8 @@ class PresetChoice(QComboBox):
         self._name()
 
     def _fill(self) -> None:
-        preset = self._presets.get(self.currentText())
+        name = self.currentText()
+        preset = self._presets.get(name)
         if preset is not None:
             kept = {name: self._form[name].value for name in _FREE}
             self._form.config = preset.with_changes(**kept)

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from napari_lrcs import presets
 from napari_lrcs.config import PRESETS, TrainConfig
 from napari_lrcs.errors import ResultExistsError
-from napari_lrcs.io import presets
-from napari_lrcs.io.presets import (
+from napari_lrcs.presets import (
     check_preset_name,
     preset_names,
     read_preset,
