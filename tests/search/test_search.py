@@ -7,7 +7,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from napari_lrcs.errors import InUseError, LrcsError, ResultExistsError, VolumeError
 from napari_lrcs.progress import Notice
@@ -271,6 +274,24 @@ def test_a_journal_that_was_cut_by_a_kill_is_read(tmp_path: Path) -> None:
     queue.add(4, None)
 
     assert queue_of(tmp_path / "out", search_task()).n_known == 5
+
+
+def test_a_trial_that_was_killed_while_it_started_keeps_its_settings(
+    tmp_path: Path,
+) -> None:
+    begin(tmp_path)
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "journal.log")))
+    optuna.load_study(study_name=None, storage=storage).ask()
+    queue = queue_of(tmp_path, search_task())
+
+    (entry,) = queue.started()
+    queue.put_back(entry)
+
+    assert entry.settings == search_task().settings_of(0)
+    numbers = [queue.start() for _ in range(4)]
+    assert {e.number: e.settings for e in numbers if e} == {
+        number: search_task().settings_of(number) for number in range(4)
+    }
 
 
 def test_a_search_may_grow(tmp_path: Path) -> None:

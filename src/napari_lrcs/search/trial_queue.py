@@ -112,7 +112,8 @@ class TrialQueue:
     def started(self) -> list[Entry]:
         """List the trials that were started and have not ended."""
         return [
-            Entry(key=t.number, number=_number(t), settings=dict(t.params))
+            # A process may have been killed while it was choosing the settings.
+            Entry(key=t.number, number=_number(t), settings={**_given(t), **t.params})
             for t in self._trials(TrialState.RUNNING)
         ]
 
@@ -163,6 +164,11 @@ class TrialQueue:
 
 def _number(trial: FrozenTrial) -> int:
     return int(trial.user_attrs[_NUMBER])
+
+
+def _given(trial: FrozenTrial) -> Values:
+    """Return the settings that a trial was put in with."""
+    return dict(trial.system_attrs.get("fixed_params", {}))
 
 
 def _distribution_of(field: Choices | Range) -> _Distribution:
