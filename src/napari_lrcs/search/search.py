@@ -102,7 +102,8 @@ def run_search(
     out = follow_link(out)
     read = sources_of(*(v for a in task.volumes for v in (a.image, a.labels, a.mask)))
     check_outputs([out], inputs=read)
-    check_new(out, overwrite=True)
+    if not resume:  # others may be running it, or join it now
+        check_new(out, overwrite=True)
     folder = SearchFolder(out)
     folder.check_place(resume=resume, overwrite=overwrite)
     resolve_device(task.config.device)
