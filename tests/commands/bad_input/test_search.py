@@ -11,7 +11,8 @@ RATES = "--search learning_rate=1e-3,1e-2"
 MISTAKES = {
     "no setting": Mistake(search(flags="--search best"), "not a setting to search"),
     "misspelt setting": Mistake(
-        search(flags="--search learning_rat=1,2"), "did you mean learning_rate"
+        search(flags="--search learning_rat=1,2"),
+        "no setting 'learning_rat'; did you mean ",
     ),
     "setting that cannot be searched": Mistake(
         search(flags="--search seed=1,2"), "each repeat has a seed of its own"
@@ -39,7 +40,7 @@ MISTAKES = {
         search(flags=f"{RATES} --sampler best"), "invalid choice: 'best'"
     ),
     "no trial": Mistake(
-        search(flags=f"{RATES} --n-trials 0"), "n_trials must be at least 1, got 0"
+        search(flags=f"{RATES} --n-trials 0"), "trials must be at least 1, got 0"
     ),
     "last seed too large": Mistake(
         search(flags=f"{RATES} --seed 2147483647"), "seed must be at most 2147483648"
