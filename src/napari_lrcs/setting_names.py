@@ -3,12 +3,18 @@
 import re
 from collections.abc import Callable
 
-from napari_lrcs.config import PerturbConfig, PredictConfig, StudyConfig, TrainConfig
+from napari_lrcs.config import (
+    PerturbConfig,
+    PredictConfig,
+    SearchConfig,
+    StudyConfig,
+    TrainConfig,
+)
 from napari_lrcs.settings import Setting
 
 _BY_NAME = {
     s.name: s
-    for config in (TrainConfig, PredictConfig, PerturbConfig, StudyConfig)
+    for config in (TrainConfig, PredictConfig, PerturbConfig, StudyConfig, SearchConfig)
     for s in config.settings()
 }
 # A name of one word may be just a word, unless the message begins with it.

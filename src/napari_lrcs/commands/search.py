@@ -1,7 +1,6 @@
 """The command ``search``: runs `run_search`."""
 
 import argparse
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,6 +99,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _task(arguments: argparse.Namespace) -> "SearchTask":
+    from napari_lrcs.commands.parts.progress import Display
     from napari_lrcs.presets import read_preset
     from napari_lrcs.search.folder import SearchFolder
     from napari_lrcs.search.space import SearchSpace
@@ -128,7 +128,7 @@ def _task(arguments: argparse.Namespace) -> "SearchTask":
     if not arguments.resume and "context_slices" not in space.fields:
         config, reason = context.fit(config, arguments, volumes)
         if reason:
-            print(reason, file=sys.stderr)
+            Display().print(reason)
     default = SearchSpace.default_for(config, without=given)
     return SearchTask(
         volumes=tuple(volumes),

@@ -116,10 +116,8 @@ def test_preview_is_hidden_while_another_dock_is_in_front(
 
     viewer.window.add_plugin_dock_widget("napari-lrcs", "Measure phases")
     qtbot.waitUntil(lambda: not preview.visible)
-    around = dock.parent()
-    while not isinstance(around, QDockWidget):
-        around = around.parent()
-    around.raise_()
+    docks = viewer.window._qt_window.findChildren(QDockWidget)
+    next(around for around in docks if around.isAncestorOf(dock)).raise_()
     qtbot.waitUntil(lambda: preview.visible)
 
     assert in_front
