@@ -192,7 +192,8 @@ def predict(window: Window, where: str) -> None:
 def look_in_3d(window: Window) -> None:
     """Let the viewer show 3D: what is too large for it is not read."""
     dock = window.dock("Label phases")
-    large = [layer for layer in window.viewer.layers if not layer.multiscale]
+    layers = window.viewer.layers
+    large = [x for x in layers if x.visible and not x.multiscale]
     with window.step("look in 3D, and back"):
         window.viewer.dims.ndisplay = 3
         window.wait(lambda: True)

@@ -33,7 +33,7 @@ from napari_lrcs.plugin.study.dock import StudyDock
 from napari_lrcs.plugin.train.dock import TrainDock
 from napari_lrcs.plugin.train.job import TrainingJob
 from napari_lrcs.plugin.train.preview import PREVIEW_NAME
-from napari_lrcs.progress import Notice, NotLearnt, TrainingEnded
+from napari_lrcs.progress import Notice, NotLearnt, TrainingEnded, TrainingStarted
 from napari_lrcs.training.run_folder import RunFolder, list_runs
 from napari_lrcs.uncertainty.study.events import StudyEnded
 from napari_lrcs.uncertainty.study.summary import Member, summarise
@@ -46,6 +46,14 @@ PAINTED, TEST = 20, 23
 PHASES = PhaseTable.named("pore", "NMC")
 NOT_LEARNT = NotLearnt(label=2, name="crack", iou=0.0)
 BALANCE = "Balance phases and train again"
+STARTED = TrainingStarted(
+    device="cpu",
+    precision="float32",
+    n_parameters=1,
+    n_epochs=1,
+    steps_per_epoch=1,
+    first_epoch=1,
+)
 TOLD = Notice(kind="not_learnt", text=f"{NOT_LEARNT}; paint more of it")
 
 AnyDock = TypeVar("AnyDock", bound=QWidget)
@@ -346,7 +354,7 @@ def test_a_training_that_never_predicts_a_phase_does_not_end_as_done(
     )
 
     def events(_self: TrainingJob) -> Events:
-        yield from (TOLD, ended)
+        yield from (STARTED, TOLD, ended)
 
     monkeypatch.setattr(TrainingJob, "events", events)
     dock = open_dock(viewer, "Train LRCS-Net", TrainDock)

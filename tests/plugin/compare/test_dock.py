@@ -65,7 +65,7 @@ def _compare(dock: CompareDock, qtbot: Any) -> None:
 
 
 def _wait(dock: CompareDock, qtbot: Any) -> None:
-    qtbot.waitUntil(lambda: not dock.is_busy, timeout=10_000)
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=30_000)
 
 
 def _rows(table: QTableWidget) -> list[list[str]]:
@@ -592,7 +592,7 @@ def test_long_comparison_shows_its_slices_meanwhile(
     dock.compare_button.click()
 
     plot = dock.results.slices_plot
-    qtbot.waitUntil(plot.isVisible, timeout=10_000)
+    qtbot.waitUntil(plot.isVisible)
     assert dock.is_busy
     assert len(plot.axes[0].lines) == len(ELECTRODE)
     dock.stop()

@@ -164,14 +164,14 @@ def _assert_tables(dock: StudyDock, folder: Path, qtbot: QtBot) -> None:
     assert clipboard.text().splitlines()[1].startswith("perturbed\taccuracy\tall\t3\t0")
 
     dock.save_csv(folder / "out.csv")
-    qtbot.waitUntil((folder / "out-networks.csv").exists, timeout=SOON)
+    qtbot.waitUntil((folder / "out-networks.csv").exists)
     with (folder / "out-networks.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 4
     for place, suffix in enumerate(("png", "svg", "pdf")):
         dock.results.tabs.setCurrentIndex(place)
         dock.save_figure(folder / f"plot.{suffix}")
-        qtbot.waitUntil((folder / f"plot.{suffix}").exists, timeout=SOON)
-    qtbot.waitUntil(lambda: dock.message.startswith("Saved plot.pdf in "), timeout=SOON)
+        qtbot.waitUntil((folder / f"plot.{suffix}").exists)
+    qtbot.waitUntil(lambda: dock.message.startswith("Saved plot.pdf in "))
 
 
 @pytest.mark.slow
