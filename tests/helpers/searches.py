@@ -46,6 +46,7 @@ def search_task(*space: str, **settings: object) -> SearchTask:
 
 RUN = """
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -55,10 +56,16 @@ from napari_lrcs.search.search import run_search
 from searches import search_task
 
 torch.set_num_threads(1)
-for event in run_search(search_task(), out=Path(sys.argv[1]), resume=True):
+out, *together = map(Path, sys.argv[1:])
+for event in run_search(search_task(), out=out, resume=True):
     if isinstance(event, TrialStarted):
         print(event.number, flush=True)
+        for place in together:  # until another process runs a trial, too
+            (place / str(event.number)).touch()
+            while len(list(place.iterdir())) < 2:
+                time.sleep(0.01)
 """
+"""Continues a search; with a second folder, it waits there for another process."""
 
 
 def begin(out: Path) -> None:

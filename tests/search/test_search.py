@@ -254,8 +254,9 @@ def test_two_processes_share_a_search(
 ) -> None:
     out = tmp_path / "out"
     begin(out)
+    (together := tmp_path / "together").mkdir()
 
-    with Script(RUN, out) as one, Script(RUN, out) as other:
+    with Script(RUN, out, together) as one, Script(RUN, out, together) as other:
         assert (one.wait(), other.wait()) == (0, 0)
         ran = [one.stdout.read().split(), other.stdout.read().split()]
 
