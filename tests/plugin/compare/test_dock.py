@@ -574,6 +574,7 @@ def test_stopped_comparison_shows_nothing(
 
     dock.stop_button.click()
     _wait(dock, qtbot)
+    qtbot.wait(700)  # a slice that was to be drawn is not
 
     assert dock.message == "Stopped"
     assert dock.comparison is None

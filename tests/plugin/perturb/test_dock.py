@@ -117,9 +117,13 @@ def test_preview_is_hidden_while_another_dock_is_in_front(
     viewer.window.add_plugin_dock_widget("napari-lrcs", "Measure phases")
     qtbot.waitUntil(lambda: not preview.visible)
     docks = viewer.window._qt_window.findChildren(QDockWidget)
-    next(around for around in docks if around.isAncestorOf(dock)).raise_()
-    qtbot.waitUntil(lambda: preview.visible)
+    around = next(around for around in docks if around.isAncestorOf(dock))
 
+    def raised() -> bool:
+        around.raise_()  # the dock that was opened may still be coming to the front
+        return bool(preview.visible)
+
+    qtbot.waitUntil(raised)
     assert in_front
 
 

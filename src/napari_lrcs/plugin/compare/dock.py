@@ -176,6 +176,7 @@ class CompareDock(Dock):
         """Show nothing of a comparison without a result."""
         self._comparing = None
         if self.comparison is None:
+            self.results.clear()
             self.results.setVisible(False)
         if outcome == "stopped":
             self.show_message("Stopped")

@@ -94,7 +94,8 @@ class ComparisonResults(QWidget):
         self._column.addLayout(hbox(*buttons))
 
     def clear(self) -> None:
-        """Forget the last comparison."""
+        """Forget the last comparison, and draw none of it that is still to come."""
+        self._draw_soon.cancel()
         self._per_slice = []
         self.title.clear()
         for table in (self.scores, self.shares):
