@@ -310,6 +310,9 @@ def test_config_survives_the_way_to_another_process(name: str) -> None:
         ),
         ("axis must be one of z, y, x", "Axis must be one of z, y, x"),
         ("the device is absent, at /scan/my_patch_size.tif", None),
+        ("patch_size.tif is no TIFF, nor is /batch_size/a.tif", None),
+        (r"C:\patch_size\a.tif and run-n_epochs are in use", None),
+        ("lower batch_size.", "lower Batch size."),
     ],
 )
 def test_settings_are_named_for_the_reader_and_words_left_alone(

@@ -4,12 +4,31 @@ A consumer, such as a dock or the command line, iterates over a generator of eve
 shows what it needs; closing the generator stops the work.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from napari_lrcs.arrays import Confusion
+
+Result = TypeVar("Result")
+
+
+def result_of(events: Generator[object, None, Result]) -> Result:
+    """Run work to its end without its events, as in other processes.
+
+    Returns
+    -------
+    object
+        What the generator returns.
+    """
+    while True:
+        try:
+            next(events)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
 
 NoticeKind = Literal[
     "advice",

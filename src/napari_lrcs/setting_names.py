@@ -17,9 +17,11 @@ _BY_NAME = {
     for config in (TrainConfig, PredictConfig, PerturbConfig, StudyConfig, SearchConfig)
     for s in config.settings()
 }
-# A name of one word may be just a word, unless the message begins with it.
+# A name of one word may be just a word, unless the message begins with it. What is part
+# of a path or of a file's name is no setting.
 _NAMES = re.compile(
-    rf"\b({'|'.join(name for name in _BY_NAME if '_' in name)})\b"
+    rf"(?<![\w./\\-])({'|'.join(name for name in _BY_NAME if '_' in name)})"
+    r"(?![\w/\\]|[.-]\w)"
     rf"|^({'|'.join(_BY_NAME)})(?= must )"
 )
 

@@ -2,7 +2,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 from command_line import SLICES, TINY, Run, call, printed_object
 from napari_lrcs import presets
@@ -86,6 +88,25 @@ def test_flags_reach_all_settings_of_a_search(tasks: list[SearchTask]) -> None:
         sampler="tpe", n_trials=5, n_repeats=2, minutes=3.0, prune=False
     )
     assert task.volumes[0].roles == {"train": (1,), "validation": (4,)}
+
+
+def test_neighbours_are_chosen_as_for_a_training(tasks: list[SearchTask]) -> None:
+    shape = tifffile.imread("image.tif").shape
+    noise = np.random.default_rng(0).normal(size=(shape[0], 64, 64))
+    tifffile.imwrite("noise.tif", noise.astype(np.float32))
+    painted = np.ones(noise.shape, np.uint8)
+    painted[:, 32:] = 2
+    tifffile.imwrite("painted.tif", painted)
+    noisy = SEARCH.replace("image.tif labels.tif", "noise.tif painted.tif")
+
+    call(noisy)
+    call(f"{noisy} --context-slices 2")
+    call(f"{noisy} --search context_slices=1,2")
+
+    fitted, given, searched = tasks
+    assert fitted.config.network.context_slices == 0
+    assert given.config.network.context_slices == 2
+    assert "context_slices" in searched.space.fields
 
 
 def test_a_setting_that_is_given_is_not_searched(tasks: list[SearchTask]) -> None:

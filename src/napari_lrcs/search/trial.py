@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from napari_lrcs.annotation.annotation import Annotation
-from napari_lrcs.progress import Notice, StepEnded, TrainEvent
+from napari_lrcs.progress import Notice, StepEnded, TrainEvent, result_of
 from napari_lrcs.search.events import TrialProgress
 from napari_lrcs.search.folder import SearchFolder
 from napari_lrcs.search.results import TrialResult, find_hopeless
@@ -65,13 +65,7 @@ def run_trial(task: TrialTask) -> TrialResult:
     LrcsError, OSError, ValueError, MemoryError, RuntimeError
         If anything goes wrong.
     """
-    events = trial_events(task)
-    while True:
-        try:
-            next(events)
-        except StopIteration as end:
-            result: TrialResult = end.value
-            return result
+    return result_of(trial_events(task))
 
 
 def trial_events(task: TrialTask) -> Generator[TrialProgress, None, TrialResult]:

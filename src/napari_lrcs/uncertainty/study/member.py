@@ -37,6 +37,7 @@ from napari_lrcs.progress import (
     StepEnded,
     TilePredicted,
     TrainEvent,
+    result_of,
 )
 from napari_lrcs.training.loop import train
 from napari_lrcs.training.run_folder import RunFolder
@@ -151,13 +152,7 @@ def run_member(task: MemberTask) -> Member:
     LrcsError, OSError, ValueError, MemoryError, RuntimeError
         If anything goes wrong.
     """
-    events = member_events(task)
-    while True:
-        try:
-            next(events)
-        except StopIteration as end:
-            member: Member = end.value
-            return member
+    return result_of(member_events(task))
 
 
 def member_events(task: MemberTask) -> Generator[MemberProgress, None, Member]:
