@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from napari import Viewer
 from napari.layers import Image, Labels
+from napari.qt.threading import WorkerBase
 from numpy.typing import NDArray
 from qtpy.QtCore import QEventLoop, QSettings, QTimer
 from qtpy.QtWidgets import QPushButton, QWidget
@@ -24,13 +25,13 @@ SHAPE = (2504, 2828, 2828)
 """20 GB of uint8."""
 
 CHUNKS = (16, 512, 512)
-TRAIN, VALIDATION, PREDICTED = 408, 2008, range(1203, 1213)
+TRAIN, VALIDATION, PREDICTED = 408, 2008, range(1203, 1207)
 """Slices; only the chunks that they and their neighbours lie in are on disk."""
 
 CONFIG = TrainConfig().with_changes(
     n_filters=2, n_epochs=2, patches_per_epoch=160, patch_size=128, device="cpu"
 )
-WAIT = 120.0
+WAIT = 240.0
 
 
 class Window:
@@ -164,7 +165,7 @@ def train(window: Window, painting: Labels) -> None:
 
 
 def predict(window: Window, where: str) -> None:
-    """Predict ten slices, and look at what was predicted."""
+    """Predict some slices, and look at what was predicted."""
     viewer = window.viewer
     with window.step("open Predict volume"):
         dock = window.dock("Predict volume")
@@ -220,6 +221,7 @@ def main(folder: Path) -> None:
         predict(window, where)
     look_in_3d(window)
     window.viewer.close()
+    WorkerBase.await_workers()  # as `napari.run` does
     print(f"peak GiB: {_memory('VmHWM')}")  # noqa: T201
 
 

@@ -289,19 +289,34 @@ def test_only_the_answer_to_the_last_request_counts(qtbot: QtBot) -> None:
     answers: list[str] = []
     reader = BackgroundReader("Reading", parent)
     reader.answered.connect(answers.append)
-    may_go_on = threading.Event()
+    has_begun, may_go_on = threading.Event(), threading.Event()
 
     def slow() -> str:
+        has_begun.set()
         may_go_on.wait(timeout=5)
         return "first"
 
     reader.read(slow)
+    qtbot.waitUntil(has_begun.is_set, timeout=SOON)
     reader.read(lambda: "second")
     qtbot.waitUntil(lambda: answers == ["second"], timeout=SOON)
     may_go_on.set()
     qtbot.wait(200)
 
     assert answers == ["second"]
+
+
+def test_requests_of_one_change_are_read_once(qtbot: QtBot) -> None:
+    parent = QObject()
+    calls: list[int] = []
+    reader = BackgroundReader("Reading", parent)
+
+    for i in range(3):
+        reader.read(lambda i=i: calls.append(i))
+    assert reader.is_reading
+    qtbot.waitUntil(lambda: not reader.is_reading, timeout=SOON)
+
+    assert calls == [2]
 
 
 def test_answer_to_a_request_that_was_cancelled_is_dropped(qtbot: QtBot) -> None:

@@ -218,9 +218,18 @@ class BackgroundReader(QObject):
         return self._request is not None
 
     def read(self, read: Callable[[], object]) -> None:
-        """Call a function in a thread, in place of an earlier one."""
+        """Call a function in a thread, in place of an earlier one.
+
+        It starts once the change that is being handled is over: layers that a closing
+        window removes one by one start nothing.
+        """
         self.cancel()
         self._request = request = object()
+        QTimer.singleShot(0, lambda: self._start(request, read))
+
+    def _start(self, request: object, read: Callable[[], object]) -> None:
+        if request is not self._request:
+            return
 
         def events() -> Events:
             try:
