@@ -284,8 +284,8 @@ def test_flat_labels_are_compared_within_their_slice(
     assert comparison.neighbourhood == 8
     assert "Slice" not in dock.results.title.text()
     assert not dock.form.slices.isEnabled()
-    assert not dock.worst_button.isEnabled()
-    dock.show_differences()
+    assert not dock.differences.worst_button.isEnabled()
+    dock.differences.show_differences()
     np.testing.assert_array_equal(viewer.layers[-1].data, [[0, 1], [0, 0]])
 
 
@@ -445,7 +445,7 @@ def test_differences_show_the_targets_phase_in_its_place(
     _add(viewer, PREDICTED, "result", **place)
     _compare(dock, qtbot)
 
-    dock.differences_button.click()
+    dock.differences.show_button.click()
 
     layer = viewer.layers[-1]
     assert isinstance(layer, Labels)
@@ -473,7 +473,7 @@ def test_differences_read_no_slice_but_the_one_in_view(
     _compare(dock, qtbot)
     reads.clear()
 
-    dock.show_differences()
+    dock.differences.show_differences()
 
     assert len(set(reads)) <= 2
 
@@ -484,14 +484,14 @@ def test_differences_are_added_once(
     _add_pair(viewer)
     _compare(dock, qtbot)
 
-    dock.show_differences()
+    dock.differences.show_differences()
     viewer.layers[-1].visible = False
-    dock.show_differences()
+    dock.differences.show_differences()
 
     assert len(viewer.layers) == 3
     assert viewer.layers[-1].visible
     viewer.layers.remove(viewer.layers[-1])
-    dock.show_differences()
+    dock.differences.show_differences()
     assert len(viewer.layers) == 3
 
 
@@ -504,7 +504,7 @@ def test_worst_slice_is_shown_where_it_lies(
     viewer.dims.set_point(0, 4)
     _compare(dock, qtbot)
 
-    dock.worst_button.click()
+    dock.differences.worst_button.click()
 
     assert viewer.dims.point[0] == 3
 
@@ -540,10 +540,10 @@ def test_layer_removed_while_comparing_does_no_harm(
     _wait(dock, qtbot)
 
     assert "Accuracy 0.0 %" in dock.results.title.text()
-    assert not dock.differences_button.isEnabled()
-    assert not dock.worst_button.isEnabled()
-    dock.go_to_worst_slice()
-    dock.show_differences()
+    assert not dock.differences.show_button.isEnabled()
+    assert not dock.differences.worst_button.isEnabled()
+    dock.differences.go_to_worst_slice()
+    dock.differences.show_differences()
     assert len(viewer.layers) == 1
 
 
@@ -552,11 +552,11 @@ def test_layer_removed_after_comparing_disables_its_buttons(
 ) -> None:
     result, _ = _add_pair(viewer)
     _compare(dock, qtbot)
-    assert dock.differences_button.isEnabled()
+    assert dock.differences.show_button.isEnabled()
 
     viewer.layers.remove(result)
 
-    assert not dock.differences_button.isEnabled()
+    assert not dock.differences.show_button.isEnabled()
     assert dock.copy_button.isEnabled()
 
 

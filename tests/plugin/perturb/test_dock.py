@@ -78,7 +78,7 @@ def settle(dock: PerturbDock, qtbot: QtBot) -> None:
     qtbot.waitUntil(
         lambda: (
             not dock.is_busy
-            and not dock._suggestions.is_reading
+            and not dock.suggestion.is_searching
             and not dock.preview.previewer.is_busy
         ),
         timeout=10_000,
@@ -258,8 +258,8 @@ def test_destroyed_phase_is_warned_of_and_a_fitting_perturbation_suggested(
     dock = open_dock()
     assert "volume of skin moved by" in report(dock)
 
-    dock.wanted_share.setValue(3)
-    dock.suggest_button.click()
+    dock.suggestion.wanted_share.setValue(3)
+    dock.suggestion.button.click()
     settle(dock, qtbot)
 
     config = dock.setup.form.config
@@ -298,7 +298,7 @@ def test_what_the_user_sets_while_a_suggestion_is_sought_stays(
     remember("perturb", {})
     dock = open_dock()
     add(viewer, halves(*range(N)))
-    assert dock._suggestions.is_reading
+    assert dock.suggestion.is_searching
 
     dock.setup.form["picked_fraction"].value = 0.35
     settle(dock, qtbot)
@@ -492,7 +492,7 @@ def test_labels_without_an_interface_are_refused_in_words(
 
     for made in (
         dock.perturb_button,
-        dock.suggest_button,
+        dock.suggestion.button,
         dock.histogram.count_button,
     ):
         made.click()

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from napari.layers import Labels
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QTabBar, QWidget
 
@@ -19,16 +18,14 @@ from napari_lrcs.comparison.experimenter_tables import write_experimenters_csv
 from napari_lrcs.comparison.experimenters import Comparing
 from napari_lrcs.figures import write_comparison_figure
 from napari_lrcs.metrics.comparison import Comparison
-from napari_lrcs.metrics.overlap import mean_iou
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.plugin.compare.differences import differences_layer
+from napari_lrcs.plugin.compare.differences import DifferencesPart
 from napari_lrcs.plugin.compare.experimenters import ExperimentersPart
 from napari_lrcs.plugin.compare.experimenters_form import Voted
 from napari_lrcs.plugin.compare.form import ComparedLayers, ComparisonForm
 from napari_lrcs.plugin.compare.results import ComparisonResults, note_of, title_of
-from napari_lrcs.plugin.parts.connections import Connections, Outdated
+from napari_lrcs.plugin.parts.connections import Outdated
 from napari_lrcs.plugin.parts.dock import Dock, Outcome
-from napari_lrcs.plugin.parts.layers import add_result
 from napari_lrcs.plugin.parts.widgets import button, hbox, vbox
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Saved, save_files
 
@@ -56,12 +53,12 @@ class CompareDock(Dock):
         self.comparison: Comparison | None = None
         """What is shown."""
         self._comparing: ComparedLayers | None = None
-        self._compared: ComparedLayers | None = None
-        self._differences: Labels | None = None
         self._outdated = Outdated(viewer.layers, self._on_outdated)
         self.form = ComparisonForm(viewer)
         self.results = ComparisonResults(viewer)
-        self.results.slice_requested.connect(self.go_to_slice)
+        self.differences = DifferencesPart(viewer)
+        self.differences.shown.connect(self.show_message)
+        self.results.slice_requested.connect(self.differences.go_to_slice)
         self.several = ExperimentersPart(viewer)
         self.several.compare_requested.connect(self._compare_several)
         self.several.copy_requested.connect(self.copy_table)
@@ -74,7 +71,7 @@ class CompareDock(Dock):
             *self.form.connections,
             *self.results.plots,
             *self.several.form.connections,
-            Connections((viewer.layers.events.removed, self._on_removed)),
+            self.differences,
             self._outdated,
         ]
 
@@ -83,17 +80,6 @@ class CompareDock(Dock):
             "Compare", "Score the predicted labels against the target", self.compare
         )
         self.stop_button = button("Stop", "Stop comparing; nothing is kept", self.stop)
-        self.differences_button = button(
-            "Show differences",
-            "Add a layer of the voxels that differ, in the colours of their phases in "
-            "the target",
-            self.show_differences,
-        )
-        self.worst_button = button(
-            "Go to worst slice",
-            "Show the slice with the lowest mean IoU",
-            self.go_to_worst_slice,
-        )
         self.copy_button = button(
             "Copy table", "Copy all numbers, to paste into a spreadsheet", self.copy
         )
@@ -115,7 +101,7 @@ class CompareDock(Dock):
         for part in (self.tabs, self._two, self.several):
             self.body.addWidget(part)
         self.body.addStretch()
-        self.results.add_buttons(self.differences_button, self.worst_button)
+        self.results.add_buttons(self.differences)
         self.results.add_buttons(self.copy_button, self.csv_button)
         self.results.add_buttons(self.figure_button)
         buttons = hbox(self.compare_button, self.stop_button, stretch=(2, 1))
@@ -139,7 +125,8 @@ class CompareDock(Dock):
         except EXPECTED as error:
             self.show_error(error)
             return
-        self.comparison = self._compared = self._differences = None
+        self.comparison = None
+        self.differences.clear()
         self._outdated.follow((self._comparing.predicted, self._comparing.target))
         self.results.clear()
         self.results.setVisible(False)
@@ -187,16 +174,9 @@ class CompareDock(Dock):
         self.stop_button.setEnabled(self.is_busy and not self.is_stopping)
         for made in (self.copy_button, self.csv_button, self.figure_button):
             made.setEnabled(not self.is_busy and self._is_current)
-        self._offer_layers()
+        self.differences.update_buttons()
+        self.differences.setEnabled(not self.is_busy)
         self.several.update_buttons(is_busy=self.is_busy)
-
-    def _offer_layers(self) -> None:
-        compared = self._compared
-        are_there = compared is not None and not self.is_busy
-        self.differences_button.setEnabled(are_there)
-        # A 2D layer has no other slice.
-        has_slices = compared is not None and compared.target.ndim > 2
-        self.worst_button.setEnabled(are_there and has_slices)
 
     def _show(self, comparison: Comparison) -> None:
         compared = self._comparing
@@ -205,41 +185,9 @@ class CompareDock(Dock):
         self.results.show_comparison(comparison, title=title_of(compared, comparison))
         self.results.setVisible(True)
         self.show_message(note_of(compared, comparison), "warning")
-        if {compared.predicted, compared.target} <= set(self.viewer.layers):
-            self._compared = compared
+        self.differences.follow(compared, comparison)
 
-    # ---- layers ----
-
-    def show_differences(self) -> None:
-        """Add a layer of the voxels that differ; one that is there is shown again.
-
-        The compared layers are hidden: the differences have the target's colours.
-        """
-        if self._compared is None or self.comparison is None:
-            return
-        if self._differences is None:
-            phases = self.comparison.phases
-            self._differences = differences_layer(self._compared, phases)
-            layers, above = self.viewer.layers, self._compared.predicted
-            add_result(layers, self._differences, above=above)
-            self._differences.editable = False
-        self._differences.visible = True
-        self._compared.predicted.visible = self._compared.target.visible = False
-        self.show_message(
-            "The compared layers are hidden, so that the differences stand out"
-        )
-
-    def go_to_worst_slice(self) -> None:
-        """Show the slice with the lowest mean IoU."""
-        if self.comparison is not None:
-            worst = min(self.comparison.per_slice, key=lambda found: mean_iou(found[1]))
-            self.go_to_slice(worst[0])
-
-    def go_to_slice(self, index: int) -> None:
-        """Show a slice of the target."""
-        layer = None if self._compared is None else self._compared.target
-        if layer is not None and layer.ndim > 2:
-            _move_to_slice(self.viewer, layer, index)
+    # ---- what has changed since ----
 
     @property
     def _is_current(self) -> bool:
@@ -255,15 +203,6 @@ class CompareDock(Dock):
                 "warning",
             )
             self.update_buttons()
-
-    def _on_removed(self, event: Any) -> None:
-        """Forget a removed layer, whose voxels may take much memory."""
-        if event.value is self._differences:
-            self._differences = None
-        compared = self._compared
-        if compared and event.value in (compared.predicted, compared.target):
-            self._compared = None
-            self._offer_layers()
 
     # ---- what can be taken along ----
 
@@ -311,13 +250,6 @@ class CompareDock(Dock):
     def settings(self) -> dict[str, Any]:
         """Return the neighbourhood and the field of view."""
         return self.form.settings()
-
-
-def _move_to_slice(viewer: Viewer, layer: Labels, index: int) -> None:
-    dims, across = viewer.dims, layer.ndim - 3
-    place = list(layer.world_to_data(dims.point))
-    place[across] = index
-    dims.set_point(dims.ndim - 3, layer.data_to_world(place)[across])
 
 
 def _writing(

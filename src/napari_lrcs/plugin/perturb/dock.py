@@ -1,10 +1,11 @@
 """The dock "Perturb labels": labels as several experimenters may have painted them."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from napari.viewer import Viewer
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QLabel, QSpinBox
+from qtpy.QtWidgets import QLabel
 
 from napari_lrcs.annotation.painted_slices import SlicesRead
 from napari_lrcs.plugin.painting.painting import painting_of
@@ -12,12 +13,13 @@ from napari_lrcs.plugin.parts.connections import Connections, Emitter, Replaceab
 from napari_lrcs.plugin.parts.dock import Dock, Outcome
 from napari_lrcs.plugin.parts.forms import Fold
 from napari_lrcs.plugin.parts.widgets import Kind, button, hbox
-from napari_lrcs.plugin.parts.workers import EXPECTED, BackgroundReader
+from napari_lrcs.plugin.parts.workers import EXPECTED, Events
 from napari_lrcs.plugin.perturb import job as jobs
 from napari_lrcs.plugin.perturb.layers import PerturbedLayers
 from napari_lrcs.plugin.perturb.preview import PreviewPart
 from napari_lrcs.plugin.perturb.results import HistogramPart
 from napari_lrcs.plugin.perturb.setup import MembersPart, PerturbRequest, PerturbSetup
+from napari_lrcs.plugin.perturb.suggestion import SuggestionPart
 from napari_lrcs.uncertainty.perturbation.histogram import SimulationEnded
 from napari_lrcs.uncertainty.perturbation.perturbed_set import PerturbedSet, Perturbing
 from napari_lrcs.uncertainty.perturbation.suggestion import Suggestion
@@ -34,41 +36,23 @@ class PerturbDock(Dock):
         self.members = MembersPart()
         self.histogram = HistogramPart(viewer, on_count=self.count_interfaces)
         self.preview = PreviewPart(viewer, self.setup, self._preview_request)
-        self._suggestions = BackgroundReader("Looking for a perturbation", self)
-        self._is_own = self._is_suggesting = False
-        """Whether the user has set the perturbation; whether it is set by the dock."""
+        self.suggestion = SuggestionPart(self.setup, on_suggest=self.suggest)
         self._running: PerturbRequest | None = None
         self._layers: PerturbedLayers | None = None
         self._strokes = Replaceable()
         self._warnings: tuple[str, ...] = ()
         self._build()
         kept = self.recall()
-        self._is_own = self.setup.restore(kept) and not kept.get("is_suggested")
+        is_restored = self.setup.restore(kept)
+        self.suggestion.is_own = is_restored and not kept.get("is_suggested")
         self._connect()
         self._on_labels()
         self.update_buttons()
 
     def _build(self) -> None:
-        self.wanted_share = QSpinBox()
-        self.wanted_share.setRange(1, 50)
-        self.wanted_share.setValue(10)
-        self.wanted_share.setSuffix(" %")
-        tooltip = (
-            "Share of the painted voxels that is to change; experimenters who paint "
-            "the same slice differ by about 10 %"
-        )
-        label = QLabel("Wanted change")
-        for widget in (label, self.wanted_share):
-            widget.setToolTip(tooltip)
-        self.suggest_button = button(
-            "Suggest",
-            "Find the kernel and the picked fraction that change this share",
-            self.suggest,
-        )
         self.body.addWidget(self.setup)
-        self.body.addLayout(hbox(label, self.wanted_share, self.suggest_button))
-        self.body.addWidget(self.preview)
-        self.body.addWidget(self.members)
+        for part in (self.suggestion, self.preview, self.members):
+            self.body.addWidget(part)
         self.body.addWidget(Fold("Interface histogram", self.histogram))
         self.body.addStretch()
         self.perturb_button = button(
@@ -82,10 +66,8 @@ class PerturbDock(Dock):
 
     def _connect(self) -> None:
         self.setup.labels.chosen.connect(self._on_labels)
-        self.setup.form.changed.connect(self._on_form)
-        self._suggestions.answered.connect(self._begin_with)
         self.in_front_changed.connect(self.preview.layer.set_in_front)
-        self._suggestions.failed.connect(lambda _: self.preview.update_preview())
+        self.suggestion.search_ended.connect(self.preview.update_preview)
         self.setup.changed.connect(self.preview.update_preview)
         self.members.seed.valueChanged.connect(self.preview.update_preview)
         self.connections += [
@@ -103,58 +85,56 @@ class PerturbDock(Dock):
             return
         n_members = self.members.n_members.value()
         try:
-            request = self._request()
             folder = self.members.folder
         except EXPECTED as error:
             self.show_error(error)
             return
         if folder is None:
             self._begin(
-                request,
-                lambda: jobs.members(request, n_members),
+                lambda request: jobs.members(request, n_members),
                 kept="The layers that are made stay.",
             )
         else:
-            self._begin(request, lambda: jobs.files(request, n_members, folder))
+            self._begin(lambda request: jobs.files(request, n_members, folder))
 
     def suggest(self) -> None:
         """Set the kernel and the picked fraction that change the wanted share."""
-        try:
-            request = self._request()
-        except EXPECTED as error:
-            self.show_error(error)
-            return
-        share = self.wanted_share.value() / 100
-        self._begin(request, lambda: jobs.suggest(request, share))
+        share = self.suggestion.share
+        self._begin(lambda request: jobs.suggest(request, share))
 
     def count_interfaces(self) -> None:
         """Simulate, and count where interfaces come to lie."""
-        n_simulations = self.histogram.n_simulations.value()
-        try:
-            request = self._request()
-        except EXPECTED as error:
-            self.show_error(error)
-            return
-        self.histogram.clear()
-        self._begin(request, lambda: jobs.histogram(request, n_simulations))
+        n = self.histogram.n_simulations.value()
+        if self._begin(lambda request: jobs.histogram(request, n)):
+            self.histogram.clear()
 
     def _request(self) -> PerturbRequest:
         return self.setup.request(seed=self.members.seed.value())
 
     def _preview_request(self) -> PerturbRequest:
-        if self._suggestions.is_reading:
-            share = self.wanted_share.value()
-            raise ValueError(f"Looking for what changes about {share} % of the voxels…")
+        if self.suggestion.is_searching:
+            share = f"{self.suggestion.share:.0%}"
+            raise ValueError(f"Looking for what changes about {share} of the voxels…")
         return self._request()
 
-    def _begin(self, request: PerturbRequest, events: Any, *, kept: str = "") -> None:
+    def _begin(
+        self, make: Callable[[PerturbRequest], Events], *, kept: str = ""
+    ) -> bool:
+        """Begin a job with what the form asks for, and tell whether it could begin."""
         if self.is_busy:
-            return
+            return False
+        try:
+            request = self._request()
+        except EXPECTED as error:
+            self.show_error(error)
+            return False
         self._running = request
         self._layers = PerturbedLayers(self.viewer, request.layer)
         self.remember()
-        self.begin(f"Perturbing {request.labels.name}", events, kept=kept)
+        name = f"Perturbing {request.labels.name}"
+        self.begin(name, lambda: make(request), kept=kept)
         self.progress.begin("Reading the labels…")
+        return True
 
     # ---- running ----
 
@@ -195,7 +175,7 @@ class PerturbDock(Dock):
         """Enable the buttons that make sense now."""
         for made in (
             self.perturb_button,
-            self.suggest_button,
+            self.suggestion.button,
             self.histogram.count_button,
         ):
             made.setEnabled(not self.is_busy)
@@ -240,37 +220,11 @@ class PerturbDock(Dock):
         )
 
     def _use_suggestion(self, suggestion: Suggestion) -> None:
-        self._is_own = False
-        self._begin_with(suggestion)
+        self.suggestion.use(suggestion)
         share = f"{100 * suggestion.share:.1f} %"
         self.show_message(
             f"Kernel and fraction are set: {share} of the voxels change", "done"
         )
-
-    # ---- the first suggestion ----
-
-    def _suggest_first(self) -> None:
-        """Look for a perturbation to begin with, unless the user has set one."""
-        self._suggestions.cancel()
-        if self._is_own:
-            return
-        try:
-            request = self.setup.sample_request(seed=self.members.seed.value())
-        except EXPECTED:  # the preview says why
-            return
-        share = self.wanted_share.value() / 100
-        self._suggestions.read(lambda: [*jobs.suggest(request, share)][-1])
-
-    def _begin_with(self, suggestion: Suggestion) -> None:
-        self._is_suggesting = True
-        self.setup.form.config = suggestion.config
-        self._is_suggesting = False
-
-    def _on_form(self) -> None:
-        if not self._is_suggesting:
-            self._is_own = True
-            self._suggestions.cancel()
-            self.preview.update_preview()
 
     # ---- following ----
 
@@ -290,7 +244,7 @@ class PerturbDock(Dock):
         )
         self._strokes.replace(strokes)
         self.members.propose_folder(layer)
-        self._suggest_first()
+        self.suggestion.suggest_first(seed=self.members.seed.value())
         self.preview.update_preview()
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 Qt's name
@@ -306,9 +260,9 @@ class PerturbDock(Dock):
     def settings(self) -> dict[str, Any]:
         """Return what to remember, and whether it is only what was suggested."""
         settings = self.setup.settings()
-        return settings and {**settings, "is_suggested": not self._is_own}
+        return settings and {**settings, "is_suggested": not self.suggestion.is_own}
 
     def shut_down(self) -> None:
         """Stop all work, the search for a suggestion too."""
-        self._suggestions.cancel()
+        self.suggestion.cancel()
         super().shut_down()
