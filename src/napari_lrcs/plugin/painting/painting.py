@@ -214,7 +214,10 @@ class Painting:
         self.save()
         self.layer.editable = False
         self._renumbering = start_job(
-            Work("Renumbering the phases", lambda: self._relabel(mapping, phases)),
+            Work(
+                "Renumbering the phases",
+                lambda: _relabel(self.folder, self.layer.data, mapping, phases),
+            ),
             connect={"yielded": self._on_relabelled, "errored": self._on_error},
         )
 
@@ -222,15 +225,6 @@ class Painting:
     def is_renumbering(self) -> bool:
         """Whether the labels are being renumbered."""
         return self._renumbering is not None
-
-    def _relabel(self, mapping: Mapping[int, int], phases: PhaseTable) -> Events:
-        self.folder.labels.relabel(mapping, phases=phases)
-        labels: Any = self.layer.data
-        if isinstance(labels, np.ndarray):
-            labels = relabelled(labels, mapping)
-        else:
-            labels = self.folder.labels.retrying_array
-        yield labels, mapping, phases
 
     def _on_relabelled(self, event: tuple[Any, Mapping[int, int], PhaseTable]) -> None:
         labels, mapping, phases = event
@@ -287,6 +281,18 @@ class Painting:
         self._state = state
         self._slice_writer.finish()
         self._autosave.save(has_changed=True)
+
+
+def _relabel(
+    folder: PaintingFolder, labels: Any, mapping: Mapping[int, int], phases: PhaseTable
+) -> Events:
+    """Renumber the labels on disk, then those in memory, which a layer may have."""
+    folder.labels.relabel(mapping, phases=phases)
+    if isinstance(labels, np.ndarray):
+        labels = relabelled(labels, mapping)
+    else:
+        labels = folder.labels.retrying_array
+    yield labels, mapping, phases
 
 
 def rename_painting(painting: Painting, name: str) -> Path:

@@ -11,9 +11,7 @@ from qtpy.QtWidgets import (
     QApplication,
     QFileDialog,
     QFrame,
-    QLabel,
     QScrollArea,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -21,7 +19,7 @@ from qtpy.QtWidgets import (
 from napari_lrcs.io.records import parse_json
 from napari_lrcs.plugin.parts.closable import Closable
 from napari_lrcs.plugin.parts.connections import Disconnectable
-from napari_lrcs.plugin.parts.widgets import Kind, Progress, colour
+from napari_lrcs.plugin.parts.widgets import Kind, Message, Progress
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Job, Work, start_job
 from napari_lrcs.setting_names import rename_settings
 
@@ -72,12 +70,7 @@ class Dock(Closable):
         self.body.setContentsMargins(2, 2, 2, 2)
         scroll = _Body(content)
         self.footer = QVBoxLayout()
-        self._message = QLabel()
-        self._message.setWordWrap(True)
-        self._message.setVisible(False)
-        self._message.setSizePolicy(
-            QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum
-        )
+        self._message = Message()
         self.progress = Progress()
         self.progress.drawn.connect(self._show_activity)
         outer = QVBoxLayout(self)
@@ -108,9 +101,7 @@ class Dock(Closable):
         """Show a sentence under the buttons, or hide it if it is empty."""
         if kind == "error":
             text = rename_settings(text, lambda setting: setting.title)
-        self._message.setText(text)
-        colour(self._message, kind)
-        self._message.setVisible(bool(text))
+        self._message.show_text(text, kind)
 
     @property
     def message(self) -> str:

@@ -302,7 +302,23 @@ class Progress(QWidget):
         return f" · {clock(seconds * (1 - share) / done)} left"
 
 
-# ---- notices ----
+# ---- messages ----
+
+
+class Message(QLabel):
+    """A sentence in the colour of its kind; hidden while there is none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+        self.setVisible(False)
+
+    def show_text(self, text: str, kind: Kind) -> None:
+        """Show a sentence, or hide it if it is empty."""
+        self.setText(text)
+        colour(self, kind)
+        self.setVisible(bool(text))
 
 
 _IS_WARNING: frozenset[NoticeKind] = frozenset(

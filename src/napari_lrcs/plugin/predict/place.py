@@ -17,13 +17,20 @@ _SUFFIXES = {ZARR: ".zarr", TIFF: ".tif"}
 class ResultPlace(QWidget):
     """The file for the labels, which is named by itself unless the user names it.
 
-    `where` is to be put beside it: memory, or the type of the file.
+    `where` is to be put beside it: memory, or the type of the file; and `unfinished`,
+    the button to continue what an earlier session has not finished.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.where = choice(MEMORY, ZARR, TIFF)
         self.file = QLineEdit()
+        self.unfinished = button(
+            "",
+            "Choose the same file again, to continue where it was stopped; with "
+            "another model, image or settings it starts from the beginning",
+            self._choose_unfinished,
+        )
         self._image: Image | None = None
         self._own_file = False
         self.setLayout(
@@ -69,8 +76,21 @@ class ResultPlace(QWidget):
         self._own_file = True
         self.file.setText(str(path))
 
-    def last_unfinished(self) -> Path | None:
-        """Find a result that an earlier session has not finished."""
+    def offer_unfinished(self) -> None:
+        """Show or hide the button to continue."""
+        path = self._last_unfinished()
+        is_offered = path is not None and str(path) != self.file.text()
+        self.unfinished.setVisible(is_offered)
+        if path is not None:
+            self.unfinished.setText(f"Continue {path.name}")
+
+    def _choose_unfinished(self) -> None:
+        path = self._last_unfinished()
+        if path is not None:
+            self.choose_file(path)
+            self.offer_unfinished()
+
+    def _last_unfinished(self) -> Path | None:
         suffix = _SUFFIXES.get(self.where.currentText())
         if self._image is None or suffix is None:
             return None

@@ -32,7 +32,7 @@ from napari_lrcs.plugin.parts.layers import (
     volume_of,
 )
 from napari_lrcs.plugin.parts.model_choice import ModelChoice
-from napari_lrcs.plugin.parts.widgets import button, choice, vbox
+from napari_lrcs.plugin.parts.widgets import choice, vbox
 from napari_lrcs.plugin.parts.workers import BackgroundReader
 from napari_lrcs.plugin.predict.more_volumes import MoreVolumes
 from napari_lrcs.plugin.predict.place import MEMORY, ZARR, ResultPlace
@@ -76,12 +76,6 @@ class PredictSetup(QWidget):
 
     def _build(self) -> None:
         self.range.setPlaceholderText("10, 10,30 or 50:60 (60 excluded)")
-        self.unfinished = button(
-            "",
-            "Choose the same file again, to continue where it was stopped; with "
-            "another model, image or settings it starts from the beginning",
-            self._choose_unfinished,
-        )
         self._rows = form_rows(*self._fields())
         self.overwrite.setToolTip("Replace the file if there is one")
         self.confidence.setToolTip(
@@ -96,7 +90,7 @@ class PredictSetup(QWidget):
             self.overwrite,
             self.confidence,
             self.probabilities,
-            self.unfinished,
+            self.place.unfinished,
             self._hint,
             self.form,
             Fold("More volumes", self.more),
@@ -239,24 +233,11 @@ class PredictSetup(QWidget):
         to_disk = self.where.currentText() != MEMORY
         self._rows.setRowVisible(self.range, self.region.currentText() == RANGE)
         self._rows.setRowVisible(self.place, to_disk)
-        self._offer_unfinished()
+        self.place.offer_unfinished()
         self.overwrite.setVisible(to_disk)
         self.probabilities.setVisible(to_disk)
         self._hint.setText("" if to_disk else self._need_text())
         self._hint.setVisible(bool(self._hint.text()))
-
-    def _choose_unfinished(self) -> None:
-        path = self.place.last_unfinished()
-        if path is not None:
-            self.place.choose_file(path)
-            self._update()
-
-    def _offer_unfinished(self) -> None:
-        path = self.place.last_unfinished()
-        is_offered = path is not None and str(path) != self.file.text()
-        self.unfinished.setVisible(is_offered)
-        if path is not None:
-            self.unfinished.setText(f"Continue {path.name}")
 
     def _need_text(self) -> str:
         try:

@@ -27,7 +27,7 @@ from napari_lrcs.plugin.study.studies import StudiesTable
 from napari_lrcs.progress import Notice
 from napari_lrcs.uncertainty.perturbation.suggestion import Suggestion
 from napari_lrcs.uncertainty.study.events import StudyEnded, StudyStarted
-from napari_lrcs.uncertainty.study.folder import StudyFindings, StudyFolder
+from napari_lrcs.uncertainty.study.folder import StudyFindings
 from napari_lrcs.uncertainty.study.summary import summary_rows
 
 _RESULTS = 1
@@ -105,7 +105,7 @@ class StudyDock(Dock):
 
     def run(self) -> None:
         """Begin a study with what the setup says."""
-        self._begin(self._new_job)
+        self._begin(self.setup.new_study)
 
     def continue_last(self) -> None:
         """Go on with the study that was stopped last."""
@@ -115,7 +115,7 @@ class StudyDock(Dock):
 
     def continue_study(self, out: Path) -> None:
         """Go on with a study that was stopped, or whose networks failed."""
-        self._begin(lambda: self._resumed_job(out))
+        self._begin(lambda: self.setup.resumed_study(out))
 
     def open_study(self, out: Path) -> None:
         """Show what a study has found, and its layers over the chosen image."""
@@ -174,22 +174,6 @@ class StudyDock(Dock):
             ),
         )
         self.steps.begin()
-
-    def _new_job(self) -> StudyJob:
-        task, out = self.setup.task(), self.setup.out
-        # Made at once, so that a second window chooses another one.
-        out.mkdir(parents=True, exist_ok=True)
-        if self.setup.training.context.is_fitted:
-            return StudyJob(make_task=task.with_fitted_context, out=out)
-        return StudyJob(make_task=lambda: task, out=out)
-
-    def _resumed_job(self, out: Path) -> StudyJob:
-        task = self.setup.task_of(self.setup.training.config, train=(), test=())
-        return StudyJob(
-            make_task=lambda: StudyFolder(out).read_settings().for_task(task),
-            out=out,
-            is_resumed=True,
-        )
 
     def _keep_place(self) -> None:
         """Keep where layers are to go: the image may be removed meanwhile."""

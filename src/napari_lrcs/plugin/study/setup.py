@@ -25,8 +25,10 @@ from napari_lrcs.plugin.parts.layers import (
 from napari_lrcs.plugin.parts.training_form import TrainingForm
 from napari_lrcs.plugin.parts.widgets import button, path_row, vbox
 from napari_lrcs.plugin.project.training_layers import TrainingLayers
+from napari_lrcs.plugin.study.job import StudyJob
 from napari_lrcs.plugin.study.slices import StudySlices
 from napari_lrcs.preprocessing.slices import AXES
+from napari_lrcs.uncertainty.study.folder import StudyFolder
 from napari_lrcs.uncertainty.study.task import StudyTask
 
 _PRESET = (
@@ -133,7 +135,7 @@ class StudySetup(QWidget):
         image, _ = self.layers.read()
         n_slices = volume_of(image).shape[AXES[config.preprocessing.axis]]
         train, test = self.slices.read(n_slices)
-        return self.task_of(
+        return self._task(
             config,
             train=train,
             test=test,
@@ -141,14 +143,31 @@ class StudySetup(QWidget):
             study=self.study.config,
         )
 
-    def task_of(self, config: TrainConfig, **settings: Any) -> StudyTask:
-        """Return a task about the chosen layers, with other settings than the form's.
+    def new_study(self) -> StudyJob:
+        """Make a study of what the form says, in a new folder.
 
         Raises
         ------
-        ValueError, VolumeError
-            As `task` does.
+        ValueError, VolumeError, OSError
+            As `task` does, or if the folder cannot be made.
         """
+        task, out = self.task(), self.out
+        # Made at once, so that a second window chooses another one.
+        out.mkdir(parents=True, exist_ok=True)
+        if self.training.context.is_fitted:
+            return StudyJob(make_task=task.with_fitted_context, out=out)
+        return StudyJob(make_task=lambda: task, out=out)
+
+    def resumed_study(self, out: Path) -> StudyJob:
+        """Make a study that continues one, with its own settings."""
+        task = self._task(self.training.config, train=(), test=())
+        return StudyJob(
+            make_task=lambda: StudyFolder(out).read_settings().for_task(task),
+            out=out,
+            is_resumed=True,
+        )
+
+    def _task(self, config: TrainConfig, **settings: Any) -> StudyTask:
         layer, labels = self.layers.read()
         image, painting = named_by_file(layer), painting_of(labels)
         if painting is not None:

@@ -137,17 +137,7 @@ class TrainDock(Dock):
 
     def stop_and_keep(self) -> None:
         """End the training; its best network stays, and it can be continued."""
-        if self._preview is None:
-            self._stop("Stopped at once: nothing was learnt yet.")
-            return
-        best = self._steps.best_text
-        if not best:
-            self._stop(
-                "Stopped before the first epoch ended: there is no network to predict "
-                "with yet. Continue the run in Runs."
-            )
-            return
-        self._stop(f"Stopped.{best} The run is kept: see Runs. {NEXT}")
+        self._stop(self._steps.stopped_text)
 
     def cancel(self) -> None:
         """End the training and remove its run, unless it was continued."""
@@ -238,7 +228,7 @@ class TrainDock(Dock):
             case Notice():
                 self.notices.add(event)
             case Branched():
-                self._branch(event.training)
+                self._training = event.training
             case Prepared():
                 self._show_prepared(event)
             case TrainingStarted():
@@ -249,17 +239,6 @@ class TrainDock(Dock):
                 self._preview.show(event)
             case TrainingEnded(not_learnt=()):
                 self.notices.remove("not_learnt")
-
-    def _branch(self, training: TrainingJob) -> None:
-        assert training.parent is not None
-        self._training = training
-        name, former = training.run.name, training.parent.name
-        self.notices.add(
-            Notice(
-                kind="resumed",
-                text=f"{name} continues {former} with the painting as it is now",
-            )
-        )
 
     def _show_prepared(self, event: Prepared) -> None:
         assert self._layers is not None

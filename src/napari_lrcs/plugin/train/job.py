@@ -131,6 +131,10 @@ class TrainingJob:
             parent=self.run,
         )
         yield Branched(training=training)
+        yield Notice(
+            kind="resumed",
+            text=f"{run.name} continues {self.run.name} with the painting as it is now",
+        )
         yield from training.events()
 
     def _events(self) -> Events:

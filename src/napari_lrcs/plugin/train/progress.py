@@ -42,9 +42,17 @@ class TrainingProgress:
         self._share = 0.0
 
     @property
-    def best_text(self) -> str:
-        """A sentence on the best score so far; empty if there is none."""
-        return "" if self._best is None else f" Best mean IoU: {self._best:.1%}."
+    def stopped_text(self) -> str:
+        """What to say if the training is stopped now."""
+        if self.config is None:
+            return "Stopped at once: nothing was learnt yet."
+        if self._best is None:
+            return (
+                "Stopped before the first epoch ended: there is no network to predict "
+                "with yet. Continue the run in Runs."
+            )
+        best = f"Best mean IoU: {self._best:.1%}"
+        return f"Stopped. {best}. The run is kept: see Runs. {NEXT}"
 
     @property
     def can_balance(self) -> bool:
