@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def test_levels_have_64_to_1024_channels() -> None:
     with torch.device("meta"):
-        model = UNet(n_channels=1, n_phases=3)
+        model = UNet(n_channels=1, n_phases=3, n_filters=64, kernel_size=3)
 
     widths = [block[-1].conv.out_channels for block in (model.first, *model.encoder)]
 
@@ -23,7 +23,10 @@ def test_levels_have_64_to_1024_channels() -> None:
 
 def test_lrcsnet_has_a_tenth_of_its_parameters() -> None:
     with torch.device("meta"):
-        models = (UNet(n_channels=1, n_phases=3), LRCSNet(n_channels=1, n_phases=3))
+        models = (
+            UNet(n_channels=1, n_phases=3, n_filters=64, kernel_size=3),
+            LRCSNet(n_channels=1, n_phases=3),
+        )
 
     of_unet, of_lrcsnet = (sum(p.numel() for p in m.parameters()) for m in models)
 
@@ -33,13 +36,13 @@ def test_lrcsnet_has_a_tenth_of_its_parameters() -> None:
 def test_halo_follows_from_the_receptive_field() -> None:
     # Back from the 1×1 classifier: 0; 2, 1; 3, 2; 4, 2; 4, 2; the coarsest block: 4;
     # 8, 10; 20, 22; 44, 46; 92, 94; to the stride of 16: 96.
-    model = UNet(n_channels=1, n_phases=2, n_filters=1)
+    model = UNet(n_channels=1, n_phases=2, n_filters=1, kernel_size=3)
 
     assert (model.stride, model.halo) == (16, 96)
 
 
 def test_maps_of_the_encoder_are_copied_to_the_decoder() -> None:
-    model = UNet(n_channels=1, n_phases=2, n_filters=2)
+    model = UNet(n_channels=1, n_phases=2, n_filters=2, kernel_size=3)
     seen: list[Tensor] = []
     model.first.register_forward_hook(lambda *args: seen.append(args[2]))
     model.decoder[-1].register_forward_pre_hook(lambda _, args: seen.append(args[0]))

@@ -8,7 +8,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_widths_are_those_of_xlearn() -> None:
-    model = XlearnNet(n_channels=1, n_phases=3, n_filters=1)
+    model = XlearnNet(n_channels=1, n_phases=3, n_filters=1, kernel_size=3)
 
     widths = [
         (m.in_channels, m.out_channels)
@@ -27,13 +27,13 @@ def test_widths_are_those_of_xlearn() -> None:
 def test_halo_follows_from_the_receptive_field() -> None:
     # Back from the classifier: 1; 3, 2; 4, 2; 4, 2; the bottleneck: 6; then poolings:
     # 12, 14; 28, 30; 60, 62; to the stride of 8: 64.
-    model = XlearnNet(n_channels=1, n_phases=2, n_filters=1)
+    model = XlearnNet(n_channels=1, n_phases=2, n_filters=1, kernel_size=3)
 
     assert (model.stride, model.halo) == (8, 64)
 
 
 def test_maps_of_the_encoder_are_copied_to_the_decoder() -> None:
-    model = XlearnNet(n_channels=1, n_phases=2, n_filters=2)
+    model = XlearnNet(n_channels=1, n_phases=2, n_filters=2, kernel_size=3)
     seen: list[Tensor] = []
     encoder, decoder = (
         [m for m in part.modules() if isinstance(m, nn.Conv2d)]

@@ -49,12 +49,7 @@ class SegNet(SegmentationNetwork):
     """
 
     def __init__(
-        self,
-        *,
-        n_channels: int,
-        n_phases: int,
-        n_filters: int = 64,
-        kernel_size: int = 3,
+        self, *, n_channels: int, n_phases: int, n_filters: int, kernel_size: int
     ) -> None:
         super().__init__()
         k, c = kernel_size, n_filters

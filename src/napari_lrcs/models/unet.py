@@ -36,12 +36,7 @@ class UNet(SegmentationNetwork):
     """
 
     def __init__(
-        self,
-        *,
-        n_channels: int,
-        n_phases: int,
-        n_filters: int = 64,
-        kernel_size: int = 3,
+        self, *, n_channels: int, n_phases: int, n_filters: int, kernel_size: int
     ) -> None:
         super().__init__()
         k = kernel_size
