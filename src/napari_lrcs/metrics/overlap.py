@@ -165,27 +165,6 @@ def mean_iou(confusion: Confusion) -> float:
     return float(present.mean()) if present.size else float("nan")
 
 
-def never_predicted(confusion: Confusion, phases: Iterable[Phase]) -> tuple[Phase, ...]:
-    """List the phases that are painted, but nowhere predicted: their IoU is 0.
-
-    Parameters
-    ----------
-    confusion : ndarray of int64, shape (n_phases, n_phases)
-        Of `confusion_matrix`.
-    phases : iterable of Phase
-        The `n_phases` phases.
-
-    Examples
-    --------
-    >>> from napari_lrcs.phases import PhaseTable
-    >>> phases = PhaseTable.named("pore", "crack")
-    >>> [phase.name for phase in never_predicted(np.array([[3, 0], [1, 0]]), phases)]
-    ['crack']
-    """
-    missing = (confusion.sum(axis=1) > 0) & (confusion.sum(axis=0) == 0)
-    return tuple(p for p, is_missing in zip(phases, missing, strict=True) if is_missing)
-
-
 def not_learnt(confusion: Confusion, phases: Iterable[Phase]) -> tuple[NotLearnt, ...]:
     """List the phases that are painted, but whose IoU is below `LEAST_IOU`.
 
@@ -242,6 +221,7 @@ def scores_dict(confusion: Confusion, phases: Iterable[Phase]) -> ScoresDict:
             "target has no painted voxel to compare with; paint some, or choose "
             "slices that are painted"
         )
+    poor = not_learnt(confusion, phases)
     columns = (iou_per_phase, dice_per_phase, precision_per_phase, recall_per_phase)
     rows = np.stack([column(confusion) for column in columns], axis=1).tolist()
     return ScoresDict(
@@ -259,8 +239,8 @@ def scores_dict(confusion: Confusion, phases: Iterable[Phase]) -> ScoresDict:
             for phase, (iou, dice, precision, recall) in zip(phases, rows, strict=True)
         ],
         confusion=confusion.tolist(),
-        never_predicted=[phase.name for phase in never_predicted(confusion, phases)],
-        not_learnt=not_learnt_dicts(not_learnt(confusion, phases)),
+        never_predicted=[found.name for found in poor if not found.iou],
+        not_learnt=not_learnt_dicts(poor),
     )
 
 
