@@ -1,5 +1,6 @@
 """Commands with a mistake, and what must come of them."""
 
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +10,8 @@ TINY = (
 )
 
 
-def train(
+def _learn(
+    command: str,
     image: str = "image.tif",
     labels: str = "labels.tif",
     *,
@@ -17,7 +19,12 @@ def train(
     out: str = "new",
     flags: str = "",
 ) -> str:
-    return f"train {image} {labels} {slices} --out {out} {TINY} {flags}"
+    return f"{command} {image} {labels} {slices} --out {out} {TINY} {flags}"
+
+
+train = partial(_learn, "train")
+uncertainty = partial(_learn, "uncertainty", slices="--train-z 1:3 --test-z 5")
+search = partial(_learn, "search", flags="--search learning_rate=1e-3,1e-2")
 
 
 def predict(
@@ -32,28 +39,6 @@ def predict(
 
 def baseline(flags: str, *, image: str = "image.tif", out: str = "new.tif") -> str:
     return f"baseline {image} {flags} --out {out}"
-
-
-def uncertainty(
-    image: str = "image.tif",
-    labels: str = "labels.tif",
-    *,
-    slices: str = "--train-z 1:3 --test-z 5",
-    out: str = "new",
-    flags: str = "",
-) -> str:
-    return f"uncertainty {image} {labels} {slices} --out {out} {TINY} {flags}"
-
-
-def search(
-    image: str = "image.tif",
-    labels: str = "labels.tif",
-    *,
-    slices: str = "--train-z 1 --validation-z 4",
-    out: str = "new",
-    flags: str = "--search learning_rate=1e-3,1e-2",
-) -> str:
-    return f"search {image} {labels} {slices} --out {out} {TINY} {flags}"
 
 
 class Mistake(NamedTuple):

@@ -1,6 +1,5 @@
 """What a study has found so far: a table, plots, and the networks that failed."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -116,11 +115,6 @@ class StudyResults(QWidget):
     def figure(self) -> Figure:
         """The plot in sight."""
         return FIGURES[self.tabs.currentIndex()]
-
-    @property
-    def failures(self) -> Mapping[str, str]:
-        """The networks that failed, and why."""
-        return self._failures
 
     # ---- what comes in ----
 

@@ -58,7 +58,7 @@ class RunsTable(FolderTable[RunSummary]):
         )
         self._histories = BackgroundReader("Reading histories", self)
         self._histories.answered.connect(self.compared.emit)
-        self.predict_button = self.add_button(
+        self.add_button(
             "Use to predict",
             "Choose the best network of this run in the dock Predict volume",
             self.predict_requested,
@@ -79,7 +79,7 @@ class RunsTable(FolderTable[RunSummary]):
             self.resume_requested,
             allow=lambda run: run.can_resume or run.is_finished,
         )
-        self.transfer_button = self.add_button(
+        self.add_button(
             "Start from it",
             "Let the next training begin with the best network of this run",
             self.transfer_requested,
