@@ -172,7 +172,7 @@ class AugmentationConfig(Config):
 
     group = "augmentation"
 
-    flip: bool = setting(True, "Mirror and turn patches by multiples of 90°")
+    flip: bool = setting(True, "Mirror patches, and rotate them by multiples of 90°")
     rotation: float = setting(
         0.0, "Largest rotation to either side", bounds=(0, 180), unit="°"
     )
@@ -242,7 +242,7 @@ class TrainConfig(Config):
     )
     device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, …, mps")
     precision: Precision = setting(
-        "auto", "Arithmetic of the convolutions; auto takes the fastest that gains"
+        "auto", "Arithmetic of the convolutions; auto: bf16 if the hardware has it"
     )
     augmentation: AugmentationConfig = AugmentationConfig()
 
@@ -292,7 +292,7 @@ class PredictConfig(Config):
 
     device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, …, mps")
     precision: Precision = setting(
-        "auto", "Arithmetic of the convolutions; auto takes the fastest that gains"
+        "auto", "Arithmetic of the convolutions; auto: bf16 if the hardware has it"
     )
     tile_size: int = setting(
         0,
@@ -345,8 +345,8 @@ class PerturbConfig(Config):
     )
     growing: tuple[int, ...] = setting(
         (),
-        "Labels of the phases that may grow; none for all, so both sides of each "
-        "interface",
+        "Labels of the phases that may grow; leave empty for all, so that both sides "
+        "of each interface grow",
         bounds=(1, 255),
     )
 
@@ -364,8 +364,8 @@ class StudyConfig(Config):
     )
     n_repeats: int = setting(
         5,
-        "Networks trained on the labels as painted with other seeds: what training "
-        "alone scatters; 0 for none",
+        "Networks trained on the labels as painted, with other seeds: how far results "
+        "scatter because of training alone; 0 for none",
         bounds=(0, 1000),
     )
 

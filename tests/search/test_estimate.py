@@ -37,4 +37,6 @@ def test_settings_that_do_not_fit_are_named(monkeypatch: pytest.MonkeyPatch) -> 
         largest_memory(task, n_phases=2)
 
     assert "batch_size 4096, n_filters 2 needs about" in str(error.value)
-    assert "of the 100.0 MiB that are free a training may take 80%" in str(error.value)
+    assert "a training may take only 80% of the 100.0 MiB that are free" in str(
+        error.value
+    )

@@ -128,7 +128,7 @@ def find_pairs(folder: Path) -> dict[int, Pair]:
         has, lacks = ("", "_label") if index in images else ("_label", "")
         raise VolumeError(
             f"{folder} holds {index}{has}.tif without {index}{lacks}.tif; add it, or "
-            "move away what is no pair"
+            "move the other one away"
         )
     return {
         index: Pair(image=images[index], labels=labels[index])

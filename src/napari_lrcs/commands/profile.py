@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="voxels across the line that are averaged (default: %(default)s)",
+        help="voxels across the line to average over (default: %(default)s)",
     )
     parser.add_argument(
         "--csv", type=Path, metavar="FILE", help="write a table of the samples"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_lrcs.search.results import SearchFindings, TrialResult
     from napari_lrcs.search.task import SearchTask
 
-HELP = "search for the settings of a training that score best"
+HELP = "search for the training settings that score best"
 
 _N_SHOWN = 10
 """Settings in the table at the end."""
@@ -86,7 +86,9 @@ def run(arguments: argparse.Namespace) -> None:
     except OSError as error:
         is_begun = SearchFolder(arguments.out).is_search
         if is_begun and not isinstance(error, LrcsError):
-            error.add_note(f"the search in {arguments.out} goes on with --resume")
+            error.add_note(
+                f"the search in {arguments.out} is kept: continue with --resume"
+            )
         raise
     findings, saved = ended.findings, None
     if arguments.save_preset is not None and findings.best is not None:
@@ -186,8 +188,8 @@ class SearchDisplay:
 
         kept = f"; {event.n_done} have ended before" if event.n_done else ""
         self._display.print(
-            f"{event.n_trials} trials of {event.n_repeats} trainings{kept}; "
-            f"they take about {clock(event.seconds)} (minutes:seconds) and up to "
+            f"{event.n_trials} trials of {event.n_repeats} trainings{kept}; they will "
+            f"take about {clock(event.seconds)} (minutes:seconds) and up to "
             f"{amount(event.memory)} of memory"
         )
         self._display.begin("searching", total=event.n_trials)

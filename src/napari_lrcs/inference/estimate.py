@@ -85,9 +85,9 @@ def check_memory(needed: int) -> None:
     """
     if not fits_memory(needed):
         raise MemoryError(
-            f"the result needs {amount(needed)} of memory, and of the "
-            f"{amount(free_memory())} that are free it may take half; predict to "
-            "OME-Zarr or TIFF, or fewer slices"
+            f"the result needs {amount(needed)} of memory, but may take only half of "
+            f"the {amount(free_memory())} that are free; predict to OME-Zarr or TIFF, "
+            "or fewer slices"
         )
 
 

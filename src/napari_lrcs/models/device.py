@@ -60,7 +60,7 @@ def device_notices(device: torch.device) -> list[Notice]:
     if device.type != "mps":
         return []
     if os.environ.get("PYTORCH_ENABLE_MPS_FALLBACK", "0") == "0":
-        how = "stop with an error: set PYTORCH_ENABLE_MPS_FALLBACK=1 before the start"
+        how = "stop with an error; PYTORCH_ENABLE_MPS_FALLBACK=1 avoids that"
     else:
         how = "run on the processor (PYTORCH_ENABLE_MPS_FALLBACK is set)"
     text = f"on the Apple GPU, operations that PyTorch does not have there {how}"
@@ -102,7 +102,7 @@ def describe_installation() -> dict[str, str]:
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Precision:
-    """Replace "auto" by the fastest arithmetic that the device gains by.
+    """Replace "auto" by the fastest arithmetic that the device has.
 
     bf16 where the processor multiplies it in hardware; else float32.
     """

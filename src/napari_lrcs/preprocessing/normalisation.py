@@ -102,6 +102,6 @@ def constant(level: float, where: str = "") -> str:
     if step <= 1:
         return f"the image is constant ({level:g}){place}; it shows no phases"
     return (
-        f"the grey levels are all close to {level:g}{place}, where float32 does not "
-        f"resolve less than {step:.2g}; subtract an offset from the image first"
+        f"the grey levels are all close to {level:g}{place}, where float32 cannot "
+        f"resolve steps below {step:.2g}; subtract an offset from the image first"
     )

@@ -115,8 +115,8 @@ class SliceReader:
         found = f"({int(in_view.sum())} voxels, the first in slice {self.axis}={place})"
         if np.isfinite(slab[in_view]).all():
             return VolumeError(
-                f"{self.volume.name} holds values beyond 3.4e38, as float32 cannot "
-                f"{found}; rescale them, or leave them outside a mask"
+                f"{self.volume.name} holds values beyond 3.4e38, which float32 cannot "
+                f"represent {found}; rescale them, or leave them outside a mask"
             )
         return VolumeError(
             f"{self.volume.name} holds NaN or infinity {found}; replace them, or leave "

@@ -108,9 +108,9 @@ def largest_memory(task: SearchTask, *, n_phases: int) -> int:
         needed, settings = min(too_large, key=lambda need: need[0])
         raise MemoryError(
             f"{len(too_large)} of the {len(needs)} combinations of settings that "
-            f"memory depends on do not fit: {describe(settings) or 'each'} needs about "
-            f"{amount(needed)}, and of the {amount(free)} that are free a training may "
-            f"take {_SHARE:.0%}; search smaller values"
+            f"memory depends on do not fit: {describe(settings) or 'each'} needs "
+            f"about {amount(needed)}, but a training may take only {_SHARE:.0%} of "
+            f"the {amount(free)} that are free; search smaller values"
         )
     return max(needed for needed, _ in needs)
 

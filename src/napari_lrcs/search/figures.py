@@ -130,9 +130,7 @@ def draw_sorted_scores(figure: "Figure", findings: SearchFindings) -> None:
         [f"{name}\n{_ends(field)}" for name, field in fields.items()],
     )
     grid.tick_params(length=0, labelsize="small", labelbottom=False)
-    grid.set_xlabel(
-        "Trials, the best first (from dark to bright: values in their order)"
-    )
+    grid.set_xlabel("Trials, best first (dark to bright: values in ascending order)")
 
 
 def draw_importances(ax: "Axes", findings: SearchFindings) -> None:
@@ -146,7 +144,7 @@ def draw_importances(ax: "Axes", findings: SearchFindings) -> None:
     ax.barh(names, [100 * findings.importances[n] for n in names], color=_COLOURS[0])
     ax.invert_yaxis()
     ax.set_xlim(0, 100)
-    ax.set_xlabel("Share in the spread of the scores in % (fANOVA)")
+    ax.set_xlabel("Share of the variance of the scores in % (fANOVA)")
     ax.spines[["top", "right"]].set_visible(False)
 
 

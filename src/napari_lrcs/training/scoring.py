@@ -145,7 +145,7 @@ def phase_weights_of(
         return None
     if len(weights) != n_phases or not any(weights):
         raise ValueError(
-            f"phase_weights must be {n_phases} numbers, one a phase and not all 0; got "
-            f"{weights}"
+            f"phase_weights must be {n_phases} numbers, one per phase and not all 0; "
+            f"got {weights}"
         )
     return torch.tensor(weights, device=device)

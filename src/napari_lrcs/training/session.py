@@ -193,7 +193,7 @@ class TrainingSession:
         if saved.labels_hash != self.annotation.labels_hash:
             raise PaintingChangedError(
                 f"the labels differ from those that the run in {self.run.path} was "
-                "begun with; restore them, or start a new run from its weights"
+                "started with; restore them, or start a new run from its weights"
             )
         try:
             saved.state.check(

@@ -90,7 +90,7 @@ MISTAKES = {
         train(flags="--learning-rate nan"), "--learning-rate must"
     ),
     "weights of the wrong length": Mistake(
-        train(flags="--phase-weights 1 2 3"), "must be 2 numbers, one a phase"
+        train(flags="--phase-weights 1 2 3"), "must be 2 numbers, one per phase"
     ),
     "unknown model": Mistake(
         train(flags="--model resnet"), "known: lrcsnet, segnet, unet, xlearn"

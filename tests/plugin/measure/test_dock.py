@@ -262,7 +262,7 @@ def test_what_is_measured_before_a_stop_stays(
     qtbot.waitUntil(lambda: not dock.is_busy)
 
     assert [measures.name for measures in dock.measured] == ["quick", "endless"]
-    assert dock.message == "Stopped; what was measured by then is shown"
+    assert dock.message == "Stopped; the results so far are shown"
     assert dock.csv_button.isEnabled()
 
 

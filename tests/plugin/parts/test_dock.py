@@ -355,7 +355,7 @@ def test_closed_dock_stops_its_job_if_that_is_wanted(
 
     viewer.window.remove_dock_widget(dock)
     assert endless.closed_in is None
-    assert "Nothing of it will be kept." in _answer(viewer, "Stop and close")
+    assert "Nothing will be kept." in _answer(viewer, "Stop and close")
 
     qtbot.waitUntil(lambda: not isalive(dock), timeout=2000)
     assert endless.closed_in is not None

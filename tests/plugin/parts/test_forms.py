@@ -90,7 +90,7 @@ def test_fields_left_out_keep_their_values(qtbot: QtBot) -> None:
     ("name", "text", "message"),
     [
         ("learning_rate", "fast", "Learning rate must be a number; got 'fast'"),
-        ("phase_weights", "1, x", "or several with commas; got '1, x'"),
+        ("phase_weights", "1, x", "or several separated by commas; got '1, x'"),
         ("learning_rate", "5", "learning_rate must be at most 1.0, got 5.0"),
     ],
 )

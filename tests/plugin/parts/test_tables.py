@@ -256,7 +256,7 @@ def test_folder_is_deleted_once_that_is_confirmed(
         "This deletes the network of run-1. The folder"
     )
     assert not run.exists()
-    assert told == [(run, None), ("run-1 is deleted", "done")]
+    assert told == [(run, None), ("run-1 was deleted", "done")]
 
 
 def test_table_of_no_folder_is_empty(

@@ -256,7 +256,7 @@ def test_destroyed_phase_is_warned_of_and_a_fitting_perturbation_suggested(
     labels[:, :, 10:12] = 3
     add(viewer, labels, **appearance(PhaseTable.named("pore", "solid", "skin")))
     dock = open_dock()
-    assert "volume of skin moved by" in report(dock)
+    assert "volume of skin changed by" in report(dock)
 
     dock.suggestion.wanted_share.setValue(3)
     dock.suggestion.button.click()

@@ -429,7 +429,7 @@ def test_a_new_prediction_replaces_the_former(
     assert layer is not former
     assert names(dock.viewer) == ["scan", "scan prediction"]
     assert dock.viewer.layers.selection.active is layer
-    assert "the former prediction is replaced, rename a layer to keep" in dock.message
+    assert "it replaced the earlier prediction (to keep one, rename" in dock.message
 
 
 @pytest.mark.parametrize("how", ["renamed", "edited"])
@@ -501,7 +501,7 @@ def test_a_cancelled_prediction_is_continued(
     kept = np.flatnonzero(np.asarray(layer.data).any(axis=(1, 2)))
     assert 2 <= len(kept) < 8
     assert "Kept" in dock.message
-    assert "Predict again continues" in dock.message
+    assert "Press Predict again to continue" in dock.message
     slowly.clear()
     layer = predict(dock, qtbot)
     assert sum(slowly) == 8 - len(kept)

@@ -148,7 +148,7 @@ def assert_result_is_old(dock: SegmentDock) -> None:
     """Check that the result of another network is none of the chosen one."""
     dock.show_step("Predict")
     assert not dock.is_done("Predict")
-    assert "of another network" in dock.pages["Predict"].message
+    assert "from a different network" in dock.pages["Predict"].message
     assert dock.next_button.isEnabled()
 
 

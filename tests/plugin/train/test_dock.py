@@ -618,7 +618,7 @@ def test_error_at_the_start_keeps_the_page_and_names_the_field_of_the_form(
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
 
     assert dock.tabs.tabText(dock.tabs.currentIndex()) == "Setup"
-    assert dock.message.startswith("Phase weights must be 2 numbers, one a phase")
+    assert dock.message.startswith("Phase weights must be 2 numbers, one per phase")
 
 
 def test_a_missing_image_or_painting_is_told(
@@ -735,7 +735,7 @@ def test_a_preset_fills_the_form_and_its_name_follows(dock: TrainDock) -> None:
     dock.setup.form["n_epochs"].value = 7
 
     assert filled == PRESETS["paper"].with_changes(device="cpu")
-    assert dock.setup.preset.currentText() == "own settings"
+    assert dock.setup.preset.currentText() == "custom settings"
 
     dock.setup.form["n_epochs"].value = PRESETS["paper"].optimisation.n_epochs
     assert dock.setup.preset.currentText() == "paper"

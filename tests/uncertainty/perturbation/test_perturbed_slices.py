@@ -80,7 +80,7 @@ def test_perturbed_slice_tells_what_moved() -> None:
     assert found.after.sum() == found.n_painted
     np.testing.assert_allclose(found.fractions.sum(axis=1), 1)
     assert np.isnan(found.moved[1])
-    assert any("moved by" in text for text in found.advice)
+    assert any("changed by" in text for text in found.advice)
     assert any("at least 10 adjacent" in text for text in found.advice)
 
 

@@ -42,8 +42,8 @@ _SHARED: Mapping[str, Mapping[str, Any]] = {
     "--wanted-share": {
         "type": float,
         "metavar": "SHARE",
-        "help": "find the kernel and the picked fraction that change this share of the "
-        "painted voxels; experimenters differ by 0.1",
+        "help": "find the kernel and the picked fraction that change this share of "
+        "the painted voxels; experimenters differ by about 0.1",
     },
 }
 

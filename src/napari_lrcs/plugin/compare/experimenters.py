@@ -45,14 +45,14 @@ class ExperimentersPart(QWidget):
         self.results.setVisible(False)
         self.majority_button = button(
             "Add majority vote",
-            "Add a labels layer of what most have painted; a tie goes to the lowest "
-            "label",
+            "Add a labels layer of what most experimenters painted; a tie goes to the "
+            "lowest label",
             self.add_majority,
         )
         self.agreement_button = button(
             "Add agreement",
-            "Add an image layer of the share of those who painted a voxel that agree "
-            "with the majority: 255 where all do, 0 where nobody has painted",
+            "Add an image layer of the share of experimenters who agree with the "
+            "majority: 255 where all of them do, 0 where nobody has painted",
             self.add_agreement,
         )
         self.copy_button = button(

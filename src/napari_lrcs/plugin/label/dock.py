@@ -237,7 +237,7 @@ class LabelDock(Dock):
             self.show_message(text, "error")
             self._enable()
         else:
-            self.show_message("The painting is saved again.", "done")
+            self.show_message("Saving works again.", "done")
 
     def _start_job(self, name: str, events: Events) -> None:
         if not self.is_busy:
@@ -252,10 +252,10 @@ class LabelDock(Dock):
                 if painting is not None and painting.layer in self.viewer.layers:
                     merge(painting, event)
             case Exported():
-                self.show_message(f"{event.n} pairs are in {event.folder}.", "done")
+                self.show_message(f"Saved {event.n} pairs in {event.folder}.", "done")
             case Segmented():
                 name = event.show()
-                self.show_message(f"All slices are in the layer {name}.", "done")
+                self.show_message(f"Labelled all slices, in the layer {name}.", "done")
             case PredictionStarted():
                 self.progress.begin("Starting…")
             case TilePredicted():

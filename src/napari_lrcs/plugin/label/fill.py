@@ -56,7 +56,7 @@ class FillPanel(QWidget):
         self.networks.setToolTip(_TOOLTIPS[_NETWORK])
         self.networks.leave_keys_alone()
         self._only_unpainted = QCheckBox("Keep what is painted")
-        self._only_unpainted.setToolTip("Fill only what is unpainted of the slice")
+        self._only_unpainted.setToolTip("Fill only the unpainted part of the slice")
         self._only_unpainted.setChecked(True)
         self._rows = QFormLayout(self)
         self._rows.setContentsMargins(0, 0, 0, 0)

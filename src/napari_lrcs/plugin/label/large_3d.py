@@ -58,8 +58,8 @@ class LargeIn3D:
             names = ", ".join(layer.name for layer in self._hidden)
             self._warn(
                 f"The 3D view would have to load all of {names}, which can take "
-                "minutes: hidden until you go back to 2D. Click its eye to show it "
-                "anyway."
+                "minutes: it is hidden until you go back to 2D. Click its eye icon to "
+                "show it anyway."
             )
 
     def _show(self, event: object) -> None:

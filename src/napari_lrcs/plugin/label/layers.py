@@ -47,8 +47,8 @@ class LayersPart(QWidget):
         self._rows = rows = QFormLayout(self)
         rows.setContentsMargins(0, 0, 0, 0)
         for name, widget, tooltip in (
-            ("Image", self.image, "The grey volume, or image, that is to be segmented"),
-            ("Slices across", self.axis, "Axis of the volume that is painted across"),
+            ("Image", self.image, "The grey volume or image to segment"),
+            ("Slices across", self.axis, "Axis at right angles to the painted slices"),
             ("Labels", self.labels, "The layer that is painted"),
         ):
             label = QLabel(name)

@@ -63,7 +63,7 @@ class PaintHelp(QWidget):
         self.fill = FillPanel()
         self._fill_button = canvas_button(
             "Fill this slice",
-            "A first guess, to be corrected by hand; Ctrl+Z takes it back",
+            "A first guess to correct by hand; Ctrl+Z undoes it",
             self.fill_slice,
         )
         self._segment_button = canvas_button("", "", self.segment_volume)

@@ -83,7 +83,7 @@ class PaintingsTable(FolderTable[PaintingEntry]):
         self._paintings = paintings
         self.add_button(
             "Open",
-            "Show this painting, to go on with it",
+            "Open this painting to continue it",
             self.open_requested,
             allow=lambda entry: not (entry.damaged or self._is_open(entry)),
         )

@@ -135,12 +135,12 @@ def _what_is_lost(painting: Painting, mapping: Mapping[int, int]) -> str:
     n_erased = sum(int(n[old - 1]) for n in counts for old in erased)
     if not any(n[old - 1] for n in counts for old in mapping):
         return ""
-    text = "The undo history of the painting will be empty afterwards."
+    text = "This clears the undo history of the painting."
     if n_erased:
         names = ", ".join(painting.phases.names[old - 1] for old in erased)
         text = (
-            f"{n_erased:,} voxels are painted {names}. They become unpainted, and "
-            f"this cannot be undone. {text}"
+            f"{n_erased:,} voxels are painted {names}. They will become unpainted, "
+            f"and this cannot be undone. {text}"
         )
     return text
 

@@ -20,9 +20,9 @@ _N_SLICES = 3
 
 _ROLES: Mapping[Role | None, tuple[str, str]] = {
     "train": ("Train", "Train on the slice in view"),
-    "validation": ("Validation", "Choose the best epoch by the slice in view"),
+    "validation": ("Validation", "Use the slice in view to choose the best epoch"),
     "test": ("Test", "Keep the slice in view for the final scores"),
-    None: ("None", "Use the slice in view for nothing"),
+    None: ("None", "Do not use the slice in view"),
 }
 
 

@@ -71,7 +71,7 @@ class MeasureDock(Dock):
         )
         self.stop_button = button(
             "Stop",
-            "Stop measuring; what is measured by then stays",
+            "Stop measuring; the results so far are kept",
             self.stop,
         )
         self.copy_button = button(
@@ -173,7 +173,7 @@ class MeasureDock(Dock):
     def finish(self, outcome: Outcome) -> None:
         """Say so if the work was stopped."""
         if outcome == "stopped":
-            self.show_message("Stopped; what was measured by then is shown")
+            self.show_message("Stopped; the results so far are shown")
 
     def update_buttons(self) -> None:
         """Enable the buttons that make sense now."""

@@ -208,8 +208,8 @@ class MeasureForm(QWidget):
                 (
                     "Tortuosity of",
                     self.transport,
-                    "Phase through which diffusion is solved for by the button "
-                    "Tortuosity: for an electrode, its pores",
+                    "Phase in which the button Tortuosity solves for diffusion: in an "
+                    "electrode, the pores",
                 ),
             )
         )

@@ -94,7 +94,7 @@ class LineProfilePart(QWidget):
         )
         self.profile_button = button(
             "Profile",
-            "Show the grey levels along the selected line, else the newest, and the "
+            "Show the grey levels along the selected line, or the newest one, and the "
             "width of the interface that it crosses",
             self.measure,
         )
@@ -111,7 +111,7 @@ class LineProfilePart(QWidget):
                 (
                     "Averaged over",
                     self.width_box,
-                    "Voxels across the line that are averaged, against noise",
+                    "Number of voxels across the line to average over, to reduce noise",
                 ),
             )
         )
@@ -232,8 +232,8 @@ def _line_in(shapes: Shapes, image: Image, viewer: Viewer) -> Line:
     vertices = shapes.data[index]
     if shapes.shape_type[index] not in ("line", "path") or len(vertices) != 2:
         raise ValueError(
-            f"the chosen shape of {shapes.name} is not a straight line; draw one, or "
-            "select it"
+            f"the selected shape in {shapes.name} is not a straight line; draw or "
+            "select one"
         )
     start, stop = (_in_image(end, shapes, image, viewer) for end in vertices)
     return Line(start=start, stop=stop)

@@ -37,14 +37,15 @@ _KINDS = {
 """What is in the table of each tab."""
 
 _MEANINGS = {
-    "volume_fraction": "Voxels of the phase, of all labelled voxels",
-    "interface_fraction": "Voxels on either side that touch the other phase, of all "
-    "labelled voxels",
-    "surface_fraction": "Voxels of the phase that touch another one, of all labelled "
-    "voxels",
-    "surface_to_volume": "Voxels of the phase that touch another one, of all its own",
-    "median_diameter": "Of spheres, or circles in 2D, of the particles' volumes: half "
-    "of the particles are smaller",
+    "volume_fraction": "Voxels of the phase, as a share of all labelled voxels",
+    "interface_fraction": "Voxels on either side that touch the other phase, as a "
+    "share of all labelled voxels",
+    "surface_fraction": "Voxels of the phase that touch another one, as a share of "
+    "all labelled voxels",
+    "surface_to_volume": "Voxels of the phase that touch another one, as a share of "
+    "its own voxels",
+    "median_diameter": "Diameter of a sphere (in 2D, a circle) of the particle's "
+    "volume; half of the particles are smaller",
 }
 
 _IN_PERCENT = ("fraction", "surface_to_volume")

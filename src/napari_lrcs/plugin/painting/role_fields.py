@@ -19,7 +19,7 @@ _EMPTY: Mapping[Role, str] = {
 
 _USE: Mapping[Role, str] = {
     "train": "Slices to learn from",
-    "validation": "Slices to choose the best epoch by, far from the training slices",
+    "validation": "Slices used to choose the best epoch; far from the training slices",
     "test": "Slices that are scored once, at the end",
 }
 

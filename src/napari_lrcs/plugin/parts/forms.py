@@ -199,10 +199,9 @@ def _value_of(setting: Setting, widget: ValueWidget[Any]) -> object:
         item = get_args(setting.type)[0]
         return tuple(item(part) for part in text.split(",") if part.strip())
     except ValueError:
+        several = "" if setting.type is float else ", or several separated by commas"
         raise ValueError(
-            f"{setting.title} must be a number"
-            f"{'' if setting.type is float else ', or several with commas'}; "
-            f"got {text!r}"
+            f"{setting.title} must be a number{several}; got {text!r}"
         ) from None
 
 

@@ -265,7 +265,7 @@ class LayerChoice(NameBox, Generic[LayerKind]):
         if self._propose is not None and self._is_picked:
             proposed = self._propose([x for x in self._offered if x is not None])
             if proposed not in (None, self._layer):
-                self._oddity = f"In colour: chosen here alone, in place of {proposed}"
+                self._oddity = f"In colour: chosen only here, in place of {proposed}"
         if self._kind is Image and looks_like_labels(self._layer):
             self._oddity = "In colour: it looks like labels, not like a grey image"
         colour(self, "warning" if self._oddity else "hint")

@@ -254,12 +254,12 @@ class FolderTable(QWidget, Generic[Item]):
             self,
             f"Delete {path.name}?",
             f"This deletes {content(item)}. The folder {path.name} goes to the trash; "
-            "where there is none, it is removed.",
+            "if there is no trash, it is deleted for good.",
             QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No,
             QMessageBox.StandardButton.No,
         )
         if answer == QMessageBox.StandardButton.Yes:
-            self._do(path, lambda: self.delete(path), f"{path.name} is deleted")
+            self._do(path, lambda: self.delete(path), f"{path.name} was deleted")
 
     def _do(self, path: Path, act: Callable[[], Path | None], done: str) -> None:
         try:

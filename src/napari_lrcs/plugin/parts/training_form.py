@@ -16,7 +16,7 @@ from napari_lrcs.preprocessing.neighbours import Resemblance, measure_resemblanc
 from napari_lrcs.presets import read_presets
 
 _NETWORKS = ("lrcsnet", "segnet", "unet", "xlearn")
-_OWN = "own settings"
+_CUSTOM = "custom settings"
 _FREE = {"axis", "device"}
 """Fields that a preset leaves as they are."""
 
@@ -177,7 +177,7 @@ class PresetChoice(QComboBox):
         super().__init__()
         self._form = form
         self._presets = read_presets()
-        self.addItems([*self._presets, _OWN])
+        self.addItems([*self._presets, _CUSTOM])
         self.activated.connect(lambda _index: self._fill())
         form.changed.connect(self._name)
         self._name()
@@ -208,4 +208,4 @@ class PresetChoice(QComboBox):
         kept = {n: value for n, value in own.to_dict().items() if n in _FREE}
         presets = self._presets.items()
         names = (name for name, p in presets if p.with_changes(**kept) == own)
-        self.setCurrentText(next(names, _OWN))
+        self.setCurrentText(next(names, _CUSTOM))

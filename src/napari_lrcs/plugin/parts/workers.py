@@ -130,7 +130,7 @@ class Job(WorkerBase[Any]):
     @property
     def loss(self) -> str:
         """What stopping the job means, in sentences."""
-        kept = self._work.kept or "Nothing of it will be kept."
+        kept = self._work.kept or "Nothing will be kept."
         return f"{self._work.name} has not finished. {kept}"
 
     @property
@@ -295,9 +295,9 @@ def _why_no_torch(error: ImportError | OSError) -> str:
     if "1114" in reason:
         # pytorch issues 166628 and 169429: torch 2.9 and later, loaded after Qt.
         return (
-            "Windows loads PyTorch only before the window (WinError 1114): close "
-            'napari and start it by python -c "import torch, napari; napari.Viewer(); '
-            'napari.run()"'
+            "On Windows, PyTorch must be loaded before the window (WinError 1114): "
+            'close napari and start it with python -c "import torch, napari; '
+            'napari.Viewer(); napari.run()"'
         )
     if isinstance(error, ModuleNotFoundError):
         return f"PyTorch is not installed ({reason}); install it: pip install torch"

@@ -92,7 +92,7 @@ class PerturbDock(Dock):
         if folder is None:
             self._begin(
                 lambda request: jobs.members(request, n_members),
-                kept="The layers that are made stay.",
+                kept="The layers made so far are kept.",
             )
         else:
             self._begin(lambda request: jobs.files(request, n_members, folder))
@@ -114,7 +114,9 @@ class PerturbDock(Dock):
     def _preview_request(self) -> PerturbRequest:
         if self.suggestion.is_searching:
             share = f"{self.suggestion.share:.0%}"
-            raise ValueError(f"Looking for what changes about {share} of the voxels…")
+            raise ValueError(
+                f"Looking for a perturbation that changes about {share} of the voxels…"
+            )
         return self._request()
 
     def _begin(

@@ -108,7 +108,7 @@ def members(request: PerturbRequest, n_members: int) -> Events:
     if not fits_memory(needed):
         raise MemoryError(
             f"{n_members} members need {amount(needed)} of memory, which is more than "
-            "half of what is free; make files, or fewer members or slices"
+            "half of what is free; write files, or make fewer members or slices"
         )
     phases = phases_up_to(int(original.max()), request.labels.phases)
     for member in perturbed_members(

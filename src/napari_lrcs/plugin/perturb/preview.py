@@ -152,7 +152,7 @@ class PreviewPart(QWidget):
             return
         index = slice_in_view(self._viewer, request.layer, request.axis)
         if index is None:
-            self._end(f"No preview: the view shows no slice along {request.axis}")
+            self._end(f"No preview: the view shows no slice across {request.axis}")
         elif request.slices is not None and index not in request.slices:
             self._offer_another(request.slices, index)
         else:
@@ -163,7 +163,7 @@ class PreviewPart(QWidget):
         if not slices:
             self._end("No preview: nothing is painted yet")
             return
-        self._end(f"No preview: slice {axis}={index} is not among the slices")
+        self._end(f"No preview: slice {axis}={index} is not among the chosen slices")
         self._nearest = min(slices, key=lambda i: abs(i - index))
         self.go_button.setText(f"Go to slice {axis}={self._nearest}")
         self.go_button.setVisible(True)

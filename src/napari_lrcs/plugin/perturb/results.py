@@ -94,8 +94,8 @@ class HistogramPart(QWidget):
         self.n_simulations.setRange(0, MAX_SIMULATIONS)
         self.n_simulations.setSpecialValueText("auto")
         self.n_simulations.setToolTip(
-            "Perturbed labels to draw and count; auto for as many as the paper takes: "
-            "1000 where slices are single and 100 where they are neighbours"
+            "Number of perturbed copies to count; auto takes as many as the paper: "
+            "1000 of single slices, 100 of adjacent ones"
         )
         self.count_button = button(
             "Count interfaces",

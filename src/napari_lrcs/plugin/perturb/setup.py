@@ -204,7 +204,7 @@ class MembersPart(QWidget):
         self._rows = form_rows(
             ("Members", self.n_members, "Sets of perturbed labels to make (paper: 15)"),
             ("Seed", self.seed, "The same seed gives the same labels"),
-            ("Result", self.where, "Layers are in memory only; files can be many"),
+            ("Result", self.where, "Layers are only in memory; files are kept"),
             ("Folder", folder_row, "For member-000.tif, member-001.tif, …"),
         )
         self.setLayout(self._rows)
@@ -237,8 +237,9 @@ class MembersPart(QWidget):
         box.setIcon(QMessageBox.Icon.Question)
         box.setWindowTitle("Add many layers?")
         box.setText(
-            f"This adds {n} layers to the viewer, in memory only. Written to files "
-            "instead, the members are kept beside the image, and no layer is added."
+            f"This adds {n} layers to the viewer, in memory only. If they are written "
+            "to files instead, the members are kept beside the image, and no layer is "
+            "added."
         )
         box.addButton(f"Add {n} layers", QMessageBox.ButtonRole.AcceptRole)
         files = box.addButton("Write files", QMessageBox.ButtonRole.ActionRole)

@@ -169,8 +169,8 @@ def _series(viewer: Viewer, setup: PredictSetup, workspace: Workspace) -> Series
         return None
     if (mask := setup.field_of_view.layer) is not None:
         raise ValueError(
-            f"the mask {mask.name} fits this image alone; for more volumes choose the "
-            "cylinder, or everything"
+            f"the mask {mask.name} fits only this image; for more volumes, choose the "
+            "cylinder or everything"
         )
     folder = setup.more.folder
     if folder is None:

@@ -22,7 +22,7 @@ from napari_lrcs.progress import (
     TilePredicted,
 )
 
-_CONTINUES = "Predict again continues."
+_CONTINUES = "Press Predict again to continue."
 
 
 class PredictDock(Dock):
@@ -226,9 +226,9 @@ def _end_text(attempt: Attempt) -> str:
     if series is not None:
         text += f"; {len(series.results)} more in {series.folder}"
     if attempt.has_replaced:
-        text += "; the former prediction is replaced, rename a layer to keep it"
+        text += "; it replaced the earlier prediction (to keep one, rename its layer)"
     if attempt.is_foreign:
         return f"{text}, but the network was trained on other data: see above."
     if attempt.path is None:
-        text += ", in memory alone: save the layer to keep it"
+        text += ", in memory only: save the layer to keep it"
     return f"{text}. Next: Measure phases, or Compare segmentations."

@@ -34,7 +34,7 @@ class MoreVolumes(QWidget):
                 button(
                     "Add folder…", "A folder of slices, or a Zarr", self._choose_one
                 ),
-                button("Remove", "Take the selected ones off the list", self._remove),
+                button("Remove", "Remove the selected volumes", self._remove),
             )
         )
         layout.addLayout(

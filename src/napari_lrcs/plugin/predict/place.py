@@ -27,8 +27,8 @@ class ResultPlace(QWidget):
         self.file = QLineEdit()
         self.unfinished = button(
             "",
-            "Choose the same file again, to continue where it was stopped; with "
-            "another model, image or settings it starts from the beginning",
+            "Choose the same file again, to continue where the prediction stopped; "
+            "with a different model, image or settings, it starts from the beginning",
             self._choose_unfinished,
         )
         self._image: Image | None = None

@@ -61,7 +61,7 @@ class PredictSetup(QWidget):
         self.field_of_view = FieldOfView(viewer.layers)
         self.place = ResultPlace()
         self.where, self.file = self.place.where, self.place.file
-        self.overwrite = QCheckBox("Overwrite a file that is there")
+        self.overwrite = QCheckBox("Overwrite an existing file")
         self.confidence = QCheckBox("Confidence")
         self.probabilities = QCheckBox("Probabilities")
         self.form = ConfigForm(PredictConfig(), main=("min_size",))
@@ -77,7 +77,7 @@ class PredictSetup(QWidget):
     def _build(self) -> None:
         self.range.setPlaceholderText("10, 10,30 or 50:60 (60 excluded)")
         self._rows = form_rows(*self._fields())
-        self.overwrite.setToolTip("Replace the file if there is one")
+        self.overwrite.setToolTip("Replace the file if it exists")
         self.confidence.setToolTip(
             "Also keep the probability of the predicted phase, as 0 to 255"
         )
@@ -101,7 +101,7 @@ class PredictSetup(QWidget):
     def _fields(self) -> list[tuple[str, QWidget, str]]:
         return [
             ("Image", self.image_choice, "Grey volume or image to predict"),
-            ("Model", self.model_choice, "Trained network; the best score comes first"),
+            ("Model", self.model_choice, "Trained networks, the best score first"),
             ("Region", self.region, "Slices to predict; the others stay empty"),
             ("Slices", self.range, "10, 10,30 or 50:60 (60 excluded), from 0"),
             ("Field of view", self.field_of_view, "Nothing is predicted outside"),
@@ -151,7 +151,7 @@ class PredictSetup(QWidget):
         """Return the network; ValueError if there is none."""
         model = self.model_choice.model
         if model is None:
-            raise ValueError("choose a model: train one in Train LRCS-Net, or a file")
+            raise ValueError("choose a model or a file, or train in Train LRCS-Net")
         return model
 
     def slices(self, axis: Axis) -> tuple[int, ...] | None:

@@ -50,7 +50,7 @@ class ProjectBar(QWidget):
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         fields: tuple[tuple[str, QWidget, str], ...] = (
-            ("Image", self.image, "The grey volume, or image, that is segmented"),
+            ("Image", self.image, "The grey volume or image to segment"),
             ("Painting", self.painting, "The labels that the network learns from"),
             (
                 "Network",

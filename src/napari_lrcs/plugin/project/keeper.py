@@ -176,8 +176,8 @@ def _read_result(path: Path) -> Generator[tuple[Any, PhaseTable], None, None]:
     phases = open_volume(path).phases
     if phases is None:
         raise VolumeError(
-            f"{path.name} names no phases, so it is not shown as a result; open it by "
-            "File > Open File(s)…"
+            f"{path.name} names no phases, so it is not shown as a result; open it "
+            "with File > Open File(s)…"
         )
     yield data, phases
 

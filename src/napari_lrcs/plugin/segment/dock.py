@@ -149,7 +149,7 @@ class SegmentDock(Closable):
         if self.step == "Predict" and self._is_predicting:
             return "The prediction is not complete yet"
         if self.step == "Predict" and self._is_outdated:
-            return "The result is of another network than the one that is chosen"
+            return "The result is from a different network than the chosen one"
         return _MISSING[self.step]
 
     def _tell_outdated(self) -> None:
@@ -158,7 +158,7 @@ class SegmentDock(Closable):
         page = self.pages.get("Predict")
         if page is not None and not page.is_busy and self._was_outdated > was_outdated:
             page.show_message(
-                "The result is of another network than the one that is chosen now; "
+                "The result is from a different network than the one chosen now; "
                 "press Predict to replace it",
                 "warning",
             )

@@ -12,7 +12,7 @@ Step = Literal["Label", "Train", "Predict", "Measure"]
 STEPS: tuple[Step, ...] = get_args(Step)
 
 _TOOLTIPS = {
-    "Label": "Paint the phases into a slice or more",
+    "Label": "Paint the phases on one or more slices",
     "Train": "Train a network on the painting",
     "Predict": "Predict the whole volume with the network",
     "Measure": "Measure the phases of the result",

@@ -33,7 +33,7 @@ from napari_lrcs.uncertainty.study.summary import summary_rows
 _RESULTS = 1
 """Index of the tab with the results."""
 
-_WHERE = "The networks differ where the layer “disagreement” is red, most where yellow."
+_WHERE = "The networks differ where the layer “disagreement” is red or, most, yellow."
 
 
 class StudyDock(Dock):
@@ -81,7 +81,7 @@ class StudyDock(Dock):
         )
         figure = button(
             "Save figure…",
-            "Save the plot in sight as PNG, SVG or PDF",
+            "Save the visible plot as PNG, SVG or PDF",
             self._ask_for_figure,
         )
         self.results.add_buttons((copy, csv), (figure,))
@@ -169,8 +169,8 @@ class StudyDock(Dock):
             f"Studying {study.out.name}",
             study.events,
             kept=(
-                "The networks that are trained are kept: Continue in the dock "
-                "Uncertainty study goes on with the others."
+                "The networks trained so far are kept: Continue, in the dock "
+                "Uncertainty study, trains the others."
             ),
         )
         self.steps.begin()

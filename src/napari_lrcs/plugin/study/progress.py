@@ -43,7 +43,7 @@ class StudyProgress(QWidget):
         if not self._n_members:
             return "Stopped before the first network."
         done = f"{self._n_ended} of {self._n_members} networks"
-        return f"Stopped. {done} are kept; Continue goes on."
+        return f"Stopped. {done} are kept; press Continue to go on."
 
     def begin(self) -> None:
         """Forget the last study."""

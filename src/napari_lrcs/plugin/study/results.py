@@ -50,19 +50,19 @@ FIGURES = (
     Figure(
         name="IoU",
         file="iou",
-        tooltip="IoU of each phase on the test slice, a point a network",
+        tooltip="IoU of each phase on the test slice, one point per network",
         draw=draw_iou_distributions,
     ),
     Figure(
         name="Surface",
         file="surface-volume",
-        tooltip="IoU of each phase over its ratio of surface to volume",
+        tooltip="IoU of each phase against its ratio of surface to volume",
         draw=draw_surface_against_volume,
     ),
     Figure(
         name="Interfaces",
         file="interfaces",
-        tooltip="Share of the voxels on each interface, a point a network",
+        tooltip="Share of the voxels on each interface, one point per network",
         draw=draw_interfaces,
     ),
 )

@@ -32,8 +32,8 @@ from napari_lrcs.uncertainty.study.folder import StudyFolder
 from napari_lrcs.uncertainty.study.task import StudyTask
 
 _PRESET = (
-    "quick: a minute or two a network, on a CPU too; paper: the published network and "
-    "schedule, for a GPU"
+    "quick: a minute or two per network, on a CPU too; paper: the published network "
+    "and schedule, for a GPU"
 )
 _FOLDER = "Folder for the study and all its results"
 
@@ -63,7 +63,7 @@ class StudySetup(QWidget):
         self.suggest = button(
             "Suggest 10 %",
             "Find the kernel and the picked fraction that change 10 % of the painted "
-            "voxels: what experimenters differ by",
+            "voxels, as much as experimenters differ",
             self.suggest_requested.emit,
         )
         self.folder = QLineEdit()
@@ -75,7 +75,7 @@ class StudySetup(QWidget):
         self._follow_image()
 
     def _build(self) -> None:
-        folder = path_row(self.folder, "Choose where studies lie", self._ask_for_folder)
+        folder = path_row(self.folder, "Where to keep studies", self._ask_for_folder)
         self._estimate.setWordWrap(True)
         layout = vbox(self, top=4)
         layout.addLayout(
@@ -205,7 +205,7 @@ class StudySetup(QWidget):
 
     def _ask_for_folder(self) -> None:
         there = str(Path(self.folder.text()).parent)
-        parent = QFileDialog.getExistingDirectory(self, "Where studies lie", there)
+        parent = QFileDialog.getExistingDirectory(self, "Where to keep studies", there)
         if parent:
             self.choose_folder(Path(parent))
 
@@ -273,7 +273,7 @@ def _estimate(study: StudyConfig, n_voxels: int) -> str:
     Examples
     --------
     >>> _estimate(StudyConfig(n_members=2, n_repeats=0), 2**20)
-    'Trains 2 networks, each on other labels, and predicts the whole volume with \
+    'Trains 2 networks, each on different labels, and predicts the whole volume with \
 each: at most 2.0 MiB on disk.'
     """
     n = study.n_members + study.n_repeats
@@ -281,7 +281,7 @@ each: at most 2.0 MiB on disk.'
         f"{study.n_members} on perturbed labels, {study.n_repeats} on the labels as "
         "painted"
         if study.n_repeats
-        else "each on other labels"
+        else "each on different labels"
     )
     disk = f": at most {amount(n * n_voxels)} on disk" if n_voxels else ""
     return (

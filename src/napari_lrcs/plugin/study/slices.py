@@ -19,8 +19,8 @@ class StudySlices(SliceFields):
         )
         self.test.setPlaceholderText("such as 60")
         self.test.setToolTip(
-            "Painted slice to score all networks on: not a training slice, and best "
-            f"far from those: {HOW}"
+            "Painted slice to score all networks on: not a training slice, and "
+            f"preferably far from those: {HOW}"
         )
 
     def follow(self, painting: Painting | None) -> None:

@@ -134,5 +134,7 @@ def _cell(quantity: Quantity | None) -> QTableWidgetItem:
     text = "–" if quantity is None else in_percent(quantity).removesuffix(" %")
     item = number_cell(text)
     if quantity is not None and quantity.n_missing:
-        item.setToolTip(f"Undefined for {quantity.n_missing} networks, left out")
+        item.setToolTip(
+            f"Undefined for {quantity.n_missing} networks, which are left out"
+        )
     return item

@@ -154,7 +154,7 @@ class TrainDock(Dock):
         self._stop(
             f"Stopped. {training.run.name} was continued, so it is kept as it is now."
             if is_kept
-            else "Cancelled: this run was removed, all others are as they were."
+            else "Cancelled: this run was removed; all others are unchanged."
         )
 
     def _stop(self, text: str) -> None:

@@ -93,7 +93,7 @@ class RunsTable(FolderTable[RunSummary]):
         iou = "" if score is None else f" (mean IoU {score:.1%})"
         network = f"a network{iou}" if _has_network(run) else "a run without a network"
         heirs = [other.name for other in self.items if other.parent == run.name]
-        others = f"; kept are the runs that continue it: {', '.join(heirs)}"
+        others = f"; the runs that continue it are kept: {', '.join(heirs)}"
         epochs = f"{run.n_done} of {run.n_epochs} epochs"
         return f"{network} after {epochs}{others if heirs else ''}"
 

@@ -42,7 +42,7 @@ def widths_text(
     """
     if not widths.n_fitted:
         return (
-            "No width: the phases are too thin here, no Gaussian fits across an "
+            "No width: the phases are too thin here for a Gaussian to fit across an "
             "interface. The image layer shows where interfaces lie."
         )
     n = widths.n_fitted
