@@ -42,7 +42,7 @@ def test_fitted_grey_levels_have_mean_0_and_sd_1() -> None:
 def test_hot_and_dead_pixels_hardly_change_the_fit(outlier: float) -> None:
     image = np.random.default_rng(0).normal(100, 5, 10_000).astype(np.float32)
     streaked = image.copy()
-    streaked[:30] = outlier  # 0.3 %
+    streaked[:30] = outlier  # 0.3%
 
     clean, robust = fit_normalisation([image]), fit_normalisation([streaked])
 
@@ -80,7 +80,7 @@ def test_whole_numbers_that_float32_cannot_resolve_are_not_called_constant(
     image = np.arange(2**63 - 1000, 2**63 - 980, dtype=dtype)
 
     with pytest.raises(
-        ValueError, match=r"all close to 9\.22337e\+18 .* less than 1\.1e\+12; subtract"
+        ValueError, match=r"all close to 9\.22337e\+18 .* steps below 1\.1e\+12; subtract"
     ):
         fit_normalisation([image.astype(np.float32)])
 
@@ -92,7 +92,7 @@ def test_single_pixel_is_refused() -> None:
 
 def test_image_whose_bright_pixels_are_all_in_the_tail_is_fitted() -> None:
     image = np.zeros(10_000, np.float32)
-    image[:20] = 100  # 0.2 %: particles, for all we know
+    image[:20] = 100  # 0.2%: particles, for all we know
 
     normalisation = fit_normalisation([image])
 

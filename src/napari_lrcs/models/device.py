@@ -60,7 +60,7 @@ def device_notices(device: torch.device) -> list[Notice]:
     if device.type != "mps":
         return []
     if os.environ.get("PYTORCH_ENABLE_MPS_FALLBACK", "0") == "0":
-        how = "stop with an error; PYTORCH_ENABLE_MPS_FALLBACK=1 avoids that"
+        how = "stop with an error: set PYTORCH_ENABLE_MPS_FALLBACK=1 beforehand"
     else:
         how = "run on the processor (PYTORCH_ENABLE_MPS_FALLBACK is set)"
     text = f"on the Apple GPU, operations that PyTorch does not have there {how}"
