@@ -148,7 +148,7 @@ def show_study(viewer: Viewer) -> tuple[Any, Any]:
     widget.setup.study["n_members"].value = 4
     widget.setup.study["n_repeats"].value = 2
     widget.setup.training.form["n_epochs"].value = 2
-    press(widget, "Suggest 10 %")
+    press(widget, "Suggest 10%")
     wait_until(lambda: not widget.is_busy)
     press(widget, "Run")
     wait_until(lambda: not widget.is_busy, seconds=1800)

@@ -38,7 +38,7 @@ from napari_lrcs.uncertainty.study.summary import (
 from napari_lrcs.uncertainty.study.task import StudyTask
 
 DOCS = Path(__file__).parent
-PAPER = {"NMC": "92.7 ± 0.2 %", "CBD": "37.6 ± 1.4 %", "pore": "65.9 ± 1.3 %"}
+PAPER = {"NMC": "92.7 ± 0.2%", "CBD": "37.6 ± 1.4%", "pore": "65.9 ± 1.3%"}
 """IoU of the paper's fifteen networks, "Perturbation of labels" and Fig. 4c."""
 
 AGREEMENTS = (0.0, 0.6, 0.8, 0.999, 1.001)
@@ -130,7 +130,7 @@ def report(case: Case, out: Path) -> Iterator[str]:
         f"Slices {case.train.start} to {case.train.stop - 1} are painted, slice "
         f"{case.test[0]} is the test. The kernel `{perturb['kernel']}` with a picked "
         f"fraction of {perturb['picked_fraction']:g} changes "
-        f"{100 * np.mean(changed):.2f} ± {100 * np.std(changed, ddof=1):.2f} % of the "
+        f"{100 * np.mean(changed):.2f} ± {100 * np.std(changed, ddof=1):.2f}% of the "
         f"painted voxels. Preset `quick`; {len(changed)} members on perturbed labels, "
         f"{len(members) - len(changed)} with the labels as painted."
     )
@@ -185,9 +185,7 @@ def truth(case: Case) -> dict[tuple[str, tuple[int, ...]], str]:
         ("interface_fraction", tuple(pair["phases"])): pair["fraction"]
         for pair in measures["interfaces"]
     }
-    return {
-        key: f"{100 * share:.1f} %" for key, share in found.items() if key[0] in KINDS
-    }
+    return {key: f"{share:.1%}" for key, share in found.items() if key[0] in KINDS}
 
 
 def reliability(case: Case, out: Path) -> Iterator[str]:
@@ -202,10 +200,10 @@ def reliability(case: Case, out: Path) -> Iterator[str]:
     yield "|---|---|---|"
     for low, high in pairwise(AGREEMENTS):
         chosen = (agreement > low) & (agreement <= high)
-        text = f"more than {100 * low:.0f} %, up to {100 * high:.0f} %" if low else ""
-        text = "all" if high > 1 else text or f"up to {100 * high:.0f} %"
+        text = f"more than {low:.0%}, up to {high:.0%}" if low else ""
+        text = "all" if high > 1 else text or f"up to {high:.0%}"
         right = np.mean((target == majority)[chosen]) if chosen.any() else np.nan
-        yield f"| {text} | {100 * chosen.mean():.1f} % | {100 * right:.1f} % |"
+        yield f"| {text} | {chosen.mean():.1%} | {right:.1%} |"
 
 
 if __name__ == "__main__":

@@ -204,7 +204,7 @@ def draw_slice_scores(
         scores = 100 * ious[:, phase.label - 1]
         ax.plot(places, scores, color=phase.colour, marker="o", ms=3, label=phase.name)
     ax.set_ylim(0, 102)
-    _style_axes(ax, xlabel="Slice", ylabel="IoU in %")
+    _style_axes(ax, xlabel="Slice", ylabel="IoU (%)")
 
 
 def draw_composition(
@@ -228,7 +228,7 @@ def draw_composition(
         ax.barh(places + 0.4 * i - 0.2, widths, height=0.4, color=colour, label=name)
     ax.set_yticks(places, labels)
     ax.invert_yaxis()
-    ax.set_xlabel("Share of the voxels in %")
+    ax.set_xlabel("Share of the voxels (%)")
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="x", alpha=0.3)
     ax.legend(frameon=False)
@@ -256,7 +256,7 @@ def _draw_ious(
                 epochs, ious, style, color=phase.colour, marker="o", ms=4, label=label
             )
     ax.set_ylim(0, 100)
-    _style_axes(ax, xlabel="Epoch", ylabel="IoU in % (dashed: training)")
+    _style_axes(ax, xlabel="Epoch", ylabel="IoU (%), dashed: training")
 
 
 def _style_axes(ax: "Axes", *, xlabel: str, ylabel: str) -> None:

@@ -51,5 +51,5 @@ def test_compare_writes_what_they_agree_on(run: Run, experimenters: str) -> None
     header, *rows = Path("table.csv").read_text(encoding="utf-8").splitlines()
     assert header.startswith("first,second,voxels,disagreement,mean iou,iou phase 1")
     assert [row.split(",")[2] for row in rows] == [str(2 * 24 * 24)] * 3
-    assert "8.3 %" in printed
+    assert "8.3%" in printed
     assert "1 – 2" in printed

@@ -38,7 +38,7 @@ def test_evaluate_names_the_phases_that_are_never_predicted(run: Run) -> None:
 def test_evaluate_prints_a_table(run: Run) -> None:
     printed = run("evaluate labels.tif labels.tif")
 
-    assert "100.0 %" in printed
+    assert "100.0%" in printed
     assert "phase 2" in printed
 
 

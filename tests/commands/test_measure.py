@@ -47,7 +47,7 @@ def test_measure_prints_tables(run: Run) -> None:
     printed = run("measure labels.tif")
 
     assert "phase 1 – phase 2" in printed
-    assert "50.0 %" in printed
+    assert "50.0%" in printed
 
 
 def write_grains(place: Path) -> None:

@@ -61,5 +61,5 @@ def test_perturb_finds_the_strength_for_a_share_and_prints_a_table(run: Run) -> 
     assert "kernel c" in printed
     assert "! painted slices: 6; the paper" in printed
     assert "phase 2" in printed
-    assert "kernel ball_5, 10.0 % of the interface voxels in each of 5" in again
+    assert "kernel ball_5, 10.0% of the interface voxels in each of 5" in again
     assert "2 members in new" in again

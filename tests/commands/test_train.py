@@ -70,8 +70,8 @@ def test_train_prints_a_table_with_the_names_of_the_phases(run: Run) -> None:
     printed = run(f"{command} --phases pore solid")
 
     assert "Validation of the best model" in printed
-    assert re.search(r"pore .* %", printed)
-    assert re.search(r"solid .* %", printed)
+    assert re.search(r"pore .*%", printed)
+    assert re.search(r"solid .*%", printed)
     assert "mean" in printed
 
 

@@ -239,7 +239,7 @@ def _generator(events: Iterator[Any]) -> Any:
 
 
 def noisy_raters(truth: Labels) -> Labels:
-    """Copy the truth with 1 % errors twice, and with 45 % of the same kind thrice."""
+    """Copy the truth with 1% errors twice, and with 45% of the same kind thrice."""
     rng = np.random.default_rng(0)
     raters = np.stack([truth] * 5)
     for rater, share in zip(raters, (0.01, 0.01, 0.45, 0.45, 0.45), strict=True):

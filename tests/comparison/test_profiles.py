@@ -10,7 +10,7 @@ from napari_lrcs.io.volume import Volume, as_volume
 from napari_lrcs.metrics.profile import SlopeFit
 
 WIDTH_IN_SD = 2.5631
-"""From 10 to 90 % of an error function, in its standard deviations."""
+"""From 10 to 90% of an error function, in its standard deviations."""
 
 
 def edge(sd: float, *, normal: tuple[float, float] = (0.0, 1.0)) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from napari_lrcs.training.pitfall import is_major_class_pitfall
 @pytest.mark.parametrize(
     ("confusion", "expected"),
     [
-        ([[80, 0], [20, 0]], True),  # only the first predicted: 80 % accuracy
+        ([[80, 0], [20, 0]], True),  # only the first predicted: 80% accuracy
         ([[0, 80], [0, 20]], True),  # only the second
         ([[80, 0, 0], [15, 0, 0], [5, 0, 0]], True),
         ([[80, 0], [19, 1]], False),

@@ -115,7 +115,7 @@ def _print_perturbed(perturbed: "PerturbedSet") -> None:
         "Perturbed labels",
         ["Phase", "Change of volume"],
         [
-            [phase.name, "–" if math.isnan(move) else f"{100 * move:+.1f} %"]
+            [phase.name, "–" if math.isnan(move) else f"{move:+.1%}"]
             for phase, move in zip(perturbed.phases, moved, strict=True)
         ],
     )

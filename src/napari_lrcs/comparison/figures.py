@@ -68,7 +68,7 @@ def draw_fractions(ax: "Axes", measured: Sequence[Measures]) -> None:
     names = [f"{row.quantity.name}{suffixes[row.quantity.kind]}" for row in rows]
     ax.set_yticks(places, names)
     ax.invert_yaxis()
-    ax.set_xlabel("Share of the labelled voxels in %")
+    ax.set_xlabel("Share of the labelled voxels (%)")
     _tidy(ax)
     if len(measured) > 1:
         ax.legend(frameon=False)
@@ -112,8 +112,8 @@ def draw_diameters(
             name = shortened(measures.name, n_letters)
             entries[name] = {"color": _GREY, "linestyle": style}
     unit = parts[0][0].summary["unit"] or "unknown unit"
-    ax.set_xlabel(f"Equivalent diameter in {SYMBOLS.get(unit, unit)}")
-    ax.set_ylabel("Share of the phase in %")
+    ax.set_xlabel(f"Equivalent diameter ({SYMBOLS.get(unit, unit)})")
+    ax.set_ylabel("Share of the phase (%)")
     _tidy(ax)
     _add_legend(ax, entries, highest=highest)
 

@@ -276,7 +276,7 @@ def width_text(measured: MeasuredProfile) -> str:
     if fit is None:
         return ""
     below, width = ("below ", 1.0) if fit.width < 1 else ("", fit.width)
-    text = f"Width, 10 to 90 %: {below}{width:.3g} voxel{'s' if width > 1 else ''}"
+    text = f"Width, 10 to 90%: {below}{width:.3g} voxel{'s' if width > 1 else ''}"
     if length is not None:
         text += f", {below}{width * length:.3g} {measured.symbol}"
     return text

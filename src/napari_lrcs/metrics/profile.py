@@ -43,7 +43,7 @@ class SlopeFit:
     centre : float
         Where the values are half-way, in the unit of the profile's distances.
     width : float
-        From 10 % to 90 % of the step, in that unit. One that is below the distance of
+        From 10% to 90% of the step, in that unit. One that is below the distance of
         two samples says no more than that.
     low, high : float
         Levels on the darker and on the brighter side.

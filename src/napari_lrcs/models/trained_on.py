@@ -78,7 +78,7 @@ class TrainedOn:
 def grey_quantiles(
     slices: Sequence[GreyImage], normalisation: Normalisation
 ) -> tuple[float, ...]:
-    """Return evenly spaced quantiles of normalised grey levels, 0.5 % to 99.5 %.
+    """Return evenly spaced quantiles of normalised grey levels, 0.5% to 99.5%.
 
     Parameters
     ----------

@@ -144,7 +144,7 @@ def draw_importances(ax: "Axes", findings: SearchFindings) -> None:
     ax.barh(names, [100 * findings.importances[n] for n in names], color=_COLOURS[0])
     ax.invert_yaxis()
     ax.set_xlim(0, 100)
-    ax.set_xlabel("Share of the variance of the scores in % (fANOVA)")
+    ax.set_xlabel("Share of the variance of the scores (%), by fANOVA")
     ax.spines[["top", "right"]].set_visible(False)
 
 
@@ -160,7 +160,7 @@ def draw_time(ax: "Axes", findings: SearchFindings) -> None:
                 edgecolors=_COLOURS[0],
                 label=state,
             )
-    ax.set_xlabel("Duration of a training in s")
+    ax.set_xlabel("Duration of a training (s)")
     _style(ax)
     ax.legend(frameon=False)
 
@@ -212,6 +212,6 @@ def _ends(field: Choices | Range) -> str:
 
 
 def _style(ax: "Axes") -> None:
-    ax.set_ylabel("Mean IoU in %")
+    ax.set_ylabel("Mean IoU (%)")
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.3)

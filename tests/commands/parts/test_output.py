@@ -23,13 +23,13 @@ def test_scores_are_a_table_with_a_dash_for_what_is_undefined(
         if "│" in line
     ]
     assert rows == [
-        ["pore", "75.0 %", "85.7 %", "100.0 %", "75.0 %"],
-        ["CBD", "80.0 %", "88.9 %", "80.0 %", "100.0 %"],
+        ["pore", "75.0%", "85.7%", "100.0%", "75.0%"],
+        ["CBD", "80.0%", "88.9%", "80.0%", "100.0%"],
         ["NMC", "–", "–", "–", "–"],
-        ["mean", "77.5 %", "", "", ""],
+        ["mean", "77.5%", "", "", ""],
     ]
     assert "Test of the best model" in printed.out
-    assert "accuracy 87.5 %" in printed.out
+    assert "accuracy 87.5%" in printed.out
     assert printed.err == ""
 
 
@@ -48,9 +48,9 @@ def test_measures_are_tables_of_phases_and_interfaces(
         if "│" in line
     ]
     assert rows == [
-        ["pore", "75.0 %", "25.0 %", "33.3 %"],
-        ["solid", "25.0 %", "25.0 %", "100.0 %"],
-        ["pore – solid", "50.0 %", "25.0 %", "25.0 %"],
+        ["pore", "75.0%", "25.0%", "33.3%"],
+        ["solid", "25.0%", "25.0%", "100.0%"],
+        ["pore – solid", "50.0%", "25.0%", "25.0%"],
     ]
     assert "26 neighbours" in printed
 

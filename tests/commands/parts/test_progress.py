@@ -87,7 +87,7 @@ def test_an_epoch_is_one_line_however_long_its_phases(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert told(EPOCH, capsys) == [
-        "epoch   3/5  loss 0.123  1:11  mean IoU 77.5 %  pore 75.0 %  CBD 80.0 %  "
+        "epoch   3/5  loss 0.123  1:11  mean IoU 77.5%  pore 75.0%  CBD 80.0%  "
         "NMC –  best"
     ]
 
@@ -193,7 +193,7 @@ def test_names_are_shown_as_they_are_in_an_epochs_line(
     follow([EPOCH], phases=PhaseTable.named(ODD, "b", "c"))
 
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"{SHOWN} 75.0 %" in line
+    assert f"{SHOWN} 75.0%" in line
 
 
 @pytest.mark.parametrize("notice", [True, False])

@@ -110,7 +110,7 @@ def test_all_is_as_measure_prints_it(
     assert "Median diameter (µm): NMC" in shown(dock, "Particles")
     (ax,) = dock.results.plot.axes
     assert len(ax.patches) == 3
-    assert ax.get_xlabel() == "Equivalent diameter in µm"
+    assert ax.get_xlabel() == "Equivalent diameter (µm)"
 
 
 def test_newest_result_is_measured_else_the_painting(
@@ -290,7 +290,7 @@ def test_line_across_an_interface_has_its_width(
     assert fit is not None
     assert fit.width == pytest.approx(2.5631 * 3, rel=0.05)
     assert line.text.text() == (
-        "Width, 10 to 90 %: 7.69 voxels, 1.92 µm; slope 26.6 grey levels per voxel"
+        "Width, 10 to 90%: 7.69 voxels, 1.92 µm; slope 26.6 grey levels per voxel"
     )
 
     shapes.add(np.array([[1, 5, 5], [3, 25, 50]]), shape_type="line")

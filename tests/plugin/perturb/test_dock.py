@@ -145,7 +145,7 @@ def test_preview_shows_the_slice_in_view_and_leaves_the_labels_alone(
     n_changed = np.count_nonzero(shown != labels[5])
     assert 0 < n_changed < SIDE * SIDE / 2
     share = 100 * n_changed / SIDE**2
-    assert f"{share:.1f} % of the voxels change" in report(dock)
+    assert f"{share:.1f}% of the voxels change" in report(dock)
     np.testing.assert_array_equal(layer.data, labels)
     np.testing.assert_array_equal(preview.scale, layer.scale)
     assert phases_shown(preview) == PHASES
@@ -167,7 +167,7 @@ def test_preview_follows_the_slider_and_the_settings(
     dock.setup.form["picked_fraction"].value = 0.0
     settle(dock, qtbot)
 
-    assert "0.0 % of the voxels change" in report(dock)
+    assert "0.0% of the voxels change" in report(dock)
     preview = dock.preview.layer.layer
     assert preview is not None
     np.testing.assert_array_equal(preview.data[2], layer.data[2])

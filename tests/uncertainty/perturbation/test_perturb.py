@@ -325,7 +325,7 @@ def test_a_phase_that_moves_by_more_than_a_tenth_is_named() -> None:
     said = advice(before, after, PhaseTable.named("pore", "binder"))
 
     assert len(said) == 1
-    assert said[0].startswith("the volume of binder changed by +11 %")
+    assert said[0].startswith("the volume of binder changed by +11%")
     assert "smaller kernel" in said[0]
 
 

@@ -68,9 +68,9 @@ def percent(share: float | None) -> str:
     Examples
     --------
     >>> percent(0.1234), percent(None)
-    ('12.3 %', '–')
+    ('12.3%', '–')
     """
-    return "–" if share is None or math.isnan(share) else f"{100 * share:.1f} %"
+    return "–" if share is None or math.isnan(share) else f"{share:.1%}"
 
 
 def print_scores(scores: "ScoresDict", *, title: str) -> None:

@@ -95,10 +95,10 @@ def _fill(
 
 def _title(found: ExperimentersDict) -> str:
     near = found["near_interfaces"]
-    shares = " and ".join(f"{percent(row['share'])}\u00a0%" for row in near)
+    shares = " and ".join(f"{percent(row['share'])}%" for row in near)
     distances = " and ".join(str(row["distance"]) for row in near)
     return (
         f"{len(found['experimenters'])} experimenters: a pair differs in "
-        f"{percent(found['mean_disagreement'])}\u00a0% of the voxels on average; "
+        f"{percent(found['mean_disagreement'])}% of the voxels on average; "
         f"{shares} of these lie within {distances} voxels of an interface"
     )

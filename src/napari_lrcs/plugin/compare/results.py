@@ -57,7 +57,7 @@ class ComparisonResults(QWidget):
         self.title.setWordWrap(True)
         self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         self.scores = Table(("In %", "IoU", "Dice", "Precision", "Recall"))
-        self.shares = Table(("Share in %", "Predicted", "Target"))
+        self.shares = Table(("Share (%)", "Predicted", "Target"))
         self.plots = tuple(Plot(viewer, height=h) for h in (270, 240, 330))
         self.confusion_plot, self.slices_plot, self.shares_plot = self.plots
         self.slices_plot.setToolTip("Click to show a slice")
@@ -172,8 +172,8 @@ def title_of(compared: ComparedLayers, comparison: Comparison) -> str:
     """Sum up a comparison: what was compared, its scores, and on which slices."""
     request = compared.request
     scores = (
-        f"Accuracy {percent(comparison.accuracy)} %, "
-        f"mean IoU {percent(comparison.mean_iou)} %"
+        f"Accuracy {percent(comparison.accuracy)}%, "
+        f"mean IoU {percent(comparison.mean_iou)}%"
     )
     lines = [f"{request.predicted.name} against {request.target.name}", scores]
     if request.target.shape[0] > 1:

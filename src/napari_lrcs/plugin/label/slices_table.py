@@ -185,7 +185,7 @@ def _painted_share(painting: Painting, index: int) -> str:
     if counts is None:
         return "Nothing is painted; double-click to go there"
     share = counts.sum() * painting.n_slices / np.prod(painting.state.image.shape)
-    return f"{100 * share:.2g} % of the slice is painted; double-click to go there"
+    return f"{100 * share:.2g}% of the slice is painted; double-click to go there"
 
 
 def _cell(text: str) -> QTableWidgetItem:

@@ -203,7 +203,7 @@ class PerturbDock(Dock):
         self.members.propose_folder(self.setup.labels.layer)
 
     def _show_made(self, what: str, share: float) -> None:
-        text = f"{what}; about {100 * share:.1f} % of the voxels change in each"
+        text = f"{what}; about {share:.1%} of the voxels change in each"
         warnings = [f"{text[:1].upper()}{text[1:]}." for text in self._warnings]
         kind: Kind = "warning" if warnings else "done"
         self.show_message(" ".join([f"{text}.", *warnings]), kind)
@@ -215,15 +215,15 @@ class PerturbDock(Dock):
         self.histogram.show_widths(
             counted.widths, counted.histogram, self._running.labels
         )
-        share = 100 * float(counted.histogram.changed_shares.mean())
+        share = float(counted.histogram.changed_shares.mean())
         n = counted.histogram.n_simulations
         self.show_message(
-            f"Counted {n} simulations; {share:.1f} % of the voxels change", "done"
+            f"Counted {n} simulations; {share:.1%} of the voxels change", "done"
         )
 
     def _use_suggestion(self, suggestion: Suggestion) -> None:
         self.suggestion.use(suggestion)
-        share = f"{100 * suggestion.share:.1f} %"
+        share = f"{suggestion.share:.1%}"
         self.show_message(
             f"Kernel and fraction are set: {share} of the voxels change", "done"
         )

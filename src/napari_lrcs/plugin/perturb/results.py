@@ -40,7 +40,7 @@ class Report(QLabel):
 
     def show_slice(self, found: PerturbedSlice, *, axis: str) -> None:
         """Tell the changed voxels, how each phase moves, and what is wrong with it."""
-        share = f"{100 * found.changed_share:.1f} %"
+        share = f"{found.changed_share:.1%}"
         rows = "".join(self._row(found, i) for i in range(len(found.phases)))
         self.setText(
             f"<p style='margin: 2px 0'><b>{share} of the voxels change</b> "
@@ -61,14 +61,14 @@ class Report(QLabel):
         return (
             f"<tr><td><span style='color: {phase.colour}'>■</span> "
             f"{escape(phase.name)}&nbsp;</td><td align='right'>{before:.1f}</td>"
-            f"<td>→</td><td align='right'>{after:.1f} %</td>"
+            f"<td>→</td><td align='right'>{after:.1f}%</td>"
             f"<td>&nbsp;{change}</td></tr>"
         )
 
 
 def _signed(share: float) -> str:
     percent = round(100 * share)
-    return f"{percent:+} %".replace("-", "−") if percent else "±0 %"
+    return f"{percent:+}%".replace("-", "−") if percent else "±0%"
 
 
 def _warnings(sentences: Sequence[str]) -> str:

@@ -37,12 +37,12 @@ class SuggestionPart(QWidget):
         self.wanted_share = QSpinBox()
         self.wanted_share.setRange(1, 50)
         self.wanted_share.setValue(10)
-        self.wanted_share.setSuffix(" %")
+        self.wanted_share.setSuffix("%")
         label = QLabel("Wanted change")
         for widget in (label, self.wanted_share):
             widget.setToolTip(
                 "Share of the painted voxels that is to change; experimenters who "
-                "paint the same slice differ by about 10 %"
+                "paint the same slice differ by about 10%"
             )
         self.button = button(
             "Suggest",

@@ -61,8 +61,8 @@ class StudySetup(QWidget):
         )
         self.training = TrainingForm(("device",))
         self.suggest = button(
-            "Suggest 10 %",
-            "Find the kernel and the picked fraction that change 10 % of the painted "
+            "Suggest 10%",
+            "Find the kernel and the picked fraction that change 10% of the painted "
             "voxels, as much as experimenters differ",
             self.suggest_requested.emit,
         )

@@ -131,7 +131,7 @@ def _name(quantity: Quantity, phases: PhaseTable) -> QTableWidgetItem:
 
 
 def _cell(quantity: Quantity | None) -> QTableWidgetItem:
-    text = "–" if quantity is None else in_percent(quantity).removesuffix(" %")
+    text = "–" if quantity is None else in_percent(quantity).removesuffix("%")
     item = number_cell(text)
     if quantity is not None and quantity.n_missing:
         item.setToolTip(

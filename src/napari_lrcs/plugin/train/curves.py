@@ -103,7 +103,7 @@ class Curves(Plot):
             ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         self._loss.set_title("Loss", loc="left")
         self._loss.tick_params(labelbottom=False)
-        self._iou.set_title("IoU in %", loc="left")
+        self._iou.set_title("IoU (%)", loc="left")
         self._iou.set_ylim(0, 102)
         self._iou.set_xlabel("Epoch", labelpad=1)
         self.restyle()

@@ -253,7 +253,7 @@ def advice(original: Labels, perturbed: Labels, phases: PhaseTable) -> tuple[str
     """
     moved = moved_fractions(original, perturbed, n_phases=len(phases))
     sentences = [
-        f"the volume of {phase.name} changed by {100 * move:+.0f} %: its parts are "
+        f"the volume of {phase.name} changed by {move:+.0%}: its parts are "
         "too thin for this perturbation; use a smaller kernel or pick fewer voxels"
         for phase, move in zip(phases, moved, strict=True)
         if abs(move) > _MOVED_TOO_FAR

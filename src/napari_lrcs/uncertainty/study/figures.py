@@ -57,13 +57,13 @@ def write_study_figures(out: Path, summary: StudySummary) -> None:
 def draw_iou_distributions(ax: "Axes", summary: StudySummary) -> None:
     """Draw the IoU of each phase for all members: points, and a box of quartiles."""
     _draw_distributions(ax, summary, "iou")
-    ax.set_ylabel("IoU in %")
+    ax.set_ylabel("IoU (%)")
 
 
 def draw_interfaces(ax: "Axes", summary: StudySummary) -> None:
     """Draw the share of voxels on each interface for all members."""
     _draw_distributions(ax, summary, "interface_fraction")
-    ax.set_ylabel("Voxels on the interface in %")
+    ax.set_ylabel("Voxels on the interface (%)")
 
 
 def draw_surface_against_volume(ax: "Axes", summary: StudySummary) -> None:
@@ -88,7 +88,7 @@ def draw_surface_against_volume(ax: "Axes", summary: StudySummary) -> None:
                 label=phase.name if group_name == next(iter(summary.groups)) else None,
             )
     ax.set_xlabel("Surface voxels per voxel of the phase")
-    ax.set_ylabel("IoU in %")
+    ax.set_ylabel("IoU (%)")
     _style_axes(ax, summary)
 
 

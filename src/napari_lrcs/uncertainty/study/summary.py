@@ -364,20 +364,20 @@ def in_percent(quantity: Quantity) -> str:
     --------
     >>> iou = Quantity(kind="iou", name="pore", labels=(1,), values=(0.64, 0.66))
     >>> in_percent(iou)
-    '65.0 ± 1.4 %'
+    '65.0 ± 1.4%'
     >>> in_percent(
     ...     Quantity(kind="iou", name="NMC", labels=(3,), values=(0.1195, 0.1196))
     ... )
-    '11.95 ± 0.01 %'
+    '11.95 ± 0.01%'
     """
     if not quantity.defined:
         return "–"
     mean, sd = 100 * quantity.mean, 100 * quantity.sd
     if math.isnan(sd):
-        return f"{mean:.1f} %"
+        return f"{mean:.1f}%"
     # A second digit for a deviation that would otherwise be rounded to 0.
     digits = 2 if 0 < sd < 0.1 else 1
-    return f"{mean:.{digits}f} ± {sd:.{digits}f} %"
+    return f"{mean:.{digits}f} ± {sd:.{digits}f}%"
 
 
 def _quantity_dict(quantity: Quantity) -> dict[str, Any]:
