@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _ERROR = (0.84, 0.15, 0.16)
 _GREY = "#555555"
-_OVERLAY = 0.75
+_OVERLAY_OPACITY = 0.75
 _PREDICTED, _TARGET = "#3a87c8", "#9a9a9a"
 """Readable on white and on black, and no phase's default colour."""
 _DARK = 0.72
@@ -133,7 +133,7 @@ def _coloured(
     colours = np.zeros((256, 3))
     for phase in phases:
         colours[phase.label] = phase.rgb
-    overlay = _OVERLAY * colours[labels] + (1 - _OVERLAY) * background
+    overlay = _OVERLAY_OPACITY * colours[labels] + (1 - _OVERLAY_OPACITY) * background
     return np.where(labels[..., np.newaxis] == UNPAINTED, background, overlay)
 
 

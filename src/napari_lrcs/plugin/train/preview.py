@@ -33,8 +33,8 @@ if TYPE_CHECKING:  # loading torch takes seconds
 
 PREVIEW_NAME = "LRCS preview"
 
-_OPACITY = 0.5
-"""Of the overlay; its colours are those of the phases, by default of `phases`."""
+_OVERLAY_OPACITY = 0.5
+"""Its colours are those of the phases: see `phases`."""
 
 _MEMORY = 32
 """Memory for activations, in MiB: tiles are small, so that a stop acts at once."""
@@ -259,7 +259,7 @@ class PreviewLayer:
         layer = Labels(
             array,
             name=PREVIEW_NAME,
-            opacity=_OPACITY,
+            opacity=_OVERLAY_OPACITY,
             metadata=marked("training preview"),
             **appearance(self._phases),
             **place_of(self._image),
