@@ -151,7 +151,7 @@ class PredictSetup(QWidget):
         """Return the network; ValueError if there is none."""
         model = self.model_choice.model
         if model is None:
-            raise ValueError("choose a model or a file, or train in Train LRCS-Net")
+            raise ValueError("no model is chosen; train one, or choose a file")
         return model
 
     def slices(self, axis: Axis) -> tuple[int, ...] | None:

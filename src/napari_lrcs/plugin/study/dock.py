@@ -33,7 +33,10 @@ from napari_lrcs.uncertainty.study.summary import summary_rows
 _RESULTS = 1
 """Index of the tab with the results."""
 
-_WHERE = "The networks differ where the layer “disagreement” is red or, most, yellow."
+_WHERE = (
+    "The networks differ where the layer “disagreement” is red, and most where it is "
+    "yellow."
+)
 
 
 class StudyDock(Dock):
