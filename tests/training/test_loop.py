@@ -51,6 +51,7 @@ from napari_lrcs.training.loop import train
 from napari_lrcs.training.run_folder import RunFolder
 from napari_lrcs.training.scoring import SliceScore
 from napari_lrcs.training.session import TrainingSession
+from napari_lrcs.training.transfer import Origin
 from scripts import Script
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -895,7 +896,7 @@ def test_transfer_starts_from_the_other_weights(
         striped_annotation(),
         config=tiny_config,
         run=run,
-        initial_weights=tmp_path / "similar.safetensors",
+        origin=Origin(path=tmp_path / "similar.safetensors"),
     )
 
     stop_after(events, TrainingStarted)
@@ -918,7 +919,7 @@ def test_transfer_that_is_interrupted_resumes_with_the_same_bits(
             annotation,
             config=tiny_config,
             run=tmp_path / name,
-            initial_weights=tmp_path / "similar.safetensors",
+            origin=Origin(path=tmp_path / "similar.safetensors"),
         )
         if name == "whole":
             list(events)
@@ -931,27 +932,23 @@ def test_transfer_that_is_interrupted_resumes_with_the_same_bits(
 
 
 @pytest.mark.parametrize(
-    ("changes", "n_phases", "message"),
+    ("changes", "message"),
     [
-        ({"context_slices": 1}, 2, r"sees 1 slices at once, this training 3"),
-        ({}, 3, r"predicts 2 phases \(phase 1, phase 2\), the labels show 3"),
-        ({"n_filters": 3}, 2, r"does not fit the network"),
-        ({"model": "unet"}, 2, r"does not fit the network"),
+        ({"context_slices": 1}, r"sees 1 slices at once, this training 3"),
+        ({"n_filters": 3}, r"does not fit the network"),
+        ({"model": "unet"}, r"does not fit the network"),
     ],
 )
 @pytest.mark.usefixtures("one_thread", "similar_sample")
 def test_transfer_from_a_network_that_does_not_fit_is_refused(
     changes: dict[str, Any],
-    n_phases: int,
     message: str,
     tiny_config: TrainConfig,
     striped_annotation: Annotate,
     tmp_path: Path,
 ) -> None:
     config = tiny_config.with_changes(**changes)
-    annotation = striped_annotation(
-        n_phases=n_phases, context_slices=config.network.context_slices
-    )
+    annotation = striped_annotation(context_slices=config.network.context_slices)
 
     with pytest.raises(CheckpointError, match=message):
         next(
@@ -959,7 +956,7 @@ def test_transfer_from_a_network_that_does_not_fit_is_refused(
                 annotation,
                 config=config,
                 run=tmp_path / "run",
-                initial_weights=tmp_path / "similar.safetensors",
+                origin=Origin(path=tmp_path / "similar.safetensors"),
             )
         )
 

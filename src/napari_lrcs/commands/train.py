@@ -13,6 +13,7 @@ from napari_lrcs.config import OptimisationConfig, TrainConfig
 if TYPE_CHECKING:
     from napari_lrcs.phases import PhaseTable
     from napari_lrcs.progress import TrainingEnded
+    from napari_lrcs.training.transfer import Origin
 
 HELP = "train a network on painted slices"
 
@@ -26,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="MODEL",
         help="checkpoint or run folder to start from (transfer learning)",
+    )
+    parser.add_argument(
+        "--keep",
+        choices=("all", "encoder"),
+        help="what to take over of the initial weights (default: all)",
     )
     parser.add_argument("--resume", action="store_true", help="continue a run")
     flags.add(parser, "--overwrite", "--json")
@@ -51,6 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
     from napari_lrcs.training.loop import train
     from napari_lrcs.training.run_folder import RunFolder
 
+    origin = _origin(arguments)
     config = _config(arguments)
     resolve_device(config.device)
     volumes = painted.open_volumes(arguments)
@@ -70,7 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
         run=arguments.out,
         resume=arguments.resume,
         overwrite=arguments.overwrite,
-        initial_weights=arguments.initial_weights,
+        origin=origin,
     )
     try:
         ended = follow(events, phases=annotation.phases)
@@ -108,6 +115,16 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
         other = load_checkpoint(arguments.initial_weights)
         start = replace(start, network=other.config.network)
     return start.with_changes(**given)
+
+
+def _origin(arguments: argparse.Namespace) -> "Origin | None":
+    from napari_lrcs.training.transfer import Origin
+
+    if arguments.initial_weights is not None:
+        return Origin(path=arguments.initial_weights, kept=arguments.keep or "all")
+    if arguments.keep is not None:
+        raise ValueError("--keep needs --initial-weights, the network to start from")
+    return None
 
 
 def _warn_of_not_learnt(ended: "TrainingEnded", config: OptimisationConfig) -> None:

@@ -28,6 +28,7 @@ from napari_lrcs.training.losses import LOSSES
 from napari_lrcs.training.run_folder import RunFolder
 from napari_lrcs.training.schedule import generator_of, learning_rate_at
 from napari_lrcs.training.session import TrainingSession
+from napari_lrcs.training.transfer import Origin
 from napari_lrcs.training.validation import end_epoch, end_training
 
 _EVENT_SECONDS = 0.25
@@ -44,7 +45,7 @@ def train(  # noqa: PLR0913 where it starts from
     run: Path,
     resume: bool = False,
     overwrite: bool = False,
-    initial_weights: Path | None = None,
+    origin: Origin | None = None,
     parent: Path | None = None,
 ) -> Iterator[TrainEvent]:
     """Train a network and leave a run folder.
@@ -63,8 +64,8 @@ def train(  # noqa: PLR0913 where it starts from
         same.
     overwrite : bool
         Replace a run that is in the folder, once all else is found to be in order.
-    initial_weights : Path, optional
-        Checkpoint or run folder whose weights to start from (transfer learning).
+    origin : Origin, optional
+        The network whose weights to start from (transfer learning).
     parent : Path, optional
         Run folder to continue with another painting: this training begins with the
         network and the optimiser as they are there.
@@ -81,7 +82,7 @@ def train(  # noqa: PLR0913 where it starts from
     PaintingChangedError
         If the run is to be resumed with another painting.
     CheckpointError
-        If the run, its parent or the initial weights do not fit.
+        If the run, its parent or its origin does not fit.
     ResultExistsError
         If a run is in the folder that is neither to be resumed nor to be replaced.
     InUseError
@@ -100,7 +101,7 @@ def train(  # noqa: PLR0913 where it starts from
             session.resume()
         else:
             former = None if parent is None else RunFolder(parent)
-            session.begin(initial_weights, parent=former, overwrite=overwrite)
+            session.begin(origin, parent=former, overwrite=overwrite)
         try:
             yield from _run(session)
         except GeneratorExit:  # closed between two steps

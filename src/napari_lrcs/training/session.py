@@ -4,21 +4,14 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import fields
-from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from napari_lrcs.annotation.annotation import Annotation
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import CheckpointError, PaintingChangedError
-from napari_lrcs.models.checkpoint import (
-    Checkpoint,
-    cpu_copy,
-    load_checkpoint,
-    load_weights,
-)
+from napari_lrcs.models.checkpoint import Checkpoint, cpu_copy
 from napari_lrcs.models.device import (
     device_notices,
     on_device,
@@ -35,6 +28,7 @@ from napari_lrcs.training.resume import TrainingState, check_same_config
 from napari_lrcs.training.run_folder import RunFolder
 from napari_lrcs.training.sampling import PatchSampler
 from napari_lrcs.training.scoring import phase_weights_of
+from napari_lrcs.training.transfer import Origin
 
 
 class TrainingSession:
@@ -160,15 +154,15 @@ class TrainingSession:
 
     def begin(
         self,
-        initial_weights: Path | None,
+        origin: Origin | None,
         *,
         parent: RunFolder | None = None,
         overwrite: bool,
     ) -> None:
         """Start from random weights, those of another training, or where one stands."""
-        if initial_weights is not None:
-            weights = _transferred(initial_weights, self.annotation, self.config)
-            load_weights(self.model, weights)
+        if origin is not None:
+            text = origin.fill(self.model, self.config.network, self.annotation.phases)
+            self._notices += [Notice(kind="advice", text=text)] if text else []
         if parent is not None:
             self._continue(parent)
         self.run.check_place(overwrite=overwrite)
@@ -274,23 +268,3 @@ class TrainingSession:
         del self.model, self.optimiser, self.sampler, self.counts
         torch.set_num_threads(self._n_threads)
         release_memory(self.device)
-
-
-def _transferred(
-    path: Path, annotation: Annotation, config: TrainConfig
-) -> dict[str, Tensor]:
-    """Read the weights of another training, if they fit this one."""
-    other = load_checkpoint(path)
-    mine, theirs = config.network, other.config.network
-    if mine.n_channels != theirs.n_channels:
-        raise CheckpointError(
-            f"{path.name} sees {theirs.n_channels} slices at once, this training "
-            f"{mine.n_channels}; set context_slices to {theirs.context_slices}"
-        )
-    if len(other.phases) != len(annotation.phases):
-        raise CheckpointError(
-            f"{path.name} predicts {len(other.phases)} phases "
-            f"({', '.join(other.phases.names)}), the labels show "
-            f"{len(annotation.phases)}"
-        )
-    return dict(other.state)

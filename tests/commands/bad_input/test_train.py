@@ -138,8 +138,8 @@ MISTAKES = {
     "other filters": Mistake(
         train(flags="--initial-weights run --n-filters 4"), "the network needs"
     ),
-    "other phases": Mistake(
-        train(labels="three.tif", flags="--initial-weights run"), "predicts 2 phases"
+    "nothing to keep": Mistake(
+        train(flags="--keep encoder"), "--keep needs --initial-weights"
     ),
     # projects
     "no project": Mistake("train no.toml --out new", "no.toml: No such file"),

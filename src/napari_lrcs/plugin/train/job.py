@@ -19,6 +19,7 @@ from napari_lrcs.plugin.parts.workers import Events, load_torch
 from napari_lrcs.plugin.train.preview import PreviewSource, with_previews
 from napari_lrcs.progress import EpochEnded, Notice
 from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.transfer import Origin
 
 Roles = Mapping[Role, tuple[int, ...]]
 
@@ -76,8 +77,8 @@ class TrainingJob:
         Whether to give the network neighbours only if they resemble the slices.
     parent : Path, optional
         Run that this one continues with another painting.
-    initial_weights : Path, optional
-        Checkpoint or run folder to start from (transfer learning).
+    origin : Origin, optional
+        The network to start from (transfer learning).
     """
 
     labels: Volume
@@ -90,7 +91,7 @@ class TrainingJob:
     is_resumed: bool = False
     fits_context: bool = False
     parent: Path | None = None
-    initial_weights: Path | None = None
+    origin: Origin | None = None
     discarded: Event = field(default_factory=Event)
     """Set to have the run removed when it stops; one that was resumed is kept.
 
@@ -168,7 +169,7 @@ class TrainingJob:
             config=config,
             run=self.run,
             resume=self.is_resumed,
-            initial_weights=self.initial_weights,
+            origin=self.origin,
             parent=self.parent,
         )
         yield from with_previews(

@@ -8,7 +8,7 @@ from typing import Any
 from napari.layers import Image
 from napari.viewer import Viewer
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_lrcs.annotation.annotation import Role
 from napari_lrcs.config import SUGGESTED_BALANCE, Axis, TrainConfig
@@ -32,6 +32,7 @@ from napari_lrcs.plugin.train.job import TrainingJob
 from napari_lrcs.plugin.train.preview import PreviewSource
 from napari_lrcs.preprocessing.slices import AXES
 from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.transfer import Origin
 
 _MAIN = (
     "n_epochs",
@@ -56,6 +57,9 @@ class TrainSetup(QWidget):
         self.image_choice, self.labels_choice = self.layers.image, self.layers.labels
         self.roles = RoleFields()
         self.start = ModelChoice("Start from a network", none="random weights")
+        self.kept = QComboBox()
+        for text, kept in (("all layers", "all"), ("the encoder alone", "encoder")):
+            self.kept.addItem(text, kept)
         self.training = TrainingForm(_MAIN)
         self.form, self.preset = self.training.form, self.training.preset
         self.device_line = self.training.device_line
@@ -85,7 +89,14 @@ class TrainSetup(QWidget):
                 self.start,
                 "Begin with the weights of an earlier network (transfer learning)",
             ),
+            (
+                "Keep",
+                self.kept,
+                "What to take over of that network; phases that it does not know start "
+                "fresh in any case",
+            ),
         )
+        hide_rows(self._rows, self.kept)
         layout.addLayout(self._rows)
         layout.addWidget(self.training)
         layout.addStretch()
@@ -120,7 +131,7 @@ class TrainSetup(QWidget):
     ) -> TrainingJob:
         """Make a training that continues a run; as `new_training` otherwise."""
         training = self._training(RunFolder(run).read_config(), run, in_view)
-        return replace(training, is_resumed=True, initial_weights=None)
+        return replace(training, is_resumed=True, origin=None)
 
     def _training(
         self, config: TrainConfig, run: Path, in_view: Callable[[Image], SliceInView]
@@ -142,7 +153,7 @@ class TrainSetup(QWidget):
             run=run,
             new_run=workspace_for(image).new_run,
             painted=_slices_to_learn(painting),
-            initial_weights=self.initial_weights,
+            origin=self._origin,
         )
         # Made at once, so that a second window chooses another one.
         run.mkdir(parents=True, exist_ok=True)
@@ -164,6 +175,12 @@ class TrainSetup(QWidget):
         """Where the next training starts from; None for random weights."""
         return self.start.path
 
+    @property
+    def _origin(self) -> Origin | None:
+        if self.initial_weights is None:
+            return None
+        return Origin(path=self.initial_weights, kept=self.kept.currentData())
+
     def start_from(self, path: Path) -> None:
         """Begin the next training with a network's weights, and with its shape.
 
@@ -181,6 +198,7 @@ class TrainSetup(QWidget):
 
     def _use_network(self) -> None:
         """Give the form the shape of the network that the weights are of."""
+        self._rows.setRowVisible(self.kept, self.start.model is not None)
         if self.start.model is None:
             return
         try:
