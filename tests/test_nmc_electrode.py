@@ -15,15 +15,16 @@ pytestmark = [
 ]
 
 
-@pytest.mark.timeout(1800)  # the whole preset, on a machine that may be busy
-def test_quick_preset_segments_the_electrode_from_one_slice(
+@pytest.mark.timeout(1800)  # on a machine that may be busy
+def test_part_of_the_quick_preset_segments_the_electrode_from_one_slice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image, labels = (str(DATA / f"nmc-electrode-{n}.tif") for n in ("raw", "labels"))
     run, result = str(tmp_path / "run"), str(tmp_path / "segmentation.tif")
-    slices = ["--train-z", "10", "--validation-z", "30"]
+    # Seven of the preset's twelve epochs: minutes less, and the same bounds hold.
+    flags = ["--train-z", "10", "--validation-z", "30", "--n-epochs", "7"]
 
-    assert main(["train", image, labels, *slices, "--out", run]) == 0
+    assert main(["train", image, labels, *flags, "--out", run]) == 0
     assert main(["predict", image, run, "--out", result, "--z", "50:100"]) == 0
     capsys.readouterr()
     assert main(["evaluate", result, labels, "--z", "50:100", "--json"]) == 0

@@ -268,3 +268,21 @@ def _style_axes(ax: "Axes", *, xlabel: str, ylabel: str) -> None:
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.3)
     ax.legend(frameon=False)
+
+
+def mean_and_sd(
+    curves: Sequence[Sequence[float]],
+) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
+    """Return mean and standard deviation of curves, as far as the shortest reaches.
+
+    Examples
+    --------
+    >>> mean, sd = mean_and_sd([(0.5, 0.7), (0.7, 0.7, 0.9)])
+    >>> mean.round(3).tolist(), sd.round(3).tolist()
+    ([0.6, 0.7], [0.141, 0.0])
+    """
+    full = [curve for curve in curves if curve]
+    shortest = min(map(len, full))
+    values = np.array([curve[:shortest] for curve in full])
+    sd = values.std(axis=0, ddof=1) if len(full) > 1 else np.zeros(shortest)
+    return values.mean(axis=0), sd

@@ -25,6 +25,7 @@ def _learn(
 train = partial(_learn, "train")
 uncertainty = partial(_learn, "uncertainty", slices="--train-z 1:3 --test-z 5")
 search = partial(_learn, "search", flags="--search learning_rate=1e-3,1e-2")
+transfer = partial(_learn, "transfer", flags="--from run")
 
 
 def predict(

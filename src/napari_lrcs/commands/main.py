@@ -22,6 +22,7 @@ from napari_lrcs.commands import (
     profile,
     search,
     train,
+    transfer,
     uncertainty,
 )
 from napari_lrcs.commands.parts.places import Places
@@ -64,6 +65,7 @@ COMMANDS: Mapping[str, Command] = {
     "perturb": perturb,
     "uncertainty": uncertainty,
     "search": search,
+    "transfer": transfer,
     "baseline": baseline,
     "info": info,
 }

@@ -8,12 +8,14 @@ All files that this package writes for itself are read through these functions.
 import json
 import math
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from napari_lrcs.errors import ResultExistsError, VolumeError
 from napari_lrcs.io.writing import replacing
 
 T = TypeVar("T")
@@ -84,6 +86,117 @@ def write_json(path: Path, values: object) -> None:
     """Write a JSON file, NaN allowed; an existing one is replaced as a whole."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record(Generic[T]):
+    """The JSON file that makes a folder a search, say, and tells its task.
+
+    Parameters
+    ----------
+    path : Path
+        The file. Its object has a ``format_version``, and a ``task``: everything that
+        the results depend on.
+    kind : type
+        A ``TypedDict`` of all that is read.
+    what : str
+        What the folder is, for messages.
+    version : int
+        Version of the format that is written, and alone read.
+    """
+
+    path: Path
+    kind: type[T]
+    what: str
+    version: int = 1
+
+    @property
+    def folder(self) -> Path:
+        """The folder."""
+        return self.path.parent
+
+    @property
+    def exists(self) -> bool:
+        """Whether the folder is what it should be."""
+        return self.path.is_file()
+
+    def read(self) -> T:
+        """Read the object.
+
+        Raises
+        ------
+        VolumeError
+            If there is none, or it is damaged, or of another version.
+        """
+        if not self.exists:
+            raise VolumeError(
+                f"there is no {self.what} in {self.folder}; start one there"
+            )
+        try:
+            values = read_json(self.path, dict[str, Any])
+            version = convert(values.get("format_version"), int)
+            if version == self.version:
+                return convert(values, self.kind)
+        except ValueError as error:
+            raise VolumeError(
+                f"{self.path.name} in {self.folder} is damaged: {error}"
+            ) from error
+        raise VolumeError(
+            f"{self.path.name} in {self.folder} has format {version}, and this version "
+            f"reads {self.version}; open it with the version that wrote it"
+        )
+
+    def write(self, values: Mapping[str, object]) -> None:
+        """Write the object, which makes the folder what it should be."""
+        write_json(self.path, {"format_version": self.version, **values})
+
+    def check_place(self, *, resume: bool, overwrite: bool) -> None:
+        """Refuse a folder that must not be written to.
+
+        Raises
+        ------
+        ResultExistsError
+            If it holds something else, or what is to be neither continued nor replaced.
+        VolumeError
+            If there is nothing to continue, or what is to be replaced is damaged.
+        """
+        if resume or self.exists:
+            self.read()  # refuses another program's file of that name
+        if self.exists and not (resume or overwrite):
+            raise ResultExistsError(
+                f"{self.folder} holds a {self.what} already; resume it, overwrite it "
+                "or choose another folder"
+            )
+        if not self.exists and self.folder.exists() and not _is_empty(self.folder):
+            raise ResultExistsError(
+                f"{self.folder} exists and is not a {self.what}; choose another folder"
+            )
+
+    def check_same(self, task: Mapping[str, Any]) -> None:
+        """Refuse a task that differs from the one that was begun.
+
+        Raises
+        ------
+        VolumeError
+            If anything that results depend on has changed.
+        """
+        begun = convert(read_json(self.path, dict[str, Any])["task"], dict[str, Any])
+        before, now = (
+            {**values, **values["config"], "config": None} for values in (begun, task)
+        )
+        changed = [name for name in now if before.get(name) != now[name]]
+        if changed:
+            name = changed[0]
+            raise VolumeError(
+                f"the {self.what} in {self.folder} has other settings ({name}: "
+                f"{before.get(name)}, now {now[name]}); resume without changes, or "
+                "choose another folder"
+            )
+
+
+def _is_empty(folder: Path) -> bool:
+    """Return whether a folder holds nothing but hidden files."""
+    return folder.is_dir() and all(f.name.startswith(".") for f in folder.iterdir())
 
 
 def read_toml(path: Path, kind: type[T]) -> T:

@@ -3,12 +3,13 @@
 The functions that take `Axes` also draw into a dock, even while the search is running.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_lrcs.figures import mean_and_sd
 from napari_lrcs.io.writing import replacing
 from napari_lrcs.search.results import SearchFindings
 from napari_lrcs.search.space import Choices, Range, Value, describe
@@ -163,24 +164,6 @@ def draw_time(ax: "Axes", findings: SearchFindings) -> None:
     ax.set_xlabel("Duration of a training (s)")
     _style(ax)
     ax.legend(frameon=False)
-
-
-def mean_and_sd(
-    curves: Sequence[Sequence[float]],
-) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
-    """Return mean and standard deviation of curves, as far as the shortest reaches.
-
-    Examples
-    --------
-    >>> mean, sd = mean_and_sd([(0.5, 0.7), (0.7, 0.7, 0.9)])
-    >>> mean.round(3).tolist(), sd.round(3).tolist()
-    ([0.6, 0.7], [0.141, 0.0])
-    """
-    full = [curve for curve in curves if curve]
-    shortest = min(map(len, full))
-    values = np.array([curve[:shortest] for curve in full])
-    sd = values.std(axis=0, ddof=1) if len(full) > 1 else np.zeros(shortest)
-    return values.mean(axis=0), sd
 
 
 def shade_of(value: Value, field: Choices | Range) -> float:

@@ -2,24 +2,21 @@
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
 from napari_lrcs.config import SearchConfig, TrainConfig
-from napari_lrcs.errors import InUseError, ResultExistsError, VolumeError
+from napari_lrcs.errors import InUseError, VolumeError
 from napari_lrcs.io.locks import check_not_in_use, one_at_a_time, only_writer
 from napari_lrcs.io.paths import lock_of
-from napari_lrcs.io.records import convert, read_json, write_json
+from napari_lrcs.io.records import Record, convert, read_json, write_json
 from napari_lrcs.io.tables import write_csv
 from napari_lrcs.search.figures import FIGURES
 from napari_lrcs.search.results import SearchFindings, TrialResult, trial_name
 from napari_lrcs.search.space import SearchSpace
-
-FORMAT_VERSION = 1
-"""Format version of ``search.json``."""
 
 _RECORD = "search.json"
 _TABLE = "trials.csv"
@@ -68,59 +65,27 @@ class SearchFolder:
         return self.trials / trial_name(number)
 
     @property
+    def record(self) -> Record[SearchRecord]:
+        """File that makes the folder a search: the task and its budget."""
+        return Record(path=self.path / _RECORD, kind=SearchRecord, what="search")
+
+    @property
     def is_search(self) -> bool:
         """Whether the folder holds a search."""
-        return (self.path / _RECORD).is_file()
+        return self.record.exists
 
     def check_place(self, *, resume: bool, overwrite: bool) -> None:
-        """Refuse a folder that a search may not be written to.
+        """Refuse a folder that a search may not be written to, as `Record` does.
 
         Raises
         ------
-        ResultExistsError
-            If it holds something else, or a search that is to be neither continued
-            nor replaced.
-        VolumeError
-            If there is no search to continue, or the one to replace is damaged.
         InUseError
             If a process is running the search that is to be replaced.
         """
-        if resume:
-            self.read_record()
-        elif self.is_search:
-            self.read_record()  # refuses another program's file of that name
-            if not overwrite:
-                raise ResultExistsError(
-                    f"{self.path} holds a search already; resume it, overwrite it or "
-                    "choose another folder"
-                )
+        self.record.check_place(resume=resume, overwrite=overwrite)
+        if self.is_search and not resume:
             for place in self.trials.glob("*"):
                 check_not_in_use(place)
-        elif self.path.exists() and not _is_empty(self.path):
-            raise ResultExistsError(
-                f"{self.path} exists and is not a search; choose another folder"
-            )
-
-    def check_same(self, task: Mapping[str, Any]) -> None:
-        """Refuse a task (from `SearchTask.to_dict`) that differs from the search's own.
-
-        Raises
-        ------
-        VolumeError
-            If anything that results depend on has changed.
-        """
-        before, now = (
-            {**values, **values["config"], "config": None}
-            for values in (self.read_record()["task"], task)
-        )
-        changed = [name for name in now if before.get(name) != now[name]]
-        if changed:
-            name = changed[0]
-            raise VolumeError(
-                f"the search in {self.path} has other settings ({name}: "
-                f"{before.get(name)}, now {now[name]}); resume without changes, or "
-                "choose another folder"
-            )
 
     # ---- sharing it ----
 
@@ -153,36 +118,9 @@ class SearchFolder:
 
     # ---- reading and writing ----
 
-    def read_record(self) -> SearchRecord:
-        """Read ``search.json``: the task and its budget.
-
-        Raises
-        ------
-        VolumeError
-            If there is no search, or it is damaged.
-        """
-        if not self.is_search:
-            raise VolumeError(f"there is no search in {self.path}; start one there")
-        try:
-            values = read_json(self.path / _RECORD, dict[str, Any])
-            version = convert(values.get("format_version"), int)
-            record = convert(values, SearchRecord)
-        except ValueError as error:
-            raise self._damaged(_RECORD, error) from error
-        if version != FORMAT_VERSION:
-            raise VolumeError(
-                f"{_RECORD} in {self.path} has format {version}, and this version "
-                f"reads {FORMAT_VERSION}; open it with the version that wrote it"
-            )
-        return record
-
-    def write_record(self, record: SearchRecord) -> None:
-        """Write ``search.json``, which makes the folder a search."""
-        write_json(self.path / _RECORD, {"format_version": FORMAT_VERSION, **record})
-
     def read_settings(self) -> tuple[TrainConfig, SearchConfig, SearchSpace]:
         """Read the settings that the search was started with, to continue it."""
-        record = self.read_record()
+        record = self.record.read()
         try:
             return (
                 TrainConfig.from_dict(record["task"]["config"]),
@@ -194,7 +132,7 @@ class SearchFolder:
 
     def read_findings(self) -> SearchFindings:
         """Read the results so far; the search may still be running."""
-        record = self.read_record()
+        record = self.record.read()
         config, _, space = self.read_settings()
         return SearchFindings(
             out=self.path,
@@ -249,8 +187,3 @@ class SearchFolder:
 
     def _damaged(self, name: str, error: Exception) -> VolumeError:
         return VolumeError(f"{name} in {self.path} is damaged: {error}")
-
-
-def _is_empty(path: Path) -> bool:
-    """Return whether a folder holds nothing but hidden files."""
-    return path.is_dir() and all(f.name.startswith(".") for f in path.iterdir())

@@ -111,7 +111,7 @@ def run_search(
     task.config_of({}, repeat=task.search.n_repeats - 1)  # its seed may be too large
     memory = largest_memory(task, n_phases=len(annotation.phases))
     if resume:
-        folder.check_same(task.to_dict(annotation))
+        folder.record.check_same(task.to_dict(annotation))
     repeat_seconds = 0.0
     if not (resume and _is_complete(folder, task)):
         repeat_seconds = yield from time_repeat(task, annotation)
@@ -131,7 +131,7 @@ def run_search(
 
 def _is_complete(folder: SearchFolder, task: SearchTask) -> bool:
     done = [trial for trial in folder.read_results() if trial.state != "failed"]
-    return len(done) >= max(task.n_trials, folder.read_record()["n_trials"])
+    return len(done) >= max(task.n_trials, folder.record.read()["n_trials"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -163,8 +163,8 @@ class _Search:
             # Checked again: another process may have begun a search.
             self._folder.check_place(resume=resume, overwrite=overwrite)
             if resume:
-                self._folder.check_same(self._description)
-                begun = self._folder.read_record()["n_trials"]
+                self._folder.record.check_same(self._description)
+                begun = self._folder.record.read()["n_trials"]
                 self._n_trials = max(begun, self._n_trials)
             elif overwrite:
                 self._folder.remove()
@@ -186,7 +186,7 @@ class _Search:
         )
 
     def _write_record(self, importances: dict[str, float]) -> None:
-        self._folder.write_record(
+        self._folder.record.write(
             {
                 "task": self._description,
                 "search": self._task.search.to_dict(),

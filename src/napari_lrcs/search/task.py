@@ -1,17 +1,13 @@
 """The task of a search: volumes, settings, and what is varied."""
 
-import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from napari_lrcs.annotation.annotation import (
-    AnnotatedVolume,
-    Annotation,
-    read_annotation,
-)
+from napari_lrcs.annotation.annotation import AnnotatedVolume, Annotation
+from napari_lrcs.annotation.compared import describe_compared, read_compared
 from napari_lrcs.config import SearchConfig, TrainConfig
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.search.space import SearchSpace, Values
@@ -73,44 +69,18 @@ class SearchTask:
         Raises
         ------
         ValueError
-            As `read_annotation` does, or if there is no validation.
+            As `read_compared` does.
         """
-        # Test slices must not take part in the choice of settings.
-        volumes = [
-            replace(v, roles={r: z for r, z in v.roles.items() if r != "test"})
-            for v in self.volumes
-        ]
-        annotation = read_annotation(volumes, config=config, phases=self.phases)
-        if not annotation.with_role("validation"):
-            raise ValueError(
-                "there is no validation slice, so no setting has a score; choose a "
-                "painted slice that is not trained on"
-            )
-        return annotation
+        return read_compared(self.volumes, config=config, phases=self.phases)
 
     def to_dict(self, annotation: Annotation) -> dict[str, Any]:
         """Describe everything that the results depend on, as JSON values."""
-        config = self.config.identity()
-        del config["device"]
         task = {
-            "images": [[v.image.name, *v.image.shape] for v in self.volumes],
-            "masks": [v.mask and v.mask.name for v in self.volumes],
-            "labels": annotation.labels_hash,
-            "grey levels": self._digest(),
+            **describe_compared(self.volumes, annotation, config=self.config),
             "space": self.space.to_list(),
             "sampler": self.search.sampler,
             "n_repeats": self.search.n_repeats,
             "prune": self.search.prune,
-            "config": config,
         }
         json_values: dict[str, Any] = json.loads(json.dumps(task))
         return json_values
-
-    def _digest(self) -> str:
-        """Hash the first training slice of each volume."""
-        digest = hashlib.sha256()
-        axis = self.config.preprocessing.axis
-        for volume in self.volumes:
-            for index in volume.roles.get("train", ())[:1]:
-                digest.update(volume.image.slab(index, index + 1, axis=axis).tobytes())
-        return digest.hexdigest()

@@ -83,6 +83,12 @@ class RunFolder:
         return self.path / _LAST_CHECKPOINT
 
     @property
+    def moments(self) -> dict[int, Path]:
+        """Checkpoints kept for transfer learning, by their epochs, ascending."""
+        files = sorted(filter(_is_of_epoch, self.path.glob("epoch-*.safetensors")))
+        return {int(file.stem.partition("-")[2]): file for file in files}
+
+    @property
     def is_run(self) -> bool:
         """Whether a training has begun here."""
         return (self.path / _CONFIG).is_file()

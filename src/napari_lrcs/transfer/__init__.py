@@ -1,0 +1,1 @@
+"""Compare trainings that start from another network with those from scratch."""

@@ -1,0 +1,89 @@
+"""The files of a comparison of transfer learning."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+from napari_lrcs.config import TrainConfig, TransferConfig
+from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.records import Record
+from napari_lrcs.io.tables import write_csv
+from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.transfer.figures import FIGURE
+from napari_lrcs.transfer.plan import Start
+from napari_lrcs.transfer.results import TransferFindings, read_result
+
+_RECORD = "transfer.json"
+_TABLE = "transfer.csv"
+
+
+class TransferRecord(TypedDict):
+    """What is read of ``transfer.json``."""
+
+    task: dict[str, Any]
+    starts: list[Start]
+
+
+@dataclass(frozen=True, slots=True)
+class TransferFolder:
+    """The files of a comparison.
+
+    Parameters
+    ----------
+    path : Path
+        The folder; it need not exist yet.
+    """
+
+    path: Path
+
+    @property
+    def record(self) -> Record[TransferRecord]:
+        """File that makes the folder a comparison of transfer learning."""
+        return Record(path=self.path / _RECORD, kind=TransferRecord, what="transfer")
+
+    def run_of(self, start: Start, repeat: int) -> RunFolder:
+        """Return the folder of a training."""
+        return RunFolder(self.path / start.name / f"repeat-{repeat}")
+
+    def begin(self, task: Mapping[str, Any], starts: Sequence[Start]) -> None:
+        """Write the task, in place of an earlier comparison."""
+        if self.record.exists:
+            self.remove()
+        self.path.mkdir(exist_ok=True)
+        self.record.write({"task": task, "starts": [asdict(start) for start in starts]})
+
+    def read_settings(self) -> tuple[TrainConfig, TransferConfig]:
+        """Read the settings that the comparison was started with, to continue it."""
+        task = self.record.read()["task"]
+        try:
+            return TrainConfig.from_dict(task["config"]), TransferConfig(
+                n_moments=len(task["epochs"]), n_repeats=task["n_repeats"]
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise VolumeError(
+                f"{_RECORD} in {self.path} is damaged: {error}"
+            ) from error
+
+    def read_findings(self) -> TransferFindings:
+        """Read the results so far; trainings may still be running."""
+        record = self.record.read()
+        return TransferFindings(
+            source=record["task"]["source"],
+            results=tuple(
+                read_result(start, self.path / start.name) for start in record["starts"]
+            ),
+        )
+
+    def write_table(self, findings: TransferFindings) -> None:
+        """Write ``transfer.csv``, one row for each start."""
+        write_csv(self.path / _TABLE, findings.rows)
+
+    def remove(self) -> None:
+        """Remove the files of the comparison, and nothing else."""
+        for start in self.record.read()["starts"]:
+            shutil.rmtree(self.path / start.name, ignore_errors=True)
+        # `_RECORD` comes last: it marks the folder as a comparison.
+        for name in (_TABLE, FIGURE, _RECORD):
+            (self.path / name).unlink(missing_ok=True)
