@@ -15,12 +15,13 @@ from napari_lrcs.training.transfer import KeptPart, Origin
 CATHODE = PhaseTable.named("pore", "CBD", "NMC")
 
 State = dict[str, Tensor]
+Fill = Callable[..., tuple[State, State, State, str]]
 
 
 @pytest.fixture
 def fill(
     make_checkpoint: Callable[..., Checkpoint], tiny_config: TrainConfig, tmp_path: Path
-) -> Callable[..., tuple[State, State, State, str]]:
+) -> Fill:
     """Fill a network from another; return their states before and after, and the text.
 
     In the order: the other network, the own one before, the own one after.
@@ -44,7 +45,7 @@ def fill(
     return fill
 
 
-def test_phases_are_matched_by_name(fill: Callable[..., tuple[State, ...]]) -> None:
+def test_phases_are_matched_by_name(fill: Fill) -> None:
     own = PhaseTable.named("nmc", "crack", "Pore", "void")
 
     theirs, before, after, text = fill(CATHODE, own)
@@ -62,9 +63,7 @@ def test_phases_are_matched_by_name(fill: Callable[..., tuple[State, ...]]) -> N
 
 
 @pytest.mark.parametrize("own", [CATHODE, PhaseTable.numbered(3)], ids=["named", ""])
-def test_the_same_phases_take_over_all(
-    own: PhaseTable, fill: Callable[..., tuple[State, ...]]
-) -> None:
+def test_the_same_phases_take_over_all(own: PhaseTable, fill: Fill) -> None:
     theirs, _, after, text = fill(CATHODE, own)
 
     assert all(torch.equal(after[name], theirs[name]) for name in theirs)
@@ -72,7 +71,7 @@ def test_the_same_phases_take_over_all(
 
 
 def test_phases_with_other_names_start_fresh(
-    fill: Callable[..., tuple[State, ...]],
+    fill: Fill,
 ) -> None:
     _, before, after, text = fill(CATHODE, PhaseTable.named("YSZ", "nickel", "pores"))
 
@@ -82,7 +81,7 @@ def test_phases_with_other_names_start_fresh(
 
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_the_encoder_alone_can_be_kept(
-    model: str, tiny_config: TrainConfig, fill: Callable[..., tuple[State, ...]]
+    model: str, tiny_config: TrainConfig, fill: Fill
 ) -> None:
     config = tiny_config.with_changes(model=model, n_filters=4)
 

@@ -107,8 +107,10 @@ def test_every_start_is_trained_as_often_as_asked(
 ) -> None:
     findings = TransferFolder(compared[0]).read_findings()
 
-    starts = [(r.start.epoch, r.start.learning_rate) for r in findings.results]
-    assert starts == [(epoch, pytest.approx(rate)) for epoch, rate in STARTS]
+    starts = [result.start for result in findings.results]
+    assert [start.epoch for start in starts] == [epoch for epoch, _ in STARTS]
+    rates = [rate for _, rate in STARTS]
+    assert [start.learning_rate for start in starts] == pytest.approx(rates)
     for result in findings.results:
         assert [len(curve) for curve in result.mean_iou] == [2, 2]
         assert [len(curve) for curve in result.accuracy] == [2, 2]

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,5 +134,6 @@ def _number(path: Path) -> int:
     return int(path.name.partition("-")[2])
 
 
-def _column(rows: list[dict[str, Any]], name: str) -> Curve:
-    return tuple(float(row[name]) for row in rows)
+def _column(rows: Sequence[Mapping[str, float | int | None]], name: str) -> Curve:
+    scores = (row[name] for row in rows)
+    return tuple(math.nan if score is None else float(score) for score in scores)

@@ -1,6 +1,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -312,7 +313,7 @@ def test_requests_of_one_change_are_read_once(qtbot: QtBot) -> None:
     reader = BackgroundReader("Reading", parent)
 
     for i in range(3):
-        reader.read(lambda i=i: calls.append(i))
+        reader.read(partial(calls.append, i))
     assert reader.is_reading
     qtbot.waitUntil(lambda: not reader.is_reading, timeout=SOON)
 
