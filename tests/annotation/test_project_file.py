@@ -92,6 +92,23 @@ def test_what_is_closed_stays_while_it_is_there(
     )
 
 
+def test_network_that_is_renamed_is_followed(
+    project: ProjectFile, state: ProjectState
+) -> None:
+    project.write(state)
+    former, place = project.folder / "run-2", project.folder / "best"
+    former.rename(place)
+
+    project.follow_network(project.folder / "run-1", None)  # of which nothing is known
+    project.follow_network(former, place)
+    followed = project.read()
+    place.rmdir()
+    project.follow_network(place, None)
+
+    assert followed == replace(state, network=str(place))
+    assert project.read() == replace(state, network=None)
+
+
 def test_work_on_another_image_of_the_name_is_replaced(
     project: ProjectFile, state: ProjectState
 ) -> None:

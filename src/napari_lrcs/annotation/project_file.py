@@ -110,6 +110,26 @@ class ProjectFile:
         merged = _with_paths(_merged(state, self._former()), self._relative)
         write_json(self._file, {"format_version": _FORMAT_VERSION, **asdict(merged)})
 
+    def follow_network(self, former: Path, place: Path | None) -> None:
+        """Note where the network is now, if it is the one that was open.
+
+        Parameters
+        ----------
+        former : Path
+            Where it was.
+        place : Path or None
+            Where it is now; None if it was deleted.
+
+        Raises
+        ------
+        VolumeError, InUseError, OSError
+            As `read` and `write` do.
+        """
+        state = self.read()
+        if state is not None and state.network == os.path.abspath(former):  # noqa: PTH100
+            network = None if place is None else str(place)
+            self.write(replace(state, network=network))
+
     def find_image(self) -> Path:
         """Find the file or folder of the image.
 

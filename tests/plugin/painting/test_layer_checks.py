@@ -20,9 +20,8 @@ def test_checking_an_image_of_labels_makes_it_labels_that_are_checked(
     viewer = ViewerModel()
     own = viewer.add_layer(Labels(stripes, name="own"))
     viewer.add_layer(Image(stripes, name="truth"))
-    checks = LayerChecks(viewer.layers, one_shape=False)
+    checks = LayerChecks(viewer.layers, one_shape=False, propose=lambda _: own)
     qtbot.addWidget(checks)
-    checks.check(own)
     rows = [item.text() for row in range(checks.count()) if (item := checks.item(row))]
 
     row = checks.item(1)

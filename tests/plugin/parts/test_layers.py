@@ -24,6 +24,7 @@ from napari_lrcs.plugin.parts.layers import (
     phases_shown,
     place_of,
     show_phases,
+    use_as_labels,
     volume_of,
 )
 from napari_lrcs.preprocessing.slices import AXES
@@ -263,3 +264,17 @@ def test_no_voxel_is_read_for_a_volume() -> None:
     assert not reads
     volume.slab(3, 5)
     assert reads == [(1, 4, 4)] * 2
+
+
+def test_labels_made_of_an_image_have_the_colours_of_the_phases() -> None:
+    stripes = (np.arange(24) % 4).reshape(2, 3, 4).astype(np.uint8)
+    layers = LayerList()
+    painted = Labels(stripes, **appearance(PhaseTable.named("a", "b")))
+    image = Image(stripes, name="truth")
+    layers.extend([painted, image])
+
+    labels = use_as_labels(layers, image)
+
+    np.testing.assert_array_equal(labels.get_color(2), painted.get_color(2))
+    assert phases_shown(labels) is None  # a file may mean other phases
+    assert labels.get_color(3)[3] == 1  # which is none of them

@@ -129,6 +129,34 @@ def test_target_is_the_chosen_painting(project: Project, layers: LayerList) -> N
     assert project.target([older, newer, own], older) is newer
 
 
+def test_target_of_a_result_is_the_truth_that_was_opened(
+    project: Project, layers: LayerList
+) -> None:
+    on = image("first")
+    layers.append(on)
+    learnt, result = painting(on, layers), labels("result", **marked("prediction"))
+    made, truth = labels("by hand"), labels("truth", napari_lrcs_file="truth.tif")
+    other = Labels(np.ones((3, 8, 10), np.uint8), metadata=truth.metadata)
+    layers.extend([result, made, other, truth])
+    offered = [learnt, result, made, other, truth]
+    project.choose("painting", learnt)
+
+    assert project.target(offered, result) is truth
+    assert project.target(offered[:4], result) is learnt
+    assert project.target(offered, truth) is learnt
+
+
+def test_image_of_labels_has_their_shape(project: Project, layers: LayerList) -> None:
+    first, second = image("first"), image("second", (3, 8, 10))
+    layers.extend([first, second])
+    on_second = painting(second, layers)
+
+    assert project.image_of(labels("own")) is first
+    assert project.image_of(on_second) is second
+    layers.remove(first)
+    assert project.image_of(labels("own")) is None
+
+
 def test_a_painting_that_is_chosen_brings_its_image(
     project: Project, layers: LayerList
 ) -> None:

@@ -21,6 +21,7 @@ from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.composition import Neighbourhood
 from napari_lrcs.metrics.transport import PhaseTransport
 from napari_lrcs.phases import Phase
+from napari_lrcs.plugin.painting.distant_slices import DistantSlicesLine
 from napari_lrcs.plugin.painting.field_of_view import WhatCounts
 from napari_lrcs.plugin.painting.layer_checks import LayerChecks
 from napari_lrcs.plugin.painting.painting import painting_of
@@ -163,7 +164,7 @@ class MeasureForm(QWidget):
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
-        project = project_of(viewer.layers)
+        self._project = project = project_of(viewer.layers)
         self.layers = LayerChecks(
             viewer.layers,
             one_shape=False,
@@ -174,7 +175,12 @@ class MeasureForm(QWidget):
         )
         self.particles, self.transport = QComboBox(), QComboBox()
         self.what_counts = WhatCounts(viewer.layers)
+        self.distant = DistantSlicesLine(
+            "Only the volume fractions are meaningful here: surfaces, interfaces, "
+            "particles and tortuosity are measured in 3D."
+        )
         self.connections: list[Disconnectable] = [
+            self.distant,
             self.layers.connections,
             self.what_counts.field_of_view.layers,
         ]
@@ -214,6 +220,7 @@ class MeasureForm(QWidget):
             )
         )
         layout.addWidget(self.what_counts)
+        layout.addWidget(self.distant)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
 
     def request(self) -> MeasureRequest:
@@ -268,6 +275,7 @@ class MeasureForm(QWidget):
         painting = painting_of(layers[0]) if layers else None
         mask = None if painting is None else painting.mask
         self.what_counts.follow(mask, is_flat=is_flat)
+        self.distant.follow(self._project.image_of(layers[0]) if layers else None)
 
 
 def _offer(choice: QComboBox, texts: Sequence[str]) -> None:

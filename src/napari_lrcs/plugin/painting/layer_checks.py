@@ -148,8 +148,7 @@ class LayerChecks(QListWidget):
 
     def _check_as_labels(self, image: Image) -> None:
         if image in self._images:
-            checked = self.layers if self._is_picked else ()
-            self.check(*checked, use_as_labels(self._layers, image))
+            self.check(*self.layers, use_as_labels(self._layers, image))
 
     def _allow_fitting(self) -> None:
         """Let those be checked that have the shape of the checked ones."""

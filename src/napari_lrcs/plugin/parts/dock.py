@@ -76,9 +76,10 @@ class Dock(Closable):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(4, 4, 4, 4)
         outer.addWidget(scroll, stretch=1)
-        outer.addLayout(self.footer)
+        # Above the buttons, which stay in place when a sentence comes or goes.
         outer.addWidget(self.progress)
         outer.addWidget(self._message)
+        outer.addLayout(self.footer)
         outer.addStrut(292)  # a minimum width would win over the content's
 
     # ---- the contract ----
@@ -98,7 +99,7 @@ class Dock(Closable):
     # ---- messages ----
 
     def show_message(self, text: str, kind: Kind = "hint") -> None:
-        """Show a sentence under the buttons, or hide it if it is empty."""
+        """Show a sentence above the buttons, or hide it if it is empty."""
         if kind == "error":
             text = rename_settings(text, lambda setting: setting.title)
         self._message.show_text(text, kind)

@@ -27,6 +27,9 @@ RUN_KEY = "napari_lrcs_run"
 _FILE_KEY = "napari_lrcs_file"
 """Key of the metadata of labels for the file that they were opened from as an image."""
 
+_OTHER_LABEL = "#9a9a9a"
+"""Colour of labels that are no known phase."""
+
 
 def appearance(phases: PhaseTable) -> dict[str, Any]:
     """Colour a labels layer, and name the phase under the cursor.
@@ -172,12 +175,31 @@ def use_as_labels(layers: LayerList, image: Image) -> Labels:
             _FILE_KEY: image.source.path,
         },
         **place_of(image),
+        **_colours_beside(layers, layer_shape(image)),
     )
     with selection_kept(layers, heirs={image: labels}):
         place = layers.index(image)
         layers.remove(image)  # first, so that its name is free
         layers.insert(place, labels)
     return labels
+
+
+def _colours_beside(layers: LayerList, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return a colormap with the colours of phases in the newest layer of a shape.
+
+    Without the names: nothing tells that the labels of a file mean the same phases.
+    """
+    fitting = (
+        phases_shown(layer)
+        for layer in reversed(layers)
+        if isinstance(layer, Labels) and layer_shape(layer) == shape
+    )
+    phases = next(filter(None, fitting), None)
+    if phases is None:
+        return {}
+    colours = {phase.label: phase.colour for phase in phases}
+    nothing = {None: _OTHER_LABEL, UNPAINTED: "transparent"}
+    return {"colormap": DirectLabelColormap(color_dict=nothing | colours)}
 
 
 def _whole(array: Any) -> Any:
@@ -220,9 +242,14 @@ def volume_of(layer: Image | Labels) -> Volume:
 def _files_of(layer: Image | Labels, array: Any) -> tuple[Path, ...]:
     """List where a layer was opened from, and where its array lies."""
     store = getattr(array, "store", None)
-    opened = layer.source.path or layer.metadata.get(_FILE_KEY)
-    places = [opened, getattr(store, "root", None)]
+    places = [file_opened(layer), getattr(store, "root", None)]
     return tuple(Path(place).absolute() for place in places if place is not None)
+
+
+def file_opened(layer: Layer) -> str | None:
+    """Return the file that a layer was opened from, even if as an image."""
+    opened: str | None = layer.source.path or layer.metadata.get(_FILE_KEY)
+    return opened
 
 
 def named_by_file(image: Image) -> Volume:

@@ -20,6 +20,7 @@ from superqt.utils import signals_blocked
 from napari_lrcs.annotation.workspace import Workspace
 from napari_lrcs.config import Axis, PerturbConfig
 from napari_lrcs.io.volume import Volume, parse_slices
+from napari_lrcs.plugin.painting.distant_slices import DistantSlicesLine
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.current_slice import slice_in_view
 from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
@@ -69,7 +70,8 @@ class PerturbSetup(QWidget):
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
-        self._viewer, project = viewer, project_of(viewer.layers)
+        self._viewer = viewer
+        self._project = project = project_of(viewer.layers)
         self.labels: LayerChoice[Labels] = LayerChoice(
             viewer.layers,
             Labels,
@@ -93,6 +95,11 @@ class PerturbSetup(QWidget):
         layout = vbox(self, top=4)
         layout.addLayout(self._rows)
         layout.addWidget(self.form)
+        self.distant = DistantSlicesLine(
+            "Perturb one slice at a time: painted slices that are side by side are "
+            "perturbed together, in 3D."
+        )
+        layout.addWidget(self.distant)
         self._update()
         self.labels.chosen.connect(self._on_labels)
         self.region.currentTextChanged.connect(self._on_region)
@@ -161,6 +168,7 @@ class PerturbSetup(QWidget):
     def disconnect_events(self) -> None:
         """Stop listening to the viewer."""
         self.labels.disconnect_events()
+        self.distant.disconnect_events()
 
     def _on_labels(self) -> None:
         self._update()
@@ -177,6 +185,8 @@ class PerturbSetup(QWidget):
         is_range = self.region.currentText() == RANGE
         self._rows.setRowVisible(self.region, has_slices)
         self._rows.setRowVisible(self.range, has_slices and is_range)
+        image = None if layer is None else self._project.image_of(layer)
+        self.distant.follow(image, self.axis)
 
     # ---- settings ----
 

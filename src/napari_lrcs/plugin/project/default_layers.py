@@ -7,7 +7,7 @@ from napari.layers import Image, Labels, Layer
 
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.layer_kinds import kind_of, looks_like_labels
-from napari_lrcs.plugin.parts.layers import layer_shape
+from napari_lrcs.plugin.parts.layers import file_opened, layer_shape
 
 _NO_RESULTS = frozenset({"training preview", "perturbed preview", "difference map"})
 """Kinds of labels that are judged only if the user chooses them."""
@@ -71,7 +71,7 @@ def labels_to_judge(labels: Sequence[Labels]) -> Labels | None:
 def labels_to_judge_by(
     labels: Sequence[Labels], judged: Labels | None
 ) -> Labels | None:
-    """Choose the newest painting, else the first labels of the user's own.
+    """Choose the truth of a result, else the newest painting, else the user's labels.
 
     Parameters
     ----------
@@ -85,7 +85,19 @@ def labels_to_judge_by(
     own = [layer for layer in others if kind_of(layer) is None]
     truths = [*reversed(paintings), *own]
     fitting = (t for t in truths if judged is None or have_same_shape(t, judged))
-    return next(fitting, truths[0] if truths else None)
+    first = next(fitting, truths[0] if truths else None)
+    return truth_of(labels, judged) or first
+
+
+def truth_of(labels: Sequence[Labels], judged: Labels | None) -> Labels | None:
+    """Find labels that were opened from a file, to judge a result by.
+
+    A network is better than it is on the painting that it has learnt from.
+    """
+    if judged is None or kind_of(judged) in (None, "painting"):
+        return None
+    opened = (x for x in labels if kind_of(x) is None and file_opened(x) is not None)
+    return next((x for x in opened if have_same_shape(x, judged)), None)
 
 
 def is_of(labels: Labels, image: Image) -> bool:

@@ -132,7 +132,7 @@ class ProjectKeeper:
         if viewer is None or image is None:
             return
         state = found.state
-        if state.network is not None:
+        if state.network is not None and Path(state.network).exists():
             image.metadata[RUN_KEY] = Path(state.network)
             image.events.metadata()
         if state.result is not None and not self.is_shown(state.result):

@@ -17,6 +17,7 @@ from napari_lrcs.plugin.project.default_layers import (
     labels_to_judge_by,
     labels_to_learn_from,
     newest_result,
+    truth_of,
 )
 
 Part = Literal["image", "painting", "result"]
@@ -67,6 +68,12 @@ class Project:
         own = None if painting is None else painting.image_among(images)
         return own or image_to_segment(images, layers)
 
+    def image_of(self, labels: Labels) -> Image | None:
+        """Return the image of some labels, if it is in the viewer."""
+        layers = self._layers() or ()
+        own = [x for x in layers if isinstance(x, Image) and is_of(labels, x)]
+        return self.image(own) if own else None
+
     def painting(self, labels: Sequence[Labels], image: Image | None) -> Labels | None:
         """Return the labels that are learnt from, of those that are offered.
 
@@ -94,6 +101,9 @@ class Project:
 
     def target(self, labels: Sequence[Labels], judged: Labels | None) -> Labels | None:
         """Return the labels that others are judged by, of those that are offered."""
+        truth = truth_of(labels, judged)
+        if truth is not None:
+            return truth
         chosen = self._among(labels, "painting")
         if (
             painting_of(chosen) is not None

@@ -48,11 +48,12 @@ class TrainButtons(QWidget):
         )
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
-        grid.addWidget(self.train, 0, 0, 1, 2)
-        grid.addWidget(self.pause, 1, 0)
-        grid.addWidget(self.cancel, 1, 1)
-        grid.addWidget(self.stop, 2, 0, 1, 2)
-        grid.addWidget(self.balance, 3, 0, 1, 2)
+        grid.addWidget(self.balance, 0, 0, 1, 2)
+        grid.addWidget(self.train, 1, 0, 1, 2)
+        grid.addWidget(self.stop, 2, 0)
+        grid.addWidget(self.cancel, 2, 1)
+        # Where Train was: a second click by mistake does no harm there.
+        grid.addWidget(self.pause, 3, 0, 1, 2)
 
     def update_for(self, job: Job | None, *, can_balance: bool) -> None:
         """Show the buttons for a job, or for none."""

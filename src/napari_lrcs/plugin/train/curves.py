@@ -40,6 +40,11 @@ class Curves(Plot):
         self._right = self._top = 0.0
         self._style_axes()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no run is shown."""
+        return not self._lines and not self._others
+
     def begin(
         self, phases: PhaseTable, *, n_epochs: int, history: Sequence[Row] = ()
     ) -> None:
@@ -82,19 +87,24 @@ class Curves(Plot):
             line.remove()
         self._others.clear()
         for run, style in zip(runs, cycle(_OTHERS), strict=False):
-            names = {"validation_loss": _GREY} | {
-                f"validation_iou_{i}": colour for i, colour in enumerate(run.colours, 1)
-            }
-            for name, colour in names.items():
-                ax, label = (
-                    (self._iou, None) if "_iou" in name else (self._loss, run.name)
-                )
-                self._others += ax.plot(
-                    *_curve(run.rows, name), color=colour, ls=style, label=label
-                )
+            self._draw_other(run, style)
         self._n_others = max((len(run.rows) for run in runs), default=1)
         self._make_legends()
         self._move()
+
+    def _draw_other(self, run: RunHistory, style: Any) -> None:
+        """Draw a run, and name what no legend names yet."""
+        self._others += self._loss.plot(
+            *_curve(run.rows, "validation_loss"), color=_GREY, ls=style, label=run.name
+        )
+        for phase in run.phases or ():
+            _, named = self._iou.get_legend_handles_labels()
+            self._others += self._iou.plot(
+                *_curve(run.rows, f"validation_iou_{phase.label}"),
+                color=phase.colour,
+                ls=style,
+                label=None if phase.name in named else phase.name,
+            )
 
     def _style_axes(self) -> None:
         for ax in self.axes:
@@ -110,7 +120,8 @@ class Curves(Plot):
 
     def _make_legends(self) -> None:
         for ax in self.axes:
-            ax.legend()
+            handles, names = ax.get_legend_handles_labels()
+            ax.legend(handles, names, frameon=bool(names))
         self.place_legends_above()
 
     def _move(self) -> None:

@@ -87,6 +87,8 @@ class TrainDock(Dock):
         self.runs.transfer_requested.connect(self._start_from)
         self.runs.predict_requested.connect(self._use_to_predict)
         self.runs.compared.connect(self._compare)
+        self.runs.listed.connect(self._read_last_curves)
+        self.runs.history_read.connect(self._show_last_curves)
         self.runs.moved.connect(self._on_run_moved)
         self.runs.reported.connect(self.show_message)
 
@@ -165,6 +167,7 @@ class TrainDock(Dock):
         """Show the buttons that make sense now."""
         self.buttons.update_for(self.job, can_balance=self._steps.can_balance)
         self.runs.set_busy(self.is_busy)
+        self.new_strokes.setEnabled(not self.is_stopping)
 
     # ---- beginning and ending ----
 
@@ -276,6 +279,16 @@ class TrainDock(Dock):
     def _compare(self, histories: Sequence[RunHistory]) -> None:
         self.curves.compare(histories)
         self.tabs.setCurrentIndex(1)
+
+    def _read_last_curves(self) -> None:
+        """After a restart, look for the curves of the network in use."""
+        image = self.setup.image_choice.layer
+        if image is not None and self.curves.is_empty:
+            self.runs.read_history_of(image.metadata.get(RUN_KEY))
+
+    def _show_last_curves(self, run: RunHistory) -> None:
+        if run.phases is not None and self.curves.is_empty and not self.is_busy:
+            self.curves.begin(run.phases, n_epochs=run.n_epochs, history=run.rows)
 
     def _use_to_predict(self, run: Path) -> None:
         image = self.setup.image_choice.layer

@@ -27,7 +27,7 @@ class NewStrokes(QWidget):
         self._text.setWordWrap(True)
         colour(self._text, "warning")
         self._button = button(
-            "Restart with them",
+            "",
             "Stop, and continue from the present weights with the painting as it is "
             "now; the run so far is kept",
             self.restart_requested.emit,
@@ -60,8 +60,9 @@ class NewStrokes(QWidget):
             not np.array_equal(now.get(z, ()), self._before.get(z, ()))
             for z in {*now, *self._before}
         )
-        slices = "1 slice has" if n == 1 else f"{n} slices have"
+        slices, them = ("1 slice has", "it") if n == 1 else (f"{n} slices have", "them")
         self._text.setText(f"{slices} changed since this training began." if n else "")
+        self._button.setText(f"Restart with {them}")
         self.setVisible(n > 0)
 
 

@@ -1,20 +1,23 @@
 """The trainings of a volume, and what can be done with each."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from napari.layers import Image, Layer
 from qtpy.QtCore import Signal
 
-from napari_lrcs.errors import CheckpointError
+from napari_lrcs.annotation.project_file import ProjectFile
+from napari_lrcs.errors import CheckpointError, LrcsError
 from napari_lrcs.models.header import Row
+from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.parts.layers import RUN_KEY
 from napari_lrcs.plugin.parts.tables import FolderTable
 from napari_lrcs.plugin.parts.widgets import button
 from napari_lrcs.plugin.parts.workers import BackgroundReader
 from napari_lrcs.training.run_folder import RunFolder, list_runs
-from napari_lrcs.training.run_summary import RunSummary
+from napari_lrcs.training.run_summary import RunSummary, rank_runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,14 +28,17 @@ class RunHistory:
     ----------
     name : str
         Of its folder.
-    colours : tuple of str
-        Of its phases, in the order of the labels.
+    phases : PhaseTable or None
+        None of a damaged run.
+    n_epochs : int
+        Of which `rows` are those done.
     rows : sequence of mappings
         As `RunFolder.read_history` returns them.
     """
 
     name: str
-    colours: tuple[str, ...]
+    phases: PhaseTable | None
+    n_epochs: int
     rows: Sequence[Row]
 
 
@@ -47,6 +53,8 @@ class RunsTable(FolderTable[RunSummary]):
     """Predict with its best network."""
     compared = Signal(object)
     """The histories (list of `RunHistory`) of the ticked runs."""
+    history_read = Signal(object)
+    """The `RunHistory` that `read_history_of` was asked for."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -58,6 +66,8 @@ class RunsTable(FolderTable[RunSummary]):
         )
         self._histories = BackgroundReader("Reading histories", self)
         self._histories.answered.connect(self.compared.emit)
+        self._history = BackgroundReader("Reading a history", self)
+        self._history.answered.connect(self.history_read.emit)
         self.add_button(
             "Use to predict",
             "Choose the best network of this run in the dock Predict volume",
@@ -104,14 +114,22 @@ class RunsTable(FolderTable[RunSummary]):
         runs = self.ticked
         self._histories.read(lambda: [read_history(run) for run in runs])
 
+    def read_history_of(self, path: Path | None) -> None:
+        """Read the epochs of a run in a thread; of the best one if it is not there."""
+        best = rank_runs(self.items)
+        chosen = next((run for run in self.items if run.path == path), *best[:1])
+        if best:
+            self._history.read(lambda: read_history(chosen))
+
     def disconnect_events(self) -> None:
         """Ignore what is still read."""
         super().disconnect_events()
-        self._histories.cancel()
+        for reader in (self._histories, self._history):
+            reader.cancel()
 
 
 def follow_run(layers: Iterable[Layer], former: Path, place: Path | None) -> None:
-    """Let images that a run is to predict keep to it, and docks list the runs anew.
+    """Let images and projects that a run is to predict keep to it; list runs anew.
 
     Parameters
     ----------
@@ -125,6 +143,8 @@ def follow_run(layers: Iterable[Layer], former: Path, place: Path | None) -> Non
             if image.metadata.get(RUN_KEY) == former:
                 image.metadata[RUN_KEY] = place
             image.events.metadata()
+    with suppress(LrcsError, OSError):  # what was open matters less than the run
+        ProjectFile(former.parent).follow_network(former, place)
 
 
 def _has_network(run: RunSummary) -> bool:
@@ -143,11 +163,9 @@ def _row(run: RunSummary) -> tuple[str, ...]:
 
 def read_history(run: RunSummary) -> RunHistory:
     """Read the epochs of a run; none of a damaged one."""
-    if run.network is None:
-        return RunHistory(name=run.name, colours=(), rows=())
-    try:
-        rows = RunFolder(run.path).read_history()
-    except CheckpointError:
-        rows = []
-    colours = tuple(phase.colour for phase in run.network.phases)
-    return RunHistory(name=run.name, colours=colours, rows=rows)
+    phases = None if run.network is None else run.network.phases
+    rows: Sequence[Row] = ()
+    if phases is not None:
+        with suppress(CheckpointError):
+            rows = RunFolder(run.path).read_history()
+    return RunHistory(name=run.name, phases=phases, n_epochs=run.n_epochs, rows=rows)
