@@ -117,8 +117,10 @@ def line_profile(
         raise ValueError(f"a profile needs one slice (y, x), got shape {image.shape}")
     for end in (start, stop):
         if not all(0 <= c <= n - 1 for c, n in zip(end, image.shape, strict=True)):
+            place = ", ".join(f"{c:.1f}" for c in end)
             raise ValueError(
-                f"the line's end {end} lies outside the image of {image.shape} pixels"
+                f"the line's end ({place}) lies outside the image of {image.shape} "
+                "pixels"
             )
     if start == stop:
         raise ValueError(f"the line starts and ends at {start}; choose two places")

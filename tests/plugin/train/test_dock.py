@@ -254,7 +254,7 @@ def test_new_strokes_are_told_and_a_new_run_takes_them_up(
     qtbot.waitUntil(lambda: "1 slice has changed" in training.new_strokes.text)
     (first,) = _runs(image)
 
-    _press(training.new_strokes, "Restart with them")
+    _press(training.new_strokes, "Restart with it")
     qtbot.waitUntil(lambda: len(_runs(image)) == 2, timeout=LONG)
 
     second = max(_runs(image))
@@ -265,12 +265,11 @@ def test_new_strokes_are_told_and_a_new_run_takes_them_up(
     qtbot.waitUntil(lambda: bool(_history(second)), timeout=LONG)
     _stop(training, qtbot)
 
-    # Continue does so, too, once the training has ended.
+    # Once the training has ended, the same line continues it.
+    assert training.new_strokes.text == ""
     paint(3)
-    _painting(labels).save()
-    qtbot.waitUntil(lambda: len(training.runs.items) == 2)
-    training.runs.select(0)
-    _click(training, "resume")
+    qtbot.waitUntil(lambda: "1 slice has changed" in training.new_strokes.text)
+    _press(training.new_strokes, "Continue with it")
     qtbot.waitUntil(lambda: len(_runs(image)) == 3, timeout=LONG)
     third = max(_runs(image))
     qtbot.waitUntil(lambda: bool(_history(third)), timeout=LONG)
@@ -815,8 +814,12 @@ def test_runs_are_compared_and_chosen_to_predict_with(
     _click(dock, "compare")
     qtbot.waitUntil(lambda: _n_lines(dock) > n_lines)
     _click(dock, "predict")
+    later = _open(dock.viewer, dock.setup.form.config)
+    qtbot.waitUntil(lambda: not later.curves.is_empty)
 
     (run,) = _runs(image)
+    assert _legend(later) == ["training", "validation", *PHASES.names]
+    assert _n_points(later) == _n_points(dock)
     assert _n_lines(dock) == n_lines + 1 + len(PHASES)  # loss, and IoU of each phase
     assert chosen == [run]
     assert image.metadata[RUN_KEY] == run
@@ -922,6 +925,11 @@ def _n_points(dock: TrainDock) -> int:
     return max(
         (np.size(line.get_xdata()) for line in dock.curves.axes[0].lines), default=0
     )
+
+
+def _legend(dock: TrainDock) -> list[str]:
+    legends = [ax.get_legend() for ax in dock.curves.axes]
+    return [text.get_text() for legend in legends for text in legend.get_texts()]
 
 
 def _n_lines(dock: TrainDock) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 from napari.layers import Labels
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QLineEdit, QWidget
+from qtpy.QtWidgets import QLabel, QLineEdit, QWidget
 
 from napari_lrcs.annotation.painted_slices import SliceFound, find_painted
 from napari_lrcs.comparison.compare import compare_volumes
@@ -15,7 +15,7 @@ from napari_lrcs.io.volume import Volume, parse_slices
 from napari_lrcs.metrics.composition import Neighbourhood
 from napari_lrcs.plugin.painting.field_of_view import WhatCounts
 from napari_lrcs.plugin.painting.painting import painting_of
-from napari_lrcs.plugin.parts.connections import Disconnectable
+from napari_lrcs.plugin.parts.connections import Connections, Disconnectable
 from napari_lrcs.plugin.parts.forms import form_rows
 from napari_lrcs.plugin.parts.layer_choice import LayerChoice
 from napari_lrcs.plugin.parts.layers import labels_of, n_slices_of
@@ -96,6 +96,8 @@ class ComparisonForm(QWidget):
         self.target: LayerChoice[Labels] = LayerChoice(
             viewer.layers, Labels, propose=self._propose_target, anew=project.changed
         )
+        self.hint = QLabel()
+        self.hint.setWordWrap(True)
         self.slices = QLineEdit()
         self.slices.setPlaceholderText("all that are painted")
         self.what_counts = WhatCounts(viewer.layers)
@@ -105,6 +107,12 @@ class ComparisonForm(QWidget):
             self.what_counts.field_of_view.layers,
         ]
         self._build()
+        events = viewer.layers.events
+        self.connections.append(
+            Connections(
+                (events.inserted, self._show_hint), (events.removed, self._show_hint)
+            )
+        )
         self.predicted.chosen.connect(self.target.propose_again)
         self.target.chosen.connect(self._on_target)
         self._on_target()
@@ -128,6 +136,7 @@ class ComparisonForm(QWidget):
                 ),
             )
         )
+        layout.addWidget(self.hint)
         layout.addWidget(self.what_counts)
 
     def request(self) -> ComparedLayers:
@@ -185,11 +194,24 @@ class ComparisonForm(QWidget):
 
     # ---- following the choices ----
 
+    def _show_hint(self, event: object = None) -> None:
+        """Name the images that could be the target, while a painting is."""
+        del event
+        target = self.target.layer
+        is_learnt = target is None or painting_of(target) is not None
+        names = [image.name for image in self.target.images] if is_learnt else []
+        self.hint.setText(
+            f"{' and '.join(names)} was opened as an image but looks like labels: to "
+            "compare with it, choose it as the target."
+        )
+        self.hint.setVisible(bool(names))
+
     def _propose_target(self, labels: Sequence[Labels]) -> Labels | None:
         return self._project.target(labels, self.predicted.layer)
 
     def _on_target(self) -> None:
         target = self.target.layer
+        self._show_hint()
         is_flat = target is not None and n_slices_of(target, "z") == 1
         self.slices.setEnabled(not is_flat)
         painting = painting_of(target)

@@ -129,8 +129,8 @@ class ComparisonResults(QWidget):
         draw_composition(shares, comparison.predicted, comparison.target, phases)
         self.phases, self._per_slice = phases, list(comparison.per_slice)
         self._draw_slices()
-        for plot in self.plots:
-            plot.restyle()
+        self.confusion_plot.restyle()
+        self.shares_plot.place_legends_above()
 
     def _draw_slices(self) -> None:
         if not self._per_slice or self.phases is None:
@@ -138,7 +138,7 @@ class ComparisonResults(QWidget):
         (ax,) = self.slices_plot.axes
         ax.clear()
         draw_slice_scores(ax, self._per_slice, self.phases)
-        self.slices_plot.restyle()
+        self.slices_plot.place_legends_above()
         if not self.isVisible():  # the comparison takes long: show how it goes
             self.tabs.setCurrentIndex(list(_TABS).index("Slices"))
             self.setVisible(True)

@@ -20,6 +20,8 @@ _VISIBLE_ROWS = 6
 _MOST_SENTENCES = 3
 _SHORT = {"train": "train", "validation": "valid.", "test": "test"}
 """Names of roles that leave room for five phases in the table."""
+_MOST_BESIDE_LONG = 3
+"""Most phases that fit beside the whole names of roles."""
 
 
 class SlicesTable(QTableWidget):
@@ -98,7 +100,9 @@ class SlicesTable(QTableWidget):
     def _show_row(self, row: int, index: int, painting: Painting) -> None:
         counts = painting.painted().get(index)
         role = painting.roles.get(index)
-        cells = [_cell(str(index)), _cell(_SHORT[role] if role else "–")]
+        is_tight = len(painting.phases) > _MOST_BESIDE_LONG
+        name = _SHORT[role] if role and is_tight else role
+        cells = [_cell(str(index)), _cell(name or "–")]
         cells[0].setToolTip(_painted_share(painting, index))
         cells[1].setToolTip(f"For {role}" if role else "For nothing yet")
         for phase in painting.phases:

@@ -176,8 +176,8 @@ class MeasureForm(QWidget):
         self.particles, self.transport = QComboBox(), QComboBox()
         self.what_counts = WhatCounts(viewer.layers)
         self.distant = DistantSlicesLine(
-            "Only the volume fractions are meaningful here: surfaces, interfaces, "
-            "particles and tortuosity are measured in 3D."
+            "only the volume fractions are meaningful, since all else is measured in "
+            "3D."
         )
         self.connections: list[Disconnectable] = [
             self.distant,

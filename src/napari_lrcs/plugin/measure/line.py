@@ -30,7 +30,7 @@ from napari_lrcs.plugin.parts.forms import form_rows
 from napari_lrcs.plugin.parts.layer_choice import LayerChoice
 from napari_lrcs.plugin.parts.layers import place_of, volume_of
 from napari_lrcs.plugin.parts.plots import Plot
-from napari_lrcs.plugin.parts.widgets import button, colour, hbox, vbox
+from napari_lrcs.plugin.parts.widgets import button, colour, hbox, scroll_to, vbox
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events, save_files
 from napari_lrcs.plugin.project.project import project_of
 
@@ -68,6 +68,7 @@ class LineProfilePart(QWidget):
         self.width_box = QSpinBox()
         self.width_box.setRange(1, _MOST_VOXELS)
         self.width_box.setValue(3)
+        self.width_box.setSuffix(" voxels")
         self.text = QLabel()
         self.text.setWordWrap(True)
         self.text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
@@ -174,12 +175,15 @@ class LineProfilePart(QWidget):
 
     def show_profile(self, measured: MeasuredProfile) -> None:
         """Show a profile that is measured."""
-        self.measured = measured
+        is_first, self.measured = self.measured is None, measured
         self._show_text(_summary(measured), is_wrong=measured.fit is None)
         (ax,) = self.plot.axes
         ax.clear()
         draw_profile(ax, measured)
         self.plot.restyle()
+        if is_first:
+            self.plot.setVisible(True)
+            scroll_to(self)
 
     def _show_text(self, text: str, *, is_wrong: bool) -> None:
         self.text.setText(text[:1].upper() + text[1:])

@@ -109,7 +109,7 @@ class MeasuresResults(QWidget):
         (ax,) = self.plot.axes
         ax.clear()
         draw_diameters(ax, measured, n_letters=_LEGEND_LETTERS)
-        self.plot.restyle()
+        self.plot.place_legends_above()
 
 
 def _dense_table() -> Table:

@@ -19,7 +19,7 @@ class DistantSlicesLine(QLabel):
     Parameters
     ----------
     advice : str
-        What follows from it, as a sentence.
+        What follows from it, worded to end the sentence.
     """
 
     def __init__(self, advice: str) -> None:
@@ -56,6 +56,9 @@ class DistantSlicesLine(QLabel):
 
     def _show(self, found: Resemblance | None) -> None:
         is_shown = found is not None and not found.is_alike
-        text = str(found)
-        self.setText(f"{text[:1].upper()}{text[1:]}. {self._advice}" * is_shown)
+        name = "" if found is None else found.volume
+        self.setText(
+            f"Neighbouring slices of {name} resemble each other hardly more than "
+            f"distant ones: {self._advice}"
+        )
         self.setVisible(is_shown)

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import signals_blocked
 
-from napari_lrcs.plugin.parts.widgets import vbox
+from napari_lrcs.plugin.parts.widgets import scroll_to, vbox
 from napari_lrcs.settings import Config, Setting
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
@@ -250,3 +250,5 @@ class Fold(QWidget):
         self._button.setText(f"{'▾' if shown else '▸'} {self._title}")
         self._button.setChecked(shown)
         self._content.setVisible(shown)
+        if shown:
+            scroll_to(self._content)

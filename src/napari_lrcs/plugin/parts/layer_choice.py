@@ -178,6 +178,11 @@ class LayerChoice(NameBox, Generic[LayerKind]):
         """Whether a layer can be chosen."""
         return layer in self._offered
 
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """Images that are offered as labels."""
+        return tuple(self._images)
+
     def disconnect_events(self) -> None:
         """Stop listening to the viewer, before Qt deletes the widget."""
         for event in self._events:
@@ -205,7 +210,7 @@ class LayerChoice(NameBox, Generic[LayerKind]):
         with signals_blocked(self):
             self.clear()
             has_any = bool(fitting or self._images)
-            self.setPlaceholderText("choose…" if has_any else "")
+            self.setPlaceholderText("choose…" if has_any else "none yet")
             self.addItems([self._title(layer) for layer in self._offered])
             self.addItems([title_as_labels(image) for image in self._images])
             is_offered = shown in self._offered

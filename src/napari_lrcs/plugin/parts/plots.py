@@ -9,14 +9,14 @@ from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from napari.utils.theme import get_theme
 from napari.viewer import Viewer
-from qtpy.QtGui import QResizeEvent, QShowEvent
+from qtpy.QtGui import QResizeEvent, QShowEvent, QWheelEvent
 from qtpy.QtWidgets import QSizePolicy
 from superqt.utils import qthrottled
 
 _PAUSE_MS = 500
 """Time between two drawings: each takes some tens of milliseconds of the GUI thread."""
 
-_MARGIN = {"left": 46, "right": 10, "bottom": 36, "top": 20}
+_MARGIN = {"left": 46, "right": 10, "bottom": 42, "top": 20}
 """Margins around the axes, in pixels; the left one is a minimum."""
 
 _LEGEND_ROW = 13
@@ -25,8 +25,11 @@ _LEGEND_ROW = 13
 _LEGEND_LETTERS = 30
 """Letters that a row of such a legend holds, beside the title; a handle takes 4."""
 
-_LABEL = 22
-"""Width of the name of the y axis, in pixels."""
+_TICK = 14
+"""Width of the ticks of the y axis and a little room, in pixels."""
+
+_LABEL = 30
+"""Width of the name of the y axis and of the ticks, in pixels."""
 
 
 class Plot(FigureCanvasQTAgg):
@@ -89,6 +92,11 @@ class Plot(FigureCanvasQTAgg):
         self._fit()
         super().resizeEvent(event)
 
+    def wheelEvent(self, event: QWheelEvent | None) -> None:  # noqa: N802 Qt's name
+        """Let the dock scroll, as beside the plot."""
+        if event is not None:
+            event.ignore()
+
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 Qt's
         """Draw what has changed while the plot was hidden."""
         super().showEvent(event)
@@ -102,10 +110,12 @@ class Plot(FigureCanvasQTAgg):
         self.figure.set_facecolor(paper)
         for ax in self.figure.axes:
             _restyle(ax, ink=ink, paper=paper)
-        widest = max(map(_label_width, self.figure.axes), default=0.0)
-        self._left = max(
-            _MARGIN["left"], round(widest / self.device_pixel_ratio) + _LABEL
+        ratio = self.device_pixel_ratio
+        rooms = (
+            round(_label_width(ax) / ratio) + (_LABEL if ax.get_ylabel() else _TICK)
+            for ax in self.figure.axes
         )
+        self._left = max(_MARGIN["left"], *rooms)
         self._fit()
         self.draw_soon()
 

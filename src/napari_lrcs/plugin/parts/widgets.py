@@ -8,7 +8,8 @@ from typing import Literal
 
 from napari import current_viewer
 from napari.utils.theme import get_theme
-from qtpy.QtCore import Qt, Signal
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import (
     QComboBox,
@@ -17,6 +18,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QProgressBar,
     QPushButton,
+    QScrollArea,
     QSizePolicy,
     QTableWidget,
     QTableWidgetItem,
@@ -35,6 +37,9 @@ _SCROLL_BAR = 14
 
 _PAGE_FRAME = 6
 """Width of the frame around a page, in pixels."""
+
+_LAYOUT_MS = 50
+"""Time until what has become visible is laid out."""
 
 _PROGRESS_MS = 250
 """Time between two moves of a bar: each makes Qt repaint napari's canvas, too."""
@@ -149,6 +154,20 @@ def hbox(*parts: QWidget, stretch: Sequence[int] = ()) -> QHBoxLayout:
     for place, share in enumerate(stretch):
         layout.setStretch(place, share)
     return layout
+
+
+def scroll_to(widget: QWidget) -> None:
+    """Scroll a visible widget into sight, once it is laid out."""
+
+    def scroll() -> None:
+        area = widget if isalive(widget) else None
+        while area is not None and not isinstance(area, QScrollArea):
+            area = area.parentWidget()
+        if area is not None:
+            area.ensureWidgetVisible(widget)
+
+    if widget.isVisible():
+        QTimer.singleShot(_LAYOUT_MS, scroll)
 
 
 def vbox(parent: QWidget, *parts: QWidget, top: int = 0) -> QVBoxLayout:

@@ -96,7 +96,7 @@ class PerturbSetup(QWidget):
         layout.addLayout(self._rows)
         layout.addWidget(self.form)
         self.distant = DistantSlicesLine(
-            "Perturb one slice at a time: painted slices that are side by side are "
+            "perturb one slice at a time, since painted slices side by side are "
             "perturbed together, in 3D."
         )
         layout.addWidget(self.distant)

@@ -105,7 +105,11 @@ class PredictSetup(QWidget):
             ("Region", self.region, "Slices to predict; the others stay empty"),
             ("Slices", self.range, "10, 10,30 or 50:60 (60 excluded), from 0"),
             ("Field of view", self.field_of_view, "Nothing is predicted outside"),
-            ("Result", self.where, "Where the labels go; files can be of any size"),
+            (
+                "Save result",
+                self.where,
+                "Where the labels go; files can be of any size",
+            ),
             ("File", self.place, "For the labels; other results go next to it"),
         ]
 
