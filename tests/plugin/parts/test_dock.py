@@ -10,7 +10,7 @@ from napari.utils import progress
 from napari.utils.notifications import notification_manager
 from qtpy.compat import isalive
 from qtpy.QtCore import QThread
-from qtpy.QtWidgets import QApplication, QMessageBox, QWidget
+from qtpy.QtWidgets import QApplication, QMessageBox, QPushButton, QWidget
 
 from napari_lrcs.plugin.parts.dock import Dock, Outcome, recall, remember
 from napari_lrcs.plugin.parts.widgets import button, clock
@@ -196,6 +196,20 @@ def test_our_own_mistakes_are_told_by_napari_too(viewer: Viewer, qtbot: Any) -> 
 
     assert dock.message == "RuntimeError('a bug')"
     assert ["a bug" in notification.message for notification in told] == [True]
+
+
+def test_buttons_stay_in_place_when_a_sentence_comes(viewer: Viewer) -> None:
+    dock = _open(viewer)
+    button = QPushButton("Train")
+    dock.footer.addWidget(button)
+    QApplication.processEvents()
+    before = button.mapTo(dock, button.rect().center())
+
+    dock.show_message("Something takes two lines to be told. " * 4)
+    dock.progress.begin("Training")
+    QApplication.processEvents()
+
+    assert button.mapTo(dock, button.rect().center()) == before
 
 
 def test_next_job_takes_the_last_sentence_away(viewer: Viewer, qtbot: Any) -> None:

@@ -1,10 +1,12 @@
 """The curves of runs, without a training."""
 
 import warnings
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from napari.components import ViewerModel
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QApplication
 
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.train.curves import Curves
@@ -16,10 +18,12 @@ PHASES = PhaseTable.named("pore", "solid")
 
 
 @pytest.fixture
-def curves(qtbot: Any) -> Curves:
+def curves(qapp: QApplication) -> Iterator[Curves]:
     made = Curves(ViewerModel())
-    qtbot.addWidget(made)
-    return made
+    yield made
+    made.disconnect_events()
+    made.deleteLater()
+    qapp.sendPostedEvents(made, QEvent.Type.DeferredDelete.value)
 
 
 def _history(name: str) -> RunHistory:

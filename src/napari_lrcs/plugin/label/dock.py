@@ -223,6 +223,8 @@ class LabelDock(Dock):
     def _next_step(self) -> str:
         if self.painting is not None:
             return next_step(self.painting, self.slices.index)
+        if self.restore_line.is_restoring:
+            return "Opening your earlier work…"
         if self.restore_line.is_offering:
             return "Click Restore, or start again with New labels layer."
         own = "Use this layer or " if self.labels.layer is not None else ""

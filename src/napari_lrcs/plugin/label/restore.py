@@ -54,6 +54,8 @@ class RestoreLine(QFrame):
         self._found: list[FoundPainting] = []
         self._project: FoundProject | None = None
         self._damaged = ""
+        self._search: object = None
+        """The search that is running, or was the last."""
         self._is_quiet = self._restores = False
         self._text = QLabel()
         self._text.setWordWrap(True)
@@ -109,6 +111,11 @@ class RestoreLine(QFrame):
         """Whether there is something to restore."""
         return bool(self.offered) or self.project is not None
 
+    @property
+    def is_restoring(self) -> bool:
+        """Whether what is still searched for is restored without a click."""
+        return self._restores
+
     def search(self, image: Image | None, *, restores: bool = False) -> None:
         """Search for work on an image, in a thread; without one, offer nothing.
 
@@ -127,12 +134,16 @@ class RestoreLine(QFrame):
             return
         workspace, shape = workspace_for(image), volume_of(image).shape
         self._image_name, self._place = image.name, (workspace.path, shape)
+        self._search = search = object()
         self._job = start_job(
             Work(
                 "Searching for paintings",
                 lambda: find_work(workspace, shape=shape),
             ),
-            connect={"yielded": self._on_found},
+            connect={
+                "yielded": self._on_found,
+                "finished": lambda: self._on_searched(search),
+            },
         )
 
     def restore(self) -> None:
@@ -175,7 +186,7 @@ class RestoreLine(QFrame):
 
     def disconnect_events(self) -> None:
         """Stop searching; Qt may have deleted the line by now."""
-        self._place = None
+        self._place = self._search = None
         if self._job is not None:
             self._job.quit()
             self._job = None
@@ -204,6 +215,11 @@ class RestoreLine(QFrame):
         if self._restores and self.is_offering and not self._is_quiet:
             self._restores = False
             self.restore()
+
+    def _on_searched(self, search: object) -> None:
+        if search is self._search and self._restores:  # and nothing was found
+            self._restores = False
+            self.refresh()
 
     def _is_here(self, folder: Path, shape: tuple[int, ...]) -> bool:
         return self._place == (folder, shape)

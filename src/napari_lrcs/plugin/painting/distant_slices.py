@@ -3,6 +3,7 @@
 from collections.abc import Hashable
 
 from napari.layers import Image
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QSizePolicy
 
 from napari_lrcs.config import Axis
@@ -22,13 +23,15 @@ class DistantSlicesLine(QLabel):
         What follows from it, worded to end the sentence.
     """
 
+    compared = Signal()
+    """Emitted once the slices of the image are compared."""
+
     def __init__(self, advice: str) -> None:
         super().__init__()
         self._advice = advice
         self._followed: tuple[Hashable, Axis] | None = None
         self._reader = BackgroundReader("Comparing slices", self)
-        self._reader.answered.connect(self._show)
-        self._reader.failed.connect(lambda _error: self._show(None))
+        self._reader.answered.connect(self._on_compared)
         self.setWordWrap(True)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         colour(self, "warning")
@@ -53,6 +56,10 @@ class DistantSlicesLine(QLabel):
     def disconnect_events(self) -> None:
         """Ignore what is still being compared."""
         self._reader.cancel()
+
+    def _on_compared(self, found: Resemblance | None) -> None:
+        self._show(found)
+        self.compared.emit()
 
     def _show(self, found: Resemblance | None) -> None:
         is_shown = found is not None and not found.is_alike
