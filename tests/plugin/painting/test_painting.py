@@ -212,6 +212,14 @@ def test_adopted_layer_keeps_labels_beyond_the_phases() -> None:
     assert phases_shown(layer) == painting.phases
 
 
+def test_labels_of_two_phases_are_not_those_of_an_electrode() -> None:
+    layer = Labels(np.full(SHAPE, 2, np.uint8))
+
+    painting = adopt(layer, Image(GREY), phases=ELECTRODE, axis="z")
+
+    assert painting.phases == PhaseTable.numbered(2)
+
+
 def test_layer_that_cannot_be_painted_is_not_adopted() -> None:
     image = Image(GREY, name="scan")
     lazy = Labels(zarr.zeros(SHAPE, dtype="uint8"), name="lazy")

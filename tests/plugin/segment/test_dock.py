@@ -13,7 +13,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QPushButton, QWidget
 
 from napari_lrcs.errors import LrcsError
-from napari_lrcs.phases import ELECTRODE
+from napari_lrcs.phases import ELECTRODE, PhaseTable
 from napari_lrcs.plugin.label.dock import LabelDock
 from napari_lrcs.plugin.measure.dock import MeasureDock
 from napari_lrcs.plugin.painting.painting import painting_of
@@ -312,3 +312,20 @@ def test_own_labels_become_the_painting_by_one_click_on_the_page(
     assert adopted.folder.path.name == "painting-1"
     assert followed == (second, None)
     assert page.painting == adopted
+
+
+def test_labels_opened_as_an_image_are_trained_on_after_one_click(
+    viewer: Viewer, qtbot: QtBot
+) -> None:
+    dock = open_dock(viewer, qtbot)
+    two = np.minimum(stripes(), 2).astype(np.uint8)
+    viewer.add_image(two, name="labels")
+    assert not dock.next_button.isEnabled()
+
+    click(qtbot, dock, "Use this layer")
+
+    painting = painting_of(dock.bar.painting.layer)
+    assert painting is not None
+    assert painting.phases == PhaseTable.numbered(2)
+    qtbot.waitUntil(dock.next_button.isEnabled)
+    assert dock.steps["Label"].text() == "✓ Label"

@@ -131,16 +131,19 @@ class LabelDock(Dock):
     def restore(self, found: FoundPainting) -> None:
         """Open a painting again."""
         if self._start(lambda image: self.paintings.open(found, image)):
-            self.slices.step(1)
+            if self.slices.index not in self.slices.table.indices:
+                self.slices.step(1)
             self.show_message(f"The painting is back. {self._hint}", "done")
 
     def use_layer(self) -> None:
         """Make a painting of the chosen labels layer."""
-        layer, phases = self.labels.layer, self.phases.phases
-        if self._image_or_warn() is None or layer is None:
+        if self._image_or_warn() is None:
             return
-        if may_train_on(layer, self) and self._start(
-            lambda image: self.paintings.adopt(layer, image, phases)
+        layer, phases = self._choices.usable_labels(), self.phases.phases
+        if (
+            layer is not None
+            and may_train_on(layer, self)
+            and self._start(lambda image: self.paintings.adopt(layer, image, phases))
         ):
             self.show_message(f"This layer is saved from now on. {self._hint}", "done")
 
@@ -227,7 +230,7 @@ class LabelDock(Dock):
             return "Opening your earlier work…"
         if self.restore_line.is_offering:
             return "Click Restore, or start again with New labels layer."
-        own = "Use this layer or " if self.labels.layer is not None else ""
+        own = "Use this layer or " if self._choices.usable is not None else ""
         return f"Check the phases, then click {own}New labels layer."
 
     def _warn(self, text: str) -> None:

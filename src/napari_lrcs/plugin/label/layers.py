@@ -13,9 +13,10 @@ from napari_lrcs.plugin.label.keys import without_focus
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.forms import hide_rows
 from napari_lrcs.plugin.parts.layer_choice import LayerChoice
-from napari_lrcs.plugin.parts.layers import volume_of
+from napari_lrcs.plugin.parts.layers import use_as_labels, volume_of
 from napari_lrcs.plugin.parts.widgets import button
 from napari_lrcs.plugin.parts.workers import EXPECTED
+from napari_lrcs.plugin.project.default_layers import have_same_shape
 from napari_lrcs.plugin.project.project import project_of
 
 NO_IMAGE = "Open an image: File > Open File(s)…, or File > Open Sample > LRCS-Net."
@@ -32,7 +33,7 @@ class LayersPart(QWidget):
 
     def __init__(self, layers: LayerList, *, on_use: Callable[[], None]) -> None:
         super().__init__()
-        project = project_of(layers)
+        self._layers, project = layers, project_of(layers)
         self.image: LayerChoice[Image] = LayerChoice(
             layers, Image, propose=project.image, anew=project.changed
         )
@@ -82,18 +83,35 @@ class LayersPart(QWidget):
             return str(error)
         return ""
 
+    @property
+    def usable(self) -> Labels | Image | None:
+        """Labels that can become a painting; perhaps opened as an image."""
+        layer, image = self.labels.layer, self.image.layer
+        if layer is not None:
+            return layer if painting_of(layer) is None else None
+        offered = (x for x in self.labels.images if image not in (None, x))
+        return next((x for x in offered if image and have_same_shape(x, image)), None)
+
+    def usable_labels(self) -> Labels | None:
+        """Return the labels that can become a painting, an image of them as labels."""
+        layer = self.usable
+        if isinstance(layer, Image):
+            self.labels.layer = use_as_labels(self._layers, layer)
+            return self.labels.layer
+        return layer
+
     def refresh(self) -> None:
         """Show what the chosen labels layer is: a painting, or not yet."""
-        layer = self.labels.layer
-        painting = painting_of(layer)
-        is_plain = layer is not None and painting is None
-        self._not_yet.setText(
-            f"{layer.name} is not yet a painting: strokes in it are not saved."
-            if layer is not None
-            else ""
-        )
+        painting, usable = painting_of(self.labels.layer), self.usable
+        if isinstance(usable, Image):
+            text = f"{usable.name} was opened as an image, but holds labels."
+        elif usable is not None:
+            text = f"Train can use {usable.name}, but new strokes in it are not saved."
+        else:
+            text = ""
+        self._not_yet.setText(text)
         for part in (self._not_yet, self._use_button):
-            part.setVisible(is_plain)
+            part.setVisible(usable is not None)
         if painting is not None:
             with signals_blocked(self.axis):
                 self.axis.setCurrentText(painting.axis)
@@ -101,3 +119,4 @@ class LayersPart(QWidget):
     def _on_image(self) -> None:
         image = self.image.layer
         self.axis.setEnabled(image is not None and image.ndim == 3)
+        self.refresh()

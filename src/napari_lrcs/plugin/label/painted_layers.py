@@ -6,7 +6,7 @@ from napari.layers import Image, Labels
 from napari_lrcs.annotation.painting import ImageIdentity, PaintingFolder, PaintingState
 from napari_lrcs.config import Axis
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.phases import MAX_PHASES, Phase, PhaseTable
+from napari_lrcs.phases import ELECTRODE, MAX_PHASES, Phase, PhaseTable
 from napari_lrcs.plugin.painting.autosave import Counts
 from napari_lrcs.plugin.painting.painting import Painting
 from napari_lrcs.plugin.parts.layers import (
@@ -101,7 +101,8 @@ def adopt(layer: Labels, image: Image, *, phases: PhaseTable, axis: Axis) -> Pai
     image : Image
         The image that is painted on, of the layer's shape.
     phases : PhaseTable
-        What the labels stand for; higher labels become further phases.
+        What the labels stand for; higher labels become further phases. Labels of fewer
+        phases than an electrode has are of something else, and are only numbered.
     axis : {"z", "y", "x"}
         Axis that the painted slices lie across.
 
@@ -128,7 +129,7 @@ def adopt(layer: Labels, image: Image, *, phases: PhaseTable, axis: Axis) -> Pai
             f"{layer.name} holds {int(layer.data.min())} to {highest}; labels are "
             f"whole numbers from 0 to {MAX_PHASES}"
         )
-    phases = _with_further(phases, highest)
+    phases = _fitting(phases, highest)
     state, folder = _begin(image, phases=phases, axis=axis)
     show_phases(layer, phases)
     painting = Painting(layer, folder, image=image, state=state, counts={})
@@ -171,7 +172,9 @@ def _shape_3d(image: Image) -> tuple[int, int, int]:
     return z, y, x
 
 
-def _with_further(phases: PhaseTable, highest: int) -> PhaseTable:
+def _fitting(phases: PhaseTable, highest: int) -> PhaseTable:
     numbered = PhaseTable.numbered(max(highest, 2))
+    if phases == ELECTRODE and 0 < highest < len(ELECTRODE):
+        return numbered
     further: tuple[Phase, ...] = numbered.phases[len(phases) :]
     return PhaseTable((*phases.phases, *further)) if further else phases

@@ -203,8 +203,8 @@ class PaintingController:
             self._save(painting)
             painting.unlock()
             self.closed.emit()
-            if self._choices.labels.layer is None:
-                self.follow_project()
+        if self._choices.labels.layer is None:
+            self.follow_project()
 
     def _on_selected_label(self, event: object) -> None:
         del event

@@ -10,11 +10,7 @@ from napari_lrcs.plugin.label.dock import LabelDock
 from napari_lrcs.plugin.measure.dock import MeasureDock
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.closable import Closable
-from napari_lrcs.plugin.parts.connections import (
-    Connections,
-    Disconnectable,
-    Replaceable,
-)
+from napari_lrcs.plugin.parts.connections import Connections, Disconnectable
 from napari_lrcs.plugin.parts.dock import Dock
 from napari_lrcs.plugin.parts.predicted import network_of
 from napari_lrcs.plugin.parts.widgets import button, vbox
@@ -66,7 +62,6 @@ class SegmentDock(Closable):
         self._stack = QStackedWidget()
         self.next_button = button("", "", self.go_on)
         self._keeper = keeper_of(viewer)
-        self._painting_followed = Replaceable()
         self._was_outdated = False
         layout = vbox(self, self.bar, self.steps)
         layout.addWidget(self._stack, stretch=1)
@@ -74,13 +69,12 @@ class SegmentDock(Closable):
         layout.setContentsMargins(4, 4, 4, 4)
         self.connections: list[Disconnectable] = [
             self.bar,
-            self._painting_followed,
             Connections((self._keeper.restored, self._show_restored)),
         ]
         self.steps.requested.connect(self.show_step)
-        self.bar.changed.connect(self._follow_painting)
+        self.bar.changed.connect(self.update_steps)
         self.show_step(self.step)
-        self._follow_painting()
+        self._label.paintings.changed.connect(self.update_steps)
 
     # ---- pages ----
 
@@ -104,9 +98,13 @@ class SegmentDock(Closable):
 
     def restore(self) -> None:
         """Restore what was open of the work on the image, if anything is found."""
+        self._label.restore_line.search(self._label.image.layer, restores=True)
+
+    @property
+    def _label(self) -> LabelDock:
         label = self.pages["Label"]
         assert isinstance(label, LabelDock)
-        label.restore_line.search(label.image.layer, restores=True)
+        return label
 
     def _show_restored(self, found: FoundProject) -> None:
         page = next((step for step in STEPS if step == found.state.page), self.step)
@@ -126,7 +124,8 @@ class SegmentDock(Closable):
         match step:
             case "Label":
                 painting = painting_of(self.bar.painting.layer)
-                return painting is not None and not painting.unpainted_phases()
+                is_plain = painting is None and self.bar.painting.layer is not None
+                return is_plain or bool(painting and not painting.unpainted_phases())
             case "Train":
                 return self.bar.network.model is not None
             case "Predict":
@@ -188,15 +187,6 @@ class SegmentDock(Closable):
             self.next_button.setText(f"Next: {following}")
             self.next_button.setEnabled(is_done or self._may_go_on)
             self.next_button.setToolTip("" if is_done else self._missing)
-
-    def _follow_painting(self) -> None:
-        painting = painting_of(self.bar.painting.layer)
-        self._painting_followed.replace(
-            None
-            if painting is None
-            else Connections((painting.changed, self.update_steps))
-        )
-        self.update_steps()
 
     # ---- closing ----
 
