@@ -9,11 +9,19 @@ from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar
 from napari.utils import progress
 from napari.utils.notifications import notification_manager
 from qtpy.compat import isalive
-from qtpy.QtCore import QThread
-from qtpy.QtWidgets import QApplication, QMessageBox, QPushButton, QWidget
+from qtpy.QtCore import QPoint, QPointF, Qt, QThread
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import (
+    QApplication,
+    QMessageBox,
+    QPushButton,
+    QSpinBox,
+    QWidget,
+)
 
 from napari_lrcs.plugin.parts.dock import Dock, Outcome, recall, remember
-from napari_lrcs.plugin.parts.widgets import button, clock
+from napari_lrcs.plugin.parts.plots import Plot
+from napari_lrcs.plugin.parts.widgets import button, choice, clock
 from napari_lrcs.plugin.parts.workers import Events
 
 pytestmark = pytest.mark.gui
@@ -599,3 +607,33 @@ def test_button_calls_without_an_argument(qtbot: Any) -> None:
 )
 def test_clock_carries_what_it_rounds(seconds: float, text: str) -> None:
     assert clock(seconds) == text
+
+
+def test_the_wheel_changes_nothing_that_it_passes(viewer: Viewer, qtbot: Any) -> None:
+    dock = PlainDock(viewer)
+    number, text, plot = QSpinBox(), choice("one", "two"), Plot(viewer)
+    for part in (number, text, plot):
+        dock.body.addWidget(part)
+    viewer.window.add_dock_widget(dock)
+    qtbot.waitUntil(dock.isVisible)
+
+    # Qt offers a wheel that a widget has not taken to those around it, which scroll.
+    assert not any(map(_takes_wheel, (number, text, plot)))
+    assert (number.value(), text.currentText()) == (0, "one")
+    plot.disconnect_events()
+
+
+def _takes_wheel(widget: QWidget) -> bool:
+    place = widget.rect().center()
+    event = QWheelEvent(
+        QPointF(place),
+        QPointF(widget.mapToGlobal(place)),
+        QPoint(),
+        QPoint(0, 120),
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QApplication.sendEvent(widget, event)
+    return bool(event.isAccepted())

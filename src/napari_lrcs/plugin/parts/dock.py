@@ -7,8 +7,11 @@ from typing import Any, ClassVar, Literal
 
 from napari.viewer import Viewer
 from qtpy.QtCore import QEvent, QObject, QSettings, Qt, Signal
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
+    QAbstractSpinBox,
     QApplication,
+    QComboBox,
     QFileDialog,
     QFrame,
     QScrollArea,
@@ -292,11 +295,23 @@ class _Body(QScrollArea):
         self.setWidget(content)
         content.installEventFilter(self)
 
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 Qt's name
+        """Let the wheel scroll, and not change the value that it happens to be over."""
+        super().showEvent(event)
+        for kind in (QComboBox, QAbstractSpinBox):
+            for field in self.findChildren(kind):
+                field.installEventFilter(self)
+
     def eventFilter(  # noqa: N802 Qt's name
         self, watched: QObject | None, event: QEvent | None
     ) -> bool:
-        """Follow the content's width."""
-        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+        """Follow the content's width, and take the wheel from its fields."""
+        assert event is not None
+        is_content = watched is self.widget()
+        if event.type() == QEvent.Type.Wheel and not is_content:
+            event.ignore()  # so that Qt offers it to the widgets around the field
+            return True
+        if event.type() == QEvent.Type.LayoutRequest and is_content:
             self._widen()
         return bool(super().eventFilter(watched, event))
 

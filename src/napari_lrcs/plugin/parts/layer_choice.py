@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 from napari.components import LayerList
 from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QEvent, QRect, Qt, Signal
-from qtpy.QtGui import QHelpEvent, QPaintEvent, QStandardItemModel
+from qtpy.QtGui import QHelpEvent, QPaintEvent, QStandardItemModel, QWheelEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QStyle,
@@ -85,6 +85,11 @@ class NameBox(QComboBox):
             QToolTip.showText(event.globalPos(), self.full_tip, self)
             return True
         return bool(super().event(event))
+
+    def wheelEvent(self, event: QWheelEvent | None) -> None:  # noqa: N802 Qt's name
+        """Change nothing: the mouse may just pass by."""
+        assert event is not None
+        event.ignore()
 
     def showPopup(self) -> None:  # noqa: N802 Qt's name
         """Open the list, as wide as its names."""
