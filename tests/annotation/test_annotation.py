@@ -351,7 +351,7 @@ def test_slices_nearer_than_a_tenth_of_the_depth_are_told(
     # A tenth of 40 slices is 4.
     expected = (
         "train and validation slices of image.tif are 3 apart, less than a tenth of "
-        "its 40 slices: they look alike, so the scores will be too good",
+        "its 40 slices: if they look alike, the scores are too good",
     )
     assert advice == (expected if is_near else ())
 

@@ -914,7 +914,7 @@ def test_slices_are_read_in_ascending_order(
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ("", "must look like 10, 10,30 or 50:60 (60 excluded), got ''"),
+        ("", "must look like 0, 0,2 or 1:3 (3 excluded), got ''"),
         ("ten", "must look like"),
         ("10,", "must look like"),
         ("-1", "must look like"),

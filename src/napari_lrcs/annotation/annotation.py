@@ -316,7 +316,7 @@ def _advise_on_distance(
                     advice.append(
                         f"{role} and {other_role} slices of {volume.image.name} are "
                         f"{gap} apart, less than a tenth of its {reader.n_slices} "
-                        "slices: they look alike, so the scores will be too good"
+                        "slices: if they look alike, the scores are too good"
                     )
     return advice
 

@@ -196,6 +196,10 @@ def as_labels(volume: Volume) -> Volume:
     return replace(volume, array=_CheckedLabels(volume.array, volume.name))
 
 
+SLICE_EXAMPLES = "0, 0,2 or 1:3 (3 excluded)"
+"""How slices are written: such as there are in the smallest volumes."""
+
+
 def parse_slices(text: str, *, n_slices: int | None = None) -> tuple[int, ...]:
     """Parse a list of slices such as ``10``, ``10,30`` or ``50:60`` (60 excluded).
 
@@ -233,9 +237,7 @@ def parse_slices(text: str, *, n_slices: int | None = None) -> tuple[int, ...]:
 def _parse_range(part: str, text: str) -> range:
     match = re.fullmatch(r"\s*([0-9]+)\s*(?::\s*([0-9]+)\s*)?", part)
     if match is None:
-        raise ValueError(
-            f"slices must look like 10, 10,30 or 50:60 (60 excluded), got {text!r}"
-        )
+        raise ValueError(f"slices must look like {SLICE_EXAMPLES}, got {text!r}")
     start = int(match[1])
     stop = start + 1 if match[2] is None else int(match[2])
     if stop <= start:

@@ -514,7 +514,7 @@ def test_slices_that_cannot_be_read_are_told_before_starting(
     dock: TrainDock, image: Image
 ) -> None:
     told: dict[Role, tuple[str, str]] = {
-        "train": ("10-20", "Train slices: slices must look like 10, 10,30 or 50:60"),
+        "train": ("10-20", "Train slices: slices must look like 0, 0,2 or 1:3"),
         "test": ("6", "Test slices: slice 6 of '6' does not exist"),
     }
 

@@ -14,7 +14,7 @@ from napari_lrcs.comparison.experimenters import (
     SliceVoted,
     compare_experimenters,
 )
-from napari_lrcs.io.volume import Volume, parse_slices
+from napari_lrcs.io.volume import SLICE_EXAMPLES, Volume, parse_slices
 from napari_lrcs.io.writing import create_in_memory
 from napari_lrcs.plugin.painting.field_of_view import FieldOfView
 from napari_lrcs.plugin.painting.layer_checks import LayerChecks
@@ -117,8 +117,7 @@ class ExperimentersForm(QWidget):
             (
                 "Slices",
                 self.slices,
-                "Slices to compare, like 10, 10,30 or 50:60 (60 excluded); empty for "
-                "all",
+                f"Slices to compare, like {SLICE_EXAMPLES}; empty for all",
             ),
         )
         more = QWidget()

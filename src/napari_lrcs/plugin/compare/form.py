@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QLabel, QLineEdit, QWidget
 from napari_lrcs.annotation.painted_slices import SliceFound, find_painted
 from napari_lrcs.comparison.compare import compare_volumes
 from napari_lrcs.comparison.evaluate import check_comparable, nothing_painted, phases_of
-from napari_lrcs.io.volume import Volume, parse_slices
+from napari_lrcs.io.volume import SLICE_EXAMPLES, Volume, parse_slices
 from napari_lrcs.metrics.composition import Neighbourhood
 from napari_lrcs.plugin.painting.field_of_view import WhatCounts
 from napari_lrcs.plugin.painting.painting import painting_of
@@ -131,8 +131,8 @@ class ComparisonForm(QWidget):
                 (
                     "Slices",
                     self.slices,
-                    "Slices to compare, like 10, 10,30 or 50:60 (60 excluded); empty "
-                    "for all that are painted in the target and predicted",
+                    f"Slices to compare, like {SLICE_EXAMPLES}; empty for all that are "
+                    "painted in the target and predicted",
                 ),
             )
         )

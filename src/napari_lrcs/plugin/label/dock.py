@@ -102,6 +102,7 @@ class LabelDock(Dock):
         self.phases_controller.edited.connect(self._enable)
         for part in (self.paintings, self.phases_controller, self.slices, self.help):
             part.failed.connect(self._on_failed)
+        self.slices.reported.connect(self._warn)
         self.help.job_requested.connect(self._start_job)
         self.help.stop_requested.connect(self.stop)
 

@@ -32,6 +32,9 @@ class SlicesPart(QWidget):
     failed = Signal(str)
     """A role could not be saved; why."""
 
+    reported = Signal(str)
+    """Why no slice is suggested."""
+
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self._viewer = viewer
@@ -151,6 +154,10 @@ class SlicesPart(QWidget):
         self.show_painting(painting)
         if self._suggested:
             self.go_to(min(self._suggested))
+        else:
+            self.reported.emit(
+                "All slices are in the table: mark some for validation and test."
+            )
 
     def step(self, direction: int) -> None:
         """Go to the next slice of the table, or with -1 to the one before."""

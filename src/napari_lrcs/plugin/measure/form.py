@@ -33,9 +33,9 @@ from napari_lrcs.plugin.parts.workers import Events
 from napari_lrcs.plugin.project.project import project_of
 from napari_lrcs.progress import Notice
 
-_MOST_VOXELS = 2**25
-"""Largest volume whose particles are separated unless a phase is chosen: of more, each
-phase takes minutes."""
+_MOST_VOXELS = 2**22
+"""Largest volume whose particles are separated unless a phase is chosen: of more, all
+phases take minutes."""
 
 EVERY_PHASE, NO_PHASE, FIRST_PHASE = "every phase", "no phase", "the first phase"
 

@@ -153,8 +153,10 @@ class Painting:
             If it cannot be saved.
         """
         roles = {i: found for i, found in self.roles.items() if i != index}
-        if role is not None:
-            roles[index] = role
+        self.set_roles(roles if role is None else {**roles, index: role})
+
+    def set_roles(self, roles: Mapping[int, Role]) -> None:
+        """Give slices their roles, and no other slice one; else as `set_role`."""
         self._write(replace(self._state, roles=dict(sorted(roles.items()))))
 
     # ---- field of view ----

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from qtpy.QtWidgets import QLineEdit
 
 from napari_lrcs.annotation.annotation import ROLES, Role
-from napari_lrcs.io.volume import parse_slices
+from napari_lrcs.io.volume import SLICE_EXAMPLES, parse_slices
 from napari_lrcs.plugin.painting.painting import Painting
 
-HOW = "10, 10,30 or 50:60 (60 excluded), counted from 0"
+HOW = f"{SLICE_EXAMPLES}, counted from 0"
 """How slices are written."""
 
 _EMPTY: Mapping[Role, str] = {
@@ -85,6 +85,20 @@ class RoleFields(SliceFields):
         for role, field in self.fields.items():
             field.setPlaceholderText(_EMPTY[role])
             field.setToolTip(f"{_USE[role]}: {HOW}")
+
+    def save(self, n_slices: int) -> None:
+        """Mark in the painting what was typed, so that it is there the next day.
+
+        Raises
+        ------
+        ValueError, OSError, VolumeError
+            As `read` does, or if the painting cannot be saved.
+        """
+        slices = self.read(n_slices)
+        roles = {index: role for role in slices for index in slices[role]}
+        are_distinct = len(roles) == sum(map(len, slices.values()))
+        if self._painting is not None and are_distinct and roles != self._shown:
+            self._painting.set_roles(roles)
 
     def read(self, n_slices: int) -> dict[Role, tuple[int, ...]]:
         """Read the slices of each role.

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from napari.layers import Image
+from napari.layers import Image, Layer
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QLabel, QWidget
 from superqt.utils import signals_blocked
@@ -35,6 +35,8 @@ class ModelChoice(QWidget):
         dock, is chosen.
     in_one_line : bool
         Whether to show the description of the network as a tooltip only.
+    layers : sequence of Layer
+        Of the viewer: the networks of its other images are offered, too.
     """
 
     changed = Signal()
@@ -50,6 +52,7 @@ class ModelChoice(QWidget):
         *,
         none: str = "",
         in_one_line: bool = False,
+        layers: Sequence[Layer] = (),
     ) -> None:
         super().__init__()
         self.model: ModelSummary | None = None
@@ -57,7 +60,10 @@ class ModelChoice(QWidget):
         self._purpose, self._none, self._is_one_line = purpose, none, in_one_line
         self._path: Path | None = None
         self._file: Path | None = None
+        self._layers = layers
         self._runs: Sequence[RunSummary] = ()
+        """Of the image, the best first; `_others` are those of other images."""
+        self._others: Sequence[RunSummary] = ()
         self._image: Image | None = None
         self._folder: Path | None = None
         self._reader = BackgroundReader("Listing runs", self)
@@ -148,7 +154,8 @@ class ModelChoice(QWidget):
             self.failed.emit(str(error))
 
     def _summary(self, path: Path) -> ModelSummary:
-        known = (run.network for run in self._runs if run.path == path)
+        runs = (*self._runs, *self._others)
+        known = (run.network for run in runs if run.path == path)
         return next(known, None) or read_summary(path)
 
     def _remember(self, path: Path | None) -> None:
@@ -171,7 +178,7 @@ class ModelChoice(QWidget):
         if image is not None:
             image.events.metadata.connect(self.refresh)
         self._folder = None if image is None else workspace_for(image).path
-        self._runs = ()
+        self._runs = self._others = ()
         self.refresh()
         self._describe()
 
@@ -182,7 +189,9 @@ class ModelChoice(QWidget):
         if folder is None:
             self._show_items()
         else:
-            self._reader.read(lambda: list_runs(folder))
+            images = [x for x in self._layers if isinstance(x, Image)]
+            others = {workspace_for(image).path for image in images} - {folder}
+            self._reader.read(lambda: _ranked(folder, *sorted(others)))
 
     def disconnect_events(self) -> None:
         """Ignore the image, and what is still listed."""
@@ -195,12 +204,14 @@ class ModelChoice(QWidget):
             self._image.events.metadata.disconnect(self.refresh)
             self._image = None
 
-    def _show_runs(self, listed: Sequence[RunSummary]) -> None:
-        runs = rank_runs(listed)
-        preferred = self._preferred(runs)
-        if runs == self._runs and preferred in (None, self._path):
+    def _show_runs(self, listed: Sequence[Sequence[RunSummary]]) -> None:
+        runs, *folders = listed
+        others = [run for folder in folders for run in folder]
+        preferred = self._preferred([*runs, *others])
+        is_known = (runs, others) == (self._runs, self._others)
+        if is_known and preferred in (None, self._path):
             return  # the list may be open
-        self._runs = runs
+        self._runs, self._others = runs, others
         is_file = self._path is not None and self._path == self._file
         if not self._none and (preferred is not None or not is_file):
             best = next((run.path for run in runs), None)
@@ -214,7 +225,7 @@ class ModelChoice(QWidget):
         chosen: Path | None = self._image.metadata.get(RUN_KEY)
         if chosen is None or chosen in [run.path for run in runs]:
             return chosen
-        if chosen.is_file():
+        if chosen.is_file() or (chosen.is_dir() and chosen.parent != self._folder):
             self._file = chosen
             return chosen
         return None
@@ -226,6 +237,8 @@ class ModelChoice(QWidget):
                 self._box.addItem(self._none, None)
             for run in self._runs:
                 self._box.addItem(run.title, run.path)
+            for run in self._others:
+                self._box.addItem(f"{run.path.parent.stem}: {run.title}", run.path)
             if self._file is not None and self._index_of(self._file) < 0:
                 self._box.addItem(self._file.name, self._file)
             if not self._box.count():
@@ -258,6 +271,10 @@ class ModelChoice(QWidget):
             return model.warn_of_voxel_size(volume_of(self._image))
         except LrcsError:
             return ""
+
+
+def _ranked(*folders: Path) -> list[list[RunSummary]]:
+    return [rank_runs(list_runs(folder)) for folder in folders]
 
 
 class _Box(NameBox):

@@ -155,6 +155,7 @@ class FolderTable(QWidget, Generic[Item]):
         self._list_items, self._row, self._can_tick = list_items, row, can_tick
         self._select_first, self._is_busy = select_first, False
         self._buttons: list[tuple[QPushButton, Callable[[Item], bool], bool]] = []
+        self._renamed: dict[Path, Path | None] = {}
         self._reader = BackgroundReader("Listing folders", self)
         self._reader.answered.connect(self._show)
         self._reader.failed.connect(self._show_error)
@@ -267,6 +268,7 @@ class FolderTable(QWidget, Generic[Item]):
         except EXPECTED as error:
             self.reported.emit(str(error), "error")
             return
+        self._renamed[path] = place
         self.moved.emit(path, place)
         self.reported.emit(done, "done")
 
@@ -327,6 +329,8 @@ class FolderTable(QWidget, Generic[Item]):
 
     def _show(self, items: Sequence[Item]) -> None:
         selected, ticked = self.selected, {item.path for item in self.ticked}
+        kept = None if selected is None else selected.path
+        kept = self._renamed.pop(kept, kept) if kept is not None else None
         self.items = items
         self._hint.setVisible(not items)
         with signals_blocked(self._table):
@@ -334,7 +338,7 @@ class FolderTable(QWidget, Generic[Item]):
             self._table.setRowCount(len(items))
             for row, item in enumerate(items):
                 self._fill(row, item, is_ticked=item.path in ticked)
-                if selected is not None and item.path == selected.path:
+                if item.path == kept:
                     self._table.selectRow(row)
             if self._select_first and items and self.selected is None:
                 self._table.selectRow(0)

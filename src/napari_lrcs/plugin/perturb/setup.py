@@ -19,9 +19,10 @@ from superqt.utils import signals_blocked
 
 from napari_lrcs.annotation.workspace import Workspace
 from napari_lrcs.config import Axis, PerturbConfig
-from napari_lrcs.io.volume import Volume, parse_slices
+from napari_lrcs.io.volume import SLICE_EXAMPLES, Volume, parse_slices
 from napari_lrcs.plugin.painting.distant_slices import DistantSlicesLine
 from napari_lrcs.plugin.painting.painting import painting_of
+from napari_lrcs.plugin.painting.role_fields import HOW
 from napari_lrcs.plugin.parts.current_slice import slice_in_view
 from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
 from napari_lrcs.plugin.parts.forms import KERNELS, ConfigForm, form_rows
@@ -81,7 +82,7 @@ class PerturbSetup(QWidget):
         )
         self.region = choice(PAINTED, RANGE, THIS)
         self.range = QLineEdit()
-        self.range.setPlaceholderText("10, 10,30 or 50:60 (60 excluded)")
+        self.range.setPlaceholderText(SLICE_EXAMPLES)
         self.form = ConfigForm(
             PerturbConfig(),
             main=("kernel", "picked_fraction"),
@@ -90,7 +91,7 @@ class PerturbSetup(QWidget):
         self._rows = form_rows(
             ("Labels", self.labels, "A painting or any labels; only what is painted"),
             ("Slices", self.region, "Slices to perturb; the others stay empty"),
-            ("", self.range, "10, 10,30 or 50:60 (60 excluded), from 0"),
+            ("", self.range, HOW),
         )
         layout = vbox(self, top=4)
         layout.addLayout(self._rows)

@@ -20,9 +20,10 @@ from napari_lrcs.config import Axis, PredictConfig
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.inference.estimate import amount, fits_memory, memory_needed
 from napari_lrcs.inference.foreign import warn_of_grey_levels, warn_of_voxel_size
-from napari_lrcs.io.volume import Volume, parse_slices
+from napari_lrcs.io.volume import SLICE_EXAMPLES, Volume, parse_slices
 from napari_lrcs.models.header import ModelSummary
 from napari_lrcs.plugin.painting.field_of_view import FieldOfView
+from napari_lrcs.plugin.painting.role_fields import HOW
 from napari_lrcs.plugin.parts.current_slice import nearest_slice, place_in_view
 from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
 from napari_lrcs.plugin.parts.forms import ConfigForm, Fold, form_rows, hide_rows
@@ -55,7 +56,7 @@ class PredictSetup(QWidget):
         self.image_choice: LayerChoice[Image] = LayerChoice(
             viewer.layers, Image, propose=project.image, anew=project.changed
         )
-        self.model_choice = ModelChoice()
+        self.model_choice = ModelChoice(layers=viewer.layers)
         self.region = choice(ALL, THIS, RANGE)
         self.range = QLineEdit()
         self.field_of_view = FieldOfView(viewer.layers)
@@ -75,7 +76,7 @@ class PredictSetup(QWidget):
         self._follow_image()
 
     def _build(self) -> None:
-        self.range.setPlaceholderText("10, 10,30 or 50:60 (60 excluded)")
+        self.range.setPlaceholderText(SLICE_EXAMPLES)
         self._rows = form_rows(*self._fields())
         self.overwrite.setToolTip("Replace the file if it exists")
         self.confidence.setToolTip(
@@ -103,7 +104,7 @@ class PredictSetup(QWidget):
             ("Image", self.image_choice, "Grey volume or image to predict"),
             ("Model", self.model_choice, "Trained networks, the best score first"),
             ("Region", self.region, "Slices to predict; the others stay empty"),
-            ("Slices", self.range, "10, 10,30 or 50:60 (60 excluded), from 0"),
+            ("Slices", self.range, HOW),
             ("Field of view", self.field_of_view, "Nothing is predicted outside"),
             (
                 "Save result",

@@ -38,7 +38,7 @@ class ProjectBar(QWidget):
             propose=lambda labels: project.painting(labels, self.image.layer),
             anew=project.changed,
         )
-        self.network = ModelChoice(in_one_line=True)
+        self.network = ModelChoice(in_one_line=True, layers=viewer.layers)
         self.result: LayerChoice[Labels] = LayerChoice(
             viewer.layers, Labels, propose=project.result, anew=project.changed
         )

@@ -143,6 +143,7 @@ class StudyDock(Dock):
         if self.job is None:
             return
         self._end_text = "Stopped." if self._out is None else self.steps.kept
+        self._end_kind = "hint"
         self.stop()
 
     def update_buttons(self) -> None:

@@ -30,6 +30,7 @@ class StudyProgress(QWidget):
         self._own = Progress(tells_time=False)
         self._n_members = 0
         self._n_ended = 0
+        self._is_timed = False
         vbox(self, self._own)
 
     @property
@@ -55,6 +56,7 @@ class StudyProgress(QWidget):
         match event:
             case StudyStarted():
                 self._n_members, self._n_ended = len(event.names), 0
+                self._is_timed = False
                 share = event.n_done / self._n_members
                 self._whole.begin("Preparing…", share=share)
             case MemberStarted():
@@ -71,6 +73,9 @@ class StudyProgress(QWidget):
     def _show(self, share: float) -> None:
         done = (self._n_ended + share) / self._n_members
         text = f"Network {self._n_ended + 1} of {self._n_members}"
+        if share > 0 and not self._is_timed:  # what came before is done only once
+            self._is_timed = True
+            self._whole.begin(text, share=done)
         self._whole.show_share(done, text)
 
     def _combine(self, share: float) -> None:

@@ -17,7 +17,7 @@ class StudySlices(SliceFields):
             "Painted slices to learn from, at least ten adjacent ones if possible; by "
             f"default those marked for training and validation: {HOW}"
         )
-        self.test.setPlaceholderText("such as 60")
+        self.test.setPlaceholderText("a painted slice")
         self.test.setToolTip(
             "Painted slice to score all networks on: not a training slice, and "
             f"preferably far from those: {HOW}"
@@ -27,7 +27,7 @@ class StudySlices(SliceFields):
         """Show the slices of a painting by their roles, and follow changes."""
         super().follow(painting)
         self.train.setPlaceholderText(
-            "such as 10:20" if painting is None else "all painted slices"
+            "painted slices" if painting is None else "all painted slices"
         )
 
     def read(self, n_slices: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -42,15 +42,15 @@ class StudySlices(SliceFields):
         if not test:
             raise ValueError(
                 "Test slice: none is given; name a painted slice that is not for "
-                "training, such as 60, or mark one in Label phases"
+                "training, or mark one in Label phases"
             )
         train = self._read("train", "Training slices", n_slices)
         if not train and self._painting is not None:
             train = tuple(i for i in self._painting.painted() if i not in test)
         if not train:
             raise ValueError(
-                "Training slices: none is given; name painted slices, such as 10:20, "
-                "or mark some in Label phases"
+                "Training slices: none is given; name painted slices, or mark some in "
+                "Label phases"
             )
         return train, test
 

@@ -1,9 +1,11 @@
 """The buttons of a training: Train, and while it runs Pause, Stop and Cancel."""
 
+from pathlib import Path
+
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QGridLayout, QMessageBox, QWidget
 
-from napari_lrcs.plugin.parts.widgets import button, clock
+from napari_lrcs.plugin.parts.widgets import button, clock, hbox
 from napari_lrcs.plugin.parts.workers import Job
 
 _MUCH_WORK = 60.0
@@ -14,6 +16,8 @@ class TrainButtons(QWidget):
     """Shows the buttons that make sense now."""
 
     train_requested = Signal()
+    continue_requested = Signal(object)
+    """Continue the run whose path it carries."""
     balance_requested = Signal()
     """Train again, with balanced patches."""
     pause_requested = Signal()
@@ -26,6 +30,13 @@ class TrainButtons(QWidget):
         self.train = button(
             "Train", "Train a network on the painted slices", self.train_requested.emit
         )
+        self.resume = button(
+            "Continue last run",
+            "Continue the newest run with its own settings; after new strokes, as "
+            "another run",
+            lambda: self.continue_requested.emit(self._newest),
+        )
+        self._newest: Path | None = None
         self.balance = button(
             "Balance phases and train again",
             "Train a new network with the same settings, but centre half of the "
@@ -49,14 +60,19 @@ class TrainButtons(QWidget):
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.addWidget(self.balance, 0, 0, 1, 2)
-        grid.addWidget(self.train, 1, 0, 1, 2)
+        start = hbox(self.train, self.resume, stretch=(1, 1))
+        grid.addLayout(start, 1, 0, 1, 2)
         grid.addWidget(self.stop, 2, 0)
         grid.addWidget(self.cancel, 2, 1)
         # Where Train was: a second click by mistake does no harm there.
         grid.addWidget(self.pause, 3, 0, 1, 2)
 
-    def update_for(self, job: Job | None, *, can_balance: bool) -> None:
-        """Show the buttons for a job, or for none."""
+    def update_for(
+        self, job: Job | None, *, newest: Path | None, can_balance: bool
+    ) -> None:
+        """Show the buttons for a job, or for none and the run to be continued."""
+        self._newest = newest
+        self.resume.setVisible(job is None and newest is not None)
         self.train.setVisible(job is None)
         self.balance.setVisible(job is None and can_balance)
         self.pause.setText("Resume" if job is not None and job.is_paused else "Pause")

@@ -13,15 +13,8 @@ from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.connections import Replaceable
 from napari_lrcs.plugin.parts.current_slice import SliceInView
 from napari_lrcs.plugin.parts.dock import Dock, Outcome
-from napari_lrcs.plugin.parts.layers import (
-    RUN_KEY,
-    workspace_for,
-)
-from napari_lrcs.plugin.parts.widgets import (
-    Notices,
-    Tabs,
-    vbox,
-)
+from napari_lrcs.plugin.parts.layers import RUN_KEY, workspace_for
+from napari_lrcs.plugin.parts.widgets import Kind, Notices, Tabs, vbox
 from napari_lrcs.plugin.parts.workers import EXPECTED
 from napari_lrcs.plugin.project.training_layers import may_train_on
 from napari_lrcs.plugin.train.buttons import TrainButtons, may_discard
@@ -33,10 +26,7 @@ from napari_lrcs.plugin.train.job import (
     TrainingJob,
 )
 from napari_lrcs.plugin.train.new_strokes import NewStrokes
-from napari_lrcs.plugin.train.preview import (
-    PreviewLayer,
-    SlicePreview,
-)
+from napari_lrcs.plugin.train.preview import PreviewLayer, SlicePreview
 from napari_lrcs.plugin.train.progress import NEXT, TrainingProgress
 from napari_lrcs.plugin.train.runs import RunHistory, RunsTable, follow_run
 from napari_lrcs.plugin.train.setup import TrainSetup
@@ -78,6 +68,7 @@ class TrainDock(Dock):
 
     def _connect(self) -> None:
         self.buttons.train_requested.connect(self.train)
+        self.buttons.continue_requested.connect(self.continue_run)
         self.buttons.balance_requested.connect(self.balance_and_train)
         self.buttons.pause_requested.connect(self.pause)
         self.buttons.stop_requested.connect(self.stop_and_keep)
@@ -94,6 +85,7 @@ class TrainDock(Dock):
         self.runs.history_read.connect(self._show_last_curves)
         self.runs.moved.connect(self._on_run_moved)
         self.runs.reported.connect(self.show_message)
+        self.runs.listed.connect(self.update_buttons)
 
     def _build(self) -> None:
         watch = QWidget()
@@ -144,7 +136,8 @@ class TrainDock(Dock):
 
     def stop_and_keep(self) -> None:
         """End the training; its best network stays, and it can be continued."""
-        self._stop(self._steps.stopped_text)
+        kind: Kind = "done" if self._steps.best_text else "hint"
+        self._stop(self._steps.stopped_text, kind)
 
     def cancel(self) -> None:
         """End the training and remove its run, unless it was continued."""
@@ -164,13 +157,15 @@ class TrainDock(Dock):
             else "Cancelled: this run was removed; all others are unchanged."
         )
 
-    def _stop(self, text: str) -> None:
-        self._steps.message = text
+    def _stop(self, text: str, kind: Kind = "hint") -> None:
+        self._steps.message, self._steps.kind = text, kind
         self.stop()
 
     def update_buttons(self) -> None:
         """Show the buttons that make sense now."""
-        self.buttons.update_for(self.job, can_balance=self._steps.can_balance)
+        self.buttons.update_for(
+            self.job, newest=self.runs.newest, can_balance=self._steps.can_balance
+        )
         self.runs.set_busy(self.is_busy)
         self.new_strokes.setEnabled(not self.is_stopping)
 

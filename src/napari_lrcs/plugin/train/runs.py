@@ -63,6 +63,7 @@ class RunsTable(FolderTable[RunSummary]):
             row=_row,
             hint="No run yet: each training is kept and listed here.",
             can_tick=True,
+            select_first=True,
         )
         self._histories = BackgroundReader("Reading histories", self)
         self._histories.answered.connect(self.compared.emit)
@@ -87,7 +88,7 @@ class RunsTable(FolderTable[RunSummary]):
             "Continue",
             "Continue this run, with its own settings; with new strokes, as a new run",
             self.resume_requested,
-            allow=lambda run: run.can_resume or run.is_finished,
+            allow=_can_continue,
         )
         self.add_button(
             "Start from it",
@@ -96,6 +97,11 @@ class RunsTable(FolderTable[RunSummary]):
             allow=_has_network,
         )
         self.add_folder_buttons(self._content)
+
+    @property
+    def newest(self) -> Path | None:
+        """The newest run that can be continued; None if there is none."""
+        return next((run.path for run in self.items if _can_continue(run)), None)
 
     def _content(self, run: RunSummary) -> str:
         """Say what is lost with a run."""
@@ -145,6 +151,10 @@ def follow_run(layers: Iterable[Layer], former: Path, place: Path | None) -> Non
             image.events.metadata()
     with suppress(LrcsError, OSError):  # what was open matters less than the run
         ProjectFile(former.parent).follow_network(former, place)
+
+
+def _can_continue(run: RunSummary) -> bool:
+    return run.can_resume or run.is_finished
 
 
 def _has_network(run: RunSummary) -> bool:

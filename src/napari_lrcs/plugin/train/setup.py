@@ -21,6 +21,7 @@ from napari_lrcs.plugin.parts.forms import form_rows, hide_rows
 from napari_lrcs.plugin.parts.layers import (
     labels_of,
     layer_shape,
+    n_slices_of,
     named_by_file,
     workspace_for,
 )
@@ -56,7 +57,9 @@ class TrainSetup(QWidget):
         self.layers = TrainingLayers(viewer.layers)
         self.image_choice, self.labels_choice = self.layers.image, self.layers.labels
         self.roles = RoleFields()
-        self.start = ModelChoice("Start from a network", none="random weights")
+        self.start = ModelChoice(
+            "Start from a network", none="random weights", layers=viewer.layers
+        )
         self.kept = QComboBox()
         for text, kept in (("all layers", "all"), ("the encoder alone", "encoder")):
             self.kept.addItem(text, kept)
@@ -121,9 +124,9 @@ class TrainSetup(QWidget):
             If something is missing or cannot be read, or the folder cannot be made.
         """
         image, _ = self.layers.read()
-        training = self._training(
-            self.form.config, workspace_for(image).new_run(), in_view
-        )
+        config = self.form.config
+        self.roles.save(n_slices_of(image, config.preprocessing.axis))
+        training = self._training(config, workspace_for(image).new_run(), in_view)
         return replace(training, fits_context=self.training.context.is_fitted)
 
     def resumed_training(
