@@ -17,6 +17,7 @@ from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QComboBox
 
+from napari_lrcs.annotation.project_file import ProjectFile
 from napari_lrcs.config import PredictConfig, TrainConfig
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.inference import estimate
@@ -258,6 +259,23 @@ def test_files_hold_confidence_and_probabilities(
     np.testing.assert_array_equal(stored.slab(0, 8), whole.confidence)
     shares = zarr.open_array(tmp_path / "out-probabilities.zarr" / "0", mode="r")
     assert shares.shape == (3, *SHAPE)
+
+
+def test_a_result_in_memory_is_in_a_file_before_the_window_closes(
+    grey: Any, make_dock: Callable[..., PredictDock], qtbot: QtBot
+) -> None:
+    dock = make_dock(grey)
+    layer = predict(dock, qtbot)
+    workspace = workspace_for(dock.viewer.layers["scan"])
+
+    dock.save_before_close()
+    layer.data[0] = 2  # the window stayed open after all
+    dock.save_before_close()
+
+    saved = workspace.path / "segmentation-1.zarr"
+    assert ProjectFile(workspace.path).read().result == str(saved)
+    np.testing.assert_array_equal(open_volume(saved).array[:], layer.data)
+    assert [*workspace.path.glob("segmentation-*")] == [saved]
 
 
 def test_confidence_is_shown_from_memory(
@@ -765,8 +783,11 @@ def test_runs_of_the_image_are_offered_the_best_first(
     folder = workspace_for(image).path
     for i, score in enumerate((0.5, 0.534, None, 0.194), start=1):
         make_run(folder / f"run-{i}", checkpoint, mean_iou=score)
+    other = workspace_for(viewer.add_image(grey, name="other")).path
+    make_run(other / "run-1", checkpoint, mean_iou=0.9)
     dock = PredictDock(viewer)
     viewer.window.add_dock_widget(dock)
+    dock.setup.image_choice.layer = image
 
     qtbot.waitUntil(lambda: dock.setup.model_choice.path is not None, timeout=5000)
 
@@ -775,6 +796,7 @@ def test_runs_of_the_image_are_offered_the_best_first(
         "run-1 · mean IoU 50.0%",
         "run-4 · mean IoU 19.4%",
         "run-3",
+        "other: run-1 · mean IoU 90.0%",
         "Choose a file…",
     )
     assert dock.setup.model_choice.path == folder / "run-2"

@@ -19,11 +19,13 @@ from napari_lrcs.config import StudyConfig, TrainConfig
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.painting.painting import painting_of
+from napari_lrcs.plugin.parts import widgets
 from napari_lrcs.plugin.parts.layers import appearance, place_of, workspace_for
 from napari_lrcs.plugin.study import job
 from napari_lrcs.plugin.study.dock import StudyDock
 from napari_lrcs.plugin.study.job import read_study
 from napari_lrcs.progress import Notice
+from napari_lrcs.uncertainty.study.events import MemberProgress, StudyStarted
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("one_thread")]
 
@@ -376,6 +378,25 @@ def test_slices_follow_the_roles_of_a_painting(
     slices = dock.setup.slices
     assert (slices.train.text(), slices.test.text()) == ("1:4", "5")
     assert slices.read(SHAPE[0]) == ((1, 2, 3), (5,))
+
+
+def test_time_left_is_counted_from_the_first_step(
+    dock: StudyDock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(widgets.time, "monotonic", lambda: now)
+
+    def train(share: float) -> None:
+        event = MemberProgress(name="a", share=share, text="training", event=None)
+        dock.steps.handle(event)
+
+    dock.steps.handle(StudyStarted(out=Path(), names=("a",), n_done=0, phases=PHASES))
+    now = 1000.0  # loading PyTorch, perturbing the labels
+    train(0.1)
+    now = 1010.0
+    train(0.2)
+
+    assert dock.progress.text == "Network 1 of 1 · 1:20 left"
 
 
 def test_the_sentence_tells_what_will_be_made(dock: StudyDock) -> None:

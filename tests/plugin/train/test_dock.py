@@ -686,6 +686,20 @@ def test_roles_follow_the_painting_and_keep_what_was_typed(
     assert [field.text() for field in fields.values()] == ["1", "4", "5"]
 
 
+def test_slices_that_were_typed_are_marked_in_the_painting(
+    dock: TrainDock, labels: Labels
+) -> None:
+    roles, painting = dock.setup.roles, _painting(labels)
+
+    roles.fields["train"].setText("1,2")
+    roles.save(6)
+    marked = dict(painting.roles)
+    roles.fields["validation"].setText("2")  # of two roles: told when it is trained
+    roles.save(6)
+
+    assert marked == painting.roles == {1: "train", 2: "train", 4: "validation"}
+
+
 def test_roles_of_another_layer_are_empty(dock: TrainDock, viewer: Viewer) -> None:
     plain = viewer.add_labels(_truth(), name="plain")
 
@@ -848,7 +862,6 @@ def test_run_that_is_renamed_is_followed_until_it_is_deleted(
     place = run.with_name("best")
     qtbot.waitUntil(lambda: [item.path for item in dock.runs.items] == [place])
     followed = image.metadata[RUN_KEY], dock.setup.initial_weights, dock.message
-    dock.runs.select(0)
     _press(dock.runs, "Delete…")
     qtbot.waitUntil(lambda: not dock.runs.items)
 

@@ -285,6 +285,11 @@ class LabelDock(Dock):
         self.paintings.save()
         super().remember()
 
+    def save_before_close(self) -> None:
+        """Save a result that is in memory alone, too."""
+        super().save_before_close()
+        keeper_of(self.viewer).save_result()
+
     def shut_down(self) -> None:
         """Stop; with the window, the paintings are closed too."""
         super().shut_down()

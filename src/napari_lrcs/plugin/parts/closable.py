@@ -42,6 +42,10 @@ class Closable(QWidget):
     def remember(self) -> None:
         """Keep the settings; called before the widget or its window is closed."""
 
+    def save_before_close(self) -> None:
+        """Keep what would be lost; called before the window is closed."""
+        self.remember()
+
     def shut_down(self) -> None:
         """Stop all work; called after the widget or its window was closed."""
 
@@ -130,7 +134,7 @@ class Closable(QWidget):
         """Notice that the window closes, unless its user says no."""
         assert event is not None
         if event.type() == QEvent.Type.Close and watched is self._window:
-            self.remember()
+            self.save_before_close()
             # Not the bound method: Qt drops its call if the dock is deleted first.
             QTimer.singleShot(0, lambda: self._shut_down_if_closed())  # noqa: PLW0108
         return bool(super().eventFilter(watched, event))

@@ -34,6 +34,9 @@ _NETWORK_KEY = "napari_lrcs_network"
 _NAME_KEY = "napari_lrcs_name"
 """Key of a layer's metadata for the name that it was given, while nobody edits it."""
 
+_COMPLETE_KEY = "napari_lrcs_complete"
+"""Key of a layer's metadata that tells that all of its region is predicted."""
+
 _PAUSE_MS = 100
 """Time between two refreshes, which keeps the window responsive."""
 
@@ -164,6 +167,8 @@ class PredictedLayers:
             Whether one of the same image was replaced that was not in the same file.
         """
         has_replaced = False
+        for layer in self._layers.values():
+            layer.metadata[_COMPLETE_KEY] = True
         for layer in reversed(tuple(self._viewer.layers)):  # the lowest gives its name
             if layer in self._layers.values():
                 continue
@@ -278,6 +283,14 @@ def file_of(layer: Layer) -> Path | None:
         return None
     path = layer.metadata.get(_PATH_KEY) or layer.source.path
     return None if path is None else Path(path).absolute()
+
+
+def is_in_memory_alone(layer: Layer, image: Image) -> bool:
+    """Tell whether a layer is the prediction of all of an image, and in no file."""
+    of, _, region = layer.metadata.get(_ORIGIN_KEY, (lambda: None, "", None))
+    is_whole = of() == image and region is not None and region.slices is None
+    is_complete = bool(layer.metadata.get(_COMPLETE_KEY))
+    return is_whole and is_complete and isinstance(layer, Labels) and not file_of(layer)
 
 
 def is_result_at(layer: Layer, path: Path) -> bool:

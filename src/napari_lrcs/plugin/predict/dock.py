@@ -13,6 +13,7 @@ from napari_lrcs.plugin.parts.workers import EXPECTED
 from napari_lrcs.plugin.predict.attempt import Attempt, next_attempt
 from napari_lrcs.plugin.predict.job import AllDone, NextVolume, Opened
 from napari_lrcs.plugin.predict.setup import PredictSetup
+from napari_lrcs.plugin.project.keeper import keeper_of
 from napari_lrcs.progress import (
     Notice,
     PredictionEnded,
@@ -211,6 +212,11 @@ class PredictDock(Dock):
         attempt.layers.remove()
         return ""
 
+    def save_before_close(self) -> None:
+        """Save a result that is in memory alone, too."""
+        super().save_before_close()
+        keeper_of(self.viewer).save_result()
+
     def shut_down(self) -> None:
         """Stop, and leave no layer behind that has nothing in it."""
         super().shut_down()
@@ -230,5 +236,7 @@ def _end_text(attempt: Attempt) -> str:
     if attempt.is_foreign:
         return f"{text}, but the network was trained on other data: see above."
     if attempt.path is None:
-        text += ", in memory only: save the layer to keep it"
+        is_saved = attempt.job.slices is None
+        text += ", in memory only"
+        text += ": saved when you quit" if is_saved else ": save the layer to keep it"
     return f"{text}. Next: Measure phases, or Compare segmentations."

@@ -18,10 +18,16 @@ from napari_lrcs.errors import InUseError, LrcsError, VolumeError
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.files.reader import DATASET_KEY, read_layers
+from napari_lrcs.plugin.files.writer import write_labels
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.connections import Connections, Replaceable
 from napari_lrcs.plugin.parts.layers import RUN_KEY, layer_shape, workspace_for
-from napari_lrcs.plugin.parts.predicted import PredictedLayers, Region, file_of
+from napari_lrcs.plugin.parts.predicted import (
+    PredictedLayers,
+    Region,
+    file_of,
+    is_in_memory_alone,
+)
 from napari_lrcs.plugin.parts.workers import EXPECTED, Work, start_job
 from napari_lrcs.plugin.project.docks import open_dock, open_docks
 from napari_lrcs.plugin.project.found_work import FoundProject
@@ -51,6 +57,8 @@ class ProjectKeeper:
         self._project = project_of(viewer.layers)
         self._page = ""
         self._saved: tuple[Path, ProjectState] | None = None
+        self._files: WeakKeyDictionary[Labels, Path] = WeakKeyDictionary()
+        """Where results in memory were saved before the window was to close."""
         self._image_followed = Replaceable()
         # Not debounced: who paints without a pause would have nothing saved.
         self._save_soon = qthrottled(self.save, timeout=_PAUSE_MS, leading=False)
@@ -93,6 +101,31 @@ class ProjectKeeper:
             return
         self._saved = folder, state
 
+    def save_result(self) -> None:
+        """Write the result to a file if it is in memory alone: the window closes."""
+        viewer = self._viewer()
+        image = None if viewer is None else self._image(viewer)
+        if viewer is None or image is None:
+            return
+        layer = self._result(viewer)
+        if layer is None or not is_in_memory_alone(layer, image):
+            return
+        workspace = workspace_for(image)
+        # The window may stay open after all: then the same file is written again.
+        path = self._files.get(layer) or workspace.new_result(".zarr")
+        data, meta, _ = layer.as_layer_data_tuple()
+        try:
+            workspace.make()
+            write_labels(str(path), data, meta)
+        except EXPECTED as error:
+            _warn(error)
+            return
+        self._files[layer] = path
+        self.save()
+
+    def _result(self, viewer: Viewer) -> Labels | None:
+        return self._project.result([x for x in viewer.layers if isinstance(x, Labels)])
+
     def _image(self, viewer: Viewer) -> Image | None:
         return self._project.image([x for x in viewer.layers if isinstance(x, Image)])
 
@@ -100,8 +133,8 @@ class ProjectKeeper:
         """Describe what is open; None if nothing is that could be restored."""
         labels = [layer for layer in viewer.layers if isinstance(layer, Labels)]
         painting = painting_of(self._project.painting(labels, image))
-        layer = self._project.result(labels)
-        result = None if layer is None else file_of(layer)
+        layer = self._result(viewer)
+        result = None if layer is None else self._files.get(layer) or file_of(layer)
         is_complete = result is not None and result.exists()
         if painting is None and not is_complete:
             return None
