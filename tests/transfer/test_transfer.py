@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from napari_lrcs.annotation.annotation import read_annotation
-from napari_lrcs.config import TransferConfig
 from napari_lrcs.errors import CheckpointError, ResultExistsError, VolumeError
 from napari_lrcs.io.records import write_json
 from napari_lrcs.models.checkpoint import load_checkpoint
@@ -16,6 +15,7 @@ from napari_lrcs.phases import PhaseTable
 from napari_lrcs.progress import Notice
 from napari_lrcs.training.loop import train
 from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.transfer.config import TransferConfig
 from napari_lrcs.transfer.folder import TransferFolder
 from napari_lrcs.transfer.plan import Start, TransferTask
 from napari_lrcs.transfer.results import StartResult, TransferFindings

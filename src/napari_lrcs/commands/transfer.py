@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from napari_lrcs.commands.parts import flags, painted
 from napari_lrcs.commands.parts.output import percent, print_json, print_table
 from napari_lrcs.commands.parts.places import Places
-from napari_lrcs.config import TrainConfig, TransferConfig
+from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import LrcsError
+from napari_lrcs.transfer.config import TransferConfig
 
 if TYPE_CHECKING:
     from napari_lrcs.commands.parts.progress import Display

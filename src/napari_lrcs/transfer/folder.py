@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-from napari_lrcs.config import TrainConfig, TransferConfig
+from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.records import Record
 from napari_lrcs.io.tables import write_csv
 from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.transfer.config import TransferConfig
 from napari_lrcs.transfer.figures import FIGURE
 from napari_lrcs.transfer.plan import Start
 from napari_lrcs.transfer.results import TransferFindings, read_result

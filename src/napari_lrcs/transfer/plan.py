@@ -8,11 +8,12 @@ from typing import Any
 
 from napari_lrcs.annotation.annotation import AnnotatedVolume, Annotation
 from napari_lrcs.annotation.compared import describe_compared, read_compared
-from napari_lrcs.config import OptimisationConfig, TrainConfig, TransferConfig
+from napari_lrcs.config import OptimisationConfig, TrainConfig
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.training.run_folder import RunFolder
 from napari_lrcs.training.transfer import KeptPart, Origin
+from napari_lrcs.transfer.config import TransferConfig
 
 _LOWEST_RATE = 1e-8
 """That `OptimisationConfig` takes."""

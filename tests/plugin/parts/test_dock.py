@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QApplication,
     QMessageBox,
     QPushButton,
+    QScrollArea,
     QSpinBox,
     QWidget,
 )
@@ -609,17 +610,24 @@ def test_clock_carries_what_it_rounds(seconds: float, text: str) -> None:
     assert clock(seconds) == text
 
 
-def test_the_wheel_changes_nothing_that_it_passes(viewer: Viewer, qtbot: Any) -> None:
+def test_the_wheel_scrolls_and_changes_nothing_that_it_passes(
+    viewer: Viewer, qtbot: Any
+) -> None:
     dock = PlainDock(viewer)
-    number, text, plot = QSpinBox(), choice("one", "two"), Plot(viewer)
+    number, text, plot = QSpinBox(), choice("one", "two"), Plot(viewer, height=2000)
     for part in (number, text, plot):
         dock.body.addWidget(part)
     viewer.window.add_dock_widget(dock)
-    qtbot.waitUntil(dock.isVisible)
+    area = dock.findChild(QScrollArea)
+    bar = None if area is None else area.verticalScrollBar()
+    assert bar is not None
+    qtbot.waitUntil(lambda: bar.maximum() > 0)
 
     # Qt offers a wheel that a widget has not taken to those around it, which scroll.
     assert not any(map(_takes_wheel, (number, text, plot)))
     assert (number.value(), text.currentText()) == (0, "one")
+    assert _takes_wheel(bar)
+    assert bar.value() > 0
     plot.disconnect_events()
 
 
@@ -629,7 +637,7 @@ def _takes_wheel(widget: QWidget) -> bool:
         QPointF(place),
         QPointF(widget.mapToGlobal(place)),
         QPoint(),
-        QPoint(0, 120),
+        QPoint(0, -120),
         Qt.MouseButton.NoButton,
         Qt.KeyboardModifier.NoModifier,
         Qt.ScrollPhase.NoScrollPhase,

@@ -265,11 +265,11 @@ def test_new_strokes_are_told_and_a_new_run_takes_them_up(
     qtbot.waitUntil(lambda: bool(_history(second)), timeout=LONG)
     _stop(training, qtbot)
 
-    # Once the training has ended, the same line continues it.
-    assert training.new_strokes.text == ""
+    # Continue does so, too, once the training has ended.
     paint(3)
-    qtbot.waitUntil(lambda: "1 slice has changed" in training.new_strokes.text)
-    _press(training.new_strokes, "Continue with it")
+    _painting(labels).save()
+    qtbot.waitUntil(lambda: len(training.runs.items) == 2)
+    training.buttons.resume.click()
     qtbot.waitUntil(lambda: len(_runs(image)) == 3, timeout=LONG)
     third = max(_runs(image))
     qtbot.waitUntil(lambda: bool(_history(third)), timeout=LONG)

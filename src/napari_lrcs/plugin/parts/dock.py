@@ -26,6 +26,9 @@ from napari_lrcs.plugin.parts.widgets import Kind, Message, Progress
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Job, Work, start_job
 from napari_lrcs.setting_names import rename_settings
 
+_FIELDS = QComboBox, QAbstractSpinBox
+"""Widgets whose value the wheel would change."""
+
 Outcome = Literal["done", "stopped", "failed"]
 """How a job ended."""
 
@@ -298,7 +301,7 @@ class _Body(QScrollArea):
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 Qt's name
         """Let the wheel scroll, and not change the value that it happens to be over."""
         super().showEvent(event)
-        for kind in (QComboBox, QAbstractSpinBox):
+        for kind in _FIELDS:
             for field in self.findChildren(kind):
                 field.installEventFilter(self)
 
@@ -307,11 +310,10 @@ class _Body(QScrollArea):
     ) -> bool:
         """Follow the content's width, and take the wheel from its fields."""
         assert event is not None
-        is_content = watched is self.widget()
-        if event.type() == QEvent.Type.Wheel and not is_content:
+        if event.type() == QEvent.Type.Wheel and isinstance(watched, _FIELDS):
             event.ignore()  # so that Qt offers it to the widgets around the field
             return True
-        if event.type() == QEvent.Type.LayoutRequest and is_content:
+        if event.type() == QEvent.Type.LayoutRequest:
             self._widen()
         return bool(super().eventFilter(watched, event))
 

@@ -56,8 +56,6 @@ class TrainDock(Dock):
         self._steps = TrainingProgress(self.progress)
         self._to_continue: Path | None = None
         """Run that is continued as soon as it has stopped."""
-        self._last_run: Path | None = None
-        """Run that has ended, and that new strokes may continue."""
         self._build()
         self.setup.restore(self.recall())
         self.connections += [self.setup, self.curves, self.runs, self._in_view]
@@ -75,7 +73,6 @@ class TrainDock(Dock):
         self.buttons.cancel_requested.connect(self.cancel)
         self.new_strokes.restart_requested.connect(self.restart)
         self.setup.image_choice.chosen.connect(self._list_runs)
-        self.setup.labels_choice.chosen.connect(self._forget_last_run)
         self.setup.failed.connect(lambda text: self.show_message(text, "error"))
         self.runs.resume_requested.connect(self.continue_run)
         self.runs.transfer_requested.connect(self._start_from)
@@ -119,8 +116,6 @@ class TrainDock(Dock):
         if self._training is not None:
             self._to_continue = self._training.run
             self._stop("")
-        elif self._last_run is not None:
-            self.continue_run(self._last_run)
 
     def pause(self) -> None:
         """Pause the training, or resume it."""
@@ -136,7 +131,7 @@ class TrainDock(Dock):
 
     def stop_and_keep(self) -> None:
         """End the training; its best network stays, and it can be continued."""
-        kind: Kind = "done" if self._steps.best_text else "hint"
+        kind: Kind = "done" if self._steps.has_network else "hint"
         self._stop(self._steps.stopped_text, kind)
 
     def cancel(self) -> None:
@@ -204,30 +199,15 @@ class TrainDock(Dock):
         """Say how the training ended, and list its run."""
         if self._layers is not None:
             _announce_runs(self._layers[0])
-        self._note_last_run(outcome)
         self._training = self._layers = self._preview = None  # and so the image
         self._in_view.disconnect_events()
+        self.new_strokes.follow(None)
         if self._steps.message and outcome != "failed":
             self.show_message(self._steps.message, self._steps.kind)
         self._list_runs()
         run, self._to_continue = self._to_continue, None
         if run is not None and outcome != "failed":
             self.continue_run(run)
-
-    def _note_last_run(self, outcome: Outcome) -> None:
-        """Let new strokes continue a run that has ended with a network."""
-        training = self._training
-        is_kept = training is not None and not training.discarded.is_set()
-        if is_kept and outcome != "failed" and self._steps.best_text:
-            self._last_run = training and training.run
-            self.new_strokes.keep_after_training()
-        else:
-            self._forget_last_run()
-
-    def _forget_last_run(self) -> None:
-        if not self.is_busy:
-            self._last_run = None
-            self.new_strokes.follow(None)
 
     def embed(self) -> None:
         """Hide what the bar shows."""

@@ -13,7 +13,7 @@ from napari_lrcs.plugin.parts.widgets import button, colour, vbox
 
 
 class NewStrokes(QWidget):
-    """A line with a button that restarts or continues a training with new strokes."""
+    """A line with a button that restarts a training with the new strokes."""
 
     restart_requested = Signal()
     """Go on from the weights of the training, with the painting as it is now."""
@@ -22,15 +22,14 @@ class NewStrokes(QWidget):
         super().__init__()
         self._followed = Replaceable()
         self._painting: Painting | None = None
-        self._verb = "Restart"
         self._before: Mapping[int, NDArray[np.int64]] = {}
         self._text = QLabel()
         self._text.setWordWrap(True)
         colour(self._text, "warning")
         self._button = button(
             "",
-            "Continue from the present weights with the painting as it is now; the run "
-            "so far is kept",
+            "Stop, and continue from the present weights with the painting as it is "
+            "now; the run so far is kept",
             self.restart_requested.emit,
         )
         vbox(self, self._text, self._button)
@@ -43,16 +42,11 @@ class NewStrokes(QWidget):
 
     def follow(self, painting: Painting | None) -> None:
         """Compare a painting from now on with what it is now."""
-        self._painting, self._verb = painting, "Restart"
+        self._painting = painting
         self._before = {} if painting is None else _counts(painting)
         self._followed.replace(
             None if painting is None else Connections((painting.changed, self._show))
         )
-        self._show()
-
-    def keep_after_training(self) -> None:
-        """Offer to continue the training, which has ended."""
-        self._verb = "Continue"
         self._show()
 
     def disconnect_events(self) -> None:
@@ -68,7 +62,7 @@ class NewStrokes(QWidget):
         )
         slices, them = ("1 slice has", "it") if n == 1 else (f"{n} slices have", "them")
         self._text.setText(f"{slices} changed since this training began." if n else "")
-        self._button.setText(f"{self._verb} with {them}")
+        self._button.setText(f"Restart with {them}")
         self.setVisible(n > 0)
 
 

@@ -55,6 +55,11 @@ class TrainingProgress:
         return f"Stopped. {best}. The run is kept: see Runs. {NEXT}"
 
     @property
+    def has_network(self) -> bool:
+        """Whether an epoch has ended, so that there is a network to predict with."""
+        return self._best is not None
+
+    @property
     def can_balance(self) -> bool:
         """Whether a phase is not learnt, and balanced patches were not yet tried."""
         return (
