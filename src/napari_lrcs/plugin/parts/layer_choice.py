@@ -170,11 +170,6 @@ class LayerChoice(NameBox, Generic[LayerKind]):
         self.setCurrentIndex(self._offered.index(layer))
 
     @property
-    def images(self) -> tuple[Image, ...]:
-        """Images that are offered as labels."""
-        return tuple(self._images)
-
-    @property
     def is_picked(self) -> bool:
         """Whether the layer was chosen, rather than proposed."""
         return self._is_picked

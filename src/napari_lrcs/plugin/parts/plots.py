@@ -102,11 +102,6 @@ class Plot(FigureCanvasQTAgg):
         super().showEvent(event)
         self.draw_idle()
 
-    def wheelEvent(self, event: QWheelEvent | None) -> None:  # noqa: N802 Qt's name
-        """Leave the wheel to the dock, which scrolls."""
-        assert event is not None
-        event.ignore()
-
     def restyle(self, event: object = None) -> None:
         """Take the colours of the theme; call it too after axes were drawn anew."""
         del event

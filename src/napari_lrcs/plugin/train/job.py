@@ -134,7 +134,8 @@ class TrainingJob:
         yield Branched(training=training)
         yield Notice(
             kind="resumed",
-            text=f"As {run.name}, continues {self.run.name} with the painting as it is now",
+            text=f"As {run.name}, continues {self.run.name} with the painting as it is "
+            "now",
         )
         yield from training.events()
 
