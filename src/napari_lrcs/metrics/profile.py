@@ -117,7 +117,7 @@ def line_profile(
         raise ValueError(f"a profile needs one slice (y, x), got shape {image.shape}")
     for end in (start, stop):
         if not all(0 <= c <= n - 1 for c, n in zip(end, image.shape, strict=True)):
-            place = ", ".join(f"{c:.1f}" for c in end)
+            place = ", ".join(f"{c:.4g}" for c in end)
             raise ValueError(
                 f"the line's end ({place}) lies outside the image of {image.shape} "
                 "pixels"

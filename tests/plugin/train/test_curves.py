@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator
 
 import pytest
+from matplotlib.legend import Legend
 from napari.components import ViewerModel
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
@@ -39,9 +40,12 @@ def _history(name: str) -> RunHistory:
     return RunHistory(name=name, phases=PHASES, n_epochs=2, rows=rows)
 
 
+def _legends(curves: Curves) -> list[Legend]:
+    return [legend for ax in curves.axes if (legend := ax.get_legend()) is not None]
+
+
 def _names(curves: Curves) -> list[list[str]]:
-    legends = [ax.get_legend() for ax in curves.axes]
-    return [[text.get_text() for text in legend.get_texts()] for legend in legends]
+    return [[text.get_text() for text in x.get_texts()] for x in _legends(curves)]
 
 
 def test_compared_runs_and_their_phases_are_named_once(curves: Curves) -> None:
@@ -60,4 +64,4 @@ def test_no_run_to_compare_leaves_no_empty_legend(curves: Curves) -> None:
         curves.compare([])
 
     assert curves.is_empty
-    assert not any(ax.get_legend().get_frame_on() for ax in curves.axes)
+    assert not any(legend.get_frame_on() for legend in _legends(curves))

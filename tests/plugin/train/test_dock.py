@@ -941,7 +941,7 @@ def _n_points(dock: TrainDock) -> int:
 
 
 def _legend(dock: TrainDock) -> list[str]:
-    legends = [ax.get_legend() for ax in dock.curves.axes]
+    legends = filter(None, (ax.get_legend() for ax in dock.curves.axes))
     return [text.get_text() for legend in legends for text in legend.get_texts()]
 
 

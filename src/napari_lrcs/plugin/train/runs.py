@@ -122,9 +122,9 @@ class RunsTable(FolderTable[RunSummary]):
 
     def read_history_of(self, path: Path | None) -> None:
         """Read the epochs of a run in a thread; of the best one if it is not there."""
-        best = rank_runs(self.items)
-        chosen = next((run for run in self.items if run.path == path), *best[:1])
-        if best:
+        runs = rank_runs(self.items)
+        if runs:
+            chosen = next((run for run in runs if run.path == path), runs[0])
             self._history.read(lambda: read_history(chosen))
 
     def disconnect_events(self) -> None:
