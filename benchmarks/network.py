@@ -104,7 +104,7 @@ def forward_against_ceiling(
     return Row(
         f"{_name(config)} forward in {precision}, share of the speed of its "
         "convolutions alone",
-        "≥ 75 %",
+        "≥ 75%",
         f"{share:.0%}",
     )
 
@@ -172,7 +172,7 @@ def same_labels(device: torch.device, precision: Precision) -> Row:
     gain = (results[precision] == truth).mean() - (results["float32"] == truth).mean()
     return Row(
         f"labels of the preset quick in {precision} and float32: the same; accuracy",
-        "≥ 99.9 %, or within .001",
+        "≥ 99.9%, or within .001",
         f"{same:.2%}; {gain:+.4f}",
     )
 

@@ -54,7 +54,7 @@ def main() -> None:
         for kernel in KERNELS:
             for dimensions in (2, 3):
                 print(f"| {changes(labels, kernel, dimensions)} |", flush=True)
-        print(f"\nsuggested for 10 %: {suggest_perturbation(labels)}")
+        print(f"\nsuggested for 10%: {suggest_perturbation(labels)}")
 
 
 def phantoms() -> Iterator[tuple[str, Labels]]:
