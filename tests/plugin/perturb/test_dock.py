@@ -276,7 +276,7 @@ def test_form_begins_with_the_suggested_strength_until_the_user_sets_another(
 
     first = open_dock()
     suggested = first.setup.form.config
-    share = re.search(r"<b>([0-9.]+) % of the voxels change", report(first))
+    share = re.search(r"<b>([0-9.]+)% of the voxels change", report(first))
     viewer.window.remove_dock_widget(first)
     second = open_dock()  # what was suggested only is suggested anew
     again = second.setup.form.config
