@@ -619,12 +619,14 @@ def test_the_wheel_scrolls_and_changes_nothing_that_it_passes(
         dock.body.addWidget(part)
     viewer.window.add_dock_widget(dock)
     area = dock.findChild(QScrollArea)
-    bar = None if area is None else area.verticalScrollBar()
+    assert area is not None
+    bar = area.verticalScrollBar()
     assert bar is not None
     qtbot.waitUntil(lambda: bar.maximum() > 0)
 
     # Qt offers a wheel that a widget has not taken to those around it, which scroll.
-    assert not any(map(_takes_wheel, (number, text, plot)))
+    passed: list[QWidget] = [number, text, plot]
+    assert not any(map(_takes_wheel, passed))
     assert (number.value(), text.currentText()) == (0, "one")
     assert _takes_wheel(bar)
     assert bar.value() > 0

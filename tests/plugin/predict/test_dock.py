@@ -273,7 +273,9 @@ def test_a_result_in_memory_is_in_a_file_before_the_window_closes(
     dock.save_before_close()
 
     saved = workspace.path / "segmentation-1.zarr"
-    assert ProjectFile(workspace.path).read().result == str(saved)
+    state = ProjectFile(workspace.path).read()
+    assert state is not None
+    assert state.result == str(saved)
     np.testing.assert_array_equal(open_volume(saved).array[:], layer.data)
     assert [*workspace.path.glob("segmentation-*")] == [saved]
 

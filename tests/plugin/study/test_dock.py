@@ -19,7 +19,6 @@ from napari_lrcs.config import StudyConfig, TrainConfig
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.painting.painting import painting_of
-from napari_lrcs.plugin.parts import widgets
 from napari_lrcs.plugin.parts.layers import appearance, place_of, workspace_for
 from napari_lrcs.plugin.study import job
 from napari_lrcs.plugin.study.dock import StudyDock
@@ -384,7 +383,7 @@ def test_time_left_is_counted_from_the_first_step(
     dock: StudyDock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
-    monkeypatch.setattr(widgets.time, "monotonic", lambda: now)
+    monkeypatch.setattr("napari_lrcs.plugin.parts.widgets.time.monotonic", lambda: now)
 
     def train(share: float) -> None:
         event = MemberProgress(name="a", share=share, text="training", event=None)
