@@ -227,12 +227,7 @@ class LabelDock(Dock):
     def _next_step(self) -> str:
         if self.painting is not None:
             return next_step(self.painting, self.slices.index)
-        if self.restore_line.is_restoring:
-            return "Opening your earlier work…"
-        if self.restore_line.is_offering:
-            return "Click Restore, or start again with New labels layer."
-        own = "Use this layer or " if self._choices.usable is not None else ""
-        return f"Check the phases, then click {own}New labels layer."
+        return self.restore_line.next_step or self._choices.next_step
 
     def _warn(self, text: str) -> None:
         self.show_message(text, "warning")
@@ -264,11 +259,8 @@ class LabelDock(Dock):
                 self.show_message(f"Labelled all slices, in the layer {name}.", "done")
             case PredictionStarted():
                 self.progress.begin("Starting…")
-            case TilePredicted():
-                self.progress.show_share(
-                    event.n_done / event.n_slices,
-                    f"Slice {ceil(event.n_done)} of {event.n_slices}",
-                )
+            case TilePredicted(n_done=n_done, n_slices=n):
+                self.progress.show_share(n_done / n, f"Slice {ceil(n_done)} of {n}")
             case Notice():
                 self.show_message(f"{event.text[0].upper()}{event.text[1:]}.")
 

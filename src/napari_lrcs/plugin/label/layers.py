@@ -92,6 +92,12 @@ class LayersPart(QWidget):
         offered = (x for x in self.labels.images if image not in (None, x))
         return next((x for x in offered if image and have_same_shape(x, image)), None)
 
+    @property
+    def next_step(self) -> str:
+        """What to do next while there is no painting."""
+        own = "Use this layer or " if self.usable is not None else ""
+        return f"Check the phases, then click {own}New labels layer."
+
     def usable_labels(self) -> Labels | None:
         """Return the labels that can become a painting, an image of them as labels."""
         layer = self.usable

@@ -112,9 +112,13 @@ class RestoreLine(QFrame):
         return bool(self.offered) or self.project is not None
 
     @property
-    def is_restoring(self) -> bool:
-        """Whether what is still searched for is restored without a click."""
-        return self._restores
+    def next_step(self) -> str:
+        """What to do next; empty if there is nothing to restore."""
+        if self._restores:
+            return "Opening your earlier work…"
+        if self.is_offering:
+            return "Click Restore, or start again with New labels layer."
+        return ""
 
     def search(self, image: Image | None, *, restores: bool = False) -> None:
         """Search for work on an image, in a thread; without one, offer nothing.
