@@ -234,11 +234,8 @@ class LabelDock(Dock):
 
     def _on_failed(self, text: str) -> None:
         """Show what failed; an empty text means that it works again."""
-        if text:
-            self.show_message(text, "error")
-            self._enable()
-        else:
-            self.show_message("Saving works again.", "done")
+        self.show_message(text or "Saving works again.", "error" if text else "done")
+        self._enable()
 
     def _start_job(self, name: str, events: Events) -> None:
         if not self.is_busy:

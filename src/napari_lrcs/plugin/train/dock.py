@@ -119,15 +119,10 @@ class TrainDock(Dock):
 
     def pause(self) -> None:
         """Pause the training, or resume it."""
-        if self.job is None:
-            return
-        if self.job.is_paused:
-            self.job.resume()
-            self.show_message("")
-        else:
-            self.job.pause()
-            self.show_message("Paused.")
-        self.update_buttons()
+        if self.job is not None:
+            (self.job.resume if self.job.is_paused else self.job.pause)()
+            self.show_message("Paused." if self.job.is_paused else "")
+            self.update_buttons()
 
     def stop_and_keep(self) -> None:
         """End the training; its best network stays, and it can be continued."""
@@ -182,10 +177,7 @@ class TrainDock(Dock):
         self.begin(
             f"Training {training.run.name}",
             training.events,
-            kept=(
-                "Its finished epochs are kept: to go on with the run, choose it in "
-                "Runs of Train LRCS-Net, and press Continue."
-            ),
+            kept="Its finished epochs are kept: Continue last run goes on with them.",
         )
         self._steps.begin()
 
