@@ -9,6 +9,7 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import Qt
 
 from napari_lrcs.plugin.painting.layer_checks import LayerChecks
+from napari_lrcs.plugin.parts.layer_kinds import Kind, marked
 
 pytestmark = pytest.mark.gui
 
@@ -20,6 +21,9 @@ def test_checking_an_image_of_labels_makes_it_labels_that_are_checked(
     viewer = ViewerModel()
     own = viewer.add_layer(Labels(stripes, name="own"))
     viewer.add_layer(Image(stripes, name="truth"))
+    previews: tuple[Kind, ...] = ("training preview", "perturbed preview")
+    for kind in previews:  # not offered
+        viewer.add_layer(Labels(stripes, name=kind, metadata=marked(kind)))
     checks = LayerChecks(viewer.layers, one_shape=False, propose=lambda _: own)
     qtbot.addWidget(checks)
     rows = [item.text() for row in range(checks.count()) if (item := checks.item(row))]

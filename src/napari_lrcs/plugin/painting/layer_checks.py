@@ -10,6 +10,7 @@ from superqt.utils import signals_blocked
 
 from napari_lrcs.plugin.parts.connections import Connections, Emitter
 from napari_lrcs.plugin.parts.layer_choice import images_like_labels, title_as_labels
+from napari_lrcs.plugin.parts.layer_kinds import kind_of
 from napari_lrcs.plugin.parts.layers import layer_shape, use_as_labels
 
 _MOST_ROWS = 6
@@ -17,6 +18,9 @@ _MOST_ROWS = 6
 
 _ROW, _SPACING = 14, 2
 """Smallest height of a row, and the space around it, in pixels."""
+
+_PREVIEWS = frozenset({"training preview", "perturbed preview"})
+"""Kinds of labels that hold single slices alone, and are gone soon."""
 
 _USUAL = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable
 
@@ -106,7 +110,11 @@ class LayerChecks(QListWidget):
         self._update(self.layers)
 
     def _update(self, before: tuple[Labels, ...]) -> None:
-        self._offered = [layer for layer in self._layers if isinstance(layer, Labels)]
+        self._offered = [
+            layer
+            for layer in self._layers
+            if isinstance(layer, Labels) and kind_of(layer) not in _PREVIEWS
+        ]
         self._images = images_like_labels(self._layers)
         self._checked = [layer for layer in self._checked if layer in self._offered]
         if self._propose is not None and not (self._is_picked and self._checked):

@@ -34,6 +34,7 @@ class StudyTable(QTableWidget):
     def __init__(self) -> None:
         super().__init__(0, 1 + len(GROUPS))
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setWordWrap(False)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         side, top = self.verticalHeader(), self.horizontalHeader()
         assert side is not None
@@ -66,6 +67,7 @@ class StudyTable(QTableWidget):
     def _name_columns(self, summary: StudySummary) -> None:
         for column, group in enumerate(GROUPS, start=1):
             found = summary.groups.get(group)
+            self.setColumnHidden(column, found is None)
             header = QTableWidgetItem(_HEADERS[group])
             header.setToolTip(
                 f"Mean ± standard deviation of {0 if found is None else found.n} "

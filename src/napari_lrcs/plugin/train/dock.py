@@ -58,8 +58,8 @@ class TrainDock(Dock):
         """Run that is continued as soon as it has stopped."""
         self._build()
         self.setup.restore(self.recall())
-        self.connections += [self.setup, self.curves, self.runs, self._in_view]
-        self.connections.append(self.new_strokes)
+        parts = (self.setup, self.curves, self.runs, self.new_strokes, self._in_view)
+        self.connections += parts
         self._connect()
         self._list_runs()
         self.update_buttons()
