@@ -131,8 +131,7 @@ class TrainDock(Dock):
 
     def cancel(self) -> None:
         """End the training and remove its run, unless it was continued."""
-        training = self._training
-        if training is None:
+        if (training := self._training) is None:
             return
         is_kept, seconds = training.is_resumed, self._steps.seconds
         may = is_kept or may_discard(training.run.name, seconds, self)
