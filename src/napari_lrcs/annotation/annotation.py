@@ -164,7 +164,7 @@ def read_annotation(
         If labels and image differ in shape, a slice is out of range, empty or has two
         roles, no slice is for training, or fewer than two phases are painted.
     """
-    slices = [s for volume in volumes for s in _read_slices(volume, config)]
+    slices = [s for volume in volumes for s in read_slices(volume, config)]
     table = _phase_table(slices, phases or _first(v.labels.phases for v in volumes))
     advice = [
         *_advise_on_phases(slices, table),
@@ -197,7 +197,8 @@ def check_shapes(image: Volume, labels: Volume) -> None:
         )
 
 
-def _read_slices(volume: AnnotatedVolume, config: TrainConfig) -> list[AnnotatedSlice]:
+def read_slices(volume: AnnotatedVolume, config: TrainConfig) -> list[AnnotatedSlice]:
+    """Read the slices of a volume that have a role; raises as `read_annotation`."""
     image, labels = volume.image, volume.labels
     check_shapes(image, labels)
     reader = SliceReader.for_config(image, config, mask=volume.mask)

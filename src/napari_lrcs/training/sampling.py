@@ -197,6 +197,26 @@ class PatchSampler:
         return torch.rand(n, generator=generator, device=self._device) * 2 - 1
 
 
+def fitting_patch_size(wanted: int, *, shortest: int, stride: int) -> int:
+    """Return the side of patches that fit the slices.
+
+    Parameters
+    ----------
+    wanted : int
+        Side in the config.
+    shortest : int
+        Shortest side of any slice.
+    stride : int
+        Stride of the network, of which the side becomes a multiple.
+
+    Examples
+    --------
+    >>> fitting_patch_size(128, shortest=100, stride=8)
+    96
+    """
+    return max(2 * stride, min(wanted, shortest) // stride * stride)
+
+
 _SYMMETRIES = torch.tensor(
     [
         [[a, 0], [0, b]] if straight else [[0, a], [b, 0]]

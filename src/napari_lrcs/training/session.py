@@ -26,7 +26,7 @@ from napari_lrcs.progress import Notice
 from napari_lrcs.training.counts import StepCounts
 from napari_lrcs.training.resume import TrainingState, check_same_config
 from napari_lrcs.training.run_folder import RunFolder
-from napari_lrcs.training.sampling import PatchSampler
+from napari_lrcs.training.sampling import PatchSampler, fitting_patch_size
 from napari_lrcs.training.scoring import phase_weights_of
 from napari_lrcs.training.transfer import Origin
 
@@ -92,7 +92,7 @@ class TrainingSession:
         shortest = min(min(s.labels.shape) for s in slices)
         stride = self.model.stride
         wanted = self.config.optimisation.patch_size
-        fitting = max(2 * stride, min(wanted, shortest) // stride * stride)
+        fitting = fitting_patch_size(wanted, shortest=shortest, stride=stride)
         if fitting < wanted:
             text = (
                 f"patches are {fitting} px, not {wanted}: the smallest "

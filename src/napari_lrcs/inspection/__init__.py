@@ -1,0 +1,1 @@
+"""Look inside a trained network: its maps, kernels, weights and gradients."""
