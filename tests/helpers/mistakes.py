@@ -42,6 +42,18 @@ def baseline(flags: str, *, image: str = "image.tif", out: str = "new.tif") -> s
     return f"baseline {image} {flags} --out {out}"
 
 
+def look(
+    image: str = "image.tif",
+    model: str = "run",
+    *,
+    slices: str = "--z 1",
+    layer: str = "--layer encoder.0",
+    out: str = "new",
+    flags: str = "",
+) -> str:
+    return f"look {image} {model} {slices} {layer} --out {out} {flags}"
+
+
 class Mistake(NamedTuple):
     command: str
     says: str

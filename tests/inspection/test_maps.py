@@ -205,9 +205,9 @@ def test_bad_requests_say_what_is_there(
 ) -> None:
     checkpoint, volume = make_checkpoint(), noise()
 
-    with pytest.raises(ValueError, match=r"no layer named 'encoder\.9'; similar ones"):
+    with pytest.raises(ValueError, match=r"no layer named 'encoder\.9'; choose one"):
         maps_of(volume, checkpoint, "encoder.9")
-    with pytest.raises(ValueError, match="slice z=3 does not exist: .* slices 0 to 2"):
+    with pytest.raises(ValueError, match=r"slice z=3 does not exist: .* slices 0 to 2"):
         list(compute_maps(volume, checkpoint, 3, layer="encoder.0"))
     with pytest.raises(ValueError, match="complex"):
         as_volume(np.zeros(SHAPE, np.complex64))

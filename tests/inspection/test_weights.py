@@ -12,6 +12,7 @@ from torch import nn
 from napari_lrcs.annotation.annotation import Annotation
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.inspection.figures import (
+    Grid,
     write_gradients_figure,
     write_kernels_figure,
     write_way_figure,
@@ -111,15 +112,14 @@ def test_labels_beyond_the_phases_of_the_network_are_refused(
         compute_gradients(make_checkpoint(), slices)
 
 
-@every_network
 def test_figures_are_drawn(
-    name: str,
     make_checkpoint: MakeCheckpoint,
     striped_annotation: MakeAnnotation,
     tiny_config: TrainConfig,
     tmp_path: Path,
 ) -> None:
-    checkpoint = make_checkpoint(tiny_config.with_changes(model=name, patch_size=32))
+    config = tiny_config.with_changes(model="segnet", patch_size=32)
+    checkpoint = make_checkpoint(config)
     annotation = striped_annotation(n_phases=3, shape=(64, 80))
     gradients = compute_gradients(checkpoint, annotation.slices)
     volume = as_volume(annotation.slices[0].image)
@@ -130,5 +130,21 @@ def test_figures_are_drawn(
     write_way_figure(tmp_path / "way.png", compute_way(volume, checkpoint, 0))
 
     for path in tmp_path.iterdir():
-        picture = imread(path)
-        assert picture.std() > 0.02, f"{path.name} is empty"
+        assert imread(path).std() > 0.02, f"{path.name} is empty"
+
+
+@every_network
+def test_layers_on_the_way_have_places_of_their_own(
+    name: str, make_checkpoint: MakeCheckpoint, tiny_config: TrainConfig
+) -> None:
+    checkpoint = make_checkpoint(tiny_config.with_changes(model=name))
+    way = compute_way(as_volume(np.zeros((1, 32, 40))), checkpoint, 0)
+
+    grid = Grid(way.stops)
+
+    n_columns, n_rows = grid.size
+    ends = {(0, 0), (n_columns - 1, 0)}  # the slice and its prediction
+    places = [grid.places[i] for i in range(len(way.stops))]
+    assert len({*places} | ends) == len(places) + 2
+    assert n_rows == len({stop.layer.step for stop in way.stops})
+    assert all(column < n_columns and row < n_rows for column, row in places)

@@ -18,11 +18,11 @@ COMMANDS = {command.id: command for command in CONTRIBUTIONS.commands or ()}
 DOCKS = [widget.display_name for widget in CONTRIBUTIONS.widgets or ()]
 BUTTONS = [
     *("New labels layer", "New labels layer", "Train", "Predict"),
-    *("Measure", "Compare", "Perturb", "Run"),
+    *("Measure", "Compare", "Perturb", "Run", "Show maps"),
 ]
 
 VERBS = {
-    *("Compare", "Label", "Measure", "Open"),
+    *("Compare", "Label", "Look", "Measure", "Open"),
     *("Perturb", "Predict", "Save", "Segment", "Train"),
 }
 
@@ -37,6 +37,7 @@ def test_docks_stand_in_the_order_of_their_use() -> None:
         "Compare segmentations",
         "Perturb labels",
         "Uncertainty study",
+        "Look inside the network",
     ]
 
 
@@ -119,7 +120,7 @@ MENUS = [
         "Measure",
         [
             *("Measure phases", "Compare segmentations"),
-            *("Perturb labels", "Uncertainty study"),
+            *("Perturb labels", "Uncertainty study", "Look inside the network"),
         ],
     ),
 ]

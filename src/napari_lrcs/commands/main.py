@@ -16,6 +16,7 @@ from napari_lrcs.commands import (
     demo,
     evaluate,
     info,
+    look,
     measure,
     perturb,
     predict,
@@ -66,6 +67,7 @@ COMMANDS: Mapping[str, Command] = {
     "uncertainty": uncertainty,
     "search": search,
     "transfer": transfer,
+    "look": look,
     "baseline": baseline,
     "info": info,
 }

@@ -1,11 +1,13 @@
 """Figures of the inside of a network; drawn into a dock, or saved without a display."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_lrcs.comparison.figures import shortened
 from napari_lrcs.inspection.findings import Distribution, Kernels, Stop, Way
 from napari_lrcs.io.writing import replacing
 from napari_lrcs.phases import UNPAINTED
@@ -25,6 +27,12 @@ _MOST_KERNELS = 64
 
 _CELL, _GAP = 1.0, 0.32
 """Side of a layer's picture on the figure of the way, and the room between two."""
+
+_LINES = 1.6 * _GAP
+"""Room for the two lines of text between rows."""
+
+_FEW_LETTERS = 14
+"""Letters of a name in a narrow figure."""
 
 _HALF_GAP = 0.03
 """Between the maps of one layer."""
@@ -47,7 +55,7 @@ def write_gradients_figure(path: Path, gradients: Sequence[Distribution]) -> Non
 
 def write_way_figure(path: Path, way: Way) -> None:
     """Draw the way of an image through a network into a file."""
-    n_columns, n_rows = _Grid(way.stops).size
+    n_columns, n_rows = Grid(way.stops).size
     _write(path, (1.6 * n_columns, 1.75 * n_rows), lambda ax: draw_way(ax, way))
 
 
@@ -144,7 +152,7 @@ def _name_rows(ax: "Axes", distributions: Sequence[Distribution]) -> None:
 # ---- the way of an image ----
 
 
-class _Grid:
+class Grid:
     """Where the layers stand: a row per resolution, encoder left and decoder right."""
 
     def __init__(self, stops: Sequence[Stop]) -> None:
@@ -157,9 +165,9 @@ class _Grid:
         for i, stop in enumerate(stops):
             side = left if i <= turn else right
             side[self._row_of[stop.layer.step]].append(i)
-        # Beside the finest layers stand the image and the prediction.
+        # Image and prediction are beside the finest layers; a gap parts the two sides.
         self.n_columns = max(
-            len(a) + len(b) + 2 * (row == 0)
+            len(a) + len(b) + (1 if a and b else 0) + 2 * (row == 0)
             for row, (a, b) in enumerate(zip(left, right, strict=True))
         )
         self.places: dict[int, tuple[int, int]] = {}
@@ -184,27 +192,61 @@ def draw_way(ax: "Axes", way: Way) -> None:
     Rows are resolutions: the encoder goes down on the left, the decoder up on the
     right. Each map has its own range of grey levels.
     """
-    grid = _Grid(way.stops)
+    grid = Grid(way.stops)
     n_columns, n_rows = grid.size
+    inner = [grid.places[i] for i in range(len(way.stops))]
+    path = [(0, 0), *inner, (n_columns - 1, 0)]
+    pitch = _pitch_of(way)
+    _draw_pictures(ax, way, path, pitch)
+    for start, end in itertools.pairwise(path):
+        _draw_arrow(ax, start, end, pitch=pitch)
+    ax.set_xlim(-0.1, n_columns * pitch[0])
+    ax.set_ylim(n_rows * pitch[1], -_GAP)
+
+
+def draw_way_in_rows(ax: "Axes", way: Way, *, n_columns: int) -> None:
+    """Draw the pictures of `draw_way` in the order of reading, for a narrow dock."""
+    pitch, n = _pitch_of(way), len(way.stops) + 2
+    path = [(i % n_columns, i // n_columns) for i in range(n)]
+    _draw_pictures(ax, way, path, pitch, n_letters=_FEW_LETTERS)
+    ax.set_xlim(0, n_columns * pitch[0] - _GAP)
+    ax.set_ylim(n_rows_of(way, n_columns) * pitch[1], -_GAP)
+    ax.set_anchor("N")
+
+
+def n_rows_of(way: Way, n_columns: int) -> int:
+    """Count the rows of `draw_way_in_rows`."""
+    return -(-(len(way.stops) + 2) // n_columns)
+
+
+def _pitch_of(way: Way) -> tuple[float, float]:
+    """Return the distances of the pictures, along x and y."""
     height = way.image.shape[0] / way.image.shape[1]
-    pitch = _CELL + _GAP, height + 1.6 * _GAP
-    path = [(0, 0), *(grid.places[i] for i in range(len(way.stops)))]
-    path.append((n_columns - 1, 0))
+    return _CELL + _GAP, height + _LINES
+
+
+def _draw_pictures(
+    ax: "Axes",
+    way: Way,
+    path: Sequence[tuple[int, int]],
+    pitch: tuple[float, float],
+    *,
+    n_letters: int = 99,
+) -> None:
+    """Draw the pictures at places (column, row), with their names."""
     pictures = [
         (_grey(way.image), "slice", ""),
         *(_pictured(stop) for stop in way.stops),
         (_labels_rgb(way), "prediction", ""),
     ]
+    height = pitch[1] - _LINES
     for (column, row), (picture, name, note) in zip(path, pictures, strict=True):
         x, y = column * pitch[0], row * pitch[1]
         extent = (x, x + _CELL, y + height, y)
         ax.imshow(picture, extent=extent, interpolation="nearest", aspect="equal")
-        ax.text(x, y - 0.05, name, color=_INK, fontsize=6, va="bottom")
+        label = shortened(name, n_letters)
+        ax.text(x, y - 0.05, label, color=_INK, fontsize=6, va="bottom")
         ax.text(x + _CELL, y + height + 0.03, note, **_NOTE)
-    for start, end in zip(path, path[1:], strict=False):
-        _draw_arrow(ax, start, end, pitch=pitch, height=height)
-    ax.set_xlim(-0.1, n_columns * pitch[0])
-    ax.set_ylim(n_rows * pitch[1], -_GAP)
     ax.set_axis_off()
 
 
@@ -217,9 +259,9 @@ def _draw_arrow(
     end: tuple[int, int],
     *,
     pitch: tuple[float, float],
-    height: float,
 ) -> None:
     """Draw an arrow from one picture to the next."""
+    height = pitch[1] - _LINES
     (x1, y1), (x2, y2) = (
         (column * pitch[0], row * pitch[1]) for column, row in (start, end)
     )
@@ -228,7 +270,7 @@ def _draw_arrow(
     elif y2 > y1:
         ends = (x1 + _CELL / 2, y1 + height), (x2 + _CELL / 2, y2 - 0.2)
     else:
-        ends = (x1 + _CELL / 2, y1 - 0.2), (x2 + _CELL / 2, y2 + height)
+        ends = (x1 + _CELL / 2, y1 - 0.2), (x2 + _CELL / 4, y2 + height)
     ax.annotate(
         "",
         xytext=ends[0],

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from napari_lrcs.errors import ResultExistsError
 from napari_lrcs.inspection.figures import (
     write_gradients_figure,
     write_kernels_figure,
@@ -25,6 +26,7 @@ from napari_lrcs.inspection.findings import (
 from napari_lrcs.io.records import write_json
 from napari_lrcs.io.units import SYMBOLS, known_unit
 from napari_lrcs.io.volume import Volume
+from napari_lrcs.io.writing import check_new
 from napari_lrcs.preprocessing.slices import AXES
 
 FORMAT_VERSION = 1
@@ -32,6 +34,24 @@ RECORD = "look.json"
 KERNELS, WEIGHTS, GRADIENTS, WAY = (
     f"{name}.png" for name in ("kernels", "weights", "gradients", "way")
 )
+
+
+def check_place(out: Path, *, overwrite: bool) -> None:
+    """Refuse a place that `LookFolder` may not replace.
+
+    Raises
+    ------
+    ResultExistsError
+        If something else is there, or a former result that may not be overwritten.
+    InUseError, VolumeError
+        As `check_new` does.
+    """
+    if out.exists() and not (out / RECORD).is_file():
+        raise ResultExistsError(
+            f"{out} exists and is not a folder that look has written; choose another "
+            "folder"
+        )
+    check_new(out, overwrite=overwrite)
 
 
 def maps_file(layer: str) -> str:
@@ -89,9 +109,11 @@ class LookFolder:
         """Draw the way of the slice."""
         write_way_figure(self.path / WAY, way)
 
-    def write_record(self, **more: Any) -> None:
-        """Write all numbers, and what else should be known."""
-        write_json(self.path / RECORD, {**self._record, **more})
+    def write_record(self, **more: Any) -> dict[str, Any]:
+        """Write all numbers, and what else should be known; return them."""
+        record = {**self._record, **more}
+        write_json(self.path / RECORD, record)
+        return record
 
 
 def layer_dict(layer: Layer, shape: Sequence[int]) -> dict[str, Any]:
@@ -137,5 +159,3 @@ def write_maps(path: Path, maps: Maps, image: Volume) -> None:
             },
         },
     )
-
-

@@ -197,9 +197,7 @@ def compute_way(
         logits = network(image)
     labels = (logits[0].argmax(dim=0) + 1).numpy().astype(np.uint8)
     own = image[0, image.shape[1] // 2].numpy()
-    return Way(
-        image=own, stops=tuple(stops), labels=labels, phases=checkpoint.phases
-    )
+    return Way(image=own, stops=tuple(stops), labels=labels, phases=checkpoint.phases)
 
 
 def _middle(image: Tensor) -> Tensor:

@@ -185,6 +185,6 @@ def layer_named(layers: tuple[Layer, ...], name: str) -> Layer:
         return by_name[name]
     close = get_close_matches(name, by_name, cutoff=0.0)
     raise ValueError(
-        f"the network has no layer named {name!r}; similar ones are "
-        f"{', '.join(close)}, and --layers lists all {len(layers)}"
+        f"the network has no layer named {name!r}; choose one of its {len(layers)} "
+        f"layers, such as {', '.join(close)}"
     )

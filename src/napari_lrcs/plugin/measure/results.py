@@ -4,13 +4,13 @@ import math
 from collections.abc import Sequence
 
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QHeaderView, QSizePolicy, QTabBar, QWidget
+from qtpy.QtWidgets import QSizePolicy, QTabBar, QWidget
 
 from napari_lrcs.comparison.figures import draw_diameters, shortened
 from napari_lrcs.comparison.measure_tables import TableRow, table_rows
 from napari_lrcs.comparison.measures import Measures
 from napari_lrcs.plugin.parts.plots import Plot
-from napari_lrcs.plugin.parts.tables import Table
+from napari_lrcs.plugin.parts.tables import Table, make_dense
 from napari_lrcs.plugin.parts.widgets import hbox, percent, vbox
 
 _TABS = {
@@ -57,9 +57,6 @@ _FEWEST_LETTERS = 8
 
 _LEGEND_LETTERS = 8
 """Letters of a layer's name in a legend, of which three stand in a row."""
-
-_ROW = 22
-"""Height of a row, in pixels: the fractions of three phases fit a small window."""
 
 
 class MeasuresResults(QWidget):
@@ -114,12 +111,7 @@ class MeasuresResults(QWidget):
 
 def _dense_table() -> Table:
     table = Table()
-    side = table.verticalHeader()
-    assert side is not None
-    side.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-    side.setMinimumSectionSize(_ROW)
-    side.setDefaultSectionSize(_ROW)
-    table.setWordWrap(False)
+    make_dense(table)
     return table
 
 

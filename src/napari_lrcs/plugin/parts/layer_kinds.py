@@ -24,6 +24,7 @@ Kind = Literal[
     "majority vote of experimenters",
     "agreement of experimenters",
     "difference map",
+    "stack of maps",
 ]
 """Kind of a layer that this plugin makes, worded to follow "is a"."""
 

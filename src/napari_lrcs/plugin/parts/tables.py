@@ -27,6 +27,9 @@ from napari_lrcs.plugin.parts.workers import EXPECTED, BackgroundReader
 _COLUMNS, _LETTERS = 6, 50
 """Most columns and letters of a table's header that fits a narrow dock."""
 
+_DENSE_ROW = 22
+"""Height of a row, in pixels: the fractions of three phases fit a small window."""
+
 
 class Table(QTableWidget):
     """A table to be read, as high as its rows.
@@ -97,6 +100,16 @@ class Table(QTableWidget):
         rows = sum(map(self.rowHeight, range(self.rowCount())[: self._most_rows]))
         height = rows + top.sizeHint().height() + 2 * self.frameWidth()
         self.setFixedHeight(height + self._is_wide * bar.sizeHint().height())
+
+
+def make_dense(table: Table) -> None:
+    """Make the rows of a table as low as one line of text."""
+    side = table.verticalHeader()
+    assert side is not None
+    side.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+    side.setMinimumSectionSize(_DENSE_ROW)
+    side.setDefaultSectionSize(_DENSE_ROW)
+    table.setWordWrap(False)
 
 
 class _Listed(Protocol):

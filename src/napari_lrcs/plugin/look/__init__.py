@@ -1,0 +1,1 @@
+"""The dock "Look inside the network"."""
