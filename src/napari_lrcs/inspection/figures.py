@@ -31,6 +31,9 @@ _CELL, _GAP = 1.0, 0.32
 _LINES = 1.6 * _GAP
 """Room for the two lines of text between rows."""
 
+_NOTES = 0.14
+"""Height of the notes below the pictures, in which no arrow ends."""
+
 _FEW_LETTERS = 14
 """Letters of a name in a narrow figure."""
 
@@ -268,9 +271,9 @@ def _draw_arrow(
     if y1 == y2:
         ends = (x1 + _CELL, y1 + height / 2), (x2, y2 + height / 2)
     elif y2 > y1:
-        ends = (x1 + _CELL / 2, y1 + height), (x2 + _CELL / 2, y2 - 0.2)
+        ends = (x1 + _CELL / 2, y1 + height + _NOTES), (x2 + _CELL / 2, y2 - 0.2)
     else:
-        ends = (x1 + _CELL / 2, y1 - 0.2), (x2 + _CELL / 4, y2 + height)
+        ends = (x1 + _CELL / 2, y1 - 0.2), (x2 + _CELL / 2, y2 + height + _NOTES)
     ax.annotate(
         "",
         xytext=ends[0],
