@@ -10,7 +10,6 @@ import numpy as np
 from napari_lrcs.comparison.figures import shortened
 from napari_lrcs.inspection.findings import Distribution, Kernels, Stop, Way
 from napari_lrcs.io.writing import replacing
-from napari_lrcs.phases import UNPAINTED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,8 +33,8 @@ _LINES = 1.6 * _GAP
 _NOTES = 0.14
 """Height of the notes below the pictures, in which no arrow ends."""
 
-_FEW_LETTERS = 14
-"""Letters of a name in a narrow figure."""
+_FEW_LETTERS, _FEW_PIXELS = 14, 128
+"""Letters of a name, and pixels along a side, in a narrow figure."""
 
 _HALF_GAP = 0.03
 """Between the maps of one layer."""
@@ -211,7 +210,7 @@ def draw_way_in_rows(ax: "Axes", way: Way, *, n_columns: int) -> None:
     """Draw the pictures of `draw_way` in the order of reading, for a narrow dock."""
     pitch, n = _pitch_of(way), len(way.stops) + 2
     path = [(i % n_columns, i // n_columns) for i in range(n)]
-    _draw_pictures(ax, way, path, pitch, n_letters=_FEW_LETTERS)
+    _draw_pictures(ax, way, path, pitch, is_small=True)
     ax.set_xlim(0, n_columns * pitch[0] - _GAP)
     ax.set_ylim(n_rows_of(way, n_columns) * pitch[1], -_GAP)
     ax.set_anchor("N")
@@ -234,20 +233,24 @@ def _draw_pictures(
     path: Sequence[tuple[int, int]],
     pitch: tuple[float, float],
     *,
-    n_letters: int = 99,
+    is_small: bool = False,
 ) -> None:
-    """Draw the pictures at places (column, row), with their names."""
+    """Draw the pictures at places (column, row), with their names.
+
+    Small ones are drawn in a moment: of fewer pixels, and with shortened names.
+    """
+    most = _FEW_PIXELS if is_small else max(way.image.shape)
     pictures = [
-        (_grey(way.image), "slice", ""),
-        *(_pictured(stop) for stop in way.stops),
-        (_labels_rgb(way), "prediction", ""),
+        (_rgba(_scaled(_thinned(way.image, most))), "slice", ""),
+        *(_pictured(stop, most) for stop in way.stops),
+        (_labels_rgb(way, most), "prediction", ""),
     ]
     height = pitch[1] - _LINES
     for (column, row), (picture, name, note) in zip(path, pictures, strict=True):
         x, y = column * pitch[0], row * pitch[1]
         extent = (x, x + _CELL, y + height, y)
         ax.imshow(picture, extent=extent, interpolation="nearest", aspect="equal")
-        label = shortened(name, n_letters)
+        label = shortened(name, _FEW_LETTERS) if is_small else name
         ax.text(x, y - 0.05, label, color=_INK, fontsize=6, va="bottom")
         ax.text(x + _CELL, y + height + 0.03, note, **_NOTE)
     ax.set_axis_off()
@@ -282,12 +285,13 @@ def _draw_arrow(
     )
 
 
-def _pictured(stop: Stop) -> tuple["NDArray[np.floating]", str, str]:
+def _pictured(stop: Stop, most: int) -> tuple["NDArray[np.floating]", str, str]:
     """Return a picture of a layer's maps, its name, and their number and size."""
     layer = stop.layer
     rows, columns = stop.values.shape[1:]
-    gap = max(1, round(_HALF_GAP * columns))
-    scaled = np.stack([_scaled(image) for image in stop.values])
+    thinned = _thinned(stop.values, most)
+    gap = max(1, round(_HALF_GAP * thinned.shape[-1]))
+    scaled = np.stack([_scaled(image) for image in thinned])
     picture = mosaic(scaled, gap=gap) if len(scaled) > 1 else scaled[0]
     return _rgba(picture), layer.name, f"{layer.n_maps} × {rows} × {columns}"
 
@@ -297,8 +301,10 @@ def _scaled(image: "NDArray[Any]") -> "NDArray[np.floating]":
     return np.clip((image - low) / max(high - low, 1e-9), 0, 1)
 
 
-def _grey(image: "NDArray[Any]") -> "NDArray[np.floating]":
-    return _rgba(_scaled(image))
+def _thinned(images: "NDArray[Any]", most: int) -> "NDArray[Any]":
+    """Leave out rows and columns, so that at most `most` of each remain."""
+    every = -(-max(images.shape[-2:]) // most)
+    return images[..., ::every, ::every]
 
 
 def _rgba(grey: "NDArray[np.floating]") -> "NDArray[np.floating]":
@@ -308,10 +314,9 @@ def _rgba(grey: "NDArray[np.floating]") -> "NDArray[np.floating]":
     return np.stack([*channels, opaque.astype(float)], axis=-1)
 
 
-def _labels_rgb(way: Way) -> "NDArray[np.floating]":
+def _labels_rgb(way: Way, most: int) -> "NDArray[np.floating]":
     colours = np.zeros((256, 3))
     for phase in way.phases:
         colours[phase.label] = phase.rgb
-    picture: NDArray[np.floating] = colours[way.labels]
-    assert not (way.labels == UNPAINTED).any()
+    picture: NDArray[np.floating] = colours[_thinned(way.labels, most)]
     return picture

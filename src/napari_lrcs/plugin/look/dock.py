@@ -130,7 +130,9 @@ class LookDock(Dock):
                 self.show_message(f"The loss of the batch is {event.loss:.3g}", "done")
             case Way():
                 self.results.show_way(event)
-                self.show_message("Read it row by row; the saved figure has arrows")
+                self.show_message(
+                    "Read row by row; the saved figure has full names and arrows"
+                )
             case Saved():
                 self.show_message(str(event), "done")
 
