@@ -271,6 +271,27 @@ def test_painting_is_compared_in_its_own_field_of_view(
     assert dock.results.title.text().endswith("Slice 1")
 
 
+def test_slices_for_the_test_are_compared_where_there_are_some(
+    viewer: Viewer, dock: CompareDock
+) -> None:
+    layer = new_painting(viewer.add_image(np.zeros((4, 4, 4))), phases=ELECTRODE)
+    painting = painting_of(layer)
+    assert painting is not None
+    layer.data[1] = layer.data[3] = np.ones((4, 4), np.uint8)
+    painting.mark_changed([1, 3])
+    painting.save()
+    viewer.add_layer(layer)
+    dock.form.predicted.layer = _add(viewer, np.ones((4, 4, 4), np.uint8), "result")
+    dock.form.target.layer = layer
+
+    compared = []
+    for index in (1, 2):  # 2 is not painted
+        painting.set_roles({index: "test"})
+        compared.append(dock.form.request().request.candidates)
+
+    assert compared == [(1,), (1, 3)]
+
+
 def test_flat_labels_are_compared_within_their_slice(
     viewer: Viewer, dock: CompareDock, qtbot: Any
 ) -> None:

@@ -14,7 +14,7 @@ from napari_lrcs.comparison.evaluate import check_comparable, nothing_painted, p
 from napari_lrcs.io.volume import SLICE_EXAMPLES, Volume, parse_slices
 from napari_lrcs.metrics.composition import Neighbourhood
 from napari_lrcs.plugin.painting.field_of_view import WhatCounts
-from napari_lrcs.plugin.painting.painting import painting_of
+from napari_lrcs.plugin.painting.painting import Painting, painting_of
 from napari_lrcs.plugin.parts.connections import Connections, Disconnectable
 from napari_lrcs.plugin.parts.forms import form_rows
 from napari_lrcs.plugin.parts.layer_choice import LayerChoice
@@ -99,7 +99,7 @@ class ComparisonForm(QWidget):
         self.hint = QLabel()
         self.hint.setWordWrap(True)
         self.slices = QLineEdit()
-        self.slices.setPlaceholderText("all that are painted")
+        self.slices.setPlaceholderText("those for the test, else all that are painted")
         self.what_counts = WhatCounts(viewer.layers)
         self.connections: list[Disconnectable] = [
             self.predicted,
@@ -131,8 +131,9 @@ class ComparisonForm(QWidget):
                 (
                     "Slices",
                     self.slices,
-                    f"Slices to compare, like {SLICE_EXAMPLES}; empty for all that are "
-                    "painted in the target and predicted",
+                    f"Slices to compare, like {SLICE_EXAMPLES}; empty for those marked "
+                    "Test in the target, or else for all that are painted; only "
+                    "predicted ones count",
                 ),
             )
         )
@@ -174,7 +175,7 @@ class ComparisonForm(QWidget):
             target=labels_of(target),
             slices=parse_slices(text, n_slices=n_slices) if text else None,
             candidates=(
-                tuple(painting.painted())
+                _slices_to_judge_on(painting)
                 if painting is not None and is_known
                 else range(n_slices)
             ),
@@ -217,3 +218,10 @@ class ComparisonForm(QWidget):
         painting = painting_of(target)
         mask = None if painting is None else painting.mask
         self.what_counts.follow(mask, is_flat=is_flat)
+
+
+def _slices_to_judge_on(painting: Painting) -> tuple[int, ...]:
+    """Return the painted slices that are for the test; all if none is."""
+    painted = painting.painted()
+    kept = tuple(i for i in painting.slices_with("test") if i in painted)
+    return kept or tuple(painted)
