@@ -3,18 +3,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from napari_lrcs.annotation.annotation import Annotation
-from napari_lrcs.config import TrainConfig
+from napari_lrcs.config import PRESETS, TrainConfig
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.models.checkpoint import Checkpoint
 from napari_lrcs.models.header import Row, read_header
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.training.run_folder import RunFolder, list_runs
-from napari_lrcs.training.run_summary import rank_runs
+from napari_lrcs.training.run_summary import RunSummary, expected_seconds, rank_runs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -251,3 +252,21 @@ def test_a_header_is_read_without_the_tensors(make_run: MakeRun) -> None:
 
     assert header.phases == PhaseTable.named("pore", "solid")
     assert header.history == (row(1, iou=0.5),)
+
+
+def test_a_training_is_expected_to_take_as_long_per_voxel_as_one_of_its_network(
+    tmp_path: Path,
+) -> None:
+    quick = PRESETS["quick"].with_changes(
+        n_epochs=10, patches_per_epoch=100, patch_size=32
+    )
+    now = datetime.now().astimezone()
+    run = RunSummary(
+        path=tmp_path, started=now, modified=now, config=quick, n_done=5, seconds=20.0
+    )
+    untrained = replace(run, n_done=0, seconds=0.0)
+    other = replace(run, config=quick.with_changes(n_filters=3))
+    longer = quick.with_changes(n_epochs=30, patches_per_epoch=50, patch_size=64)
+
+    assert expected_seconds(longer, [untrained, other, run]) == 4 * 30 * 2
+    assert expected_seconds(longer, [untrained, other]) is None

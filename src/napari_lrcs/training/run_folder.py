@@ -229,7 +229,8 @@ class RunFolder:
             raise CheckpointError(
                 f"there is no run in {self.path}; choose a run folder"
             )
-        (config, parent), n_done = self._read_task(), len(self.read_history())
+        (config, parent), history = self._read_task(), self.read_history()
+        n_done, last = len(history), history[-1] if history else {}
         network = read_summary(self.best) if self.best.is_file() else None
         best_epoch = None if network is None else network.epoch
         is_finished = config.optimisation.is_over(n_done, best_epoch=best_epoch or 0)
@@ -241,6 +242,7 @@ class RunFolder:
             config=config,
             parent=parent,
             n_done=n_done,
+            seconds=last.get("seconds") or 0.0,
             network=network,
             is_finished=is_finished,
             can_resume=not is_finished and (self.path / _STATE).is_file(),

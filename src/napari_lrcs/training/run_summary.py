@@ -25,6 +25,8 @@ class RunSummary:
         Name of the run that it continues with another painting; empty for none.
     n_done : int
         Epochs that are trained and validated.
+    seconds : float
+        Time that these epochs took, without pauses.
     network : ModelSummary, optional
         The best network; None before there is one.
     is_finished : bool
@@ -41,6 +43,7 @@ class RunSummary:
     config: TrainConfig | None = None
     parent: str = ""
     n_done: int = 0
+    seconds: float = 0.0
     network: ModelSummary | None = None
     is_finished: bool = False
     can_resume: bool = False
@@ -118,3 +121,32 @@ def rank_runs(runs: Iterable[RunSummary]) -> list[RunSummary]:
         key=lambda run: -1.0 if run.best_mean_iou is None else run.best_mean_iou,
         reverse=True,
     )
+
+
+def expected_seconds(config: TrainConfig, runs: Iterable[RunSummary]) -> float | None:
+    """Estimate how long a training takes by the first run of the same network.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        What is to be trained, on the device that the runs were trained on.
+    runs : iterable of RunSummary
+        Trainings on the same volume.
+
+    Returns
+    -------
+    float or None
+        None without such a run.
+    """
+    for run in runs:
+        if run.config is None or not run.n_done or not run.seconds:
+            continue
+        if run.config.network == config.network:
+            share = _voxels_per_epoch(config) / _voxels_per_epoch(run.config)
+            return run.seconds / run.n_done * config.optimisation.n_epochs * share
+    return None
+
+
+def _voxels_per_epoch(config: TrainConfig) -> int:
+    training = config.optimisation
+    return training.patches_per_epoch * training.patch_size**2

@@ -1,12 +1,13 @@
 """What to study: layers, slices, networks and perturbation, and where to."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from napari.viewer import Viewer
 from qtpy.QtCore import Signal
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QFileDialog, QLabel, QLineEdit, QWidget
 
 from napari_lrcs.annotation.workspace import Workspace
@@ -23,11 +24,14 @@ from napari_lrcs.plugin.parts.layers import (
     workspace_for,
 )
 from napari_lrcs.plugin.parts.training_form import TrainingForm
-from napari_lrcs.plugin.parts.widgets import button, path_row, vbox
+from napari_lrcs.plugin.parts.widgets import button, clock, path_row, vbox
+from napari_lrcs.plugin.parts.workers import BackgroundReader
 from napari_lrcs.plugin.project.training_layers import TrainingLayers
 from napari_lrcs.plugin.study.job import StudyJob
 from napari_lrcs.plugin.study.slices import StudySlices
 from napari_lrcs.preprocessing.slices import AXES
+from napari_lrcs.training.run_folder import list_runs
+from napari_lrcs.training.run_summary import RunSummary, expected_seconds
 from napari_lrcs.uncertainty.study.folder import StudyFolder
 from napari_lrcs.uncertainty.study.task import StudyTask
 
@@ -69,6 +73,10 @@ class StudySetup(QWidget):
         self.folder = QLineEdit()
         self._estimate = QLabel()
         self._has_own_folder = False
+        self._runs: Sequence[RunSummary] = ()
+        """Trainings on the image, the newest first, which tell how long more take."""
+        self._reader = BackgroundReader("Listing runs", self)
+        self._reader.answered.connect(self._show_runs)
         self._build()
         self._connect()
         self._follow_painting()
@@ -103,6 +111,7 @@ class StudySetup(QWidget):
         self.image_choice.chosen.connect(self._follow_image)
         self.labels_choice.chosen.connect(self._follow_painting)
         self.study.changed.connect(self._update)
+        self.training.form.changed.connect(self._update)
         self.folder.textEdited.connect(self._note_own_folder)
         self.folder.editingFinished.connect(self.folder_changed.emit)
 
@@ -214,8 +223,24 @@ class StudySetup(QWidget):
 
     # ---- following ----
 
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 Qt's name
+        """Look for trainings that there were meanwhile."""
+        super().showEvent(event)
+        self._list_runs()
+
+    def _list_runs(self) -> None:
+        image = self.image_choice.layer
+        if image is not None:
+            folder = workspace_for(image).path
+            self._reader.read(lambda: list_runs(folder))
+
+    def _show_runs(self, runs: Sequence[RunSummary]) -> None:
+        self._runs = runs
+        self._update()
+
     def disconnect_events(self) -> None:
         """Stop listening to the viewer."""
+        self._reader.cancel()
         for part in (
             self.image_choice,
             self.labels_choice,
@@ -225,7 +250,8 @@ class StudySetup(QWidget):
             part.disconnect_events()
 
     def _follow_image(self) -> None:
-        self._has_own_folder = False
+        self._has_own_folder, self._runs = False, ()
+        self._list_runs()
         self.new_folder()
         self._compare_slices()
         self._update()
@@ -244,11 +270,12 @@ class StudySetup(QWidget):
         image = self.image_choice.layer
         try:
             study = self.study.config
+            seconds = expected_seconds(self.training.config, self._runs)
             n_voxels = 0 if image is None else math.prod(volume_of(image).shape)
         except (LrcsError, ValueError):  # told when it is to be run
             self._estimate.clear()
             return
-        self._estimate.setText(_estimate(study, n_voxels))
+        self._estimate.setText(_estimate(study, n_voxels, seconds))
 
     # ---- settings ----
 
@@ -267,14 +294,14 @@ class StudySetup(QWidget):
         return {"config": self.training, "perturb": self.perturb, "study": self.study}
 
 
-def _estimate(study: StudyConfig, n_voxels: int) -> str:
-    """Say what a study makes.
+def _estimate(study: StudyConfig, n_voxels: int, seconds: float | None = None) -> str:
+    """Say what a study makes, and how long its trainings take if that is known.
 
     Examples
     --------
-    >>> _estimate(StudyConfig(n_members=2, n_repeats=0), 2**20)
+    >>> _estimate(StudyConfig(n_members=2, n_repeats=0), 2**20, 90.0)
     'Trains 2 networks, each on different labels, and predicts the whole volume with \
-each: at most 2.0 MiB on disk.'
+each: at most 2.0 MiB on disk. The trainings take about 3:00.'
     """
     n = study.n_members + study.n_repeats
     parts = (
@@ -284,6 +311,8 @@ each: at most 2.0 MiB on disk.'
         else "each on different labels"
     )
     disk = f": at most {amount(n * n_voxels)} on disk" if n_voxels else ""
+    time = "" if seconds is None else f" The trainings take about {clock(n * seconds)}."
     return (
         f"Trains {n} networks, {parts}, and predicts the whole volume with each{disk}."
+        f"{time}"
     )
