@@ -47,6 +47,7 @@ class Table(QTableWidget):
         super().__init__()
         self._most_rows = most_rows
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setWordWrap(False)
         if most_rows is None:
             self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         side = self.verticalHeader()
