@@ -95,14 +95,14 @@ class LabelDock(Dock):
         self.paintings.closed.connect(keeper_of(self.viewer).handle_change)
         self.restore_line.restore_requested.connect(self.restore)
         self.restore_line.changed.connect(self._show_hint)
-        self.restore_line.failed.connect(self._warn)
         self.folders.open_requested.connect(self.restore)
         self.folders.table.reported.connect(self.show_message)
+        self.restore_line.failed.connect(self._warn)
         self.phases.refused.connect(self._warn)
+        self.slices.reported.connect(self._warn)
         self.phases_controller.edited.connect(self._enable)
         for part in (self.paintings, self.phases_controller, self.slices, self.help):
             part.failed.connect(self._on_failed)
-        self.slices.reported.connect(self._warn)
         self.help.job_requested.connect(self._start_job)
         self.help.stop_requested.connect(self.stop)
 
@@ -132,20 +132,15 @@ class LabelDock(Dock):
     def restore(self, found: FoundPainting) -> None:
         """Open a painting again."""
         if self._start(lambda image: self.paintings.open(found, image)):
-            if self.slices.index not in self.slices.table.indices:
-                self.slices.step(1)
+            self.slices.find_painted()
             self.show_message(f"The painting is back. {self._hint}", "done")
 
     def use_layer(self) -> None:
         """Make a painting of the chosen labels layer."""
-        if self._image_or_warn() is None:
-            return
         layer, phases = self._choices.usable_labels(), self.phases.phases
-        if (
-            layer is not None
-            and may_train_on(layer, self)
-            and self._start(lambda image: self.paintings.adopt(layer, image, phases))
-        ):
+        if layer is None or not may_train_on(layer, self):
+            return
+        if self._start(lambda image: self.paintings.adopt(layer, image, phases)):
             self.show_message(f"This layer is saved from now on. {self._hint}", "done")
 
     def _start(self, begin: Callable[[Image], None]) -> bool:
@@ -273,11 +268,6 @@ class LabelDock(Dock):
         """Keep the settings, and save the paintings: the window closes."""
         self.paintings.save()
         super().remember()
-
-    def save_before_close(self) -> None:
-        """Save a result that is in memory alone, too."""
-        super().save_before_close()
-        keeper_of(self.viewer).save_result()
 
     def shut_down(self) -> None:
         """Stop; with the window, the paintings are closed too."""

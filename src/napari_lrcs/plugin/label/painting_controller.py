@@ -165,9 +165,10 @@ class PaintingController:
     # ---- paintings end ----
 
     def save(self) -> None:
-        """Save all paintings, and what is open."""
+        """Save all paintings and what is open, a result that is in memory alone too."""
         for painting in self:
             self._save(painting)
+        keeper_of(self.viewer).save_result()
         keeper_of(self.viewer).save()
 
     def unlock(self) -> None:

@@ -159,6 +159,11 @@ class SlicesPart(QWidget):
                 "All slices are in the table: mark some for validation and test."
             )
 
+    def find_painted(self) -> None:
+        """Go to a slice of the table, unless one is in view."""
+        if self.index not in self.table.indices:
+            self.step(1)
+
     def step(self, direction: int) -> None:
         """Go to the next slice of the table, or with -1 to the one before."""
         painting = self._painting
