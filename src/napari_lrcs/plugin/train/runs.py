@@ -69,7 +69,7 @@ class RunsTable(FolderTable[RunSummary]):
         self._histories.answered.connect(self.compared.emit)
         self._history = BackgroundReader("Reading a history", self)
         self._history.answered.connect(self.history_read.emit)
-        self.add_button(
+        self.predict_button = self.add_button(
             "Use to predict",
             "Choose the best network of this run in the dock Predict volume",
             self.predict_requested,
@@ -90,7 +90,7 @@ class RunsTable(FolderTable[RunSummary]):
             self.resume_requested,
             allow=_can_continue,
         )
-        self.add_button(
+        self.transfer_button = self.add_button(
             "Start from it",
             "Let the next training begin with the best network of this run",
             self.transfer_requested,
