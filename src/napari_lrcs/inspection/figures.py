@@ -298,7 +298,8 @@ def _pictured(stop: Stop, most: int) -> tuple["NDArray[np.floating]", str, str]:
 
 def _scaled(image: "NDArray[Any]") -> "NDArray[np.floating]":
     low, high = np.percentile(image, [0.5, 99.5])
-    return np.clip((image - low) / max(high - low, 1e-9), 0, 1)
+    scaled: NDArray[np.floating] = (image - low) / max(high - low, 1e-9)
+    return scaled.clip(0, 1)
 
 
 def _thinned(images: "NDArray[Any]", most: int) -> "NDArray[Any]":

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_lrcs.inference.estimate import amount, fits_memory, free_memory
@@ -128,35 +129,28 @@ def _check_memory(layer: Layer, shape: tuple[int, int]) -> None:
 
 
 def _fill(
-    values: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
+    values: NDArray[np.float32],
     network: SegmentationNetwork,
     image: Tensor,
     tile: Tile,
     layer: Layer,
 ) -> None:
     """Compute the maps of a tile, and put those of its own pixels in their place."""
-    ours, read = (
-        tuple(_coarse(part, layer.step) for part in parts)
-        for parts in (
-            (tile.rows, tile.columns),
-            (tile.read_rows, tile.read_columns),
-        )
-    )
-    within = tuple(
-        slice(own.start - whole.start, own.stop - whole.start)
-        for own, whole in zip(ours, read, strict=True)
-    )
+    rows, rows_within = _coarse(tile.rows, tile.read_rows, step=layer.step)
+    columns, columns_within = _coarse(tile.columns, tile.read_columns, step=layer.step)
 
     def keep(_name: str, _kind: str, maps: Tensor) -> None:
-        values[(slice(None), *ours)] = maps[(0, slice(None), *within)].numpy()
+        values[:, rows, columns] = maps[0, :, rows_within, columns_within].numpy()
 
     with recording(network, keep, only=layer.name):
         list(apply_in_tiles(network, image, [tile]))
 
 
-def _coarse(span: slice, step: int) -> slice:
-    """Return a range of pixels of the slice in pixels of a map."""
-    return slice(span.start // step, -(-span.stop // step))
+def _coarse(own: slice, read: slice, *, step: int) -> tuple[slice, slice]:
+    """Return a tile's own pixels on a map of the slice, and on one of what it reads."""
+    start, stop = own.start // step, -(-own.stop // step)
+    first = read.start // step
+    return slice(start, stop), slice(start - first, stop - first)
 
 
 # ---- the way of an image ----

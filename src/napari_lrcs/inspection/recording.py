@@ -139,7 +139,7 @@ def _places_of_maxima(x: Tensor, pooled: Tensor) -> Tensor:
     """Return 1 where the maximum of each window was found, 0 elsewhere."""
     side = x.shape[-1] // pooled.shape[-1]
     maxima, where = F.max_pool2d(x, side, return_indices=True)
-    return F.max_unpool2d(torch.ones_like(maxima), where, side)
+    return F.max_unpool2d(torch.ones_like(maxima), where, [side, side])
 
 
 def layers_of(network: SegmentationNetwork) -> tuple[Layer, ...]:

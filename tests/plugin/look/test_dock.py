@@ -207,7 +207,7 @@ def test_maps_follow_an_image_that_is_turned_and_moved(axis: Any) -> None:
     places[:, across] = 0
     viewer = _LayersOnly(image)
 
-    shown = MapsLayer(viewer)  # type: ignore[arg-type]
+    shown = MapsLayer(viewer)
     shown.show(image, maps)
 
     assert shown.layer is not None
@@ -236,7 +236,7 @@ def test_maps_of_a_flat_image_have_a_slider_for_themselves_alone() -> None:
     step = Layer(name="a", kind="convolution", n_maps=3, step=2)
     maps = Maps(layer=step, values=np.zeros((3, 8, 8), np.float32), axis="z", index=0)
 
-    shown = MapsLayer(_LayersOnly(image))  # type: ignore[arg-type]
+    shown = MapsLayer(_LayersOnly(image))
     shown.show(image, maps)
 
     assert shown.layer is not None
