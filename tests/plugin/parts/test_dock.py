@@ -615,6 +615,7 @@ def test_the_wheel_scrolls_and_changes_nothing_that_it_passes(
 ) -> None:
     dock = PlainDock(viewer)
     number, text, plot = QSpinBox(), choice("one", "two"), Plot(viewer, height=2000)
+    number.setValue(5)
     for part in (number, text, plot):
         dock.body.addWidget(part)
     viewer.window.add_dock_widget(dock)
@@ -622,13 +623,14 @@ def test_the_wheel_scrolls_and_changes_nothing_that_it_passes(
     assert area is not None
     bar = area.verticalScrollBar()
     assert bar is not None
-    qtbot.waitUntil(lambda: bar.maximum() > 0)
+    qtbot.waitUntil(lambda: dock.isVisible() and bar.maximum() > 0)
 
     # Qt offers a wheel that a widget has not taken to those around it, which scroll.
-    passed: list[QWidget] = [number, text, plot]
-    assert not any(map(_takes_wheel, passed))
-    assert (number.value(), text.currentText()) == (0, "one")
-    assert _takes_wheel(bar)
+    parts: list[QWidget] = [number, text, plot, bar]
+    taken = [_takes_wheel(part) for part in parts]
+
+    assert taken == [False, False, False, True]
+    assert (number.value(), text.currentText()) == (5, "one")
     assert bar.value() > 0
     plot.disconnect_events()
 
