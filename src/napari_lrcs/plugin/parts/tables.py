@@ -230,12 +230,8 @@ class FolderTable(QWidget, Generic[Item]):
         content : callable
             Returns what is lost with an item, to follow "This deletes".
         """
-
-        def ask(path: Path) -> None:
-            self._ask_to_delete(path, content)
-
         self._rename_requested.connect(self._ask_for_name)
-        self._delete_requested.connect(ask)
+        self._delete_requested.connect(lambda path: self._ask_to_delete(path, content))
         for text, tooltip, requested in (
             ("Rename…", "Give the folder another name", self._rename_requested),
             ("Delete…", "Move the folder to the trash", self._delete_requested),
