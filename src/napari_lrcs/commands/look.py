@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layers", action="store_true", help="list the layers, and write nothing"
     )
-    parser.add_argument("--z", metavar="SLICE", help="slice to look at, from 0")
+    parser.add_argument("--z", metavar="SLICE", help="slice to look at, counted from 0")
     parser.add_argument(
         "--layer",
         nargs="+",

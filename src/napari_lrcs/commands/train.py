@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep",
         choices=("all", "encoder"),
-        help="what to take over of the initial weights (default: all)",
+        help="what to take over from the initial weights (default: all)",
     )
     parser.add_argument("--resume", action="store_true", help="continue a run")
     flags.add(parser, "--overwrite", "--json")

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep",
         choices=("all", "encoder"),
         default="all",
-        help="what to take over of the earlier network (default: all)",
+        help="what to take over from the earlier network (default: all)",
     )
     parser.add_argument("--resume", action="store_true", help="continue a comparison")
     flags.add(parser, "--overwrite", "--json")
@@ -78,7 +78,9 @@ def run(arguments: argparse.Namespace) -> None:
     except OSError as error:
         is_begun = TransferFolder(arguments.out).record.exists
         if is_begun and not isinstance(error, LrcsError):
-            error.add_note(f"the comparison in {arguments.out} goes on with --resume")
+            error.add_note(
+                f"the comparison in {arguments.out} is kept: continue with --resume"
+            )
         raise
     findings = TransferFolder(arguments.out).read_findings()
     if arguments.json:
@@ -151,6 +153,6 @@ def _print_findings(findings: "TransferFindings") -> None:
         "Scores on the validation slices",
         ["Start", "mean IoU ± sd", "gain (points)", "accuracy", "epochs"],
         rows,
-        caption="Gain over the trainings from scratch; epochs until the mean IoU is "
-        f"theirs at its best. Weights from {findings.source}",
+        caption="Gain over the trainings from scratch; epochs until the mean IoU "
+        f"reaches their best. Weights from {findings.source}",
     )

@@ -122,9 +122,9 @@ def _check_memory(layer: Layer, shape: tuple[int, int]) -> None:
     needed = 4 * layer.n_maps * rows * columns
     if not fits_memory(needed):
         raise MemoryError(
-            f"the {layer.n_maps} maps of {layer.name} need {amount(needed)} of memory, "
-            f"and of the {amount(free_memory())} that are free they may take half; "
-            "choose a coarser layer, or crop the image"
+            f"the {layer.n_maps} maps of {layer.name} need {amount(needed)} of "
+            f"memory, but may take only half of the {amount(free_memory())} that are "
+            "free; choose a coarser layer, or crop the image"
         )
 
 

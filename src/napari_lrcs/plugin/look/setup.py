@@ -95,7 +95,7 @@ class LookSetup(QWidget):
                 (
                     "Image",
                     self.image_choice,
-                    "Image whose slice in view is shown to it",
+                    "Image whose slice in view the network is given",
                 ),
                 ("Model", self.model_choice, "Trained network to look into"),
             )

@@ -95,8 +95,8 @@ class TrainSetup(QWidget):
             (
                 "Keep",
                 self.kept,
-                "What to take over of that network; phases that it does not know start "
-                "fresh in any case",
+                "What to take over from that network; phases that it does not know "
+                "start fresh in any case",
             ),
         )
         hide_rows(self._rows, self.kept)
