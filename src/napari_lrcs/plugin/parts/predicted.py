@@ -289,8 +289,8 @@ def is_in_memory_alone(layer: Layer, image: Image) -> bool:
     """Tell whether a layer is the prediction of all of an image, and in no file."""
     of, _, region = layer.metadata.get(_ORIGIN_KEY, (lambda: None, "", None))
     is_whole = of() == image and region is not None and region.slices is None
-    is_complete = bool(layer.metadata.get(_COMPLETE_KEY))
-    return is_whole and is_complete and isinstance(layer, Labels) and not file_of(layer)
+    is_complete = bool(is_whole and layer.metadata.get(_COMPLETE_KEY))
+    return is_complete and isinstance(layer, Labels) and file_of(layer) is None
 
 
 def is_result_at(layer: Layer, path: Path) -> bool:
