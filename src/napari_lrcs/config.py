@@ -391,7 +391,7 @@ class SearchConfig(Config):
         0.0,
         "Time after which no trial is started; 0 for no limit",
         bounds=(0, 1e6),
-        unit="min",
+        unit="minutes",
     )
     prune: bool = setting(
         True,

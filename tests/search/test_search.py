@@ -1,4 +1,5 @@
 import pickle
+import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,7 +27,7 @@ from napari_lrcs.search.events import (
     TrialStarted,
 )
 from napari_lrcs.search.figures import FIGURES
-from napari_lrcs.search.folder import SearchFolder
+from napari_lrcs.search.folder import SearchFolder, list_searches
 from napari_lrcs.search.results import TrialResult
 from napari_lrcs.search.search import run_search
 from napari_lrcs.search.space import Values
@@ -143,6 +144,26 @@ def test_findings_are_ranked_and_tabulated(
         "trial,state,mean_iou,sd,n_repeats,seconds,learning_rate,batch_size,reason"
     )
     assert [float(row.split(",")[2]) for row in rows] == scores
+
+
+def test_searches_are_listed_with_their_progress(
+    search: tuple[Path, list[SearchEvent]], tmp_path: Path
+) -> None:
+    shutil.copytree(search[0], tmp_path / "search-1")
+    begin(tmp_path / "search-2")
+    (tmp_path / "search-3").mkdir()
+    (tmp_path / "search-3" / "search.json").write_text("{")
+    (tmp_path / "search-4").mkdir()
+
+    found = {state.path.name: state for state in list_searches(tmp_path)}
+
+    whole, begun, damaged = (found[f"search-{n}"] for n in (1, 2, 3))
+    assert len(found) == 3
+    assert (whole.n_done, whole.n_trials, whole.can_resume) == (4, 4, False)
+    assert whole.best == max(trial.score for trial in results(search[0]))
+    assert (begun.n_done, begun.n_trials, begun.can_resume) == (0, 4, True)
+    assert "damaged" in damaged.damaged
+    assert not damaged.can_resume
 
 
 def test_a_complete_search_is_resumed_at_once(

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from napari_lrcs.config import PRESETS, TrainConfig
-from napari_lrcs.search.space import Choices, Range, SearchSpace
+from napari_lrcs.search.space import (
+    Choices,
+    Range,
+    SearchSpace,
+    searchable,
+    suggest_values,
+)
 
 
 def field(text: str) -> Any:
@@ -129,3 +135,14 @@ def test_a_bad_setting_is_refused(text: str, says: str) -> None:
 def test_a_setting_is_given_once() -> None:
     with pytest.raises(ValueError, match="batch_size is given twice"):
         SearchSpace.parse(["batch_size=2,4", "batch-size=8,16"])
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+def test_values_are_suggested_for_all_settings(preset: TrainConfig) -> None:
+    values = {s.name: suggest_values(s, preset) for s in searchable()}
+    del values["model"]  # its names are those of the registry
+
+    space = SearchSpace.parse(f"{name}={text}" for name, text in values.items())
+
+    assert {"learning_rate", "median_size", "flip"} < set(space.fields)
+    assert not {"seed", "device"} & set(space.fields)

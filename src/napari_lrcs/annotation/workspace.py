@@ -65,6 +65,10 @@ class Workspace:
         """Return where the next study of uncertainty goes."""
         return self._free("study")
 
+    def new_search(self) -> Path:
+        """Return where the next search for settings goes."""
+        return self._free("search")
+
     def new_perturbed(self) -> Path:
         """Return where the next set of perturbed labels goes."""
         return self._free("perturbed")

@@ -139,7 +139,13 @@ def draw_importances(ax: "Axes", findings: SearchFindings) -> None:
     names = list(findings.importances)
     if not names:
         text = "too few complete trials, or equal scores"
-        ax.text(0.5, 0.5, text, ha="center", va="center", transform=ax.transAxes)
+        ax.text(
+            *(0.5, 0.5, text),
+            color=_GREY,
+            ha="center",
+            va="center",
+            transform=ax.transAxes,
+        )
         ax.set_axis_off()
         return
     ax.barh(names, [100 * findings.importances[n] for n in names], color=_COLOURS[0])

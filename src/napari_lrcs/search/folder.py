@@ -1,10 +1,12 @@
 """The search folder: the files of a search; needs neither torch nor Optuna."""
 
+import math
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -31,6 +33,41 @@ class SearchRecord(TypedDict):
     search: dict[str, Any]
     n_trials: int
     importances: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchState:
+    """The progress of a search.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of the search.
+    modified : datetime
+        When ``search.json`` was last written, in the local time zone.
+    n_done, n_trials : int
+        Trials that were complete or pruned, and planned.
+    best : float
+        Score of the best trial, 0 to 1; NaN without one.
+    damaged : str
+        Why the search cannot be read; empty if it can.
+    """
+
+    path: Path
+    modified: datetime
+    n_done: int = 0
+    n_trials: int = 0
+    best: float = math.nan
+    damaged: str = ""
+
+    def __str__(self) -> str:
+        """Return its path, or why it cannot be read, for a tooltip."""
+        return self.damaged or str(self.path)
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether trials are left, or have failed."""
+        return not self.damaged and self.n_done < self.n_trials
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +180,21 @@ class SearchFolder:
             importances=record["importances"],
         )
 
+    def read_state(self) -> SearchState:
+        """Read the progress; a search that cannot be read has its reason in it."""
+        time = datetime.fromtimestamp(self.record.path.stat().st_mtime).astimezone()
+        try:
+            found = self.read_findings()
+        except (OSError, ValueError) as error:
+            return SearchState(path=self.path, modified=time, damaged=str(error))
+        return SearchState(
+            path=self.path,
+            modified=time,
+            n_done=sum(trial.state != "failed" for trial in found.trials),
+            n_trials=found.n_trials,
+            best=math.nan if found.best is None else found.best.score,
+        )
+
     def read_results(self) -> list[TrialResult]:
         """Read the trials that have ended, by number."""
         files = [
@@ -187,3 +239,18 @@ class SearchFolder:
 
     def _damaged(self, name: str, error: Exception) -> VolumeError:
         return VolumeError(f"{name} in {self.path} is damaged: {error}")
+
+
+def list_searches(folder: Path) -> list[SearchState]:
+    """Read the progress of all searches in a folder, the latest one first.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder that may hold search folders; it need not exist.
+    """
+    searches = [
+        SearchFolder(file.parent).read_state()
+        for file in folder.glob(f"search-*/{_RECORD}")
+    ]
+    return sorted(searches, key=lambda search: search.modified, reverse=True)

@@ -5,7 +5,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import product
-from typing import Literal, Self, TypeAlias, get_origin
+from typing import Literal, Self, TypeAlias, get_args, get_origin
 
 import numpy as np
 
@@ -170,6 +170,46 @@ class SearchSpace:
         return {name: field.at(rng.random()) for name, field in self.fields.items()}
 
 
+def searchable() -> tuple[Setting, ...]:
+    """List the settings that can be searched."""
+    return tuple(s for s in TrainConfig.settings() if s.name not in _FIXED)
+
+
+def suggest_values(setting: Setting, config: TrainConfig) -> str:
+    """Return values of a setting around that of a config, as `SearchSpace.parse` reads.
+
+    Of a setting that is text, it is the value alone.
+
+    Examples
+    --------
+    >>> settings = {setting.name: setting for setting in searchable()}
+    >>> suggest_values(settings["n_epochs"], TrainConfig().with_changes(n_epochs=8))
+    '4,8,16'
+    >>> suggest_values(settings["gain"], TrainConfig().with_changes(gain=0.1))
+    '0.05:0.2'
+    """
+    value = config.to_dict()[setting.name]
+    if setting.type is bool:
+        return "false,true"
+    if get_origin(setting.type) is Literal:
+        return ",".join(get_args(setting.type))
+    if setting.type is str:
+        return str(value)
+    low = -math.inf if setting.low is None else setting.low
+    high = math.inf if setting.high is None else setting.high
+    if setting.type is float:
+        first, last = (value / 2, 2 * value) if value else (0.0, 1.0)
+        return f"{max(low, first):g}:{min(high, last):g}"
+    around = [n for n in _integers_around(value, setting) if low <= n <= high]
+    return ",".join(map(str, dict.fromkeys(around)))
+
+
+def _integers_around(value: int, setting: Setting) -> tuple[int, ...]:
+    if setting.odd:
+        return (value - 2, value, value + 2) if value else (0, 3, 5)
+    return value // 2, value, 2 * value or 1
+
+
 def describe(settings: Values) -> str:
     """Write the values of settings on a line.
 
@@ -185,7 +225,7 @@ def describe(settings: Values) -> str:
 
 
 def _setting_of(name: str) -> Setting:
-    known = {s.name: s for s in TrainConfig.settings() if s.name not in _FIXED}
+    known = {s.name: s for s in searchable()}
     if name in _FIXED:
         raise ValueError(f"{name} cannot be searched: {_FIXED[name]}")
     if name not in known:
