@@ -729,12 +729,13 @@ def test_slices_are_written_as_they_are_read(
     assert slices_text(places) == text
 
 
-def test_a_preset_of_the_users_is_offered(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_preset_of_the_users_is_offered_as_soon_as_it_is_saved(
+    dock: TrainDock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(presets, "_folder", lambda: tmp_path)
     presets.save_preset("mine", PRESETS["paper"].with_changes(n_filters=4))
-    dock: TrainDock = request.getfixturevalue("dock")
+    dock.setup.preset.showPopup()
+    dock.setup.preset.hidePopup()
 
     dock.setup.preset.choose("mine")
 

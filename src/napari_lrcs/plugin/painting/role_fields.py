@@ -103,15 +103,23 @@ class RoleFields(SliceFields):
     def read(self, n_slices: int) -> dict[Role, tuple[int, ...]]:
         """Read the slices of each role.
 
+        Where none is named for training, it is all slices of the painting that are
+        left; there are none without a painting.
+
         Raises
         ------
         ValueError
             If a text is malformed, or a slice does not exist.
         """
-        return {
+        roles = {
             role: self._read(role, f"{role.capitalize()} slices", n_slices)
             for role in self.fields
         }
+        if self._painting is not None and not roles["train"]:
+            taken = {*roles["validation"], *roles["test"]}
+            painted = self._painting.painted()
+            roles["train"] = tuple(z for z in painted if z not in taken)
+        return roles
 
 
 def slices_text(places: Sequence[int]) -> str:

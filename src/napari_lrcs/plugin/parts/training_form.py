@@ -15,7 +15,9 @@ from napari_lrcs.plugin.parts.workers import BackgroundReader
 from napari_lrcs.preprocessing.neighbours import Resemblance, measure_resemblance
 from napari_lrcs.presets import read_presets
 
-_NETWORKS = ("lrcsnet", "segnet", "unet", "xlearn")
+NETWORKS = ("lrcsnet", "segnet", "unet", "xlearn")
+"""Names of the networks, as `napari_lrcs.models.registry` has them."""
+
 _CUSTOM = "custom settings"
 _FREE = {"axis", "device"}
 """Fields that a preset leaves as they are."""
@@ -35,7 +37,7 @@ class TrainingForm(QWidget):
         self.form = ConfigForm(
             PRESETS["quick"],
             main=main,
-            choices={"device": ("auto", "cpu"), "model": _NETWORKS},
+            choices={"device": ("auto", "cpu"), "model": NETWORKS},
         )
         self.preset = PresetChoice(self.form)
         """The choice of a preset, to be put where the dock wants it."""
@@ -176,11 +178,23 @@ class PresetChoice(QComboBox):
     def __init__(self, form: ConfigForm[TrainConfig]) -> None:
         super().__init__()
         self._form = form
-        self._presets = read_presets()
-        self.addItems([*self._presets, _CUSTOM])
+        self._quick = PRESETS["quick"]
+        self._presets: dict[str, TrainConfig] = {}
+        self.refresh()
         self.activated.connect(lambda _index: self._fill())
         form.changed.connect(self._name)
+
+    def refresh(self) -> None:
+        """Offer the presets as they are now; one may have been saved meanwhile."""
+        self._presets = {**read_presets(), "quick": self._quick}
+        self.clear()
+        self.addItems([*self._presets, _CUSTOM])
         self._name()
+
+    def showPopup(self) -> None:  # noqa: N802 Qt's name
+        """Open the list."""
+        self.refresh()
+        super().showPopup()
 
     def choose(self, name: str) -> None:
         """Fill the form with a preset, as a choice in the list does."""
@@ -189,7 +203,8 @@ class PresetChoice(QComboBox):
 
     def fit_quick(self, **settings: object) -> None:
         """Make settings that were measured a part of the preset *quick*."""
-        self._presets["quick"] = PRESETS["quick"].with_changes(**settings)
+        self._quick = PRESETS["quick"].with_changes(**settings)
+        self._presets["quick"] = self._quick
         self._name()
 
     def _fill(self) -> None:

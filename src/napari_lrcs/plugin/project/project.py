@@ -8,6 +8,7 @@ from napari.components import LayerList
 from napari.layers import Image, Labels, Layer
 from psygnal import Signal
 
+from napari_lrcs.config import TrainConfig
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.project.default_layers import (
     have_same_shape,
@@ -41,6 +42,8 @@ class Project:
 
     changed = Signal()
     """Something else was chosen for the project."""
+    settings_found = Signal(TrainConfig)
+    """A search has found settings to train with."""
 
     def __init__(self, layers: LayerList) -> None:
         self._layers = ref(layers)

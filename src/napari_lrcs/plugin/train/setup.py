@@ -10,9 +10,7 @@ from napari.viewer import Viewer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QWidget
 
-from napari_lrcs.annotation.annotation import Role
-from napari_lrcs.config import SUGGESTED_BALANCE, Axis, TrainConfig
-from napari_lrcs.io.volume import Volume
+from napari_lrcs.config import SUGGESTED_BALANCE, TrainConfig
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
 from napari_lrcs.plugin.painting.role_fields import RoleFields
 from napari_lrcs.plugin.parts.current_slice import SliceInView
@@ -28,6 +26,7 @@ from napari_lrcs.plugin.parts.layers import (
 from napari_lrcs.plugin.parts.model_choice import ModelChoice
 from napari_lrcs.plugin.parts.training_form import TrainingForm
 from napari_lrcs.plugin.parts.widgets import vbox
+from napari_lrcs.plugin.project.project import project_of
 from napari_lrcs.plugin.project.training_layers import TrainingLayers
 from napari_lrcs.plugin.train.job import TrainingJob
 from napari_lrcs.plugin.train.preview import PreviewSource
@@ -54,6 +53,7 @@ class TrainSetup(QWidget):
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
+        self._project = project_of(viewer.layers)
         self.layers = TrainingLayers(viewer.layers)
         self.image_choice, self.labels_choice = self.layers.image, self.layers.labels
         self.roles = RoleFields()
@@ -71,6 +71,7 @@ class TrainSetup(QWidget):
         self.image_choice.chosen.connect(self._follow_image)
         self.start.changed.connect(self._use_network)
         self.start.failed.connect(self.failed.emit)
+        self._project.settings_found.connect(self.use)
         self._follow_painting()
         self._follow_image()
 
@@ -151,7 +152,7 @@ class TrainSetup(QWidget):
                 shape=layer_shape(image),
                 in_view=in_view(image),
             ),
-            roles=self._roles(volume, painting, config.preprocessing.axis),
+            roles=self.roles.read(volume.shape[AXES[config.preprocessing.axis]]),
             config=config,
             run=run,
             new_run=workspace_for(image).new_run,
@@ -161,15 +162,6 @@ class TrainSetup(QWidget):
         # Made at once, so that a second window chooses another one.
         run.mkdir(parents=True, exist_ok=True)
         return training
-
-    def _roles(
-        self, volume: Volume, painting: Painting | None, axis: Axis
-    ) -> dict[Role, tuple[int, ...]]:
-        roles = self.roles.read(volume.shape[AXES[axis]])
-        if painting is not None and not roles["train"]:
-            taken = {*roles["validation"], *roles["test"]}
-            roles["train"] = tuple(z for z in painting.painted() if z not in taken)
-        return roles
 
     # ---- transfer ----
 
@@ -215,10 +207,18 @@ class TrainSetup(QWidget):
 
     # ---- presets and settings ----
 
+    def show_settings(self, config: TrainConfig) -> None:
+        """Show other settings; only the device stays."""
+        self.form.config = config.with_changes(device=self.form["device"].value)
+
+    def use(self, config: TrainConfig) -> None:
+        """Show settings that a search has found, and keep their context slices."""
+        self.show_settings(config)
+        self.training.context.hold()
+
     def balance(self, config: TrainConfig) -> None:
         """Show the settings of a training, but with patches balanced between phases."""
-        device = self.form["device"].value
-        self.form.config = config.with_changes(balance=SUGGESTED_BALANCE, device=device)
+        self.show_settings(config.with_changes(balance=SUGGESTED_BALANCE))
 
     def settings(self) -> dict[str, Any]:
         """Return what to remember; nothing while a field cannot be read."""
@@ -233,7 +233,8 @@ class TrainSetup(QWidget):
     # ---- following ----
 
     def disconnect_events(self) -> None:
-        """Stop listening to the viewer."""
+        """Stop listening to the viewer and its project."""
+        self._project.settings_found.disconnect(self.use)
         for part in (
             self.image_choice,
             self.labels_choice,
