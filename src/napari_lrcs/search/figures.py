@@ -115,8 +115,9 @@ def draw_sorted_scores(figure: "Figure", findings: SearchFindings) -> None:
             mfc=face,
             ms=4,
             lw=1,
-            label=state,
         )
+        # The legend of an error bar cannot be moved along with its marker.
+        scores.plot([], [], "o", color=_COLOURS[0], mfc=face, ms=4, label=state)
     scores.tick_params(axis="x", length=0)
     scores.legend(frameon=False)
     _style(scores)
@@ -131,7 +132,7 @@ def draw_sorted_scores(figure: "Figure", findings: SearchFindings) -> None:
         [f"{name}\n{_ends(field)}" for name, field in fields.items()],
     )
     grid.tick_params(length=0, labelsize="small", labelbottom=False)
-    grid.set_xlabel("Trials, best first (dark to bright: values in ascending order)")
+    grid.set_xlabel("Trials, best first (dark: the smallest value)")
 
 
 def draw_importances(ax: "Axes", findings: SearchFindings) -> None:
