@@ -164,3 +164,13 @@ def _title(fold: Fold) -> str:
     button = fold.findChild(QPushButton)
     assert button is not None
     return str(button.text())
+
+
+def test_a_number_with_many_digits_keeps_them(qtbot: QtBot) -> None:
+    form = _form(qtbot, TrainConfig())
+    config = TrainConfig().with_changes(learning_rate=0.024073412345)
+
+    form.config = config
+
+    assert form.config == config
+    assert form["learning_rate"].value == "0.024073412345"

@@ -186,7 +186,10 @@ def _shown(value: Any, widget: ValueWidget[Any]) -> Any:
         return value
     if isinstance(value, tuple):
         return ", ".join(f"{item:g}" for item in value)
-    return f"{value:g}" if isinstance(value, float) else value
+    if not isinstance(value, float):
+        return value
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def _value_of(setting: Setting, widget: ValueWidget[Any]) -> object:
