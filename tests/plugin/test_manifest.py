@@ -18,12 +18,12 @@ COMMANDS = {command.id: command for command in CONTRIBUTIONS.commands or ()}
 DOCKS = [widget.display_name for widget in CONTRIBUTIONS.widgets or ()]
 BUTTONS = [
     *("New labels layer", "New labels layer", "Train", "Predict"),
-    *("Measure", "Compare", "Perturb", "Run", "Show maps"),
+    *("Measure", "Compare", "Perturb", "Run", "Search", "Show maps"),
 ]
 
 VERBS = {
     *("Compare", "Label", "Look", "Measure", "Open"),
-    *("Perturb", "Predict", "Save", "Segment", "Train"),
+    *("Perturb", "Predict", "Save", "Search", "Segment", "Train"),
 }
 
 
@@ -37,6 +37,7 @@ def test_docks_stand_in_the_order_of_their_use() -> None:
         "Compare segmentations",
         "Perturb labels",
         "Uncertainty study",
+        "Search for settings",
         "Look inside the network",
     ]
 
@@ -114,7 +115,7 @@ def test_docks_open_by_name_with_their_main_button_in_sight(
 MENUS = [
     ("plugins_menu", "LRCS-Net", DOCKS),
     ("layers_menu", "Annotate", ["Label phases"]),
-    ("layers_menu", "Segment", DOCKS[:4]),
+    ("layers_menu", "Segment", [*DOCKS[:4], "Search for settings"]),
     (
         "layers_menu",
         "Measure",

@@ -1,6 +1,6 @@
 """Plots in the colours of napari's theme, drawn no more often than needed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from matplotlib.artist import Artist
@@ -62,6 +62,16 @@ class Plot(FigureCanvasQTAgg):
         self.setStyleSheet("background: transparent")
         viewer.events.theme.connect(self.restyle)
         self.restyle()
+
+    def draw_figure(self, draw: Callable[[Figure], None]) -> None:
+        """Let a function draw the whole figure anew, with axes of its own."""
+        self.figure.clear()
+        self._animated = []
+        draw(self.figure)
+        self.axes = list(self.figure.axes)
+        for ax in self.axes:
+            ax.xaxis.labelpad = 1
+        self.place_legends_above()
 
     def place_legends_above(self) -> None:
         """Move the legends of all axes above them, where they cover no curve."""

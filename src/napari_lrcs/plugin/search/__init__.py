@@ -1,0 +1,1 @@
+"""The dock that searches for the settings with the best score."""

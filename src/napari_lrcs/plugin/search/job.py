@@ -1,0 +1,147 @@
+"""A search as the dock runs it: all of this happens in the thread."""
+
+from collections.abc import Generator
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from napari_lrcs.annotation.annotation import AnnotatedVolume
+from napari_lrcs.annotation.context_slices import fit_context_slices
+from napari_lrcs.annotation.painted_slices import train_on_painted
+from napari_lrcs.config import Axis, SearchConfig, TrainConfig
+from napari_lrcs.io.volume import as_labels
+from napari_lrcs.plugin.parts.workers import Events, load_torch
+from napari_lrcs.progress import Notice
+from napari_lrcs.search.events import SearchEnded, SearchStarted, TrialEnded
+from napari_lrcs.search.folder import SearchFolder
+from napari_lrcs.search.results import SearchFindings
+from napari_lrcs.search.space import SearchSpace
+from napari_lrcs.search.task import SearchTask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimated:
+    """What a search would take."""
+
+    n_trials: int
+    n_repeats: int
+    seconds: float
+    memory: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SearchJob:
+    """What to search, and where.
+
+    Parameters
+    ----------
+    volume : AnnotatedVolume
+        Without slices for training, all painted ones that are left are for training.
+    space : SearchSpace
+        The settings that are varied.
+    config : TrainConfig
+        All other settings.
+    search : SearchConfig
+        How settings are chosen, and how many.
+    out : Path
+        The search's folder.
+    is_resumed : bool
+        Whether to continue the search that is there, with its own settings, but on the
+        device of `config`.
+    fits_context : bool
+        Whether to give networks neighbouring slices only if they resemble the slices.
+    """
+
+    volume: AnnotatedVolume
+    space: SearchSpace
+    config: TrainConfig
+    search: SearchConfig
+    out: Path
+    is_resumed: bool = False
+    fits_context: bool = False
+
+    def events(self) -> Events:
+        """Run the search; yields also what it has found so far."""
+        try:
+            load_torch()
+            from napari_lrcs.search.search import run_search
+
+            task = yield from self._task()
+            events = run_search(task, out=self.out, resume=self.is_resumed)
+            yield from _with_findings(cast(Events, events))
+        finally:
+            with suppress(OSError):  # a search that never began leaves an empty folder
+                self.out.rmdir()
+
+    def estimate(self) -> Events:
+        """Say what the search would take; yields `Estimated` at the end."""
+        load_torch()
+        from napari_lrcs.search.estimate import largest_memory, time_repeat
+
+        task = yield from self._task()
+        annotation = task.annotate(task.config_of(task.space.middle))
+        memory = largest_memory(task, n_phases=len(annotation.phases))
+        seconds = yield from time_repeat(task, annotation)
+        yield Estimated(
+            n_trials=task.n_trials,
+            n_repeats=task.search.n_repeats,
+            seconds=task.n_trials * task.search.n_repeats * seconds,
+            memory=memory,
+        )
+
+    def _task(self) -> Generator[Any, None, SearchTask]:
+        config, search, space = self.config, self.search, self.space
+        if self.is_resumed:
+            config, search, space = SearchFolder(self.out).read_settings()
+            config = config.with_changes(device=self.config.device)
+        volume = yield from self._volume(config.preprocessing.axis)
+        if self.fits_context and "context_slices" not in space.fields:
+            config, reason = fit_context_slices(config, [volume])
+            if reason and not config.network.context_slices:
+                yield Notice(kind="advice", text=reason)
+        return SearchTask(
+            volumes=(volume,),
+            space=space,
+            config=config,
+            search=search,
+            phases=self.volume.labels.phases,
+        )
+
+    def _volume(self, axis: Axis) -> Generator[Any, None, AnnotatedVolume]:
+        """Copy the painted slices: the user may paint on, but trials are compared."""
+        labels = self.volume.labels
+        roles = {role: tuple(places) for role, places in self.volume.roles.items()}
+        if not roles.get("train"):
+            roles = yield from train_on_painted(labels, roles, axis=axis)
+        copy = np.zeros(labels.shape, np.uint8)
+        across = np.moveaxis(copy, "zyx".index(axis), 0)
+        for index in sorted({z for places in roles.values() for z in places}):
+            across[index] = labels.slab(index, index + 1, axis=axis)[0]
+        painted = as_labels(replace(labels, array=copy, sources=()))
+        return replace(self.volume, labels=painted, roles=roles)
+
+
+def _with_findings(events: Events) -> Events:
+    found: SearchFindings | None = None
+    with closing(events):
+        for event in events:
+            yield event
+            match event:
+                case SearchStarted():
+                    # Trials that ended before are reported one by one.
+                    found = replace(SearchFolder(event.out).read_findings(), trials=())
+                    yield found
+                case TrialEnded():
+                    assert found is not None
+                    found = replace(found, trials=(*found.trials, event.trial))
+                    yield found
+                case SearchEnded():
+                    yield event.findings
+
+
+def read_search(out: Path) -> Events:
+    """Read what a search has found."""
+    yield SearchFolder(out).read_findings()
