@@ -70,6 +70,7 @@ def _finish(dock: SearchDock, qtbot: QtBot) -> None:
 def test_a_search_is_watched_stopped_continued_and_its_best_setting_used(
     viewer: Viewer, tiny_config: TrainConfig, qtbot: QtBot
 ) -> None:
+    pytest.importorskip("optuna")
     dock = _open(viewer, tiny_config)
     dock.estimate()
     _finish(dock, qtbot)
