@@ -776,6 +776,8 @@ def test_lazy_arrays_are_read_only_where_they_are_painted_or_viewed(
     add_scan(viewer, lazy, contrast_limits=(0, 3))
     dock = train_dock(viewer, tiny_config)
     viewer.dims.set_current_step(0, VIEWED)
+    # Some slices are compared with their neighbours when the dock opens.
+    qtbot.waitUntil(lambda: bool(dock.setup.training.context.text()))
     qtbot.wait(100)
     read.clear()
 
