@@ -319,3 +319,23 @@ def test_copy_of_a_state_does_not_follow_further_steps() -> None:
     weight += 1
 
     assert copy["weight"].tolist() == [0, 0]
+
+
+def test_labels_come_back_slice_by_slice(
+    run: RunFolder,
+    tiny_config: TrainConfig,
+    striped_annotation: Callable[..., Annotation],
+) -> None:
+    annotation = striped_annotation(("train", "test"))
+    run.begin()
+    run.write_task(annotation, tiny_config)
+
+    labels = run.read_labels()
+
+    assert [*labels] == [*run.read_slices()]
+    assert [(s.volume, s.index, s.role) for s in labels] == [
+        ("volume", 0, "train"),
+        ("volume", 1, "test"),
+    ]
+    for written, read in zip(annotation.slices, labels.values(), strict=True):
+        np.testing.assert_array_equal(read, written.labels)

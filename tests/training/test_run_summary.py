@@ -12,24 +12,15 @@ from napari_lrcs.annotation.annotation import Annotation
 from napari_lrcs.config import PRESETS, TrainConfig
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.models.checkpoint import Checkpoint
-from napari_lrcs.models.header import Row, read_header
+from napari_lrcs.models.header import read_header
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.training.run_folder import RunFolder, list_runs
 from napari_lrcs.training.run_summary import RunSummary, expected_seconds, rank_runs
+from run_folders import leave_run, row
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 MakeRun = Callable[..., RunFolder]
-
-
-def row(epoch: int, *, iou: float | None = None) -> Row:
-    return {
-        "epoch": epoch,
-        "training_loss": 1 / epoch,
-        "validation_mean_iou": iou,
-        "validation_iou_1": iou,
-        "validation_iou_2": None,
-    }
 
 
 @pytest.fixture
@@ -45,19 +36,10 @@ def make_run(
         name: str = "run", *, ious: tuple[float | None, ...] = (), best: int = 1
     ) -> RunFolder:
         config = tiny_config.with_changes(n_epochs=4, patience=2)
+        phases = PhaseTable.named("pore", "solid")
+        checkpoint = replace(make_checkpoint(config, n_phases=2), phases=phases)
         run = RunFolder(tmp_path / name)
-        run.begin()
-        run.write_resume({})
-        run.write_task(striped_annotation(), config)
-        rows = [row(epoch, iou=iou) for epoch, iou in enumerate(ious, 1)]
-        checkpoint = replace(
-            make_checkpoint(config, n_phases=2),
-            phases=PhaseTable.named("pore", "solid"),
-        )
-        for epoch in range(1, len(rows) + 1):
-            run.write_history(rows[:epoch])
-            reached = replace(checkpoint, history=tuple(rows[:epoch]))
-            run.write_epoch(reached, epoch=epoch, is_best=epoch == best)
+        leave_run(run, striped_annotation(), checkpoint, ious=ious, best=best)
         return run
 
     return build

@@ -97,6 +97,19 @@ def check_not_in_use(place: Path) -> None:
             pass
 
 
+def is_in_use(place: Path) -> bool:
+    """Whether somebody is writing to a file or folder; makes no lock file."""
+    if not lock_of(place).exists():
+        return False
+    try:
+        check_not_in_use(place)
+    except InUseError:
+        return True
+    except OSError:  # of another user's lock nothing is known
+        return False
+    return False
+
+
 class FileLock:
     """Holds a lock until it is released or garbage-collected, or the process ends.
 

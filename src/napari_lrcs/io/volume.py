@@ -234,6 +234,26 @@ def parse_slices(text: str, *, n_slices: int | None = None) -> tuple[int, ...]:
     return tuple(slices)
 
 
+def format_slices(slices: Sequence[int]) -> str:
+    """Write ascending slices as `parse_slices` reads them.
+
+    Examples
+    --------
+    >>> format_slices([3, 10, 11, 12])
+    '3,10:13'
+    """
+    runs: list[list[int]] = []
+    for index in slices:
+        if runs and runs[-1][-1] == index - 1:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    return ",".join(
+        f"{run[0]}:{run[-1] + 1}" if len(run) > 2 else ",".join(map(str, run))
+        for run in runs
+    )
+
+
 def _parse_range(part: str, text: str) -> range:
     match = re.fullmatch(r"\s*([0-9]+)\s*(?::\s*([0-9]+)\s*)?", part)
     if match is None:

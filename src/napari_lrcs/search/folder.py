@@ -11,8 +11,13 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from napari_lrcs.config import SearchConfig, TrainConfig
-from napari_lrcs.errors import InUseError, VolumeError
-from napari_lrcs.io.locks import check_not_in_use, one_at_a_time, only_writer
+from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.locks import (
+    check_not_in_use,
+    is_in_use,
+    one_at_a_time,
+    only_writer,
+)
 from napari_lrcs.io.paths import lock_of
 from napari_lrcs.io.records import Record, convert, read_json, write_json
 from napari_lrcs.io.tables import write_csv
@@ -146,12 +151,7 @@ class SearchFolder:
     def is_running(self, number: int) -> bool:
         """Whether a process runs a trial, or has left one of its trainings running."""
         place = self.trial(number)
-        try:
-            for path in (place, *place.glob("repeat-*")):
-                check_not_in_use(path)
-        except InUseError:
-            return True
-        return False
+        return any(map(is_in_use, (place, *place.glob("repeat-*"))))
 
     # ---- reading and writing ----
 

@@ -4,7 +4,7 @@
 |---|---|
 | ``config.json`` | the `TrainConfig`, and as ``parent`` the run that it continues: |
 | | here; its fields: `config` |
-| ``labels.tif`` | the painted slices, with their volumes and roles: here |
+| ``labels.tif`` | the painted slices, with their volumes and roles: `run_labels` |
 | ``history.csv`` | a row for each epoch: here; its columns: `training.scoring` |
 | ``best.safetensors``, ``last.safetensors``, ``epoch-N.safetensors`` | checkpoints: |
 | | `models.header` and `models.checkpoint` |
@@ -15,23 +15,28 @@ when they are written or read, load it.
 """
 
 import csv
-import json
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
-
-import tifffile
+from typing import TYPE_CHECKING, Any
 
 from napari_lrcs.annotation.annotation import ROLES, Annotation, Role
+from napari_lrcs.arrays import Labels
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import CheckpointError, ResultExistsError
-from napari_lrcs.io.records import parse_json, read_json, write_json
+from napari_lrcs.io.locks import is_in_use
+from napari_lrcs.io.records import read_json, write_json
 from napari_lrcs.io.writing import replacing
 from napari_lrcs.models.header import BEST_CHECKPOINT, Row, read_header, read_summary
+from napari_lrcs.training.run_labels import (
+    LabelledSlice,
+    read_labels,
+    read_slices,
+    write_labels,
+)
 from napari_lrcs.training.run_summary import RunSummary
 
 if TYPE_CHECKING:
@@ -47,13 +52,6 @@ _HISTORY = "history.csv"
 _LABELS = "labels.tif"
 _STATE = "resume.pt"
 _LAST_CHECKPOINT = "last.safetensors"
-
-
-class _Page(TypedDict):
-    """What is read of the description of a page of ``labels.tif``."""
-
-    role: Role
-    index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +90,12 @@ class RunFolder:
     def is_run(self) -> bool:
         """Whether a training has begun here."""
         return (self.path / _CONFIG).is_file()
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether this is a run, and not another program's ``config.json``."""
+        names = (_LABELS, _HISTORY, _STATE, BEST_CHECKPOINT)
+        return self.is_run and any((self.path / name).is_file() for name in names)
 
     @property
     def is_vacant(self) -> bool:
@@ -144,7 +148,7 @@ class RunFolder:
         parent: "RunFolder | None" = None,
     ) -> None:
         """Write labels and config; the config makes the folder a run that resumes."""
-        _write_labels(self.path / _LABELS, annotation)
+        write_labels(self.path / _LABELS, annotation)
         values = config.to_dict()
         if parent is not None:
             values[_PARENT] = parent.path.name
@@ -176,14 +180,22 @@ class RunFolder:
             Slices of each role, ascending. Where a part of a training slice was held
             out for validation, the slice is for training alone.
         """
-        found = _read_labelled(self.path / _LABELS)
-        train = {index for role, index in found if role == "train"}
+        found = self.read_slices()
+        train = {s.index for s in found if s.role == "train"}
         roles: dict[Role, tuple[int, ...]] = {
-            role: tuple(sorted({i for name, i in found if name == role} - train))
+            role: tuple(sorted({s.index for s in found if s.role == role} - train))
             for role in ROLES
         }
         roles["train"] = tuple(sorted(train))
         return roles
+
+    def read_slices(self) -> tuple[LabelledSlice, ...]:
+        """Read which slices of which volumes are labelled, but not their labels."""
+        return read_slices(self.path / _LABELS)
+
+    def read_labels(self) -> dict[LabelledSlice, Labels]:
+        """Read the painted slices."""
+        return read_labels(self.path / _LABELS)
 
     # ---- how far it has come ----
 
@@ -246,6 +258,7 @@ class RunFolder:
             network=network,
             is_finished=is_finished,
             can_resume=not is_finished and (self.path / _STATE).is_file(),
+            is_running=is_in_use(self.path),
         )
 
     def _damaged(self, name: str, error: Exception) -> CheckpointError:
@@ -309,14 +322,15 @@ def list_runs(folder: Path) -> list[RunSummary]:
     list of RunSummary
         Those of damaged runs say why in `damaged`.
     """
-    runs = [_summarise_any(file.parent) for file in folder.glob(f"*/{_CONFIG}")]
+    runs = [summarise_run(file.parent) for file in folder.glob(f"*/{_CONFIG}")]
     return sorted(runs, key=lambda run: run.modified, reverse=True)
 
 
-def _summarise_any(path: Path) -> RunSummary:
+def summarise_run(path: Path) -> RunSummary:
+    """Summarise a run; of a damaged one, only why it cannot be read."""
     try:
         return RunFolder(path).summarise()
-    except CheckpointError as error:
+    except (CheckpointError, OSError) as error:
         started, modified = _times(path)
         return RunSummary(
             path=path, started=started, modified=modified, damaged=str(error)
@@ -335,33 +349,6 @@ def transfer_epochs(n_epochs: int) -> list[int]:
     """
     quarters = range(1, N_TRANSFER_CHECKPOINTS + 1)
     return sorted({max(1, n_epochs * i // N_TRANSFER_CHECKPOINTS) for i in quarters})
-
-
-def _write_labels(path: Path, annotation: Annotation) -> None:
-    with replacing(path) as temporary, tifffile.TiffWriter(temporary) as tiff:
-        for s in annotation.slices:
-            page = {"volume": s.volume, "index": s.index, "role": s.role}
-            tiff.write(
-                s.labels,
-                photometric="minisblack",
-                compression="zlib",
-                description=json.dumps(page),
-                metadata=None,
-            )
-
-
-def _read_labelled(path: Path) -> set[tuple[Role, int]]:
-    """Read which slices are in the labels, with their roles."""
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            pages = [
-                parse_json(page.description, _Page)
-                for page in tiff.pages
-                if isinstance(page, tifffile.TiffPage)
-            ]
-    except (OSError, ValueError, tifffile.TiffFileError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from error
-    return {(page["role"], page["index"]) for page in pages}
 
 
 def _is_of_epoch(file: Path) -> bool:

@@ -33,6 +33,8 @@ class RunSummary:
         Whether all epochs are done, or it has stopped early as it should.
     can_resume : bool
         Whether it is unfinished and its state was saved.
+    is_running : bool
+        Whether a process is training it.
     damaged : str
         Why nothing else is known of the run; empty for a sound one.
     """
@@ -47,6 +49,7 @@ class RunSummary:
     network: ModelSummary | None = None
     is_finished: bool = False
     can_resume: bool = False
+    is_running: bool = False
     damaged: str = ""
 
     @property

@@ -24,10 +24,10 @@ from scipy import ndimage
 from napari_lrcs import presets
 from napari_lrcs.annotation.annotation import Role
 from napari_lrcs.config import PRESETS, TrainConfig
+from napari_lrcs.io.volume import format_slices
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
-from napari_lrcs.plugin.painting.role_fields import slices_text
 from napari_lrcs.plugin.parts.current_slice import SliceInView
 from napari_lrcs.plugin.parts.layers import RUN_KEY, appearance, place_of, workspace_for
 from napari_lrcs.plugin.parts.workers import Events
@@ -726,7 +726,7 @@ def test_axis_comes_from_the_painting(
 def test_slices_are_written_as_they_are_read(
     places: tuple[int, ...], text: str
 ) -> None:
-    assert slices_text(places) == text
+    assert format_slices(places) == text
 
 
 def test_a_preset_of_the_users_is_offered_as_soon_as_it_is_saved(

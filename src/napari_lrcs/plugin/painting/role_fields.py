@@ -1,11 +1,11 @@
 """Which slices are for training, validation and test: short texts."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from qtpy.QtWidgets import QLineEdit
 
 from napari_lrcs.annotation.annotation import ROLES, Role
-from napari_lrcs.io.volume import SLICE_EXAMPLES, parse_slices
+from napari_lrcs.io.volume import SLICE_EXAMPLES, format_slices, parse_slices
 from napari_lrcs.plugin.painting.painting import Painting
 
 HOW = f"{SLICE_EXAMPLES}, counted from 0"
@@ -70,7 +70,7 @@ class SliceFields:
     def _fill(self, roles: Mapping[int, Role]) -> None:
         self._shown = dict(roles)
         for role, field in self.fields.items():
-            field.setText(slices_text(sorted(self._slices_of(role, roles))))
+            field.setText(format_slices(sorted(self._slices_of(role, roles))))
 
     def _slices_of(self, role: Role, roles: Mapping[int, Role]) -> Iterable[int]:
         """Return the slices that a field shows; by default those of the role."""
@@ -120,23 +120,3 @@ class RoleFields(SliceFields):
             painted = self._painting.painted()
             roles["train"] = tuple(z for z in painted if z not in taken)
         return roles
-
-
-def slices_text(places: Sequence[int]) -> str:
-    """Write ascending slices as `parse_slices` reads them.
-
-    Examples
-    --------
-    >>> slices_text([3, 10, 11, 12])
-    '3,10:13'
-    """
-    runs: list[list[int]] = []
-    for place in places:
-        if runs and runs[-1][-1] == place - 1:
-            runs[-1].append(place)
-        else:
-            runs.append([place])
-    return ",".join(
-        f"{run[0]}:{run[-1] + 1}" if len(run) > 2 else ",".join(map(str, run))
-        for run in runs
-    )

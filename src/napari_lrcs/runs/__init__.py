@@ -1,0 +1,1 @@
+"""All runs in a folder, to be compared."""

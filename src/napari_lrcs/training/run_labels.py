@@ -1,0 +1,78 @@
+"""The painted slices that a run was begun with: ``labels.tif`` of its folder."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import tifffile
+
+from napari_lrcs.annotation.annotation import Annotation, Role
+from napari_lrcs.arrays import Labels
+from napari_lrcs.errors import CheckpointError
+from napari_lrcs.io.lazy_arrays import READ_ERRORS
+from napari_lrcs.io.records import parse_json
+from napari_lrcs.io.writing import replacing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledSlice:
+    """A painted slice, as the description of its page has it.
+
+    Parameters
+    ----------
+    volume : str
+        Name of the volume.
+    index : int
+        Place of the slice along the axis of the run, from 0.
+    """
+
+    volume: str = ""
+    index: int
+    role: Role
+
+
+def write_labels(path: Path, annotation: Annotation) -> None:
+    """Write a page for each painted slice."""
+    with replacing(path) as temporary, tifffile.TiffWriter(temporary) as tiff:
+        for s in annotation.slices:
+            page = {"volume": s.volume, "index": s.index, "role": s.role}
+            tiff.write(
+                s.labels,
+                photometric="minisblack",
+                compression="zlib",
+                description=json.dumps(page),
+                metadata=None,
+            )
+
+
+def read_slices(path: Path) -> tuple[LabelledSlice, ...]:
+    """Read which slices are painted, but not their labels.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing or damaged.
+    """
+    with _pages(path) as pages:
+        return tuple(pages)
+
+
+def read_labels(path: Path) -> dict[LabelledSlice, Labels]:
+    """Read the painted slices; raises as `read_slices` does."""
+    with _pages(path) as pages:
+        return {painted: page.asarray() for painted, page in pages.items()}
+
+
+@contextmanager
+def _pages(path: Path) -> Iterator[dict[LabelledSlice, tifffile.TiffPage]]:
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            yield {
+                parse_json(page.description, LabelledSlice): page
+                for page in tiff.pages
+                if isinstance(page, tifffile.TiffPage)
+            }
+    except READ_ERRORS as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error

@@ -1,0 +1,50 @@
+import numpy as np
+from matplotlib.figure import Figure
+
+from napari_lrcs.runs.figures import RunHistory, draw_runs
+
+
+def _history(name: str, *ious: float | None) -> RunHistory:
+    rows = [
+        {
+            "epoch": epoch,
+            "training_loss": 2.0,
+            "training_mean_iou": 0.25,
+            "validation_loss": None if iou is None else 1.0,
+            "validation_mean_iou": iou,
+        }
+        for epoch, iou in enumerate(ious, 1)
+    ]
+    return RunHistory(name=name, rows=rows)
+
+
+def test_each_run_has_a_colour_of_its_own_in_both_axes() -> None:
+    losses, ious = Figure().subplots(2, 1)
+
+    draw_runs((losses, ious), [_history("a", 0.5, 0.75), _history("b", 0.25)])
+
+    assert [line.get_label() for line in losses.lines] == ["a", "b"]
+    first, second = ious.lines
+    np.testing.assert_allclose(first.get_ydata(), [50, 75])
+    assert first.get_color() != second.get_color()
+    assert first.get_color() == losses.lines[0].get_color()
+    assert [text.get_text() for text in losses.get_legend().get_texts()] == ["a", "b"]
+
+
+def test_a_run_without_validation_shows_its_training_dashed() -> None:
+    losses, ious = Figure().subplots(2, 1)
+
+    draw_runs((losses, ious), [_history("a", None), _history("empty")])
+
+    np.testing.assert_allclose(losses.lines[0].get_ydata(), [2.0])
+    np.testing.assert_allclose(ious.lines[0].get_ydata(), [25.0])
+    assert losses.lines[0].get_linestyle() == "--"
+
+
+def test_many_runs_have_no_legend() -> None:
+    losses, ious = Figure().subplots(2, 1)
+
+    draw_runs((losses, ious), [_history(str(i), 0.5) for i in range(30)])
+
+    assert losses.get_legend() is None
+    assert len({line.get_color() for line in ious.lines}) == 30
