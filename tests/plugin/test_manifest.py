@@ -18,7 +18,8 @@ COMMANDS = {command.id: command for command in CONTRIBUTIONS.commands or ()}
 DOCKS = [widget.display_name for widget in CONTRIBUTIONS.widgets or ()]
 BUTTONS = [
     *("New labels layer", "New labels layer", "Train", "Predict"),
-    *("Measure", "Compare", "Perturb", "Run", "Search", "Show maps"),
+    *("Measure", "Compare", "Perturb", "Run", "Predict with it", "Search"),
+    "Show maps",
 ]
 
 VERBS = {
@@ -37,6 +38,7 @@ def test_docks_stand_in_the_order_of_their_use() -> None:
         "Compare segmentations",
         "Perturb labels",
         "Uncertainty study",
+        "Training runs",
         "Search for settings",
         "Look inside the network",
     ]
@@ -48,7 +50,8 @@ def test_command_exists(command: Any) -> None:
 
 
 def test_titles_are_imperatives() -> None:
-    titles = {command.title for command in COMMANDS.values()} - {"Uncertainty study"}
+    titles = {command.title for command in COMMANDS.values()}
+    titles -= {"Uncertainty study", "Training runs"}
 
     assert {title.split()[0] for title in titles} <= VERBS
 
@@ -115,7 +118,7 @@ def test_docks_open_by_name_with_their_main_button_in_sight(
 MENUS = [
     ("plugins_menu", "LRCS-Net", DOCKS),
     ("layers_menu", "Annotate", ["Label phases"]),
-    ("layers_menu", "Segment", [*DOCKS[:4], "Search for settings"]),
+    ("layers_menu", "Segment", [*DOCKS[:4], "Training runs", "Search for settings"]),
     (
         "layers_menu",
         "Measure",

@@ -308,7 +308,6 @@ def test_failed_fit_never_replaces_the_last_good_model(
     monkeypatch.setattr(loop, "_step", failing)
     train.buttons.train.click()
     end(train, qtbot)
-    qtbot.waitUntil(lambda: len(train.runs.items) == 2, timeout=LONG)
 
     assert "CUDA error" in train.message
     assert contents(good) == before
@@ -519,9 +518,7 @@ def test_closing_during_work_lets_napari_quit_and_the_training_go_on_later(
     viewer.open(tmp_path / "scan.npy", plugin="napari")
     viewer.add_labels(np.load(tmp_path / "labels.npy"), name="painting")
     dock = train_dock(viewer, config)
-    qtbot.waitUntil(lambda: len(dock.runs.items) == 1, timeout=LONG)
-    dock.runs.select(0)
-    dock.runs.resume_button.click()
+    dock.continue_run(run)
     qtbot.waitUntil(lambda: rows(run) > n_done, timeout=LONG)
     dock.buttons.stop.click()
     end(dock, qtbot, SOON)

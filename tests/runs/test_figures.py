@@ -18,33 +18,32 @@ def _history(name: str, *ious: float | None) -> RunHistory:
     return RunHistory(name=name, rows=rows)
 
 
-def test_each_run_has_a_colour_of_its_own_in_both_axes() -> None:
-    losses, ious = Figure().subplots(2, 1)
+def test_each_run_has_a_curve_and_a_colour_of_its_own() -> None:
+    ax = Figure().subplots()
 
-    draw_runs((losses, ious), [_history("a", 0.5, 0.75), _history("b", 0.25)])
+    draw_runs(ax, [_history("a", 0.5, 0.75), _history("b", 0.25)], "mean_iou")
 
-    assert [line.get_label() for line in losses.lines] == ["a", "b"]
-    first, second = ious.lines
+    first, second = ax.lines
     np.testing.assert_allclose(first.get_ydata(), [50, 75])
+    np.testing.assert_allclose(second.get_ydata(), [25])
     assert first.get_color() != second.get_color()
-    assert first.get_color() == losses.lines[0].get_color()
-    assert [text.get_text() for text in losses.get_legend().get_texts()] == ["a", "b"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
 
 
 def test_a_run_without_validation_shows_its_training_dashed() -> None:
-    losses, ious = Figure().subplots(2, 1)
+    ax = Figure().subplots()
 
-    draw_runs((losses, ious), [_history("a", None), _history("empty")])
+    draw_runs(ax, [_history("a", None), _history("empty"), _history("b", 0.5)], "loss")
 
-    np.testing.assert_allclose(losses.lines[0].get_ydata(), [2.0])
-    np.testing.assert_allclose(ious.lines[0].get_ydata(), [25.0])
-    assert losses.lines[0].get_linestyle() == "--"
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [2.0])
+    np.testing.assert_allclose(ax.lines[2].get_ydata(), [1.0])
+    assert [line.get_linestyle() for line in ax.lines] == ["--", "--", "-"]
 
 
 def test_many_runs_have_no_legend() -> None:
-    losses, ious = Figure().subplots(2, 1)
+    ax = Figure().subplots()
 
-    draw_runs((losses, ious), [_history(str(i), 0.5) for i in range(30)])
+    draw_runs(ax, [_history(str(i), 0.5) for i in range(30)], "loss")
 
-    assert losses.get_legend() is None
-    assert len({line.get_color() for line in ious.lines}) == 30
+    assert ax.get_legend() is None
+    assert len({line.get_color() for line in ax.lines}) == 30

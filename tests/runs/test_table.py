@@ -178,7 +178,7 @@ def test_runs_that_have_all_words_are_found(
 
 
 def test_settings_that_differ_are_told_and_damaged_runs_do_not_count(
-    make_run: MakeRun, tmp_path: Path, tiny_config: TrainConfig
+    make_run: MakeRun, tmp_path: Path
 ) -> None:
     make_run("a", learning_rate=1e-3, phase_weights=(1.0, 2.0))
     make_run("b", learning_rate=1e-2)

@@ -1,8 +1,8 @@
 """The curves of several runs over each other."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -13,6 +13,11 @@ from napari_lrcs.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+Score = Literal["mean_iou", "loss"]
+
+SCORES: Mapping[Score, str] = {"mean_iou": "Mean IoU in %", "loss": "Loss"}
+"""Titles of the scores that are drawn."""
 
 _NAMED = 10
 """Most curves that are told apart by colours with a legend."""
@@ -39,42 +44,35 @@ def read_histories(records: Sequence[RunRecord]) -> list[RunHistory]:
     return [RunHistory(name=r.name, rows=_rows(r)) for r in records]
 
 
-def draw_runs(axes: Sequence["Axes"], runs: Sequence[RunHistory]) -> None:
-    """Draw losses and mean IoUs over the epochs, a colour for each run.
+def draw_runs(ax: "Axes", runs: Sequence[RunHistory], score: Score) -> None:
+    """Draw a score over the epochs, a colour for each run.
 
-    They are those of the validation; dashed lines are those of the training, of runs
-    without a validation.
-
-    Parameters
-    ----------
-    axes : sequence of two Axes
-        For the losses, and for the mean IoUs in percent.
+    It is that of the validation; of runs without a validation, that of the training, as
+    dashed lines. Many runs go from violet to yellow, without a legend.
     """
     from matplotlib import colormaps
     from matplotlib.ticker import MaxNLocator
 
     is_named = len(runs) <= _NAMED
     colours = colormaps["tab10" if is_named else "viridis"]
-    for ax, (score, scale) in zip(axes, (("loss", 1), ("mean_iou", 100)), strict=True):
-        for place, run in enumerate(runs):
-            ax.plot(
-                [row["epoch"] for row in run.rows],
-                scale * _values(run, score),
-                color=colours(place if is_named else place / (len(runs) - 1)),
-                linestyle="-" if _is_validated(run) else "--",
-                linewidth=1.4 if is_named else 0.8,
-                marker="o" if len(run.rows) == 1 else "",
-                markersize=3,
-                label=run.name,
-            )
-        ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(alpha=0.25)
-        ax.set_xlabel("Epoch")
-    axes[0].set_title("Loss", loc="left")
-    axes[1].set_title("Mean IoU in %", loc="left")
+    for place, run in enumerate(runs):
+        ax.plot(
+            [row["epoch"] for row in run.rows],
+            _values(run, score),
+            color=colours(place if is_named else place / (len(runs) - 1)),
+            linestyle="-" if _is_validated(run) else "--",
+            linewidth=1.4 if is_named else 0.8,
+            marker="o" if len(run.rows) == 1 else "",
+            markersize=3,
+            label=run.name,
+        )
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(alpha=0.25)
+    ax.set_xlabel("Epoch")
+    ax.set_title(SCORES[score], loc="left")
     if is_named and runs:
-        axes[0].legend()
+        ax.legend()
 
 
 def _rows(record: RunRecord) -> Sequence[Row]:
@@ -88,7 +86,8 @@ def _is_validated(run: RunHistory) -> bool:
     return any(row.get("validation_loss") is not None for row in run.rows)
 
 
-def _values(run: RunHistory, score: str) -> "np.typing.NDArray[np.float64]":
+def _values(run: RunHistory, score: Score) -> "np.typing.NDArray[np.float64]":
     name = f"{'validation' if _is_validated(run) else 'training'}_{score}"
-    values = [row.get(name) for row in run.rows]
-    return np.array([np.nan if v is None else v for v in values], np.float64)
+    values = (row.get(name) for row in run.rows)
+    scale = 100 if score == "mean_iou" else 1
+    return np.array([np.nan if v is None else scale * v for v in values], np.float64)

@@ -1,8 +1,9 @@
 """All runs in a folder as the rows of a table: searched, sorted, compared, exported."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.io.tables import Cell, Row, write_csv
 from napari_lrcs.io.volume import format_slices
+from napari_lrcs.progress import result_of
 from napari_lrcs.search.folder import SearchFolder
 from napari_lrcs.training.run_folder import RunFolder, summarise_run
 from napari_lrcs.training.run_labels import LabelledSlice
@@ -22,8 +24,8 @@ COLUMNS: Mapping[str, str] = {
     "run": "Run",
     "mean_iou": "Mean IoU",
     "state": "State",
-    "epochs": "Epochs",
     "modified": "When",
+    "epochs": "Epochs",
     "data": "Data",
 }
 """Titles of the columns that every table has; those of settings follow."""
@@ -53,6 +55,8 @@ class RunRecord:
         What it was trained and validated on; empty if that cannot be read.
     settings : mapping of str to object
         Its settings by name; empty for a damaged run.
+    words : frozenset of str
+        What a search finds: all columns, and settings as ``batch_size=8``.
     """
 
     summary: RunSummary
@@ -60,6 +64,7 @@ class RunRecord:
     is_part: bool = False
     slices: tuple[LabelledSlice, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    words: frozenset[str] = frozenset()
 
     @property
     def path(self) -> Path:
@@ -87,20 +92,15 @@ class RunRecord:
 
     def value(self, column: str) -> Any:
         """Return what a column is sorted by; None if the run has no such value."""
-        match column:
-            case "run":
-                return self.name
-            case "mean_iou":
-                return self.summary.best_mean_iou
-            case "state":
-                return self.state
-            case "epochs":
-                return self.summary.n_done
-            case "modified":
-                return self.summary.modified
-            case "data":
-                return self.data
-        return self.settings.get(column)
+        values = {
+            "run": self.name,
+            "mean_iou": self.summary.best_mean_iou,
+            "state": self.state,
+            "epochs": self.summary.n_done,
+            "modified": self.summary.modified,
+            "data": self.data,
+        }
+        return values[column] if column in values else self.settings.get(column)
 
     def text(self, column: str) -> str:
         """Return what a column shows."""
@@ -113,15 +113,6 @@ class RunRecord:
             case "modified":
                 return f"{value:%d %b %H:%M}"
         return text_of(value)
-
-    @property
-    def words(self) -> frozenset[str]:
-        """What a search finds: all columns, and settings as ``batch_size=8``."""
-        phases = " ".join(self.summary.phases)
-        texts = [*map(self.text, COLUMNS), f"{self.summary.modified:%Y-%m-%d}", phases]
-        words = {word.casefold() for text in texts for word in text.split()}
-        settings = (f"{name}={text_of(v)}" for name, v in self.settings.items())
-        return frozenset(words.union(map(str.casefold, settings)))
 
     def to_row(self) -> Row:
         """Return the row of a CSV table."""
@@ -154,6 +145,11 @@ class RunRecord:
 
 
 def list_runs_below(folder: Path) -> list[RunRecord]:
+    """Read all runs as `find_runs_below` does, without a pause."""
+    return result_of(find_runs_below(folder))
+
+
+def find_runs_below(folder: Path) -> Generator[None, None, list[RunRecord]]:
     """Read all runs in a folder and in the folders below it, the best one first.
 
     Parameters
@@ -162,6 +158,11 @@ def list_runs_below(folder: Path) -> list[RunRecord]:
         A workspace, a study, a search, or any folder that holds some; it need not
         exist.
 
+    Yields
+    ------
+    None
+        After each run, so that reading can be stopped.
+
     Returns
     -------
     list of RunRecord
@@ -169,10 +170,9 @@ def list_runs_below(folder: Path) -> list[RunRecord]:
     """
     records = []
     for path in _find(folder, _DEPTH):
-        try:
+        with suppress(OSError):  # it was removed meanwhile
             records.append(_read(path, folder))
-        except OSError:  # it was removed meanwhile
-            continue
+        yield
     newest = sort_runs(records, "modified", descending=True)
     return sort_runs(newest, "mean_iou", descending=True)
 
@@ -205,6 +205,21 @@ def differing_settings(records: Sequence[RunRecord]) -> list[str]:
     return [
         name for name in _TITLES if len({config.get(name) for config in configs}) > 1
     ]
+
+
+def describe_runs(records: Sequence[RunRecord]) -> dict[str, list[str]]:
+    """Write what differs between runs; of one run, all of its settings.
+
+    Returns
+    -------
+    dict of str to list of str
+        Texts for all runs, by the title of a setting, or of their data.
+    """
+    names = [*_TITLES] if len(records) == 1 else differing_settings(records)
+    rows = {column: [r.text(column) for r in records] for column in ("data", *names)}
+    if len(records) > 1 and len({*rows["data"]}) == 1:
+        del rows["data"]
+    return {title_of(column): texts for column, texts in rows.items()}
 
 
 def title_of(column: str) -> str:
@@ -278,13 +293,23 @@ def _read(path: Path, folder: Path) -> RunRecord:
         for parent in path.parents[: _DEPTH - 1]
     )
     is_alone = path.parent == folder or is_workspace(path.parent)
-    return RunRecord(
+    record = RunRecord(
         summary=summary,
         name=_name(path, folder, is_owned=is_owned),
         is_part=is_owned or not is_alone,
         slices=slices,
         settings={} if summary.config is None else summary.config.to_dict(),
     )
+    return replace(record, words=_words(record))
+
+
+def _words(record: RunRecord) -> frozenset[str]:
+    summary = record.summary
+    date, phases = f"{summary.modified:%Y-%m-%d}", " ".join(summary.phases)
+    texts = [*map(record.text, COLUMNS), date, phases]
+    words = {word.casefold() for text in texts for word in text.split()}
+    settings = (f"{name}={text_of(v)}" for name, v in record.settings.items())
+    return frozenset(words.union(map(str.casefold, settings)))
 
 
 def _name(path: Path, folder: Path, *, is_owned: bool) -> str:

@@ -14,7 +14,6 @@ from qtpy.QtCore import QThreadPool
 from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
-    QInputDialog,
     QMessageBox,
     QPushButton,
     QWidget,
@@ -29,7 +28,7 @@ from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
 from napari_lrcs.plugin.parts.current_slice import SliceInView
-from napari_lrcs.plugin.parts.layers import RUN_KEY, appearance, place_of, workspace_for
+from napari_lrcs.plugin.parts.layers import appearance, place_of, workspace_for
 from napari_lrcs.plugin.parts.workers import Events
 from napari_lrcs.plugin.train.dock import TrainDock
 from napari_lrcs.plugin.train.preview import PREVIEW_NAME, Worked
@@ -126,9 +125,9 @@ def test_training_moves_curves_shows_a_preview_and_lists_its_run(
     for name, value in place_of(image).items():
         np.testing.assert_array_equal(place_of(preview)[name], value)
     np.testing.assert_allclose(preview.get_color(2), labels.get_color(2))
-    qtbot.waitUntil(lambda: len(dock.runs.items) == 1)
-    assert dock.runs.items[0].is_finished
-    assert dock.runs.items[0].phases == PHASES.names
+    (run,) = list_runs(workspace_for(image).path)
+    assert run.is_finished
+    assert run.phases == PHASES.names
 
 
 @pytest.mark.slow
@@ -223,16 +222,14 @@ def test_stop_keeps_the_best_and_the_run_continues(
     n_done = len(_history(run))
     assert (run / "best.safetensors").is_file()
     assert "Best mean IoU" in training.message
-    qtbot.waitUntil(lambda: len(training.runs.items) == 1)
-    assert training.runs.items[0].can_resume
+    assert RunFolder(run).summarise().can_resume
     assert training.buttons.train.isVisible()
     assert not training.buttons.stop.isVisible()
 
     # Its own slices and settings count, whatever the setup says by now.
     training.setup.roles.fields["train"].setText("2")
     _set(training, n_filters=4)
-    training.runs.select(0)
-    _click(training, "resume")
+    training.continue_run(run)
     qtbot.waitUntil(lambda: len(_history(run)) > n_done, timeout=LONG)
     _stop(training, qtbot)
 
@@ -268,7 +265,7 @@ def test_new_strokes_are_told_and_a_new_run_takes_them_up(
     # Continue does so, too, once the training has ended.
     paint(3)
     _painting(labels).save()
-    qtbot.waitUntil(lambda: len(training.runs.items) == 2)
+    qtbot.waitUntil(lambda: training.last_run.newest == second)
     training.buttons.resume.click()
     qtbot.waitUntil(lambda: len(_runs(image)) == 3, timeout=LONG)
     third = max(_runs(image))
@@ -334,10 +331,8 @@ def test_cancel_keeps_a_run_that_was_continued(
 ) -> None:
     _stop(training, qtbot)
     (run,) = _runs(image)
-    qtbot.waitUntil(lambda: len(training.runs.items) == 1)
-    training.runs.select(0)
     n_done = len(_history(run))
-    _click(training, "resume")
+    training.continue_run(run)
     qtbot.waitUntil(lambda: len(_history(run)) > n_done, timeout=LONG)
 
     training.buttons.cancel.click()
@@ -371,11 +366,10 @@ def test_a_training_starts_from_another_network(
 ) -> None:
     _set(dock, n_filters=4, n_epochs=1)
     dock.buttons.train.click()
-    qtbot.waitUntil(lambda: not dock.is_busy and bool(dock.runs.items), timeout=LONG)
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
     _set(dock, n_filters=2, learning_rate=1e-8, seed=7)
 
-    dock.runs.select(0)
-    _click(dock, "transfer")
+    dock.start_from(_runs(image)[0])
     dock.buttons.train.click()
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
 
@@ -816,60 +810,19 @@ def test_device_is_told_and_the_diagnostics_are_copied(
 
 
 @pytest.mark.slow
-def test_runs_are_compared_and_chosen_to_predict_with(
+def test_curves_come_back_after_a_restart(
     dock: TrainDock, image: Image, qtbot: QtBot
 ) -> None:
-    chosen: list[Path] = []
-    dock.predict_requested.connect(chosen.append)
     dock.buttons.train.click()
-    qtbot.waitUntil(lambda: not dock.is_busy and bool(dock.runs.items), timeout=LONG)
-    n_lines = _n_lines(dock)
+    qtbot.waitUntil(lambda: not dock.is_busy and bool(_runs(image)), timeout=LONG)
 
-    dock.runs.select(0, tick=True)
-    _click(dock, "compare")
-    qtbot.waitUntil(lambda: _n_lines(dock) > n_lines)
-    _click(dock, "predict")
     later = _open(dock.viewer, dock.setup.form.config)
     qtbot.waitUntil(lambda: not later.curves.is_empty)
 
     (run,) = _runs(image)
     assert _legend(later) == ["training", "validation", *PHASES.names]
     assert _n_points(later) == _n_points(dock)
-    assert _n_lines(dock) == n_lines + 1 + len(PHASES)  # loss, and IoU of each phase
-    assert chosen == [run]
-    assert image.metadata[RUN_KEY] == run
-
-
-@pytest.mark.slow
-def test_run_that_is_renamed_is_followed_until_it_is_deleted(
-    dock: TrainDock, image: Image, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
-) -> None:
-    dock.buttons.train.click()
-    qtbot.waitUntil(lambda: not dock.is_busy and bool(dock.runs.items), timeout=LONG)
-    (run,) = _runs(image)
-    dock.runs.select(0)
-    _click(dock, "predict")
-    dock.setup.start_from(run)
-    monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: ("best", True))
-    questions: list[str] = []
-
-    def ask(_parent: QWidget, _title: str, text: str, *_: Any) -> Any:
-        questions.append(text)
-        return QMessageBox.StandardButton.Yes
-
-    monkeypatch.setattr(QMessageBox, "question", ask)
-
-    _press(dock.runs, "Rename…")
-    place = run.with_name("best")
-    qtbot.waitUntil(lambda: [item.path for item in dock.runs.items] == [place])
-    followed = image.metadata[RUN_KEY], dock.setup.initial_weights, dock.message
-    _press(dock.runs, "Delete…")
-    qtbot.waitUntil(lambda: not dock.runs.items)
-
-    assert followed == (place, place, "run-1 is now best")
-    assert questions[0].startswith("This deletes a network (mean IoU ")
-    assert image.metadata[RUN_KEY] is dock.setup.initial_weights is None
-    assert not place.exists()
+    assert later.last_run.newest == run
 
 
 @pytest.mark.slow
@@ -909,12 +862,6 @@ def _set(dock: TrainDock, **changes: object) -> None:
     dock.setup.form.config = dock.setup.form.config.with_changes(**changes)
 
 
-def _click(dock: TrainDock, name: str) -> None:
-    button = getattr(dock.runs, f"{name}_button")
-    assert button.isEnabled()
-    button.click()
-
-
 def _press(within: QWidget, text: str) -> None:
     (made,) = (b for b in within.findChildren(QPushButton) if b.text() == text)
     made.click()
@@ -944,10 +891,6 @@ def _n_points(dock: TrainDock) -> int:
 def _legend(dock: TrainDock) -> list[str]:
     legends = filter(None, (ax.get_legend() for ax in dock.curves.axes))
     return [text.get_text() for legend in legends for text in legend.get_texts()]
-
-
-def _n_lines(dock: TrainDock) -> int:
-    return sum(len(ax.lines) for ax in dock.curves.axes)
 
 
 def _runs(image: Image) -> list[Path]:

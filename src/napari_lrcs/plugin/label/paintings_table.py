@@ -13,9 +13,9 @@ from napari_lrcs.errors import LrcsError
 from napari_lrcs.plugin.label.layers import LayersPart
 from napari_lrcs.plugin.label.painting_controller import PaintingController
 from napari_lrcs.plugin.parts.connections import Connections
+from napari_lrcs.plugin.parts.folder_tables import FolderTable
 from napari_lrcs.plugin.parts.forms import Fold
 from napari_lrcs.plugin.parts.layers import workspace_for
-from napari_lrcs.plugin.parts.tables import FolderTable
 from napari_lrcs.plugin.project.found_work import FoundPainting
 
 

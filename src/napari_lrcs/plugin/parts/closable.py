@@ -49,6 +49,18 @@ class Closable(QWidget):
     def shut_down(self) -> None:
         """Stop all work; called after the widget or its window was closed."""
 
+    def show_page(self, name: str) -> "Closable | None":
+        """Show the page that is the dock of this name; None if there is none such."""
+        del name
+        return None
+
+    def bring_to_front(self) -> None:
+        """Show the dock before those whose place it shares."""
+        own = _dock_around(self)
+        if own is not None:
+            own.show()
+            own.raise_()
+
     def event(self, event: QEvent | None) -> bool:
         """Notice being put into a window, or taken out of it."""
         assert event is not None

@@ -270,6 +270,12 @@ def n_slices_of(layer: Layer, axis: Axis) -> int:
     return int(shape[AXES[axis]])
 
 
+def prefer_run(image: Image, run: Path | None) -> None:
+    """Choose the run, or checkpoint, that is to predict an image, in all docks."""
+    image.metadata[RUN_KEY] = run
+    image.events.metadata()
+
+
 def layer_shape(layer: Layer) -> tuple[int, ...]:
     """Return the shape of a layer's full resolution."""
     return tuple((layer.data[0] if layer.multiscale else layer.data).shape)

@@ -9,9 +9,14 @@ from qtpy.QtWidgets import QFileDialog, QLabel, QWidget
 from superqt.utils import signals_blocked
 
 from napari_lrcs.errors import LrcsError
-from napari_lrcs.models.header import ModelSummary, read_summary
+from napari_lrcs.models.header import ModelSummary, checkpoint_file, read_summary
 from napari_lrcs.plugin.parts.layer_choice import NameBox
-from napari_lrcs.plugin.parts.layers import RUN_KEY, volume_of, workspace_for
+from napari_lrcs.plugin.parts.layers import (
+    RUN_KEY,
+    prefer_run,
+    volume_of,
+    workspace_for,
+)
 from napari_lrcs.plugin.parts.widgets import colour, vbox
 from napari_lrcs.plugin.parts.workers import EXPECTED, BackgroundReader
 from napari_lrcs.training.run_folder import list_runs
@@ -161,8 +166,7 @@ class ModelChoice(QWidget):
     def _remember(self, path: Path | None) -> None:
         """Let other docks, too, prefer the run that the user has chosen."""
         if path is not None and self._image is not None and not self._none:
-            self._image.metadata[RUN_KEY] = path
-            self._image.events.metadata()
+            prefer_run(self._image, path)
 
     def _set(self, path: Path | None, model: ModelSummary | None) -> None:
         self._path, self.model = path, model
@@ -225,7 +229,8 @@ class ModelChoice(QWidget):
         chosen: Path | None = self._image.metadata.get(RUN_KEY)
         if chosen is None or chosen in [run.path for run in runs]:
             return chosen
-        if chosen.is_file() or (chosen.is_dir() and chosen.parent != self._folder):
+        is_elsewhere = chosen.parent != self._folder or chosen.is_file()
+        if is_elsewhere and checkpoint_file(chosen).is_file():
             self._file = chosen
             return chosen
         return None
@@ -240,11 +245,16 @@ class ModelChoice(QWidget):
             for run in self._others:
                 self._box.addItem(f"{run.path.parent.stem}: {run.title}", run.path)
             if self._file is not None and self._index_of(self._file) < 0:
-                self._box.addItem(self._file.name, self._file)
+                self._box.addItem(self._name(self._file), self._file)
             if not self._box.count():
                 self._box.addItem(_NONE, None)
             self._box.addItem(_FILE, _FILE)
             self._box.setCurrentIndex(max(0, self._index_of(self._path)))
+
+    def _name(self, path: Path) -> str:
+        """Name a file, or a run, which may be a part of a study of the image."""
+        is_inside = self._folder is not None and path.is_relative_to(self._folder)
+        return path.relative_to(self._folder).as_posix() if is_inside else path.name
 
     def _index_of(self, path: Path | None) -> int:
         """Return the place of an entry; -1 if it is not there."""

@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from napari import current_viewer
 from napari.qt.threading import (
@@ -21,6 +21,11 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_lrcs.errors import LrcsError
 
 Events = Generator[Any, None, Any]
+
+T = TypeVar("T")
+
+Pausing: TypeAlias = Generator[None, None, T]
+"""Work that can be stopped at each of its pauses."""
 
 EXPECTED = (LrcsError, ValueError, OSError, MemoryError)
 """Errors whose text tells the user what was wrong, and what to do."""
@@ -217,23 +222,34 @@ class BackgroundReader(QObject):
         """Whether an answer is awaited."""
         return self._request is not None
 
-    def read(self, read: Callable[[], object]) -> None:
+    def read(self, read: Callable[[], object | Pausing[object]]) -> None:
         """Call a function in a thread, in place of an earlier one.
 
         It starts once the change that is being handled is over: layers that a closing
         window removes one by one start nothing.
+
+        Parameters
+        ----------
+        read : callable
+            Returns the answer, or a generator of pauses that does: only there, reading
+            can be stopped.
         """
         self.cancel()
         self._request = request = object()
         QTimer.singleShot(0, lambda: self._start(request, read))
 
-    def _start(self, request: object, read: Callable[[], object]) -> None:
+    def _start(
+        self, request: object, read: Callable[[], object | Pausing[object]]
+    ) -> None:
         if request is not self._request:
             return
 
         def events() -> Events:
             try:
-                yield _Answer(request=request, value=read())
+                value = read()
+                if isinstance(value, Generator):
+                    value = yield from value
+                yield _Answer(request=request, value=value)
             except EXPECTED as error:
                 yield _Answer(request=request, error=str(error))
 
@@ -248,9 +264,9 @@ class BackgroundReader(QObject):
             self._job.quit()
             self._job = None
 
-    def _handle(self, answer: _Answer) -> None:
-        if answer.request is not self._request:
-            return
+    def _handle(self, answer: _Answer | None) -> None:
+        if answer is None or answer.request is not self._request:
+            return  # a pause, or what nobody waits for any more
         self._request = None
         if answer.error:
             self.failed.emit(answer.error)

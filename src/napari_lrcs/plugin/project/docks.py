@@ -1,11 +1,25 @@
 """The docks of a window, by the names that they have in the menus."""
 
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
 from napari.viewer import Viewer
 from npe2 import PluginManager
 
 from napari_lrcs.plugin.parts.closable import Closable
 
 _PLUGIN = "napari-lrcs"
+
+
+@runtime_checkable
+class TrainsFromRuns(Protocol):
+    """A dock that trains, for docks that list runs."""
+
+    def start_from(self, run: Path) -> None:
+        """Let the next training start from the best network of a run."""
+
+    def continue_run(self, run: Path) -> None:
+        """Continue a run that was stopped."""
 
 
 def open_docks(viewer: Viewer) -> dict[str, Closable]:
@@ -32,3 +46,22 @@ def open_dock(viewer: Viewer, name: str, *, in_front: bool = True) -> Closable |
             viewer.window.add_dock_widget(dock, name=title, area="right")
             return dock
     return None
+
+
+def show_dock(viewer: Viewer, name: str) -> Closable | None:
+    """Show a dock in front: as the page of a dock that has it, else on its own.
+
+    Returns
+    -------
+    Closable or None
+        The page or the dock; None if there is none such.
+    """
+    docks = open_docks(viewer)
+    for dock in docks.values():
+        page = dock.show_page(name)
+        if page is not None:
+            dock.bring_to_front()
+            return page
+    if name in docks:
+        docks[name].bring_to_front()
+    return open_dock(viewer, name)

@@ -21,7 +21,12 @@ from napari_lrcs.plugin.files.reader import DATASET_KEY, read_layers
 from napari_lrcs.plugin.files.writer import write_labels
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.connections import Connections, Replaceable
-from napari_lrcs.plugin.parts.layers import RUN_KEY, layer_shape, workspace_for
+from napari_lrcs.plugin.parts.layers import (
+    RUN_KEY,
+    layer_shape,
+    prefer_run,
+    workspace_for,
+)
 from napari_lrcs.plugin.parts.predicted import (
     PredictedLayers,
     Region,
@@ -166,8 +171,7 @@ class ProjectKeeper:
             return
         state = found.state
         if state.network is not None and Path(state.network).exists():
-            image.metadata[RUN_KEY] = Path(state.network)
-            image.events.metadata()
+            prefer_run(image, Path(state.network))
         if state.result is not None and not self.is_shown(state.result):
             self._open_result(Path(state.result), image)
         for name in state.docks:

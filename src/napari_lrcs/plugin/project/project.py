@@ -1,6 +1,8 @@
 """What a viewer works on: chosen once, and offered by all docks."""
 
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Literal, TypeVar
 from weakref import WeakKeyDictionary, ref
 
@@ -8,8 +10,11 @@ from napari.components import LayerList
 from napari.layers import Image, Labels, Layer
 from psygnal import Signal
 
+from napari_lrcs.annotation.project_file import ProjectFile
 from napari_lrcs.config import TrainConfig
+from napari_lrcs.errors import LrcsError
 from napari_lrcs.plugin.painting.painting import painting_of
+from napari_lrcs.plugin.parts.layers import RUN_KEY
 from napari_lrcs.plugin.project.default_layers import (
     have_same_shape,
     image_to_segment,
@@ -45,6 +50,9 @@ class Project:
     settings_found = Signal(TrainConfig)
     """A search has found settings to train with."""
 
+    run_moved = Signal(object, object)
+    """A run's former path, and its path now; None where it was deleted."""
+
     def __init__(self, layers: LayerList) -> None:
         self._layers = ref(layers)
         self._chosen: dict[Part, Hashable] = {}
@@ -60,6 +68,15 @@ class Project:
             self._chosen["image"] = None
         if self._chosen != before:
             self.changed.emit()
+
+    def move_run(self, former: Path, place: Path | None) -> None:
+        """Let all that uses a run follow it to another place; None if it is deleted."""
+        for layer in self._layers() or ():
+            if layer.metadata.get(RUN_KEY) == former:
+                layer.metadata[RUN_KEY] = place
+        with suppress(LrcsError, OSError):  # what was open matters less than the run
+            ProjectFile(former.parent).follow_network(former, place)
+        self.run_moved.emit(former, place)
 
     def image(self, images: Sequence[Image]) -> Image | None:
         """Return the image that is segmented, of those that are offered."""

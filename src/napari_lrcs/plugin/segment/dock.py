@@ -28,6 +28,14 @@ _PAGES: Mapping[Step, Callable[[Viewer], Dock]] = {
     "Measure": MeasureDock,
 }
 
+_STEPS: Mapping[str, Step] = {
+    "Label phases": "Label",
+    "Train LRCS-Net": "Train",
+    "Predict volume": "Predict",
+    "Measure phases": "Measure",
+}
+"""Steps by the names of the docks that are their pages."""
+
 _MISSING: Mapping[Step, str] = {
     "Label": "Paint every phase on a slice first",
     "Train": "Train a network first, or choose one above",
@@ -89,6 +97,13 @@ class SegmentDock(Closable):
         self._stack.setCurrentWidget(self.pages[step])
         self._keeper.show_page(step)
         self.update_steps()
+
+    def show_page(self, name: str) -> Closable | None:
+        """Show the page that is the dock of this name; None if there is none such."""
+        if name not in _STEPS:
+            return None
+        self.show_step(_STEPS[name])
+        return self.pages[_STEPS[name]]
 
     def go_on(self) -> None:
         """Show the page of the next step."""

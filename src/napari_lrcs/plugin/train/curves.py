@@ -1,7 +1,6 @@
 """Curves of losses and scores, which grow during a training."""
 
 from collections.abc import Sequence
-from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from napari.viewer import Viewer
 from napari_lrcs.models.header import Row
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.parts.plots import Plot
-from napari_lrcs.plugin.train.runs import RunHistory
 
 _GREY = "#9a9a9a"
 """A grey that is legible on napari's dark and light backgrounds."""
@@ -24,7 +22,6 @@ _VALIDATION: dict[str, Any] = {
     "marker": "o",
     "markersize": 2.5,
 }
-_OTHERS = (":", "-.", (0, (5, 1, 1, 1, 1, 1)))
 
 
 class Curves(Plot):
@@ -35,20 +32,19 @@ class Curves(Plot):
         self._loss, self._iou = self.axes
         self._rows: list[Row] = []
         self._lines: dict[str, Line2D] = {}
-        self._others: list[Line2D] = []
-        self._n_epochs = self._n_others = 1
+        self._n_epochs = 1
         self._right = self._top = 0.0
         self._style_axes()
 
     @property
     def is_empty(self) -> bool:
         """Whether no run is shown."""
-        return not self._lines and not self._others
+        return not self._lines
 
     def begin(
         self, phases: PhaseTable, *, n_epochs: int, history: Sequence[Row] = ()
     ) -> None:
-        """Start the curves of a training; those of other runs stay.
+        """Start the curves of a training.
 
         Parameters
         ----------
@@ -81,31 +77,6 @@ class Curves(Plot):
         self._rows.append(row)
         self._move()
 
-    def compare(self, runs: Sequence[RunHistory]) -> None:
-        """Draw the validation curves of other runs beside those of the training."""
-        for line in self._others:
-            line.remove()
-        self._others.clear()
-        for run, style in zip(runs, cycle(_OTHERS), strict=False):
-            self._draw_other(run, style)
-        self._n_others = max((len(run.rows) for run in runs), default=1)
-        self._make_legends()
-        self._move()
-
-    def _draw_other(self, run: RunHistory, style: Any) -> None:
-        """Draw a run, and name what no legend names yet."""
-        self._others += self._loss.plot(
-            *_curve(run.rows, "validation_loss"), color=_GREY, ls=style, label=run.name
-        )
-        for phase in run.phases or ():
-            _, named = self._iou.get_legend_handles_labels()
-            self._others += self._iou.plot(
-                *_curve(run.rows, f"validation_iou_{phase.label}"),
-                color=phase.colour,
-                ls=style,
-                label=None if phase.name in named else phase.name,
-            )
-
     def _style_axes(self) -> None:
         for ax in self.axes:
             ax.grid(alpha=0.25)
@@ -128,7 +99,7 @@ class Curves(Plot):
         for name, line in self._lines.items():
             line.set_data(*_curve(self._rows, name))
         # Half an epoch of room, so that the first one is in sight.
-        right = max(self._n_epochs, self._n_others) + 0.5
+        right = self._n_epochs + 0.5
         highest = max((_highest(line) for line in self._loss.lines), default=0.0)
         # Never lower than before: what stands still need not be drawn anew.
         top = max(1.05 * highest, self._top)

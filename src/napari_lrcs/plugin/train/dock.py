@@ -1,21 +1,21 @@
 """The dock that trains a network on a painting."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 from napari.layers import Image, Labels
 from napari.viewer import Viewer
-from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_lrcs.plugin.painting.painting import painting_of
-from napari_lrcs.plugin.parts.connections import Replaceable
+from napari_lrcs.plugin.parts.connections import Connections, Replaceable
 from napari_lrcs.plugin.parts.current_slice import SliceInView
 from napari_lrcs.plugin.parts.dock import Dock, Outcome
-from napari_lrcs.plugin.parts.layers import RUN_KEY, workspace_for
-from napari_lrcs.plugin.parts.widgets import Kind, Notices, Tabs, vbox
+from napari_lrcs.plugin.parts.widgets import Kind, Notices, Tabs, button, vbox
 from napari_lrcs.plugin.parts.workers import EXPECTED
+from napari_lrcs.plugin.project.docks import show_dock
+from napari_lrcs.plugin.project.project import project_of
 from napari_lrcs.plugin.project.training_layers import may_train_on
 from napari_lrcs.plugin.train.buttons import TrainButtons, may_discard
 from napari_lrcs.plugin.train.curves import Curves
@@ -25,10 +25,10 @@ from napari_lrcs.plugin.train.job import (
     Scored,
     TrainingJob,
 )
+from napari_lrcs.plugin.train.last_run import LastRun
 from napari_lrcs.plugin.train.new_strokes import NewStrokes
 from napari_lrcs.plugin.train.preview import PreviewLayer, SlicePreview
 from napari_lrcs.plugin.train.progress import NEXT, TrainingProgress
-from napari_lrcs.plugin.train.runs import RunHistory, RunsTable, follow_run
 from napari_lrcs.plugin.train.setup import TrainSetup
 from napari_lrcs.progress import Notice, TrainingEnded, TrainingStarted
 
@@ -38,15 +38,17 @@ class TrainDock(Dock):
 
     key: ClassVar[str] = "train"
 
-    predict_requested = Signal(object)
-    """Emitted with the path of a run that is to predict."""
-
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer)
         self.setup = TrainSetup(viewer)
         self.curves = Curves(viewer)
         self.notices = Notices()
-        self.runs = RunsTable()
+        self.runs_button = button(
+            "Runs…",
+            "Show the runs of the image: compare and continue them, predict with one",
+            lambda: show_dock(viewer, "Training runs"),
+        )
+        self.last_run = LastRun(self)
         self.buttons = TrainButtons()
         self.new_strokes = NewStrokes()
         self._training: TrainingJob | None = None
@@ -58,10 +60,13 @@ class TrainDock(Dock):
         """Run that is continued as soon as it has stopped."""
         self._build()
         self.setup.restore(self.recall())
-        parts = (self.setup, self.curves, self.runs, self.new_strokes, self._in_view)
-        self.connections += parts
+        moved = project_of(viewer.layers).run_moved
+        self.connections += [
+            *(self.setup, self.curves, self.last_run, self.new_strokes, self._in_view),
+            Connections((moved, self.setup.start.follow_run)),
+        ]
         self._connect()
-        self._list_runs()
+        self._follow_image()
         self.update_buttons()
 
     def _connect(self) -> None:
@@ -72,17 +77,9 @@ class TrainDock(Dock):
         self.buttons.stop_requested.connect(self.stop_and_keep)
         self.buttons.cancel_requested.connect(self.cancel)
         self.new_strokes.restart_requested.connect(self.restart)
-        self.setup.image_choice.chosen.connect(self._list_runs)
         self.setup.failed.connect(lambda text: self.show_message(text, "error"))
-        self.runs.resume_requested.connect(self.continue_run)
-        self.runs.transfer_requested.connect(self._start_from)
-        self.runs.predict_requested.connect(self._use_to_predict)
-        self.runs.compared.connect(self._compare)
-        self.runs.listed.connect(self._read_last_curves)
-        self.runs.history_read.connect(self._show_last_curves)
-        self.runs.moved.connect(self._on_run_moved)
-        self.runs.reported.connect(self.show_message)
-        self.runs.listed.connect(self.update_buttons)
+        self.setup.image_choice.chosen.connect(self._follow_image)
+        self.last_run.found.connect(self._show_last_run)
 
     def _build(self) -> None:
         watch = QWidget()
@@ -90,7 +87,7 @@ class TrainDock(Dock):
         self.tabs = Tabs()
         self.tabs.addTab(self.setup, "Setup")
         self.tabs.addTab(watch, "Curves")
-        self.tabs.addTab(self.runs, "Runs")
+        self.tabs.setCornerWidget(self.runs_button)
         self.body.addWidget(self.tabs)
         self.footer.addWidget(self.new_strokes)
         self.footer.addWidget(self.buttons)
@@ -153,9 +150,8 @@ class TrainDock(Dock):
     def update_buttons(self) -> None:
         """Show the buttons that make sense now."""
         self.buttons.update_for(
-            self.job, newest=self.runs.newest, can_balance=self._steps.can_balance
+            self.job, newest=self.last_run.newest, can_balance=self._steps.can_balance
         )
-        self.runs.set_busy(self.is_busy)
         self.new_strokes.setEnabled(not self.is_stopping)
 
     # ---- beginning and ending ----
@@ -188,14 +184,12 @@ class TrainDock(Dock):
 
     def finish(self, outcome: Outcome) -> None:
         """Say how the training ended, and list its run."""
-        if self._layers is not None:
-            _announce_runs(self._layers[0])
+        self._announce_runs()
         self._training = self._layers = self._preview = None  # and so the image
         self._in_view.disconnect_events()
         self.new_strokes.follow(None)
         if self._steps.message and outcome != "failed":
             self.show_message(self._steps.message, self._steps.kind)
-        self._list_runs()
         run, self._to_continue = self._to_continue, None
         if run is not None and outcome != "failed":
             self.continue_run(run)
@@ -222,6 +216,7 @@ class TrainDock(Dock):
                 self._show_prepared(event)
             case TrainingStarted():
                 self.tabs.setCurrentIndex(1)
+                self._announce_runs()
             case Scored():
                 self.curves.add(event.row)
             case SlicePreview() if self._preview is not None:
@@ -243,11 +238,8 @@ class TrainDock(Dock):
 
     # ---- runs ----
 
-    def _list_runs(self) -> None:
-        image = self.setup.image_choice.layer
-        self.runs.refresh(None if image is None else workspace_for(image).path)
-
-    def _start_from(self, run: Path) -> None:
+    def start_from(self, run: Path) -> None:
+        """Let the next training start from the best network of a run."""
         try:
             self.setup.start_from(run)
         except EXPECTED as error:
@@ -257,34 +249,17 @@ class TrainDock(Dock):
             self.show_message(f'The next training starts from the run "{run.name}".')
             self.tabs.setCurrentIndex(0)
 
-    def _on_run_moved(self, former: Path, place: Path | None) -> None:
-        follow_run(self.viewer.layers, former, place)
-        self.setup.start.follow_run(former, place)
-        self._list_runs()
+    def _follow_image(self) -> None:
+        self.last_run.follow(self.setup.image_choice.layer)
 
-    def _compare(self, histories: Sequence[RunHistory]) -> None:
-        self.curves.compare(histories)
-        self.tabs.setCurrentIndex(1)
-
-    def _read_last_curves(self) -> None:
-        """After a restart, look for the curves of the network in use."""
-        image = self.setup.image_choice.layer
-        if image is not None and self.curves.is_empty:
-            self.runs.read_history_of(image.metadata.get(RUN_KEY))
-
-    def _show_last_curves(self, run: RunHistory) -> None:
-        if run.phases is not None and self.curves.is_empty and not self.is_busy:
+    def _show_last_run(self) -> None:
+        """Offer to continue it; draw its curves where there are none yet."""
+        self.update_buttons()
+        run = self.last_run.history
+        if run is not None and self.curves.is_empty and not self.is_busy:
             self.curves.begin(run.phases, n_epochs=run.n_epochs, history=run.rows)
 
-    def _use_to_predict(self, run: Path) -> None:
-        image = self.setup.image_choice.layer
-        if image is not None:
-            image.metadata[RUN_KEY] = run
-            _announce_runs(image)
-        self.show_message(f"{run.name} is chosen. {NEXT}", "done")
-        self.predict_requested.emit(run)
-
-
-def _announce_runs(image: Image) -> None:
-    """Let docks that list the runs of an image list them anew."""
-    image.events.metadata()
+    def _announce_runs(self) -> None:
+        """Let docks that list the runs of the image list them anew."""
+        if self._layers is not None:
+            self._layers[0].events.metadata()

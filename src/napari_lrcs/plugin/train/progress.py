@@ -49,10 +49,10 @@ class TrainingProgress:
         if self._best is None:
             return (
                 "Stopped before the first epoch ended: there is no network to predict "
-                "with yet. Continue the run in Runs."
+                "with yet. Continue last run goes on with it."
             )
         best = f"Best mean IoU: {self._best:.1%}"
-        return f"Stopped. {best}. The run is kept: see Runs. {NEXT}"
+        return f"Stopped. {best}. The run is kept: see Training runs. {NEXT}"
 
     @property
     def has_network(self) -> bool:

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QInputDialog, QMessageBox, QPushButton
 
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.locks import only_writer
-from napari_lrcs.plugin.parts.tables import FolderTable
+from napari_lrcs.plugin.parts.folder_tables import FolderTable
 from napari_lrcs.plugin.parts.workers import BackgroundReader
 
 pytestmark = pytest.mark.gui
@@ -71,20 +71,29 @@ def _names(table: Table) -> list[str]:
     return [item.path.name for item in table.items]
 
 
-def test_selected_and_ticked_rows_stay_when_others_come(
+def test_selected_rows_stay_when_others_come(
     make_table: Callable[..., Table], tmp_path: Path, qtbot: QtBot
 ) -> None:
-    table = make_table(can_tick=True)
-    (tmp_path / "b").mkdir()
+    table = make_table(several=True)
+    changes: list[list[str]] = []
+    table.selection_changed.connect(
+        lambda: changes.append([item.path.name for item in table.all_selected])
+    )
+    for name in "bdf":
+        (tmp_path / name).mkdir()
     _refresh(table, tmp_path, qtbot)
-    table.select(0, tick=True)
+    table.select(0, 2)
 
     (tmp_path / "a").mkdir()
     _refresh(table, tmp_path, qtbot)
+    several = table.selected, [item.path.name for item in table.all_selected]
+    (tmp_path / "f").rmdir()
+    _refresh(table, tmp_path, qtbot)
 
-    assert _names(table) == ["a", "b"]
+    assert _names(table) == ["a", "b", "d"]
+    assert several == (None, ["b", "f"])
     assert table.selected == table.items[1]
-    assert table.ticked == [table.items[1]]
+    assert changes == [["b", "f"], ["b"]]
 
 
 def test_first_row_is_selected_where_that_is_wanted(
@@ -258,6 +267,34 @@ def test_folder_is_deleted_once_that_is_confirmed(
     )
     assert not run.exists()
     assert told == [(run, None), ("run-1 was deleted", "done")]
+
+
+def test_several_folders_are_deleted_together_but_not_renamed(
+    make_table: Callable[..., Table],
+    answer: dict[str, Any],
+    tmp_path: Path,
+    qtbot: QtBot,
+) -> None:
+    for number in range(7):
+        (tmp_path / f"run-{number}").mkdir()
+    table = make_table(several=True)
+    table.add_folder_buttons(
+        lambda item: item.path.name, allow=lambda item: item.path.name != "run-6"
+    )
+    _refresh(table, tmp_path, qtbot)
+    rename, delete = table.findChildren(QPushButton)
+
+    table.select(*range(7))
+    refused = delete.isEnabled()
+    table.select(*range(6))
+    _press(table, "Delete…")
+
+    assert not refused
+    assert not rename.isEnabled()
+    assert answer["question"].startswith(
+        "This deletes run-0; run-1; run-2; run-3; run-4; 1 more. The folders go"
+    )
+    assert [path.name for path in tmp_path.glob("run-*")] == ["run-6"]
 
 
 def test_table_of_no_folder_is_empty(

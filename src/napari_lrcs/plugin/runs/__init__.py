@@ -1,0 +1,1 @@
+"""The dock that compares runs and uses them."""
