@@ -57,7 +57,7 @@ def draw_runs(ax: "Axes", runs: Sequence[RunHistory], score: Score) -> None:
     colours = colormaps["tab10" if is_named else "viridis"]
     for place, run in enumerate(runs):
         ax.plot(
-            [row["epoch"] for row in run.rows],
+            [row["epoch"] or 0 for row in run.rows],
             _values(run, score),
             color=colours(place if is_named else place / (len(runs) - 1)),
             linestyle="-" if _is_validated(run) else "--",

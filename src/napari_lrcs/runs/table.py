@@ -253,8 +253,9 @@ def text_of(value: object) -> str:
 
 
 def _cell(value: object) -> Cell:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if value is None or is_number else text_of(value)
+    if isinstance(value, int | float | None) and not isinstance(value, bool):
+        return value
+    return text_of(value)
 
 
 def _has(words: frozenset[str], wanted: Sequence[str]) -> bool:

@@ -232,5 +232,5 @@ def test_a_run_predicts_and_starts_a_training_and_is_followed_when_renamed(
         "This deletes a network (mean IoU 50.0%) after 2 of 3 epochs; a run"
         in (questions[2])
     )
-    assert train.setup.initial_weights is image.metadata[RUN_KEY] is None
+    assert [train.setup.initial_weights, image.metadata[RUN_KEY]] == [None, None]
     qtbot.waitUntil(lambda: network.path == folder / "run-2")

@@ -174,15 +174,7 @@ class FolderTable(QWidget, Generic[Item]):
         *,
         allow: Callable[[Item], bool] = lambda _item: True,
     ) -> None:
-        """Add buttons that rename and delete what is selected.
-
-        Parameters
-        ----------
-        content : callable
-            Returns what is lost with an item, to follow "This deletes".
-        allow : callable
-            Tells which items may be renamed and deleted.
-        """
+        """Add buttons that rename and delete; `content` says what is then lost."""
         self._rename_requested.connect(self._ask_for_name)
         self.add_button(
             "Rename…",

@@ -48,7 +48,7 @@ def open_dock(viewer: Viewer, name: str, *, in_front: bool = True) -> Closable |
     return None
 
 
-def show_dock(viewer: Viewer, name: str) -> Closable | None:
+def show_dock(viewer: Viewer, name: str) -> object:
     """Show a dock in front: as the page of a dock that has it, else on its own.
 
     Returns

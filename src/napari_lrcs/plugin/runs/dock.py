@@ -107,9 +107,8 @@ class RunsDock(Dock):
             self.folder.setText(path)
             self.refresh()
 
-    def refresh(self, event: object = None) -> None:
+    def refresh(self) -> None:
         """Read the runs again, in a thread."""
-        del event
         text = self.folder.text().strip()
         folder = Path(text).expanduser().absolute() if text else None
         is_missing = folder is not None and not folder.is_dir()
@@ -127,10 +126,15 @@ class RunsDock(Dock):
         self._image_followed.replace(
             None
             if image is None
-            else Connections((image.events.metadata, self._refresh_soon))
+            else Connections((image.events.metadata, self._on_metadata))
         )
         self.folder.setText(str(self._workspace or ""))
         self.refresh()
+
+    def _on_metadata(self, event: object = None) -> None:
+        """Read again: a training of the image has begun or ended."""
+        del event
+        self._refresh_soon()
 
     def _on_front(self, is_in_front: bool) -> None:  # noqa: FBT001 a Qt slot
         if is_in_front and not self._is_closed:

@@ -46,7 +46,7 @@ class TrainDock(Dock):
         self.runs_button = button(
             "Runs…",
             "Show the runs of the image: compare and continue them, predict with one",
-            lambda: show_dock(viewer, "Training runs"),
+            self.show_runs,
         )
         self.last_run = LastRun(self)
         self.buttons = TrainButtons()
@@ -237,6 +237,10 @@ class TrainDock(Dock):
         )
 
     # ---- runs ----
+
+    def show_runs(self) -> None:
+        """Show the dock of all runs."""
+        show_dock(self.viewer, "Training runs")
 
     def start_from(self, run: Path) -> None:
         """Let the next training start from the best network of a run."""
