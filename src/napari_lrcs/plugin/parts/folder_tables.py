@@ -137,8 +137,6 @@ class FolderTable(QWidget, Generic[Item]):
 
         Parameters
         ----------
-        text, tooltip : str
-            Of the button.
         requested : Signal
             Carries the path.
         allow : callable
