@@ -283,14 +283,12 @@ class RunFolder:
     def remove(self) -> None:
         """Remove the files of the run, and nothing else."""
         self.keep_best()
-        for file in (self.best, *(self.path / n for n in (_HISTORY, _LABELS))):
-            file.unlink(missing_ok=True)
-        (self.path / _CONFIG).unlink(missing_ok=True)
+        for name in (BEST_CHECKPOINT, _HISTORY, _LABELS, _CONFIG):
+            (self.path / name).unlink(missing_ok=True)
 
     def keep_best(self) -> None:
         """Remove the state to resume from, and all networks but the best."""
-        epochs = filter(_is_of_epoch, self.path.glob("epoch-*.safetensors"))
-        for file in (*epochs, self.last, self.path / _STATE):
+        for file in (*self.moments.values(), self.last, self.path / _STATE):
             file.unlink(missing_ok=True)
 
     def clean_up(self, *, keep: bool) -> None:

@@ -108,12 +108,12 @@ class FolderTable(QWidget, Generic[Item]):
         self._list_items, self._row = list_items, row
         self._select_first, self._is_busy = select_first, False
         self._actions: list[_Action[Item]] = []
+        self._renamed: dict[Path, Path | None] = {}
         self._reader = BackgroundReader("Listing folders", self)
         self._reader.answered.connect(self._show)
         self._reader.failed.connect(self._show_error)
-        self._hint = QLabel(hint)
+        self._columns, self._hint = columns, QLabel(hint)
         self._hint.setWordWrap(True)
-        self._columns = columns
         self.rows = Rows(several=several)
         self.rows.fill(columns, ())
         self.rows.selected.connect(self._on_selection)
@@ -217,6 +217,7 @@ class FolderTable(QWidget, Generic[Item]):
         except EXPECTED as error:
             self.reported.emit(str(error), "error")
             return
+        self._renamed[path] = place
         self.moved.emit(path, place)
         self.reported.emit(done, "done")
 
@@ -285,13 +286,13 @@ class FolderTable(QWidget, Generic[Item]):
         return items
 
     def _show(self, items: Sequence[Item]) -> None:
-        before = {item.path for item in self.all_selected}
+        before = {self._renamed.pop(x.path, x.path) for x in self.all_selected}
         self.items = self.arrange(items)
         self._hint.setVisible(not self.items)
         paths = [item.path for item in self.items]
         with signals_blocked(self.rows):
-            rows, tips = map(self._row, self.items), map(str, self.items)
-            self.rows.fill(self._columns, [*rows], [*tips])
+            texts = [*map(self._row, self.items)]
+            self.rows.fill(self._columns, texts, [*map(str, self.items)])
             chosen = [row for row, path in enumerate(paths) if path in before]
             if self._select_first and paths and not chosen:
                 chosen = [0]

@@ -244,23 +244,17 @@ class ModelChoice(QWidget):
                 self._box.addItem(run.title, run.path)
             for run in self._others:
                 self._box.addItem(f"{run.path.parent.stem}: {run.title}", run.path)
-            if self._file is not None and self._index_of(self._file) < 0:
+            if self._file is not None and self._box.place_of(self._file) < 0:
                 self._box.addItem(self._name(self._file), self._file)
             if not self._box.count():
                 self._box.addItem(_NONE, None)
             self._box.addItem(_FILE, _FILE)
-            self._box.setCurrentIndex(max(0, self._index_of(self._path)))
+            self._box.setCurrentIndex(max(0, self._box.place_of(self._path)))
 
     def _name(self, path: Path) -> str:
         """Name a file, or a run, which may be a part of a study of the image."""
         is_inside = self._folder is not None and path.is_relative_to(self._folder)
         return path.relative_to(self._folder).as_posix() if is_inside else path.name
-
-    def _index_of(self, path: Path | None) -> int:
-        """Return the place of an entry; -1 if it is not there."""
-        # Not findData, which may tell equal paths apart.
-        entries = [self._box.itemData(i) for i in range(self._box.count())]
-        return entries.index(path) if path in entries else -1
 
     def _describe(self) -> None:
         """Describe the network, and warn where it does not fit the image."""
@@ -289,6 +283,12 @@ def _ranked(*folders: Path) -> list[list[RunSummary]]:
 
 class _Box(NameBox):
     opened = Signal()
+
+    def place_of(self, path: Path | None) -> int:
+        """Return the place of an entry; -1 if it is not there."""
+        # Not findData, which may tell equal paths apart.
+        entries = [self.itemData(i) for i in range(self.count())]
+        return entries.index(path) if path in entries else -1
 
     def showPopup(self) -> None:  # noqa: N802 Qt's name
         self.opened.emit()

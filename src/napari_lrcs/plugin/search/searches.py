@@ -2,7 +2,7 @@
 
 from qtpy.QtCore import Signal
 
-from napari_lrcs.plugin.parts.tables import FolderTable
+from napari_lrcs.plugin.parts.folder_tables import FolderTable
 from napari_lrcs.plugin.parts.widgets import percent
 from napari_lrcs.search.folder import SearchState, list_searches
 

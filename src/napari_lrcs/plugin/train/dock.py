@@ -28,7 +28,7 @@ from napari_lrcs.plugin.train.job import (
 from napari_lrcs.plugin.train.last_run import LastRun
 from napari_lrcs.plugin.train.new_strokes import NewStrokes
 from napari_lrcs.plugin.train.preview import PreviewLayer, SlicePreview
-from napari_lrcs.plugin.train.progress import NEXT, TrainingProgress
+from napari_lrcs.plugin.train.progress import TrainingProgress
 from napari_lrcs.plugin.train.setup import TrainSetup
 from napari_lrcs.progress import Notice, TrainingEnded, TrainingStarted
 

@@ -85,9 +85,7 @@ class LastRun(QObject):
         self.found.emit()
 
 
-def _read(
-    folder: Path, in_use: Path | None
-) -> tuple[Path | None, RunHistory | None]:
+def _read(folder: Path, in_use: Path | None) -> tuple[Path | None, RunHistory | None]:
     """Read which run can be continued, and the epochs of the one in use or the best."""
     runs = list_runs(folder)
     newest = next((r.path for r in runs if r.can_resume or r.is_finished), None)
