@@ -60,7 +60,9 @@ MISTAKES = {
         train(slices="--train-z 1 --test-z 24", flags="--axis x"),
         "slices 0 to 23 along x",
     ),
-    "open range": Mistake(train(slices="--train-z 50:"), "must look like 0, 0,2 or 1:3"),
+    "open range": Mistake(
+        train(slices="--train-z 50:"), "must look like 0, 0,2 or 1:3"
+    ),
     "word for a slice": Mistake(train(slices="--train-z a"), "got 'a'"),
     "empty range": Mistake(train(slices="--train-z 60:50"), "the range 60:50 of slice"),
     "slipped digit": Mistake(

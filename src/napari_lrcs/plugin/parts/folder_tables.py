@@ -209,7 +209,7 @@ class FolderTable(QWidget, Generic[Item]):
         items = self.all_selected
         if _may_delete(self, [item.path.name for item in items], map(content, items)):
             for path in [item.path for item in items]:
-                self._do(path, partial(self.delete, path), f"{path.name} is deleted")
+                self._do(path, partial(self.delete, path), f"{path.name} was deleted")
 
     def _do(self, path: Path, act: Callable[[], Path | None], done: str) -> None:
         try:
@@ -311,8 +311,9 @@ def _may_delete(parent: QWidget, names: Sequence[str], contents: Iterable[str]) 
     n_more = len(names) - _MOST_NAMES
     more = (f"{n_more} more",) if n_more > 0 else ()
     lost = "; ".join((*islice(contents, _MOST_NAMES), *more))
-    one = f"The folder {names[0]} goes to the trash; where there is none, it is removed"
-    all_of_them = "The folders go to the trash; where there is none, they are removed"
+    none = "if there is no trash,"
+    one = f"The folder {names[0]} goes to the trash; {none} it is deleted for good"
+    all_of_them = f"The folders go to the trash; {none} they are deleted for good"
     answer = QMessageBox.question(
         parent,
         f"Delete {names[0] if len(names) == 1 else f'{len(names)} folders'}?",

@@ -253,8 +253,9 @@ class ModelChoice(QWidget):
 
     def _name(self, path: Path) -> str:
         """Name a file, or a run, which may be a part of a study of the image."""
-        is_inside = self._folder is not None and path.is_relative_to(self._folder)
-        return path.relative_to(self._folder).as_posix() if is_inside else path.name
+        if self._folder is not None and path.is_relative_to(self._folder):
+            return path.relative_to(self._folder).as_posix()
+        return path.name
 
     def _describe(self) -> None:
         """Describe the network, and warn where it does not fit the image."""
