@@ -204,6 +204,31 @@ def test_a_comparison_is_neither_replaced_nor_changed_unasked(
         next(compare_starts(other, out=compared[0], resume=True))
 
 
+def test_a_comparison_is_not_continued_from_another_network(
+    source: RunFolder, tmp_path: Path
+) -> None:
+    copy = RunFolder(tmp_path / "run")
+    shutil.copytree(source.path, copy.path)
+    task = task_from(copy)
+    events = compare_starts(task, out=tmp_path / "out")
+    next(events)
+    events.close()
+    first, second = copy.moments.values()
+    shutil.copy(second, first)
+
+    with pytest.raises(VolumeError, match="other settings \\(weights"):
+        next(compare_starts(task, out=tmp_path / "out", resume=True))
+
+
+def test_starts_with_close_rates_have_folders_of_their_own(source: RunFolder) -> None:
+    task = task_from(source)
+    close = replace(task, config=task.config.with_changes(decay_ratio=0.999))
+
+    names = [start.name for start in close.starts]
+
+    assert len(set(names)) == len(names) == 6
+
+
 def test_a_network_that_does_not_fit_is_refused_before_anything_is_trained(
     source: RunFolder, tmp_path: Path
 ) -> None:

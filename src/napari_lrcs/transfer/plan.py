@@ -1,5 +1,6 @@
 """What a comparison of transfer learning trains."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ class Start:
         """Name of its folder, such as ``epoch-0012-rate-3.6e-05``."""
         if not self.epoch:
             return "scratch"
-        return f"epoch-{self.epoch:04d}-rate-{self.learning_rate:.1e}"
+        return f"epoch-{self.epoch:04d}-rate-{self.learning_rate:.6g}"
 
     def __str__(self) -> str:
         """Return it for a table or a legend."""
@@ -168,8 +169,14 @@ class TransferTask:
             **describe_compared(self.volumes, annotation, config=self.config),
             "source": self.source.path.name,
             "epochs": [*self.moments],
+            "weights": [_digest(file) for file in self.moments.values()],
             "kept": self.kept,
             "n_repeats": self.transfer.n_repeats,
         }
         json_values: dict[str, Any] = json.loads(json.dumps(task))
         return json_values
+
+
+def _digest(file: Path) -> str:
+    """Hash a checkpoint: another network may take the place of one of its name."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -130,6 +130,8 @@ def compare_starts(
     if resume:
         folder.record.check_same(description)
     with only_writer(out):
+        # Checked again: another process may have begun a comparison.
+        folder.record.check_place(resume=resume, overwrite=overwrite)
         if not resume:
             folder.begin(description, task.starts)
         yield from notices
