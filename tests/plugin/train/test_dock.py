@@ -694,6 +694,18 @@ def test_slices_that_were_typed_are_marked_in_the_painting(
     assert marked == painting.roles == {1: "train", 2: "train", 4: "validation"}
 
 
+def test_slices_for_training_stay_unmarked_unless_they_are_typed(
+    dock: TrainDock, labels: Labels
+) -> None:
+    roles, painting = dock.setup.roles, _painting(labels)
+    painting.set_roles({})
+
+    roles.save(6)
+
+    assert dict(painting.roles) == {}
+    assert roles.read(6)["train"] == tuple(painting.painted())
+
+
 def test_roles_of_another_layer_are_empty(dock: TrainDock, viewer: Viewer) -> None:
     plain = viewer.add_labels(_truth(), name="plain")
 

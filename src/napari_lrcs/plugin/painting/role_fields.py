@@ -94,7 +94,7 @@ class RoleFields(SliceFields):
         ValueError, OSError, VolumeError
             As `read` does, or if the painting cannot be saved.
         """
-        slices = self.read(n_slices)
+        slices = self._typed(n_slices)  # `read` would mark all that is painted
         roles = {index: role for role in slices for index in slices[role]}
         are_distinct = len(roles) == sum(map(len, slices.values()))
         if self._painting is not None and are_distinct and roles != self._shown:
@@ -111,12 +111,15 @@ class RoleFields(SliceFields):
         ValueError
             If a text is malformed, or a slice does not exist.
         """
-        roles = {
-            role: self._read(role, f"{role.capitalize()} slices", n_slices)
-            for role in self.fields
-        }
+        roles = self._typed(n_slices)
         if self._painting is not None and not roles["train"]:
             taken = {*roles["validation"], *roles["test"]}
             painted = self._painting.painted()
             roles["train"] = tuple(z for z in painted if z not in taken)
         return roles
+
+    def _typed(self, n_slices: int) -> dict[Role, tuple[int, ...]]:
+        return {
+            role: self._read(role, f"{role.capitalize()} slices", n_slices)
+            for role in self.fields
+        }
