@@ -76,15 +76,15 @@ def test_a_painting_opens(tmp_path: Path) -> None:
 
 def test_what_was_begun_without_balance_goes_on() -> None:
     folder = StudyFolder(FILES / "study")
-    task = folder.read_record()["task"]
+    task = folder.record.read()["task"]
     config = folder.read_settings().config.with_changes(device="cpu")
     now = config.identity()
     del now["device"]
 
     assert config.optimisation.balance == 0
-    folder.check_same({**task, "config": json.loads(json.dumps(now))})
+    folder.record.check_same({**task, "config": json.loads(json.dumps(now))})
     with pytest.raises(VolumeError, match=r"balance: None, now 0\.5"):
-        folder.check_same({**task, "config": {**task["config"], "balance": 0.5}})
+        folder.record.check_same({**task, "config": {**task["config"], "balance": 0.5}})
 
 
 def test_a_prediction_by_an_old_network_goes_on() -> None:
@@ -102,4 +102,4 @@ def test_a_balanced_study_does_not_go_on_without_balance(tmp_path: Path) -> None
     (folder.path / "study.json").write_text(json.dumps(record), "utf-8")
 
     with pytest.raises(VolumeError, match=r"balance: 0\.5, now None"):
-        folder.check_same(task)
+        folder.record.check_same(task)

@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from napari_lrcs.io.records import convert, parse_json, read_json, read_toml
+from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.records import (
+    Record,
+    convert,
+    parse_json,
+    read_json,
+    read_toml,
+)
 from napari_lrcs.phases import ELECTRODE, PhaseTable
 
 DEEP = 100_000
@@ -56,3 +63,23 @@ def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="utf-8"):
         read_json(path, dict[str, Any])
+
+
+@pytest.mark.parametrize(
+    ("now", "message"),
+    [
+        ({"n": 1, "config": {"seed": 8, "balance": 0.5}}, r"\(seed: 7, now 8\)"),
+        ({"n": 1, "config": {"seed": 7}}, r"\(balance: 0.5, now None\)"),
+        ({"config": {"seed": 7, "balance": 0.5}}, r"\(n: 1, now None\)"),
+    ],
+)
+def test_a_task_that_has_changed_is_refused(
+    now: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    record = Record(path=tmp_path / "a.json", kind=dict[str, Any], what="search")
+    begun = {"n": 1, "config": {"seed": 7, "balance": 0.5}}
+    record.write({"task": begun})
+
+    record.check_same(begun)
+    with pytest.raises(VolumeError, match=message):
+        record.check_same(now)

@@ -191,7 +191,7 @@ def test_another_search_may_not_take_its_place(
 
     with pytest.raises(ResultExistsError, match="holds a search already"):
         next(run_search(search_task(), out=out))
-    with pytest.raises(VolumeError, match=r"has other settings \(space: "):
+    with pytest.raises(VolumeError, match=r"started with other settings \(space: "):
         next(run_search(other, out=out, resume=True))
     with pytest.raises(ResultExistsError, match="is not a search"):
         next(run_search(search_task(), out=tmp_path, overwrite=True))

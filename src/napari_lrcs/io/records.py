@@ -142,7 +142,7 @@ class Record(Generic[T]):
                 f"{self.path.name} in {self.folder} is damaged: {error}"
             ) from error
         raise VolumeError(
-            f"{self.path.name} in {self.folder} has format {version}, and this version "
+            f"{self.path.name} in {self.folder} has format {version}, but this version "
             f"reads {self.version}; open it with the version that wrote it"
         )
 
@@ -181,17 +181,22 @@ class Record(Generic[T]):
             If anything that results depend on has changed.
         """
         begun = convert(read_json(self.path, dict[str, Any])["task"], dict[str, Any])
-        before, now = (
-            {**values, **values["config"], "config": None} for values in (begun, task)
-        )
-        changed = [name for name in now if before.get(name) != now[name]]
-        if changed:
-            name = changed[0]
-            raise VolumeError(
-                f"the {self.what} in {self.folder} has other settings ({name}: "
-                f"{before.get(name)}, now {now[name]}); resume without changes, or "
-                "choose another folder"
-            )
+        before, now = _flat(begun), _flat(task)
+        for name in now | before:
+            if before.get(name) != now.get(name):
+                raise VolumeError(
+                    f"the {self.what} in {self.folder} was started with other settings "
+                    f"({name}: {before.get(name)}, now {now.get(name)}); resume "
+                    "without changes, or choose another folder"
+                )
+
+
+def _flat(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge the fields of a task's configs with its own."""
+    flat: dict[str, Any] = {}
+    for name, value in task.items():
+        flat |= value if isinstance(value, dict) else {name: value}
+    return flat
 
 
 def _is_empty(folder: Path) -> bool:

@@ -245,7 +245,9 @@ def test_a_folder_of_something_else_takes_no_study(name: str, tmp_path: Path) ->
     (tmp_path / name).write_text("{}")
 
     with pytest.raises((ResultExistsError, VolumeError)):
-        StudyFolder(tmp_path).check_place(resume=False, overwrite=name == "study.json")
+        StudyFolder(tmp_path).record.check_place(
+            resume=False, overwrite=name == "study.json"
+        )
 
 
 def test_a_study_is_removed_and_nothing_else(tmp_path: Path) -> None:

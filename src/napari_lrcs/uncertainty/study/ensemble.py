@@ -107,16 +107,16 @@ def run_study(
     check_outputs([out], inputs=sources_of(task.image, task.labels, task.mask))
     check_new(out, overwrite=True)
     folder = StudyFolder(out)
-    folder.check_place(resume=resume, overwrite=overwrite)
+    folder.record.check_place(resume=resume, overwrite=overwrite)
     if executor is None:
         resolve_device(task.config.device)
     task, notices = _checked(task)
     study = _Study(task, folder)
     with only_writer(out):
         # Checked again under the lock: another process may have started or finished.
-        folder.check_place(resume=resume, overwrite=overwrite)
+        folder.record.check_place(resume=resume, overwrite=overwrite)
         if resume:
-            folder.check_same(study.description)
+            folder.record.check_same(study.description)
         out.mkdir(exist_ok=True)
         if overwrite:
             folder.remove()

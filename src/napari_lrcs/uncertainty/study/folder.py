@@ -11,8 +11,8 @@ from typing import Any, TypedDict
 
 from napari_lrcs.comparison.agreement import VOLUMES
 from napari_lrcs.config import PerturbConfig, StudyConfig, TrainConfig
-from napari_lrcs.errors import ResultExistsError, VolumeError
-from napari_lrcs.io.records import convert, read_json, write_json
+from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.records import Record, convert
 from napari_lrcs.phases import Phase, PhaseTable
 from napari_lrcs.uncertainty.study.figures import FIGURES
 from napari_lrcs.uncertainty.study.summary import (
@@ -23,9 +23,6 @@ from napari_lrcs.uncertainty.study.summary import (
     write_members_csv,
 )
 from napari_lrcs.uncertainty.study.task import StudyTask, hash_of
-
-FORMAT_VERSION = 1
-"""Format version of ``study.json``."""
 
 _RECORD = "study.json"
 _TABLE = "members.csv"
@@ -185,88 +182,25 @@ class StudyFolder:
         return {name: self.path / f"{name}.zarr" for name in VOLUMES}
 
     @property
+    def record(self) -> Record[StudyRecord]:
+        """File that makes the folder a study: task, phases, members and state."""
+        return Record(path=self.path / _RECORD, kind=StudyRecord, what="study")
+
+    @property
     def is_study(self) -> bool:
         """Whether the folder holds a study."""
-        return (self.path / _RECORD).is_file()
+        return self.record.exists
 
     @property
     def has_members(self) -> bool:
         """Whether a member has ended."""
         return (self.path / _TABLE).exists()
 
-    @property
-    def is_vacant(self) -> bool:
-        """Whether the folder exists and is empty but for hidden files."""
-        path = self.path
-        return path.is_dir() and all(f.name.startswith(".") for f in path.iterdir())
-
-    def check_place(self, *, resume: bool, overwrite: bool) -> None:
-        """Refuse a folder that a study may not be written to.
-
-        Raises
-        ------
-        ResultExistsError
-            If it holds something else, or a study that is to be neither resumed nor
-            replaced.
-        VolumeError
-            If there is no study to resume, or the study to replace is damaged.
-        """
-        if self.is_study and overwrite:
-            self.read_record()  # refuses another program's file of that name
-        if resume:
-            if not self.is_study:
-                raise VolumeError(
-                    f"there is no study in {self.path} to resume; start one without "
-                    "resuming"
-                )
-        elif self.is_study and not overwrite:
-            raise ResultExistsError(
-                f"{self.path} holds a study already; resume it, overwrite it or choose "
-                "another folder"
-            )
-        elif self.path.exists() and not (self.is_study or self.is_vacant):
-            raise ResultExistsError(
-                f"{self.path} exists and is not a study; choose another folder"
-            )
-
-    def check_same(self, task: Mapping[str, Any]) -> None:
-        """Refuse a task (from `StudyTask.to_dict`) that differs from the study's own.
-
-        Raises
-        ------
-        VolumeError
-            If anything that results depend on has changed.
-        """
-        begun, now = _flat(self.read_record()["task"]), _flat(task)
-        for name in now | begun:
-            if begun.get(name) != now.get(name):
-                raise VolumeError(
-                    f"the study in {self.path} was started with other settings "
-                    f"({name}: {begun.get(name)}, now {now.get(name)}); resume without "
-                    "changes, or choose another folder"
-                )
-
     # ---- reading and writing ----
-
-    def read_record(self) -> StudyRecord:
-        """Read ``study.json``: the task, phases, members and state of the study."""
-        if not self.is_study:
-            raise VolumeError(f"there is no study in {self.path}; run one there first")
-        try:
-            values = read_json(self.path / _RECORD, dict[str, Any])
-            version = convert(values.get("format_version"), int)
-            if version == FORMAT_VERSION:
-                return convert(values, StudyRecord)
-        except ValueError as error:
-            raise self._damaged(error) from error
-        raise VolumeError(
-            f"{_RECORD} in {self.path} has format {version}, but this version reads "
-            f"{FORMAT_VERSION}; open it with the version that wrote it"
-        )
 
     def read_settings(self) -> StudySettings:
         """Read the settings that the study was started with, to resume it."""
-        record = self.read_record()
+        record = self.record.read()
         try:
             task = convert(record["task"], _TaskDict)
             return StudySettings(
@@ -283,7 +217,7 @@ class StudyFolder:
 
     def read_findings(self) -> StudyFindings:
         """Read the results so far; the study may still be running."""
-        record = self.read_record()
+        record = self.record.read()
         try:
             phases = PhaseTable(record["phases"])
             members = tuple(
@@ -299,7 +233,7 @@ class StudyFolder:
         changed = (self.path / _RECORD).stat().st_mtime
         modified = datetime.fromtimestamp(changed, UTC).astimezone()
         try:
-            record = self.read_record()
+            record = self.record.read()
         except VolumeError as error:
             return StudyState(path=self.path, modified=modified, damaged=str(error))
         return StudyState(
@@ -327,7 +261,6 @@ class StudyFolder:
         if members:
             write_members_csv(self.path / _TABLE, members, phases)
         record = {
-            "format_version": FORMAT_VERSION,
             "state": state,
             "task": task,
             "task_hash": hash_of(task),
@@ -335,7 +268,7 @@ class StudyFolder:
             "members": [member.to_dict() for member in members],
             **findings.summary.to_dict(),
         }
-        write_json(self.path / _RECORD, record)
+        self.record.write(record)
 
     def remove(self) -> None:
         """Remove the files of the study, and nothing else."""
@@ -366,11 +299,3 @@ def list_studies(folder: Path) -> list[StudyState]:
         for file in folder.glob(f"study-*/{_RECORD}")
     ]
     return sorted(studies, key=lambda study: study.modified, reverse=True)
-
-
-def _flat(task: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge the fields of a task's configs with its own."""
-    flat: dict[str, Any] = {}
-    for name, value in task.items():
-        flat |= value if isinstance(value, dict) else {name: value}
-    return flat
