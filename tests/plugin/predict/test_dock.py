@@ -268,16 +268,39 @@ def test_a_result_in_memory_is_in_a_file_before_the_window_closes(
     layer = predict(dock, qtbot)
     workspace = workspace_for(dock.viewer.layers["scan"])
 
+    saved = workspace.path / "segmentation-1.zarr"
     dock.save_before_close()
+    first = saved.stat()
+    dock.save_before_close()  # as another dock does
+    again = saved.stat()
     layer.data[0] = 2  # the window stayed open after all
     dock.save_before_close()
 
-    saved = workspace.path / "segmentation-1.zarr"
+    assert (first.st_ino, first.st_mtime_ns) == (again.st_ino, again.st_mtime_ns)
     state = ProjectFile(workspace.path).read()
     assert state is not None
     assert state.result == str(saved)
     np.testing.assert_array_equal(open_volume(saved).array[:], layer.data)
     assert [*workspace.path.glob("segmentation-*")] == [saved]
+
+
+def test_predictions_of_several_images_are_in_files_before_the_window_closes(
+    grey: Any, make_dock: Callable[..., PredictDock], qtbot: QtBot
+) -> None:
+    dock = make_dock(grey)
+    predict(dock, qtbot)
+    other = dock.viewer.add_image(grey, name="other")
+    dock.setup.image_choice.layer = other
+    dock.predict()
+    finish(dock, qtbot)
+    images = [dock.viewer.layers["scan"], other]
+
+    dock.save_before_close()
+
+    for image in images:
+        saved = workspace_for(image).path / "segmentation-1.zarr"
+        layer = dock.viewer.layers[f"{image.name} prediction"]
+        np.testing.assert_array_equal(open_volume(saved).array[:], layer.data)
 
 
 def test_confidence_is_shown_from_memory(

@@ -165,11 +165,10 @@ class PaintingController:
     # ---- paintings end ----
 
     def save(self) -> None:
-        """Save all paintings and what is open, a result that is in memory alone too."""
+        """Save all paintings and what is open, with predictions in memory alone."""
         for painting in self:
             self._save(painting)
-        keeper_of(self.viewer).save_result()
-        keeper_of(self.viewer).save()
+        keeper_of(self.viewer).save_results()
 
     def unlock(self) -> None:
         """Let all paintings be opened elsewhere."""

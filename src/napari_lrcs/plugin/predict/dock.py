@@ -213,9 +213,9 @@ class PredictDock(Dock):
         return ""
 
     def save_before_close(self) -> None:
-        """Save a result that is in memory alone, too."""
+        """Save predictions that are in memory alone, too."""
         super().save_before_close()
-        keeper_of(self.viewer).save_result()
+        keeper_of(self.viewer).save_results()
 
     def shut_down(self) -> None:
         """Stop, and leave no layer behind that has nothing in it."""

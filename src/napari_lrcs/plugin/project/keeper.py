@@ -4,7 +4,9 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary, ref
+from zlib import crc32
 
+import numpy as np
 from napari.components import LayerList
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_warning
@@ -14,6 +16,7 @@ from superqt.utils import qthrottled
 
 from napari_lrcs.annotation.painting import ImageIdentity
 from napari_lrcs.annotation.project_file import ProjectFile, ProjectState
+from napari_lrcs.annotation.workspace import Workspace
 from napari_lrcs.errors import InUseError, LrcsError, VolumeError
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.phases import PhaseTable
@@ -62,8 +65,8 @@ class ProjectKeeper:
         self._project = project_of(viewer.layers)
         self._page = ""
         self._saved: tuple[Path, ProjectState] | None = None
-        self._files: WeakKeyDictionary[Labels, Path] = WeakKeyDictionary()
-        """Where results in memory were saved before the window was to close."""
+        self._files: WeakKeyDictionary[Labels, tuple[Path, int]] = WeakKeyDictionary()
+        """Where results in memory were saved before the window closed; their CRC."""
         self._image_followed = Replaceable()
         # Not debounced: who paints without a pause would have nothing saved.
         self._save_soon = qthrottled(self.save, timeout=_PAUSE_MS, leading=False)
@@ -106,27 +109,34 @@ class ProjectKeeper:
             return
         self._saved = folder, state
 
-    def save_result(self) -> None:
-        """Write the result to a file if it is in memory alone: the window closes."""
+    def save_results(self) -> None:
+        """Write predictions to files that are in memory alone: the window closes."""
         viewer = self._viewer()
-        image = None if viewer is None else self._image(viewer)
-        if viewer is None or image is None:
-            return
-        layer = self._result(viewer)
-        if layer is None or not is_in_memory_alone(layer, image):
-            return
-        workspace = workspace_for(image)
-        # The window may stay open after all: then the same file is written again.
-        path = self._files.get(layer) or workspace.new_result(".zarr")
+        layers = [] if viewer is None else list(viewer.layers)
+        for image in (layer for layer in layers if isinstance(layer, Image)):
+            for layer in layers:
+                if isinstance(layer, Labels) and is_in_memory_alone(layer, image):
+                    self._save_result(layer, workspace_for(image))
+        self.save()
+
+    def _save_result(self, layer: Labels, workspace: Workspace) -> None:
         data, meta, _ = layer.as_layer_data_tuple()
+        checksum = crc32(np.ascontiguousarray(data).data)
+        # The window may stay open after all: then the same file is written again.
+        path, written = self._files.get(layer, (None, None))
+        if checksum == written:  # by another dock that closes
+            return
+        path = path or workspace.new_result(".zarr")
         try:
             workspace.make()
             write_labels(str(path), data, meta)
         except EXPECTED as error:
             _warn(error)
-            return
-        self._files[layer] = path
-        self.save()
+        else:
+            self._files[layer] = path, checksum
+
+    def _file_of(self, layer: Labels) -> Path | None:
+        return self._files[layer][0] if layer in self._files else file_of(layer)
 
     def _result(self, viewer: Viewer) -> Labels | None:
         return self._project.result([x for x in viewer.layers if isinstance(x, Labels)])
@@ -139,7 +149,7 @@ class ProjectKeeper:
         labels = [layer for layer in viewer.layers if isinstance(layer, Labels)]
         painting = painting_of(self._project.painting(labels, image))
         layer = self._result(viewer)
-        result = None if layer is None else self._files.get(layer) or file_of(layer)
+        result = None if layer is None else self._file_of(layer)
         is_complete = result is not None and result.exists()
         if painting is None and not is_complete:
             return None
