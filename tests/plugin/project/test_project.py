@@ -144,6 +144,10 @@ def test_target_of_a_result_is_the_truth_that_was_opened(
     assert project.target(offered, result) is truth
     assert project.target(offered[:4], result) is learnt
     assert project.target(offered, truth) is learnt
+    # Of two, one may be that of another image.
+    second = labels("second truth", napari_lrcs_file="other.tif")
+    layers.append(second)
+    assert project.target([*offered, second], result) is learnt
 
 
 def test_image_of_labels_has_their_shape(project: Project, layers: LayerList) -> None:

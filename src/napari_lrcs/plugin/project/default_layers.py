@@ -90,14 +90,16 @@ def labels_to_judge_by(
 
 
 def truth_of(labels: Sequence[Labels], judged: Labels | None) -> Labels | None:
-    """Find labels that were opened from a file, to judge a result by.
+    """Find the labels that were opened from a file, to judge a result by.
 
-    A network is better than it is on the painting that it has learnt from.
+    A network is better than it is on the painting that it has learnt from. Of several
+    files, none is chosen: they may be those of other images.
     """
     if judged is None or kind_of(judged) in (None, "painting"):
         return None
-    opened = (x for x in labels if kind_of(x) is None and file_opened(x) is not None)
-    return next((x for x in opened if have_same_shape(x, judged)), None)
+    opened = [x for x in labels if kind_of(x) is None and file_opened(x) is not None]
+    fitting = [x for x in opened if have_same_shape(x, judged)]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def is_of(labels: Labels, image: Image) -> bool:
