@@ -131,3 +131,10 @@ def test_real_volumes(name: str, order: str, context_slices: int) -> None:
         array = array + RNG.normal(0, 4000, array.shape)
 
     assert measured(array).context_slices == context_slices
+
+
+def test_neighbours_that_are_left_out_are_told() -> None:
+    found = Resemblance(volume="a.tif", n_slices=5, near=0.97, distant=0.0)
+
+    assert found.describe_use(0).startswith("no neighbours, although neighbouring ")
+    assert found.describe_use(2).startswith("2 neighbours on either side: neighb")

@@ -87,6 +87,8 @@ class Resemblance:
 than distant ones (correlation 0.12 against 0.00)'
         """
         used = f"{n} neighbour{'s' * (n > 1)} on either side" if n else "no neighbours"
+        if n == 0 and self.is_alike:
+            return f"{used}, although {self}"
         if n == 0 or self.is_alike:
             return f"{used}: {self}"
         return f"{used}, but {self}; set the context slices to 0"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Score = Literal["mean_iou", "loss"]
 
-SCORES: Mapping[Score, str] = {"mean_iou": "Mean IoU in %", "loss": "Loss"}
+SCORES: Mapping[Score, str] = {"mean_iou": "Mean IoU (%)", "loss": "Loss"}
 """Titles of the scores that are drawn."""
 
 _NAMED = 10
