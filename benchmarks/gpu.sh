@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tests and measures napari-lrcs on a machine with an NVIDIA GPU and no network.
-#   benchmarks/gpu.sh prepare      on a machine with a network: fetches the wheels that the
+# Tests and measures napari-lrcs on a machine with an NVIDIA GPU and no internet access.
+#   benchmarks/gpu.sh prepare      on a machine with internet access: fetches the wheels that the
 #                                  other one lacks, into benchmarks/wheels
 #   benchmarks/gpu.sh run [FILE]   on the machine with the GPU, in a copy of this folder with
 #                                  benchmarks/wheels: prints rows for RESULTS.md, as they

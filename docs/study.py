@@ -7,15 +7,15 @@ goes on when the command is given again; one that is complete is not computed ag
 """
 
 import argparse
-import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from reporting import fill, table
 
 from napari_lrcs.classical.phantom import electrode_phantom
 from napari_lrcs.comparison.evaluate import measure_volume
@@ -67,12 +67,7 @@ def main() -> None:
     for case in cases(arguments.data):
         out = arguments.work / case.name
         run(case, out)
-        text = "\n".join(report(case, out))
-        mark = rf"(<!-- {case.name}: .*? -->\n).*?(<!-- end -->)"
-        filled = re.sub(
-            mark, rf"\g<1>\n{text}\n\n\g<2>", page.read_text(), flags=re.DOTALL
-        )
-        page.write_text(filled)
+        fill(page, case.name, report(case, out))
         write_study_figures(out, StudyFolder(out).read_findings().summary)
         for figure in FIGURES:
             shutil.copy(out / figure, DOCS / "images" / f"study-{case.name}-{figure}")
@@ -135,7 +130,7 @@ def report(case: Case, out: Path) -> Iterator[str]:
         f"{len(members) - len(changed)} with the labels as painted."
     )
     yield ""
-    yield from table(case, summary, with_paper=case.name == "nmc-electrode")
+    yield from quantities(case, summary, with_paper=case.name == "nmc-electrode")
     yield ""
     for figure, text in zip(
         FIGURES,
@@ -153,24 +148,20 @@ def report(case: Case, out: Path) -> Iterator[str]:
     yield from reliability(case, out)
 
 
-def table(case: Case, summary: StudySummary, *, with_paper: bool) -> Iterator[str]:
+def quantities(case: Case, summary: StudySummary, *, with_paper: bool) -> Iterator[str]:
     groups = [summary.groups[name] for name in ("perturbed", "same_labels")]
     true = truth(case)
     columns = ["", "perturbed labels", "same labels, other seeds", "truth"]
     columns += ["paper"] * with_paper
-    yield row(columns)
-    yield row(["---"] * len(columns))
+    rows = []
     for own, other in zip(*(group.quantities for group in groups), strict=True):
         name = "" if own.kind == "accuracy" else f" {own.name}"
         cells = [f"{KINDS[own.kind]}{name}", in_percent(own), in_percent(other)]
         cells.append(true.get((own.kind, own.labels), ""))
         if with_paper:
             cells.append(PAPER.get(own.name, "") if own.kind == "iou" else "")
-        yield row(cells)
-
-
-def row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+        rows.append(cells)
+    yield from table(columns, rows)
 
 
 def truth(case: Case) -> dict[tuple[str, tuple[int, ...]], str]:

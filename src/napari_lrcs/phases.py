@@ -13,8 +13,9 @@ UNPAINTED = 0
 MAX_PHASES = 255
 """Largest number of phases: labels are uint8, and 0 means unpainted."""
 
-# Okabe and Ito's colour-blind safe palette (https://jfly.uni-koeln.de/color/),
-# in an order that keeps neighbours far apart in lightness.
+# Okabe and Ito's colour-blind safe palette (https://jfly.uni-koeln.de/color/), in an
+# order that keeps neighbours far apart in lightness. First come blue pores, orange
+# binder and green particles, as in the paper's Fig. 1a.
 _PALETTE = (
     "#0072b2",
     "#e69f00",
@@ -179,14 +180,7 @@ def phases_up_to(highest: int, *tables: PhaseTable | None) -> PhaseTable:
     return PhaseTable.numbered(max(highest, 2))
 
 
-ELECTRODE = PhaseTable(
-    (
-        # Blue pores, orange binder and green particles, as in the paper's Fig. 1a.
-        Phase(label=1, name="pore", colour="#0072b2"),
-        Phase(label=2, name="CBD", colour="#e69f00"),
-        Phase(label=3, name="NMC", colour="#009e73"),
-    )
-)
+ELECTRODE = PhaseTable.named("pore", "CBD", "NMC")
 """The phases of a battery cathode: pores, carbon-binder domain and NMC particles."""
 
 

@@ -1,6 +1,6 @@
 """Read JSON and TOML, and check that every value has the type that is expected.
 
-JSON is written without NaN, which it lacks.
+What is printed or shown is written without NaN (`as_json`), which JSON lacks.
 
 All files that this package writes for itself are read through these functions.
 """

@@ -1,4 +1,7 @@
-"""Apply a network to images of any size, whole or in tiles with the same result."""
+"""Apply a network to images of any size, whole or in tiles with the same result.
+
+`models.layers.halo_of` computes how far a halo reaches.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Sequence

@@ -32,7 +32,7 @@ _TRIAL = re.compile("trial-[0-9]{3,}")
 
 
 class SearchRecord(TypedDict):
-    """The content of ``search.json``."""
+    """What is read of ``search.json``."""
 
     task: dict[str, Any]
     search: dict[str, Any]

@@ -29,7 +29,7 @@ def dice_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> 
     Tensor, scalar, 0 to 1
         2 Σ p t / Σ (p + t) over the batch's painted voxels of a phase, `p` its
         probability and `t` its target; a phase that is painted nowhere in the batch
-        is left out. 0 if nothing is painted.
+        is left out, so that no smoothing term is needed. 0 if nothing is painted.
     """
     painted = (labels != UNPAINTED).unsqueeze(1)
     n_phases = logits.shape[1]

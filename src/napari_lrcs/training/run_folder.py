@@ -8,7 +8,11 @@
 | ``history.csv`` | a row for each epoch: here; its columns: `training.scoring` |
 | ``best.safetensors``, ``last.safetensors``, ``epoch-N.safetensors`` | checkpoints: |
 | | `models.header` and `models.checkpoint` |
-| ``resume.pt`` | the state to resume from: `training.session`, `training.resume` |
+| ``resume.pt`` | the state to resume from: `TrainingState` and `ResumeState` of |
+| | `training.resume`, filled by `training.session` |
+
+A new file is also named in `remove`, and where they apply in `keep_best`, `is_vacant`,
+`is_certain` and `_times`.
 
 Listing and showing runs needs no torch: only checkpoints and the state to resume from,
 when they are written or read, load it.

@@ -44,7 +44,7 @@ _TaskDict = TypedDict(
 
 
 class StudyRecord(TypedDict):
-    """The content of ``study.json``."""
+    """What is read of ``study.json``; `StudyFolder.write` adds more to show."""
 
     state: str
     task: dict[str, Any]
