@@ -419,7 +419,7 @@ def against_preset(
         found = [trained(sample, volume, best, seed, out) for seed in SEEDS]
         seconds = float(np.mean([taken for _, taken in found]))
         quick = PRESETS["quick"].with_changes(
-            patches_per_epoch=BRIEF.sampling.patches_per_epoch
+            patches_per_epoch=BRIEF.optimisation.patches_per_epoch
         )
         _, of_one = trained(sample, volume, quick.with_changes(n_epochs=2), 0, out)
         n_epochs = max(1, round(2 * seconds / of_one))

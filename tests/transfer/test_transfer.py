@@ -1,7 +1,9 @@
 import csv
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib.image
 import pytest
@@ -9,14 +11,15 @@ import torch
 
 from napari_lrcs.annotation.annotation import read_annotation
 from napari_lrcs.errors import CheckpointError, ResultExistsError, VolumeError
-from napari_lrcs.io.records import write_json
+from napari_lrcs.io.records import read_json, write_json
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.progress import Notice
 from napari_lrcs.training.loop import train
 from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.transfer import Origin
 from napari_lrcs.transfer.config import TransferConfig
-from napari_lrcs.transfer.folder import TransferFolder
+from napari_lrcs.transfer.folder import TransferFolder, newest_transfer
 from napari_lrcs.transfer.plan import Start, TransferTask
 from napari_lrcs.transfer.results import StartResult, TransferFindings
 from napari_lrcs.transfer.transfer import (
@@ -266,3 +269,36 @@ def test_gain_and_speed_are_measured_against_scratch() -> None:
     # The mean from scratch is 0.3, 0.5, 0.5; that with transfer is 0.5 at once.
     assert (scratch["epochs"], helped["epochs"], failed["epochs"]) == (2, 1, None)
     assert helped["accuracy"] == pytest.approx(0.7)
+
+
+# ---- its folder ----
+
+
+def test_the_newest_comparison_is_found_with_where_it_starts_from(
+    source: RunFolder, compared: tuple[Path, list[TransferEvent]], tmp_path: Path
+) -> None:
+    for number, n_trained in ((1, 12), (2, 0)):
+        place = tmp_path / f"transfer-{number}"
+        shutil.copytree(compared[0], place)
+        os.utime(place / "transfer.json", (number, number))
+        if not n_trained:
+            shutil.rmtree(place / "scratch")
+
+    newest = newest_transfer(tmp_path)
+
+    assert newest == TransferFolder(tmp_path / "transfer-2")
+    assert newest.read_origin() == Origin(path=source.path, kept="all")
+    assert not newest.is_complete
+    assert TransferFolder(tmp_path / "transfer-1").is_complete
+    assert newest_transfer(tmp_path / "elsewhere") is None
+
+
+def test_a_comparison_of_an_earlier_version_does_not_say_where_it_starts_from(
+    compared: tuple[Path, list[TransferEvent]], tmp_path: Path
+) -> None:
+    record = read_json(compared[0] / "transfer.json", dict[str, Any])
+    del record["source"]
+    write_json(tmp_path / "transfer.json", record)
+
+    with pytest.raises(VolumeError, match="continue it on the command line"):
+        TransferFolder(tmp_path).read_origin()

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from napari_lrcs.annotation.annotation import Role
+import numpy as np
+
+from napari_lrcs.annotation.annotation import AnnotatedVolume, Role
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import Axis
-from napari_lrcs.io.volume import Volume
+from napari_lrcs.io.volume import Volume, as_labels
 from napari_lrcs.preprocessing.slices import AXES
 
 _EVENT_SECONDS = 0.1
@@ -122,3 +124,42 @@ def train_on_painted(
             "phases on one"
         )
     return {**roles, "train": tuple(painted)}
+
+
+def copy_painted(
+    volume: AnnotatedVolume, *, axis: Axis
+) -> Generator[SlicesRead, None, AnnotatedVolume]:
+    """Copy the painted slices that have a role into memory, so that one may paint on.
+
+    Parameters
+    ----------
+    volume : AnnotatedVolume
+        Without slices for training, all painted ones that are left are for training.
+    axis : {"z", "y", "x"}
+        Axis that the slices lie across.
+
+    Yields
+    ------
+    SlicesRead
+        Several times a second.
+
+    Returns
+    -------
+    AnnotatedVolume
+        The same, with labels that nothing else writes to.
+
+    Raises
+    ------
+    ValueError
+        As `train_on_painted` does.
+    """
+    labels = volume.labels
+    roles = {role: tuple(places) for role, places in volume.roles.items()}
+    if not roles.get("train"):
+        roles = yield from train_on_painted(labels, roles, axis=axis)
+    copy = np.zeros(labels.shape, np.uint8)
+    across = np.moveaxis(copy, AXES[axis], 0)
+    for index in sorted({z for places in roles.values() for z in places}):
+        across[index] = labels.slab(index, index + 1, axis=axis)[0]
+    painted = as_labels(replace(labels, array=copy, sources=()))
+    return replace(volume, labels=painted, roles=roles)

@@ -69,6 +69,10 @@ class Workspace:
         """Return where the next search for settings goes."""
         return self._free("search")
 
+    def new_transfer(self) -> Path:
+        """Return where the next comparison of initial weights goes."""
+        return self._free("transfer")
+
     def new_perturbed(self) -> Path:
         """Return where the next set of perturbed labels goes."""
         return self._free("perturbed")

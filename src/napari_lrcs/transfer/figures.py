@@ -42,14 +42,14 @@ def draw_curves(ax: "Axes", findings: TransferFindings, *, score: str) -> None:
     """
     from matplotlib.ticker import MaxNLocator
 
-    shades = _shades(findings)
+    styles = styles_of(findings)
     for result in findings.results:
         curves = result.accuracy if score == "accuracy" else result.mean_iou
         if not curves:
             continue
         mean, sd = (100 * values for values in mean_and_sd(curves))
         epochs = range(1, len(mean) + 1)
-        colour, style = shades[result.start.name]
+        colour, style = styles[result.start.name]
         ax.plot(epochs, mean, style, color=colour, lw=1.4, label=str(result.start))
         ax.fill_between(epochs, mean - sd, mean + sd, color=colour, alpha=0.1, lw=0)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -60,8 +60,8 @@ def draw_curves(ax: "Axes", findings: TransferFindings, *, score: str) -> None:
     ax.grid(alpha=0.3)
 
 
-def _shades(findings: TransferFindings) -> dict[str, tuple[str, str]]:
-    """Choose a colour for each rate of a moment, and a dash for each moment."""
+def styles_of(findings: TransferFindings) -> dict[str, tuple[str, str]]:
+    """Choose a colour for each rate, and a dash for each moment, by names of starts."""
     found = {findings.scratch.start.name: (_SCRATCH, "-")}
     moments: dict[int, list[StartResult]] = {}
     for result in findings.results[1:]:

@@ -4,13 +4,14 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.io.records import Record
+from napari_lrcs.io.records import Record, convert
 from napari_lrcs.io.tables import write_csv
 from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.transfer import KeptPart, Origin
 from napari_lrcs.transfer.config import TransferConfig
 from napari_lrcs.transfer.figures import FIGURE
 from napari_lrcs.transfer.plan import Start
@@ -25,6 +26,8 @@ class TransferRecord(TypedDict):
 
     task: dict[str, Any]
     starts: list[Start]
+    source: NotRequired[str]
+    """Run folder of the earlier training; version 0.1 did not keep it at first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +51,20 @@ class TransferFolder:
         """Return the folder of a training."""
         return RunFolder(self.path / start.name / f"repeat-{repeat}")
 
-    def begin(self, task: Mapping[str, Any], starts: Sequence[Start]) -> None:
+    def begin(
+        self, task: Mapping[str, Any], starts: Sequence[Start], *, source: Path
+    ) -> None:
         """Write the task, in place of an earlier comparison."""
         if self.record.exists:
             self.remove()
         self.path.mkdir(exist_ok=True)
-        self.record.write({"task": task, "starts": [asdict(start) for start in starts]})
+        self.record.write(
+            {
+                "task": task,
+                "starts": [asdict(start) for start in starts],
+                "source": str(source.absolute()),
+            }
+        )
 
     def read_settings(self) -> tuple[TrainConfig, TransferConfig]:
         """Read the settings that the comparison was started with, to continue it."""
@@ -66,6 +77,26 @@ class TransferFolder:
             raise VolumeError(
                 f"{_RECORD} in {self.path} is damaged: {error}"
             ) from error
+
+    def read_origin(self) -> Origin:
+        """Read which run the comparison starts from, and what is kept of it."""
+        record = self.record.read()
+        try:
+            values = record["source"], record["task"]["kept"]
+            source, kept = convert(values, tuple[str, KeptPart])
+            return Origin(path=Path(source), kept=kept)
+        except (KeyError, ValueError) as error:
+            raise VolumeError(
+                f"{_RECORD} in {self.path} does not say where it starts from; continue "
+                "it on the command line, with --from"
+            ) from error
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all trainings have ended."""
+        n_repeats = self.record.read()["task"]["n_repeats"]
+        results = self.read_findings().results
+        return all(len(result.scores) >= n_repeats for result in results)
 
     def read_findings(self) -> TransferFindings:
         """Read the results so far; trainings may still be running."""
@@ -88,3 +119,10 @@ class TransferFolder:
         # `_RECORD` comes last: it marks the folder as a comparison.
         for name in (_TABLE, FIGURE, _RECORD):
             (self.path / name).unlink(missing_ok=True)
+
+
+def newest_transfer(folder: Path) -> TransferFolder | None:
+    """Return the comparison in a folder that was begun last; None without one."""
+    files = folder.glob(f"transfer-*/{_RECORD}")
+    newest = max(files, key=lambda file: file.stat().st_mtime, default=None)
+    return None if newest is None else TransferFolder(newest.parent)

@@ -133,7 +133,7 @@ def compare_starts(
         # Checked again: another process may have begun a comparison.
         folder.record.check_place(resume=resume, overwrite=overwrite)
         if not resume:
-            folder.begin(description, task.starts)
+            folder.begin(description, task.starts, source=task.source.path)
         yield from notices
         yield from _run(task, folder, annotation)
         findings = folder.read_findings()

@@ -6,13 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-
 from napari_lrcs.annotation.annotation import AnnotatedVolume
 from napari_lrcs.annotation.context_slices import fit_context_slices
-from napari_lrcs.annotation.painted_slices import train_on_painted
-from napari_lrcs.config import Axis, SearchConfig, TrainConfig
-from napari_lrcs.io.volume import as_labels
+from napari_lrcs.annotation.painted_slices import copy_painted
+from napari_lrcs.config import SearchConfig, TrainConfig
 from napari_lrcs.plugin.parts.workers import Events, load_torch
 from napari_lrcs.progress import Notice
 from napari_lrcs.search.events import SearchEnded, SearchStarted, TrialEnded
@@ -97,7 +94,8 @@ class SearchJob:
         if self.is_resumed:
             config, search, space = SearchFolder(self.out).read_settings()
             config = config.with_changes(device=self.config.device)
-        volume = yield from self._volume(config.preprocessing.axis)
+        # The user may paint on, but trials are compared.
+        volume = yield from copy_painted(self.volume, axis=config.preprocessing.axis)
         if self.fits_context and "context_slices" not in space.fields:
             config, reason = fit_context_slices(config, [volume])
             if reason and not config.network.context_slices:
@@ -109,19 +107,6 @@ class SearchJob:
             search=search,
             phases=self.volume.labels.phases,
         )
-
-    def _volume(self, axis: Axis) -> Generator[Any, None, AnnotatedVolume]:
-        """Copy the painted slices: the user may paint on, but trials are compared."""
-        labels = self.volume.labels
-        roles = {role: tuple(places) for role, places in self.volume.roles.items()}
-        if not roles.get("train"):
-            roles = yield from train_on_painted(labels, roles, axis=axis)
-        copy = np.zeros(labels.shape, np.uint8)
-        across = np.moveaxis(copy, "zyx".index(axis), 0)
-        for index in sorted({z for places in roles.values() for z in places}):
-            across[index] = labels.slab(index, index + 1, axis=axis)[0]
-        painted = as_labels(replace(labels, array=copy, sources=()))
-        return replace(self.volume, labels=painted, roles=roles)
 
 
 def _with_findings(events: Events) -> Events:

@@ -11,10 +11,14 @@ from napari_lrcs.plugin.parts.workers import Job
 _MUCH_WORK = 60.0
 """Seconds of training that are not discarded without a question."""
 
+_STOP = "Stop and keep the best"
+
 
 class TrainButtons(QWidget):
     """Shows the buttons that make sense now."""
 
+    runs_requested = Signal()
+    """Show the runs of the image."""
     train_requested = Signal()
     continue_requested = Signal(object)
     """Continue the run whose path it carries."""
@@ -27,6 +31,11 @@ class TrainButtons(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
+        self.runs = button(
+            "Runs…",
+            "Show the runs of the image: compare and continue them, predict with one",
+            self.runs_requested.emit,
+        )
         self.train = button(
             "Train", "Train a network on the painted slices", self.train_requested.emit
         )
@@ -47,8 +56,8 @@ class TrainButtons(QWidget):
             "Pause", "Pause the training, or resume it", self.pause_requested.emit
         )
         self.stop = button(
-            "Stop and keep the best",
-            "Stop: the best network is kept, and the run can be continued",
+            _STOP,
+            "Stop: what has been trained is kept, and can be continued",
             self.stop_requested.emit,
         )
         self.cancel = button(
@@ -68,7 +77,12 @@ class TrainButtons(QWidget):
         grid.addWidget(self.pause, 3, 0, 1, 2)
 
     def update_for(
-        self, job: Job | None, *, newest: Path | None, can_balance: bool
+        self,
+        job: Job | None,
+        *,
+        newest: Path | None,
+        can_balance: bool,
+        is_comparing: bool,
     ) -> None:
         """Show the buttons for a job, or for none and the run to be continued."""
         self._newest = newest
@@ -79,6 +93,8 @@ class TrainButtons(QWidget):
         for made in (self.pause, self.stop, self.cancel):
             made.setVisible(job is not None)
             made.setEnabled(job is not None and not job.abort_requested)
+        self.cancel.setVisible(job is not None and not is_comparing)
+        self.stop.setText("Stop and keep all" if is_comparing else _STOP)
 
 
 def may_discard(run: str, seconds: float, parent: QWidget) -> bool:
@@ -99,7 +115,7 @@ def may_discard(run: str, seconds: float, parent: QWidget) -> bool:
         parent,
         f"Cancel {run}?",
         f"{run} has trained for {clock(seconds)}, and Cancel removes it. To keep it, "
-        "press No, then Stop and keep the best. Cancel it anyway?",
+        f"press No, then {_STOP}. Cancel it anyway?",
         QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No,
         QMessageBox.StandardButton.No,
     )

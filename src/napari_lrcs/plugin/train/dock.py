@@ -12,7 +12,7 @@ from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.connections import Connections, Replaceable
 from napari_lrcs.plugin.parts.current_slice import SliceInView
 from napari_lrcs.plugin.parts.dock import Dock, Outcome
-from napari_lrcs.plugin.parts.widgets import Kind, Notices, Tabs, button, vbox
+from napari_lrcs.plugin.parts.widgets import Kind, Notices, Tabs, vbox
 from napari_lrcs.plugin.parts.workers import EXPECTED
 from napari_lrcs.plugin.project.docks import show_dock
 from napari_lrcs.plugin.project.project import project_of
@@ -30,6 +30,7 @@ from napari_lrcs.plugin.train.new_strokes import NewStrokes
 from napari_lrcs.plugin.train.preview import PreviewLayer, SlicePreview
 from napari_lrcs.plugin.train.progress import TrainingProgress
 from napari_lrcs.plugin.train.setup import TrainSetup
+from napari_lrcs.plugin.train.transfer_page import TransferPage
 from napari_lrcs.progress import Notice, TrainingEnded, TrainingStarted
 
 
@@ -43,12 +44,8 @@ class TrainDock(Dock):
         self.setup = TrainSetup(viewer)
         self.curves = Curves(viewer)
         self.notices = Notices()
-        self.runs_button = button(
-            "Runs…",
-            "Show the runs of the image: compare and continue them, predict with one",
-            self.show_runs,
-        )
         self.last_run = LastRun(self)
+        self.transfer = TransferPage(self, self.setup)
         self.buttons = TrainButtons()
         self.new_strokes = NewStrokes()
         self._training: TrainingJob | None = None
@@ -63,6 +60,7 @@ class TrainDock(Dock):
         moved = project_of(viewer.layers).run_moved
         self.connections += [
             *(self.setup, self.curves, self.last_run, self.new_strokes, self._in_view),
+            self.transfer,
             Connections((moved, self.setup.start.follow_run)),
         ]
         self._connect()
@@ -70,6 +68,9 @@ class TrainDock(Dock):
         self.update_buttons()
 
     def _connect(self) -> None:
+        self.buttons.runs_requested.connect(
+            lambda: show_dock(self.viewer, "Training runs")
+        )
         self.buttons.train_requested.connect(self.train)
         self.buttons.continue_requested.connect(self.continue_run)
         self.buttons.balance_requested.connect(self.balance_and_train)
@@ -87,7 +88,9 @@ class TrainDock(Dock):
         self.tabs = Tabs()
         self.tabs.addTab(self.setup, "Setup")
         self.tabs.addTab(watch, "Curves")
-        self.tabs.setCornerWidget(self.runs_button)
+        self.tabs.addTab(self.transfer, "Transfer")
+        self.tabs.currentChanged.connect(lambda _: self.update_buttons())
+        self.tabs.setCornerWidget(self.buttons.runs)
         self.body.addWidget(self.tabs)
         self.footer.addWidget(self.new_strokes)
         self.footer.addWidget(self.buttons)
@@ -123,6 +126,9 @@ class TrainDock(Dock):
 
     def stop_and_keep(self) -> None:
         """End the training; its best network stays, and it can be continued."""
+        if self.transfer.is_running:
+            self.stop()
+            return
         kind: Kind = "done" if self._steps.has_network else "hint"
         self._stop(self._steps.stopped_text, kind)
 
@@ -149,9 +155,16 @@ class TrainDock(Dock):
 
     def update_buttons(self) -> None:
         """Show the buttons that make sense now."""
+        is_comparing = self.transfer.is_running
         self.buttons.update_for(
-            self.job, newest=self.last_run.newest, can_balance=self._steps.can_balance
+            self.job,
+            newest=self.last_run.newest,
+            can_balance=self._steps.can_balance,
+            is_comparing=is_comparing,
         )
+        is_elsewhere = self.tabs.currentWidget() is not self.transfer
+        self.buttons.setVisible(self.is_busy or is_elsewhere)
+        self.transfer.update_buttons()
         self.new_strokes.setEnabled(not self.is_stopping)
 
     # ---- beginning and ending ----
@@ -184,6 +197,10 @@ class TrainDock(Dock):
 
     def finish(self, outcome: Outcome) -> None:
         """Say how the training ended, and list its run."""
+        is_comparing = self.transfer.is_running
+        (self.transfer.finish if is_comparing else self._finish)(outcome)
+
+    def _finish(self, outcome: Outcome) -> None:
         self._announce_runs()
         self._training = self._layers = self._preview = None  # and so the image
         self._in_view.disconnect_events()
@@ -205,7 +222,11 @@ class TrainDock(Dock):
     # ---- events ----
 
     def handle(self, event: Any) -> None:
-        """Show an event of the training."""
+        """Show an event of the training, or of a comparison."""
+        is_comparing = self.transfer.is_running
+        (self.transfer.handle if is_comparing else self._handle)(event)
+
+    def _handle(self, event: Any) -> None:
         self._steps.handle(event)
         match event:
             case Notice():
@@ -237,10 +258,6 @@ class TrainDock(Dock):
         )
 
     # ---- runs ----
-
-    def show_runs(self) -> None:
-        """Show the dock of all runs."""
-        show_dock(self.viewer, "Training runs")
 
     def start_from(self, run: Path) -> None:
         """Let the next training start from the best network of a run."""

@@ -10,6 +10,7 @@ from napari.viewer import Viewer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QWidget
 
+from napari_lrcs.annotation.annotation import AnnotatedVolume
 from napari_lrcs.config import SUGGESTED_BALANCE, TrainConfig
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
 from napari_lrcs.plugin.painting.role_fields import RoleFields
@@ -141,27 +142,44 @@ class TrainSetup(QWidget):
         self, config: TrainConfig, run: Path, in_view: Callable[[Image], SliceInView]
     ) -> TrainingJob:
         image, labels = self.layers.read()
-        volume, painting = named_by_file(image), painting_of(labels)
-        if painting is not None:
-            painting.save()
+        painted = self.painted(config)
         training = TrainingJob(
-            labels=labels_of(labels),
+            labels=painted.labels,
             source=PreviewSource(
-                volume=volume,
-                mask=None if painting is None else painting.mask_volume(volume.shape),
+                volume=painted.image,
+                mask=painted.mask,
                 shape=layer_shape(image),
                 in_view=in_view(image),
             ),
-            roles=self.roles.read(volume.shape[AXES[config.preprocessing.axis]]),
+            roles={role: tuple(places) for role, places in painted.roles.items()},
             config=config,
             run=run,
             new_run=workspace_for(image).new_run,
-            painted=_slices_to_learn(painting),
-            origin=self._origin,
+            painted=_slices_to_learn(painting_of(labels)),
+            origin=self.origin,
         )
         # Made at once, so that a second window chooses another one.
         run.mkdir(parents=True, exist_ok=True)
         return training
+
+    def painted(self, config: TrainConfig) -> AnnotatedVolume:
+        """Return what is painted, for a training.
+
+        Raises
+        ------
+        ValueError, LrcsError
+            As `new_training` does.
+        """
+        image, labels = self.layers.read()
+        volume, painting = named_by_file(image), painting_of(labels)
+        if painting is not None:
+            painting.save()
+        return AnnotatedVolume(
+            image=volume,
+            labels=labels_of(labels),
+            roles=self.roles.read(volume.shape[AXES[config.preprocessing.axis]]),
+            mask=None if painting is None else painting.mask_volume(volume.shape),
+        )
 
     # ---- transfer ----
 
@@ -171,7 +189,8 @@ class TrainSetup(QWidget):
         return self.start.path
 
     @property
-    def _origin(self) -> Origin | None:
+    def origin(self) -> Origin | None:
+        """The network that the next training starts from; None for random weights."""
         if self.initial_weights is None:
             return None
         return Origin(path=self.initial_weights, kept=self.kept.currentData())
