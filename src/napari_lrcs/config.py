@@ -26,6 +26,10 @@ of n voxels, or the offsets whose squares sum to at most n; auto is cube_5 in 2D
 ball_5 in 3D."""
 
 
+NETWORKS = ("lrcsnet", "segnet", "unet", "xlearn")
+"""Names of the networks that `models.registry` builds, known without loading torch."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig(Config):
     """What the network is, and so which weights fit it."""
@@ -260,7 +264,7 @@ class TrainConfig(Config):
 
 PRESETS: Mapping[str, TrainConfig] = types.MappingProxyType(
     {
-        "quick": TrainConfig(),
+        "quick": TrainConfig(),  # the defaults above
         # Fig. 3 and Methods of the paper; Adam, batch 2, crops of 512 and 5 epochs are
         # SegmentPy's. 12,000 patches in batches of 2 make 6,000 steps an epoch and
         # 30,000 in all, where the paper's transfer gain levels off.

@@ -1,4 +1,4 @@
-"""Presets of settings: those of this package, and the user's own, a file each."""
+"""Presets of settings by name: `config.PRESETS`, and the user's own, a file each."""
 
 import re
 from pathlib import Path

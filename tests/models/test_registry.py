@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from napari_lrcs.config import NetworkConfig, TrainConfig
+from napari_lrcs.config import NETWORKS, NetworkConfig, TrainConfig
 from napari_lrcs.models.layers import SegmentationNetwork
 from napari_lrcs.models.lrcsnet import LRCSNet
 from napari_lrcs.models.registry import MODELS, create_model
@@ -24,6 +24,7 @@ def test_models_go_by_their_names(tiny_config: TrainConfig) -> None:
         "unet": UNet,
         "xlearn": XlearnNet,
     }
+    assert set(NETWORKS) == set(MODELS)  # what the forms offer
 
 
 def test_unknown_model_is_refused_and_the_known_are_named(

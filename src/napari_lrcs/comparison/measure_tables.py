@@ -36,7 +36,10 @@ KINDS: Mapping[str, str] = {
     "effective_diffusivity_y": "Effective diffusivity along y",
     "effective_diffusivity_x": "Effective diffusivity along x",
 }
-"""Titles of all that is measured, in the order of the tables."""
+"""Titles of all that is measured, in the order of the tables.
+
+The dock shows them in tabs: `plugin.measure.results`.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

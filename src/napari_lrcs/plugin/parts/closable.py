@@ -11,8 +11,9 @@ from qtpy.QtWidgets import QDockWidget, QMainWindow, QMessageBox, QWidget
 class Closable(QWidget):
     """A widget that notices that it, or its window, is closed.
 
-    napari asks before it closes a window in which a job runs, but not before it closes
-    a dock: so it is asked here, and the dock is put back if its user wants that.
+    napari asks before it closes a window in which a job runs (with the text of `Work`),
+    but not before it closes a dock: so it is asked here, and the dock is put back if
+    its user wants that.
     """
 
     in_front_changed = Signal(bool)

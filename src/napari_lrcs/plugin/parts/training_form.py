@@ -6,7 +6,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QWidget
 
-from napari_lrcs.config import PRESETS, Axis, TrainConfig
+from napari_lrcs.config import NETWORKS, PRESETS, Axis, TrainConfig
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.plugin.parts.devices import DeviceLine, Devices
 from napari_lrcs.plugin.parts.forms import ConfigForm
@@ -14,9 +14,6 @@ from napari_lrcs.plugin.parts.widgets import colour, vbox
 from napari_lrcs.plugin.parts.workers import BackgroundReader
 from napari_lrcs.preprocessing.neighbours import Resemblance, measure_resemblance
 from napari_lrcs.presets import read_presets
-
-NETWORKS = ("lrcsnet", "segnet", "unet", "xlearn")
-"""Names of the networks, as `napari_lrcs.models.registry` has them."""
 
 _CUSTOM = "custom settings"
 _FREE = {"axis", "device"}
