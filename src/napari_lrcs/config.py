@@ -26,10 +26,6 @@ of n voxels, or the offsets whose squares sum to at most n; auto is cube_5 in 2D
 ball_5 in 3D."""
 
 
-NETWORKS = ("lrcsnet", "segnet", "unet", "xlearn")
-"""Names of the networks that `models.registry` builds, known without loading torch."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig(Config):
     """What the network is, and so which weights fit it."""

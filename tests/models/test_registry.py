@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from napari_lrcs.config import NETWORKS, NetworkConfig, TrainConfig
+from napari_lrcs.config import NetworkConfig, TrainConfig
+from napari_lrcs.models import NETWORKS
 from napari_lrcs.models.layers import SegmentationNetwork
 from napari_lrcs.models.lrcsnet import LRCSNet
 from napari_lrcs.models.registry import MODELS, create_model

@@ -47,7 +47,7 @@ MODELS: Mapping[str, Callable[[NetworkConfig, int], SegmentationNetwork]] = (
         }
     )
 )
-"""What `NetworkConfig.model` may name; `config.NETWORKS` lists the names, too."""
+"""What `NetworkConfig.model` may name; `models.NETWORKS` lists the names, too."""
 
 
 def create_model(config: NetworkConfig, *, n_phases: int) -> SegmentationNetwork:

@@ -6,8 +6,9 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QWidget
 
-from napari_lrcs.config import NETWORKS, PRESETS, Axis, TrainConfig
+from napari_lrcs.config import PRESETS, Axis, TrainConfig
 from napari_lrcs.io.volume import Volume
+from napari_lrcs.models import NETWORKS
 from napari_lrcs.plugin.parts.devices import DeviceLine, Devices
 from napari_lrcs.plugin.parts.forms import ConfigForm
 from napari_lrcs.plugin.parts.widgets import colour, vbox

@@ -6,7 +6,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLineEdit, QWidget
 from superqt.utils import signals_blocked
 
-from napari_lrcs.config import NETWORKS, TrainConfig
+from napari_lrcs.config import TrainConfig
+from napari_lrcs.models import NETWORKS
 from napari_lrcs.plugin.parts.forms import label_of
 from napari_lrcs.plugin.parts.widgets import vbox
 from napari_lrcs.search.space import SearchSpace, searchable, suggest_values

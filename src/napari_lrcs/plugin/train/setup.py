@@ -29,6 +29,7 @@ from napari_lrcs.plugin.parts.training_form import TrainingForm
 from napari_lrcs.plugin.parts.widgets import vbox
 from napari_lrcs.plugin.project.project import project_of
 from napari_lrcs.plugin.project.training_layers import TrainingLayers
+from napari_lrcs.plugin.train.advised_rate import AdvisedRate
 from napari_lrcs.plugin.train.job import TrainingJob
 from napari_lrcs.plugin.train.preview import PreviewSource
 from napari_lrcs.preprocessing.slices import AXES
@@ -66,6 +67,7 @@ class TrainSetup(QWidget):
             self.kept.addItem(text, kept)
         self.training = TrainingForm(_MAIN)
         self.form, self.preset = self.training.form, self.training.preset
+        self.advised_rate = AdvisedRate(self.form)
         self.device_line = self.training.device_line
         self._build()
         self.labels_choice.chosen.connect(self._follow_painting)
@@ -103,6 +105,7 @@ class TrainSetup(QWidget):
         )
         hide_rows(self._rows, self.kept)
         layout.addLayout(self._rows)
+        layout.addWidget(self.advised_rate)
         layout.addWidget(self.training)
         layout.addStretch()
 
@@ -214,6 +217,7 @@ class TrainSetup(QWidget):
         """Give the form the shape of the network that the weights are of."""
         self._rows.setRowVisible(self.kept, self.start.model is not None)
         if self.start.model is None:
+            self.advised_rate.follow(None)
             return
         try:
             own = self.form.config
@@ -221,8 +225,10 @@ class TrainSetup(QWidget):
             self.start.clear()
             self.failed.emit(str(error))
         else:
-            self.form.config = replace(own, network=self.start.model.config.network)
+            config = self.start.model.config
+            self.form.config = replace(own, network=config.network)
             self.training.context.hold()
+            self.advised_rate.follow(config.optimisation.learning_rate)
 
     # ---- presets and settings ----
 
