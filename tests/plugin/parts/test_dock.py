@@ -6,24 +6,32 @@ from typing import Any
 import pytest
 from napari import Viewer
 from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar
+from napari.components import ViewerModel
 from napari.utils import progress
 from napari.utils.notifications import notification_manager
+from pytestqt.qtbot import QtBot
 from qtpy.compat import isalive
 from qtpy.QtCore import QPoint, QPointF, Qt, QThread
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import (
     QApplication,
+    QDockWidget,
+    QLabel,
+    QMainWindow,
     QMessageBox,
     QPushButton,
     QScrollArea,
     QSpinBox,
+    QTabBar,
     QWidget,
 )
 
+from napari_lrcs.plugin.parts.closable import Closable
 from napari_lrcs.plugin.parts.dock import Dock, Outcome, recall, remember
 from napari_lrcs.plugin.parts.plots import Plot
-from napari_lrcs.plugin.parts.widgets import button, choice, clock
+from napari_lrcs.plugin.parts.widgets import COLOURS, Notices, button, choice, clock
 from napari_lrcs.plugin.parts.workers import Events
+from napari_lrcs.progress import Notice
 
 pytestmark = pytest.mark.gui
 
@@ -101,6 +109,49 @@ def _begin_endless(dock: PlainDock, qtbot: Any, *, kept: str = "") -> Endless:
     dock.begin("Endless", endless, kept=kept)
     qtbot.waitUntil(lambda: len(dock.events) > 1, timeout=2000)
     return endless
+
+
+# ---- looks ----
+
+
+def test_messages_take_the_colours_of_another_theme(viewer: Viewer) -> None:
+    dock, notices = _open(viewer), Notices()
+    dock.body.addWidget(notices)
+    viewer.theme = "light"
+    dock.show_message("It failed", "error")
+    notices.add(Notice(kind="pitfall", text="nothing is learnt"))
+    (message,) = (x for x in dock.findChildren(QLabel) if x.text() == "It failed")
+    on_light = message.styleSheet(), notices.text()
+
+    viewer.theme = "dark"
+
+    assert message.styleSheet() == f"color: {COLOURS['error']}"
+    assert COLOURS["warning"] in notices.text()
+    viewer.theme = "light"
+    assert (message.styleSheet(), notices.text()) == on_light
+    assert COLOURS["error"] not in on_light[0]
+
+
+def test_names_of_many_docks_in_one_place_stay_legible(qtbot: QtBot) -> None:
+    window = QMainWindow()
+    qtbot.addWidget(window)
+    canvas = QWidget()
+    canvas.setMinimumWidth(500)
+    window.setCentralWidget(canvas)
+    window.resize(800, 200)
+    window.show()
+    for number in range(7):
+        around = QDockWidget(f"Segment phases {number}", window)
+        around.setWidget(Closable(ViewerModel()))
+        window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, around)
+        QApplication.processEvents()
+
+    directly = Qt.FindChildOption.FindDirectChildrenOnly
+    (tabs,) = window.findChildren(QTabBar, options=directly)
+
+    letters = tabs.fontMetrics().horizontalAdvance("Segment")
+    assert all(tabs.tabRect(i).width() > letters for i in range(7))
+    assert tabs.width() < 300
 
 
 # ---- jobs ----

@@ -26,11 +26,11 @@ from napari_lrcs.plugin.parts.connections import (
     Disconnectable,
     Replaceable,
 )
-from napari_lrcs.plugin.parts.forms import form_rows
+from napari_lrcs.plugin.parts.forms import form_rows, scroll_to
 from napari_lrcs.plugin.parts.layer_choice import LayerChoice
 from napari_lrcs.plugin.parts.layers import place_of, volume_of
 from napari_lrcs.plugin.parts.plots import Plot
-from napari_lrcs.plugin.parts.widgets import button, colour, hbox, scroll_to, vbox
+from napari_lrcs.plugin.parts.widgets import button, colour, hbox, vbox
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events, save_files
 from napari_lrcs.plugin.project.project import project_of
 

@@ -5,7 +5,12 @@ from weakref import ref
 from napari.viewer import Viewer
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
-from qtpy.QtWidgets import QDockWidget, QMainWindow, QMessageBox, QWidget
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QMessageBox, QTabBar, QWidget
+
+from napari_lrcs.plugin.parts.widgets import recolour
+
+_TABS = "QTabBar::tab { min-width: 6em }"
+"""Tabs of docks show some letters of each name at least; those beyond scroll."""
 
 
 class Closable(QWidget):
@@ -63,7 +68,7 @@ class Closable(QWidget):
             own.raise_()
 
     def event(self, event: QEvent | None) -> bool:
-        """Notice being put into a window, or taken out of it."""
+        """Notice being put into a window, or taken out of it, and another theme."""
         assert event is not None
         if event.type() == QEvent.Type.ParentChange:
             # napari closes a dock by taking its widget out.
@@ -72,6 +77,8 @@ class Closable(QWidget):
                 self._ask_or_leave(self._window)
         elif event.type() == QEvent.Type.Show and self.window() is not self:
             self._follow(self.window())
+        elif event.type() == QEvent.Type.StyleChange:  # napari has applied a theme
+            recolour(self, theme=self.viewer.theme)
         return bool(super().event(event))
 
     def _ask_or_leave(self, window: QWidget) -> None:
@@ -137,6 +144,7 @@ class Closable(QWidget):
                 continue
             if window.dockWidgetArea(around) == area:
                 window.tabifyDockWidget(around, own)
+                _keep_names_legible(window, self._title)
                 in_front = own if self.comes_to_front else around
                 QTimer.singleShot(0, in_front.raise_)
                 return
@@ -165,6 +173,14 @@ class Closable(QWidget):
         outer = self.window() if isalive(self) else None
         if isinstance(outer, Closable) and not outer.is_busy:
             outer.deleteLater()
+
+
+def _keep_names_legible(window: QMainWindow, title: str) -> None:
+    """Let the tabs that a dock is among scroll before their names are too short."""
+    directly = Qt.FindChildOption.FindDirectChildrenOnly
+    for tabs in window.findChildren(QTabBar, options=directly):
+        if title in [tabs.tabText(i) for i in range(tabs.count())]:
+            tabs.setStyleSheet(_TABS)
 
 
 def _dock_around(widget: QWidget) -> QDockWidget | None:

@@ -14,7 +14,9 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QFrame,
+    QLabel,
     QScrollArea,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -22,7 +24,7 @@ from qtpy.QtWidgets import (
 from napari_lrcs.io.records import parse_json
 from napari_lrcs.plugin.parts.closable import Closable
 from napari_lrcs.plugin.parts.connections import Disconnectable
-from napari_lrcs.plugin.parts.widgets import Kind, Message, Progress
+from napari_lrcs.plugin.parts.widgets import Kind, Progress, colour
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Job, Work, start_job
 from napari_lrcs.setting_names import rename_settings
 
@@ -76,7 +78,7 @@ class Dock(Closable):
         self.body.setContentsMargins(2, 2, 2, 2)
         scroll = _Body(content)
         self.footer = QVBoxLayout()
-        self._message = Message()
+        self._message = _Message()
         self.progress = Progress()
         self.progress.drawn.connect(self._show_activity)
         outer = QVBoxLayout(self)
@@ -285,6 +287,22 @@ class Dock(Closable):
             connection.disconnect_events()
         self.connections.clear()
         self.delete_if_removed()
+
+
+class _Message(QLabel):
+    """A sentence in the colour of its kind; hidden while there is none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+        self.setVisible(False)
+
+    def show_text(self, text: str, kind: Kind) -> None:
+        """Show a sentence, or hide it if it is empty."""
+        self.setText(text)
+        colour(self, kind)
+        self.setVisible(bool(text))
 
 
 class _Body(QScrollArea):

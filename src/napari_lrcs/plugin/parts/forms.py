@@ -5,16 +5,18 @@ from typing import Any, Generic, TypeVar, cast, get_args
 
 from magicgui.widgets import ComboBox, FloatSpinBox, LineEdit, create_widget
 from magicgui.widgets.bases import ValueWidget
-from qtpy.QtCore import Signal
+from qtpy.compat import isalive
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
     QFormLayout,
     QLabel,
     QPushButton,
+    QScrollArea,
     QWidget,
 )
 from superqt.utils import signals_blocked
 
-from napari_lrcs.plugin.parts.widgets import scroll_to, vbox
+from napari_lrcs.plugin.parts.widgets import vbox
 from napari_lrcs.settings import Config, Setting
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
@@ -24,6 +26,9 @@ Choices = Sequence[str] | Sequence[tuple[str, str]]
 _LARGEST = 2**31 - 1
 """Largest value that Qt's spin boxes can hold."""
 
+
+_LAYOUT_MS = 50
+"""Time until what has become visible is laid out."""
 
 KERNELS = (
     ("Automatic", "auto"),
@@ -255,3 +260,17 @@ class Fold(QWidget):
         self._content.setVisible(shown)
         if shown:
             scroll_to(self._content)
+
+
+def scroll_to(widget: QWidget) -> None:
+    """Scroll a visible widget into sight, once it is laid out."""
+
+    def scroll() -> None:
+        area = widget if isalive(widget) else None
+        while area is not None and not isinstance(area, QScrollArea):
+            area = area.parentWidget()
+        if area is not None:
+            area.ensureWidgetVisible(widget)
+
+    if widget.isVisible():
+        QTimer.singleShot(_LAYOUT_MS, scroll)

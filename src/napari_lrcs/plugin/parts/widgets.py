@@ -8,8 +8,7 @@ from typing import Literal
 
 from napari import current_viewer
 from napari.utils.theme import get_theme
-from qtpy.compat import isalive
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import (
     QComboBox,
@@ -18,7 +17,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QProgressBar,
     QPushButton,
-    QScrollArea,
     QSizePolicy,
     QTableWidget,
     QTableWidgetItem,
@@ -37,9 +35,6 @@ _SCROLL_BAR = 14
 
 _PAGE_FRAME = 6
 """Width of the frame around a page, in pixels."""
-
-_LAYOUT_MS = 50
-"""Time until what has become visible is laid out."""
 
 _PROGRESS_MS = 250
 """Time between two moves of a bar: each makes Qt repaint napari's canvas, too."""
@@ -65,22 +60,47 @@ _ON_LIGHT: Mapping[Kind, str] = {
     "error": "#b3261e",
 }
 
+_KIND = "message_kind"
+"""Property of a widget for the kind of message whose colour its text has."""
+
+WARNING = "theme-warning"
+"""Stands for the colour of warnings in HTML that a `RichText` shows."""
+
 
 # ---- words and buttons ----
 
 
-def colour_of(kind: Kind) -> str:
-    """Return the colour of a kind of message on the background of napari's theme."""
-    viewer = current_viewer()
-    theme = None if viewer is None else get_theme(viewer.theme)
-    is_light = theme is not None and QColor(theme.background.as_hex()).lightness() > 127
+def colour(label: QWidget, kind: Kind) -> None:
+    """Give a widget's text the colour of its kind of message, in whatever theme."""
+    label.setProperty(_KIND, kind)
+    _colour_text(label, kind, theme=_current_theme())
+
+
+def recolour(parent: QWidget, *, theme: str) -> None:
+    """Colour the messages in a widget for another theme of napari."""
+    for widget in parent.findChildren(QWidget):
+        if isinstance(widget, RichText):
+            widget.recolour(theme)
+        elif widget.property(_KIND) is not None:
+            _colour_text(widget, widget.property(_KIND), theme=theme)
+
+
+def _colour_text(label: QWidget, kind: Kind, *, theme: str | None) -> None:
+    found = _colour_of(kind, theme)
+    sheet = f"color: {found}" if found else ""
+    if sheet != label.styleSheet():
+        label.setStyleSheet(sheet)
+
+
+def _colour_of(kind: Kind, theme: str | None) -> str:
+    paper = None if theme is None else get_theme(theme).background.as_hex()
+    is_light = paper is not None and QColor(paper).lightness() > 127
     return (_ON_LIGHT if is_light else COLOURS)[kind]
 
 
-def colour(label: QWidget, kind: Kind) -> None:
-    """Give a widget's text the colour of its kind of message."""
-    found = colour_of(kind)
-    label.setStyleSheet(f"color: {found}" if found else "")
+def _current_theme() -> str | None:
+    viewer = current_viewer()
+    return None if viewer is None else str(viewer.theme)
 
 
 def clock(seconds: float) -> str:
@@ -154,20 +174,6 @@ def hbox(*parts: QWidget, stretch: Sequence[int] = ()) -> QHBoxLayout:
     for place, share in enumerate(stretch):
         layout.setStretch(place, share)
     return layout
-
-
-def scroll_to(widget: QWidget) -> None:
-    """Scroll a visible widget into sight, once it is laid out."""
-
-    def scroll() -> None:
-        area = widget if isalive(widget) else None
-        while area is not None and not isinstance(area, QScrollArea):
-            area = area.parentWidget()
-        if area is not None:
-            area.ensureWidgetVisible(widget)
-
-    if widget.isVisible():
-        QTimer.singleShot(_LAYOUT_MS, scroll)
 
 
 def vbox(parent: QWidget, *parts: QWidget, top: int = 0) -> QVBoxLayout:
@@ -324,36 +330,37 @@ class Progress(QWidget):
 # ---- messages ----
 
 
-class Message(QLabel):
-    """A sentence in the colour of its kind; hidden while there is none."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setWordWrap(True)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
-        self.setVisible(False)
-
-    def show_text(self, text: str, kind: Kind) -> None:
-        """Show a sentence, or hide it if it is empty."""
-        self.setText(text)
-        colour(self, kind)
-        self.setVisible(bool(text))
-
-
 _IS_WARNING: frozenset[NoticeKind] = frozenset(
     {"pitfall", "not_learnt", "foreign", "out_of_memory"}
 )
 
 
-class Notices(QLabel):
+class RichText(QLabel):
+    """HTML to read and to copy; its colour `WARNING` follows napari's theme."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._html = ""
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.RichText)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+
+    def show_html(self, html: str) -> None:
+        """Show some HTML."""
+        self._html = html
+        self.recolour(_current_theme())
+
+    def recolour(self, theme: str | None) -> None:
+        """Give warnings their colour in a theme."""
+        self.setText(self._html.replace(WARNING, _colour_of("warning", theme)))
+
+
+class Notices(RichText):
     """A list of notices; those that need something done are in colour."""
 
     def __init__(self) -> None:
         super().__init__()
         self._notices: list[Notice] = []
-        self.setWordWrap(True)
-        self.setTextFormat(Qt.TextFormat.RichText)
-        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.clear()
 
     def clear(self) -> None:
@@ -376,12 +383,12 @@ class Notices(QLabel):
 
     def _show(self, notices: list[Notice]) -> None:
         self._notices = notices
-        self.setText("".join(map(_as_html, reversed(notices))))
+        self.show_html("".join(map(_as_html, reversed(notices))))
         self.setVisible(bool(notices))
 
 
 def _as_html(notice: Notice) -> str:
     text = escape(notice.text[:1].upper() + notice.text[1:])
     if notice.kind in _IS_WARNING:
-        text = f'<b style="color: {colour_of("warning")}">{text}</b>'
+        text = f'<b style="color: {WARNING}">{text}</b>'
     return f"<p style='margin: 3px 0'>{text}</p>"

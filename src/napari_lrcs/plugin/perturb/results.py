@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QLabel,
     QSizePolicy,
@@ -15,7 +14,7 @@ from qtpy.QtWidgets import (
 
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.plugin.parts.plots import Plot
-from napari_lrcs.plugin.parts.widgets import button, colour_of, hbox, vbox
+from napari_lrcs.plugin.parts.widgets import WARNING, RichText, button, hbox, vbox
 from napari_lrcs.uncertainty.perturbation.figures import (
     draw_interface_profile,
     widths_text,
@@ -28,21 +27,18 @@ from napari_lrcs.uncertainty.perturbation.histogram import (
 from napari_lrcs.uncertainty.perturbation.perturbed_slices import PerturbedSlice
 
 
-class Report(QLabel):
+class Report(RichText):
     """How much a perturbation changes of the slice in view."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.setWordWrap(True)
-        self.setTextFormat(Qt.TextFormat.RichText)
-        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
 
     def show_slice(self, found: PerturbedSlice, *, axis: str) -> None:
         """Tell the changed voxels, how each phase moves, and what is wrong with it."""
         share = f"{found.changed_share:.1%}"
         rows = "".join(self._row(found, i) for i in range(len(found.phases)))
-        self.setText(
+        self.show_html(
             f"<p style='margin: 2px 0'><b>{share} of the voxels change</b> "
             f"({found.n_changed:,} of {found.n_painted:,} on slice {axis}="
             f"{found.index})"
@@ -51,7 +47,7 @@ class Report(QLabel):
 
     def show_message(self, text: str) -> None:
         """Show a sentence instead."""
-        self.setText(escape(text))
+        self.show_html(escape(text))
 
     def _row(self, found: PerturbedSlice, i: int) -> str:
         phase = found.phases.phases[i]
@@ -73,7 +69,7 @@ def _signed(share: float) -> str:
 
 def _warnings(sentences: Sequence[str]) -> str:
     return "".join(
-        f"<p style='margin: 3px 0; color: {colour_of('warning')}'>"
+        f"<p style='margin: 3px 0; color: {WARNING}'>"
         f"{escape(text[:1].upper() + text[1:])}.</p>"
         for text in sentences
     )
