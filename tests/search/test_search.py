@@ -159,9 +159,9 @@ def test_searches_are_listed_with_their_progress(
 
     whole, begun, damaged = (found[f"search-{n}"] for n in (1, 2, 3))
     assert len(found) == 3
-    assert (whole.n_done, whole.n_trials, whole.can_resume) == (4, 4, False)
+    assert (whole.n_done, whole.n_planned, whole.can_resume) == (4, 4, False)
     assert whole.best == max(trial.score for trial in results(search[0]))
-    assert (begun.n_done, begun.n_trials, begun.can_resume) == (0, 4, True)
+    assert (begun.n_done, begun.n_planned, begun.can_resume) == (0, 4, True)
     assert "damaged" in damaged.damaged
     assert not damaged.can_resume
 

@@ -8,8 +8,10 @@ All files that this package writes for itself are read through these functions.
 import json
 import math
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -120,6 +122,11 @@ class Record(Generic[T]):
         """Whether the folder is what it should be."""
         return self.path.is_file()
 
+    @property
+    def modified(self) -> datetime:
+        """When the file was last written, in the local time zone."""
+        return datetime.fromtimestamp(self.path.stat().st_mtime, UTC).astimezone()
+
     def read(self) -> T:
         """Read the object.
 
@@ -189,6 +196,53 @@ class Record(Generic[T]):
                     f"({name}: {before.get(name)}, now {now.get(name)}); resume "
                     "without changes, or choose another folder"
                 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderState:
+    """The progress of work that a folder keeps, such as a search.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    modified : datetime
+        When its `Record` was last written, in the local time zone.
+    n_done, n_planned : int
+        Parts of the work, such as networks: those that ended without failing, and all.
+    is_complete : bool
+        Whether the work has ended, even if parts have failed.
+    damaged : str
+        Why the folder cannot be read; empty if it can.
+    """
+
+    path: Path
+    modified: datetime
+    n_done: int = 0
+    n_planned: int = 0
+    is_complete: bool = False
+    damaged: str = ""
+
+    def __str__(self) -> str:
+        """Return its path, or why it cannot be read, for a tooltip."""
+        return self.damaged or str(self.path)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether it was stopped, or is still running."""
+        return not self.damaged and not self.is_complete
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether it is unfinished, or has parts that failed."""
+        return not self.damaged and (
+            not self.is_complete or self.n_done < self.n_planned
+        )
+
+
+def newest_first(states: Iterable[T]) -> list[T]:
+    """Sort the states of folders, or summaries of runs, by when they were modified."""
+    return sorted(states, key=attrgetter("modified"), reverse=True)
 
 
 def _flat(task: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -19,7 +18,14 @@ from napari_lrcs.io.locks import (
     only_writer,
 )
 from napari_lrcs.io.paths import lock_of
-from napari_lrcs.io.records import Record, convert, read_json, write_json
+from napari_lrcs.io.records import (
+    FolderState,
+    Record,
+    convert,
+    newest_first,
+    read_json,
+    write_json,
+)
 from napari_lrcs.io.tables import write_csv
 from napari_lrcs.search.figures import FIGURES
 from napari_lrcs.search.results import SearchFindings, TrialResult, trial_name
@@ -41,38 +47,16 @@ class SearchRecord(TypedDict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SearchState:
-    """The progress of a search.
+class SearchState(FolderState):
+    """The progress of a search; trials that were pruned are done, too.
 
     Parameters
     ----------
-    path : Path
-        Folder of the search.
-    modified : datetime
-        When ``search.json`` was last written, in the local time zone.
-    n_done, n_trials : int
-        Trials that were complete or pruned, and planned.
     best : float
         Score of the best trial, 0 to 1; NaN without one.
-    damaged : str
-        Why the search cannot be read; empty if it can.
     """
 
-    path: Path
-    modified: datetime
-    n_done: int = 0
-    n_trials: int = 0
     best: float = math.nan
-    damaged: str = ""
-
-    def __str__(self) -> str:
-        """Return its path, or why it cannot be read, for a tooltip."""
-        return self.damaged or str(self.path)
-
-    @property
-    def can_resume(self) -> bool:
-        """Whether trials are left, or have failed."""
-        return not self.damaged and self.n_done < self.n_trials
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,16 +166,18 @@ class SearchFolder:
 
     def read_state(self) -> SearchState:
         """Read the progress; a search that cannot be read has its reason in it."""
-        time = datetime.fromtimestamp(self.record.path.stat().st_mtime).astimezone()
+        time = self.record.modified
         try:
             found = self.read_findings()
         except (OSError, ValueError) as error:
             return SearchState(path=self.path, modified=time, damaged=str(error))
+        n_done = sum(trial.state != "failed" for trial in found.trials)
         return SearchState(
             path=self.path,
             modified=time,
-            n_done=sum(trial.state != "failed" for trial in found.trials),
-            n_trials=found.n_trials,
+            n_done=n_done,
+            n_planned=found.n_trials,
+            is_complete=n_done >= found.n_trials,
             best=math.nan if found.best is None else found.best.score,
         )
 
@@ -249,8 +235,7 @@ def list_searches(folder: Path) -> list[SearchState]:
     folder : Path
         Folder that may hold search folders; it need not exist.
     """
-    searches = [
+    return newest_first(
         SearchFolder(file.parent).read_state()
         for file in folder.glob(f"search-*/{_RECORD}")
-    ]
-    return sorted(searches, key=lambda search: search.modified, reverse=True)
+    )

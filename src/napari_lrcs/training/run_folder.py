@@ -32,7 +32,7 @@ from napari_lrcs.arrays import Labels
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import CheckpointError, ResultExistsError
 from napari_lrcs.io.locks import is_in_use
-from napari_lrcs.io.records import read_json, write_json
+from napari_lrcs.io.records import newest_first, read_json, write_json
 from napari_lrcs.io.writing import replacing
 from napari_lrcs.models.header import BEST_CHECKPOINT, Row, read_header, read_summary
 from napari_lrcs.training.run_labels import (
@@ -324,8 +324,9 @@ def list_runs(folder: Path) -> list[RunSummary]:
     list of RunSummary
         Those of damaged runs say why in `damaged`.
     """
-    runs = [summarise_run(file.parent) for file in folder.glob(f"*/{_CONFIG}")]
-    return sorted(runs, key=lambda run: run.modified, reverse=True)
+    return newest_first(
+        summarise_run(file.parent) for file in folder.glob(f"*/{_CONFIG}")
+    )
 
 
 def summarise_run(path: Path) -> RunSummary:

@@ -76,10 +76,10 @@ def test_a_search_is_watched_stopped_continued_and_its_best_setting_used(
     _finish(dock, qtbot)
     assert "take about" in dock.setup.plan
 
-    dock.search_button.click()
+    dock.work.run_button.click()
     qtbot.waitUntil(lambda: _n_found(dock) >= 2)
     viewer.layers["painted"].data[1] = 0  # the search has a copy
-    dock.stop_button.click()
+    dock.work.stop_button.click()
     _finish(dock, qtbot)
 
     out = workspace_for(viewer.layers["scan"]).path / "search-1"
@@ -89,8 +89,8 @@ def test_a_search_is_watched_stopped_continued_and_its_best_setting_used(
 
     viewer.layers["painted"].data[1] = viewer.layers["painted"].data[2]
     later = _close_while_it_runs(dock, qtbot)
-    qtbot.waitUntil(lambda: later.continue_button.text() == "Continue search-1")
-    later.continue_button.click()
+    qtbot.waitUntil(lambda: later.work.continue_button.text() == "Continue search-1")
+    later.work.continue_button.click()
     _finish(later, qtbot)
 
     assert later.message.startswith("Done in ")
@@ -104,8 +104,8 @@ def test_a_search_is_watched_stopped_continued_and_its_best_setting_used(
 
 def _close_while_it_runs(dock: SearchDock, qtbot: QtBot) -> SearchDock:
     """Continue a search, close its dock, and open another one."""
-    qtbot.waitUntil(dock.continue_button.isVisible)
-    dock.continue_button.click()
+    qtbot.waitUntil(dock.work.continue_button.isVisible)
+    dock.work.continue_button.click()
     qtbot.waitUntil(lambda: _n_found(dock) > 2)
     dock.viewer.window.remove_dock_widget(dock)
     _finish(dock, qtbot)
@@ -152,24 +152,24 @@ def test_what_cannot_be_searched_is_refused_and_leaves_nothing(
     assert advice in dock.message
     refused = {}
 
-    dock.search_button.click()
+    dock.work.run_button.click()
     _finish(dock, qtbot)
     refused[advice] = dock.message
     tick, text = dock.setup.space["batch_size"]
     text.setText("2:x")
-    dock.search_button.click()
+    dock.work.run_button.click()
     refused["Batch size must be an integer, got 'x'"] = dock.message
     text.setText("2,4")
     dock.setup.roles.fields["train"].setText("1:x")
-    dock.search_button.click()
+    dock.work.run_button.click()
     refused["slices must look like"] = dock.message
     dock.setup.roles.fields["train"].setText("1")
     tick.setChecked(False)
     dock.setup.space["learning_rate"][0].setChecked(False)
-    dock.search_button.click()
+    dock.work.run_button.click()
     refused["tick at least one"] = dock.message
     viewer.layers.clear()
-    dock.search_button.click()
+    dock.work.run_button.click()
     refused["choose an image"] = dock.message
 
     for words, message in refused.items():

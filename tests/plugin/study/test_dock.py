@@ -91,16 +91,16 @@ def test_a_study_is_stopped_and_continued_in_another_window(
     tmp_path: Path,
     qtbot: QtBot,
 ) -> None:
-    dock.run_button.click()
+    dock.work.run_button.click()
     _wait_for_networks(dock, 1, qtbot)
-    dock.stop_button.click()
+    dock.work.stop_button.click()
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=SOON)
 
     out = workspace_for(image).path / "study-1"
     n_kept = len(list(out.glob("members/*/member.json")))
     assert 1 <= n_kept < 4
     assert f"{n_kept} of 4 networks are kept" in dock.message
-    qtbot.waitUntil(dock.continue_button.isVisible, timeout=SOON)
+    qtbot.waitUntil(dock.work.continue_button.isVisible, timeout=SOON)
 
     # Another window, as after napari was closed; its settings are others.
     second = make_napari_viewer(show=True)
@@ -108,9 +108,9 @@ def test_a_study_is_stopped_and_continued_in_another_window(
         second.add_layer(type(layer)(layer.data, name=layer.name, **_look(layer)))
     later = _open(second, TrainConfig(device="cpu"), qtbot, study=StudyConfig())
     qtbot.waitUntil(lambda: len(later.studies.items) == 1, timeout=SOON)
-    assert later.continue_button.text() == "Continue study-1"
+    assert later.work.continue_button.text() == "Continue study-1"
     painting = second.layers.selection.active
-    later.continue_button.click()
+    later.work.continue_button.click()
     qtbot.waitUntil(lambda: not later.is_busy, timeout=LONG)
 
     assert "Done" in later.message
@@ -179,15 +179,15 @@ def _assert_tables(dock: StudyDock, folder: Path, qtbot: QtBot) -> None:
 def test_a_failed_network_is_shown_and_the_rest_goes_on(
     dock: StudyDock, image: Image, viewer: Viewer, qtbot: QtBot
 ) -> None:
-    dock.run_button.click()
+    dock.work.run_button.click()
     _wait_for_networks(dock, 1, qtbot)
-    dock.stop_button.click()
+    dock.work.stop_button.click()
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=SOON)
     in_the_way = workspace_for(image).path / "study-1" / "members" / "repeat-000"
     in_the_way.write_text("no folder")
-    qtbot.waitUntil(dock.continue_button.isVisible, timeout=SOON)
+    qtbot.waitUntil(dock.work.continue_button.isVisible, timeout=SOON)
 
-    dock.continue_button.click()
+    dock.work.continue_button.click()
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
 
     assert "Done" in dock.message
@@ -218,13 +218,13 @@ def test_a_finished_study_is_opened(
     dock: StudyDock, image: Image, viewer: Viewer, qtbot: QtBot
 ) -> None:
     dock.setup.study.config = StudyConfig(n_members=2, n_repeats=0)
-    dock.run_button.click()
+    dock.work.run_button.click()
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
     for layer in list(viewer.layers)[2:]:
         viewer.layers.remove(layer)
     dock.results.clear()
     qtbot.waitUntil(lambda: len(dock.studies.items) == 1, timeout=SOON)
-    assert not dock.continue_button.isVisible()
+    assert not dock.work.continue_button.isVisible()
     assert not dock.studies.continue_button.isEnabled()
 
     dock.studies.open_button.click()
@@ -294,13 +294,13 @@ def test_slices_that_do_not_fit_are_told_and_nothing_is_begun(
     for train, test in told:
         dock.setup.slices.train.setText(train)
         dock.setup.slices.test.setText(test)
-        dock.run_button.click()
+        dock.work.run_button.click()
         qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
         said[train, test] = dock.message
 
     for case, words in told.items():
         assert words in said[case]
-    assert dock.run_button.isVisible()
+    assert dock.work.run_button.isVisible()
     assert not list(workspace_for(image).path.glob("*"))
 
 
@@ -311,7 +311,7 @@ def test_phases_that_do_not_touch_have_no_interface(
     labels.data[1:3] = 0
     labels.data[1:3, 2:20, 2:8], labels.data[1:3, 2:20, 12:18] = 1, 2
 
-    dock.run_button.click()
+    dock.work.run_button.click()
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
 
     assert "no interface to perturb" in dock.message
@@ -324,7 +324,7 @@ def test_labels_of_another_shape_are_refused(
 ) -> None:
     dock.setup.labels_choice.layer = viewer.add_labels(_truth()[:, :20], name="cut")
 
-    dock.run_button.click()
+    dock.work.run_button.click()
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
 
     assert "20" in dock.message
@@ -336,7 +336,7 @@ def test_a_study_without_layers_is_refused(
 ) -> None:
     dock = _open(viewer, tiny_config, qtbot)
 
-    dock.run_button.click()
+    dock.work.run_button.click()
 
     assert "choose an image" in dock.message
     assert not dock.is_busy
@@ -354,7 +354,7 @@ def test_a_damaged_study_is_told_and_hides_no_other(
 
     assert "damaged" in dock.studies.items[0].damaged
     assert not dock.studies.open_button.isEnabled()
-    assert not dock.continue_button.isVisible()
+    assert not dock.work.continue_button.isVisible()
     assert dock.setup.out.name == "study-8"
 
 
@@ -458,8 +458,8 @@ def _look(layer: Any) -> dict[str, Any]:
 def _run_without_end(dock: StudyDock, qtbot: QtBot) -> None:
     config = dock.setup.training.config
     dock.setup.training.config = config.with_changes(n_epochs=1000)
-    dock.run_button.click()
-    qtbot.waitUntil(lambda: "epoch" in dock.steps.text, timeout=LONG)
+    dock.work.run_button.click()
+    qtbot.waitUntil(lambda: "epoch" in dock.steps.own.text, timeout=LONG)
 
 
 def _wait_for_networks(dock: StudyDock, n: int, qtbot: QtBot) -> None:

@@ -228,7 +228,7 @@ def test_studies_are_listed_with_the_last_one_first(tmp_path: Path) -> None:
 
     assert (first.path.name, second.path.name) == ("study-1", "study-2")
     assert first.modified.timestamp() == 2000
-    assert (first.n_done, first.n_members, first.is_complete) == (1, 2, True)
+    assert (first.n_done, first.n_planned, first.is_complete) == (1, 2, True)
     assert first.can_resume  # a network is missing
     assert str(first) == str(tmp_path / "study-1")
     assert "is damaged" in second.damaged

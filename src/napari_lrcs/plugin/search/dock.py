@@ -9,11 +9,11 @@ from napari.viewer import Viewer
 from qtpy.QtWidgets import QInputDialog
 
 from napari_lrcs.plugin.parts.dock import Dock, Outcome
-from napari_lrcs.plugin.parts.widgets import Kind, Tabs, button, clock, hbox, percent
+from napari_lrcs.plugin.parts.widgets import Tabs, button, clock, percent
 from napari_lrcs.plugin.parts.workers import EXPECTED
 from napari_lrcs.plugin.project.docks import open_dock
 from napari_lrcs.plugin.project.project import project_of
-from napari_lrcs.plugin.project.training_layers import may_train_on
+from napari_lrcs.plugin.resumable import ResumableWork
 from napari_lrcs.plugin.search.job import Estimated, SearchJob, read_search
 from napari_lrcs.plugin.search.progress import SearchProgress
 from napari_lrcs.plugin.search.results import SearchResults, in_words
@@ -40,9 +40,16 @@ class SearchDock(Dock):
         self.results = SearchResults(viewer)
         self.searches = SearchesTable()
         self.steps = SearchProgress(self.progress)
-        self._out: Path | None = None
-        self._end_text = ""
-        self._end_kind: Kind = "done"
+        self.work = ResumableWork(
+            self,
+            self.searches,
+            self.steps,
+            run=button(
+                "Search",
+                "Try settings, one after another, in a new search",
+                self.search,
+            ),
+        )
         self._build()
         self._connect()
         self.setup.restore(self.recall())
@@ -53,35 +60,18 @@ class SearchDock(Dock):
             self.show_message(_NO_OPTUNA, "warning")
 
     def _build(self) -> None:
-        self.search_button = button(
-            "Search", "Try settings, one after another, in a new search", self.search
-        )
-        self.continue_button = button(
-            "Continue",
-            "Continue the search that was stopped last; others are under Searches",
-            self.continue_last,
-        )
-        self.stop_button = button(
-            "Stop",
-            "Stop the search; everything is kept, and can be continued",
-            self.stop_and_keep,
-        )
         self.tabs = Tabs()
         self.tabs.addTab(self.setup, "Setup")
         self.tabs.addTab(self.results, "Results")
-        self.tabs.addTab(self.searches, "Searches")
+        self.tabs.addTab(self.searches, self.searches.title)
         self.body.addWidget(self.tabs)
-        self.footer.addLayout(
-            hbox(self.search_button, self.continue_button, self.stop_button)
-        )
-        self.footer.addWidget(self.steps)
+        self.footer.addWidget(self.work)
 
     def _connect(self) -> None:
         self.setup.image_choice.chosen.connect(self._list_searches)
         self.setup.estimate_requested.connect(self.estimate)
         self.results.use_requested.connect(self.use_best)
         self.results.save_requested.connect(self._ask_for_preset)
-        self.searches.listed.connect(self._offer_to_continue)
         self.searches.open_requested.connect(self.open_search)
         self.searches.resume_requested.connect(self.continue_search)
 
@@ -90,12 +80,6 @@ class SearchDock(Dock):
     def search(self) -> None:
         """Begin a search of what the setup says."""
         self._begin(self.setup.new_search)
-
-    def continue_last(self) -> None:
-        """Continue the search that was stopped last."""
-        search = self.searches.unfinished
-        if search is not None:
-            self.continue_search(search.path)
 
     def continue_search(self, out: Path) -> None:
         """Continue a search that was stopped, or whose trials failed."""
@@ -119,59 +103,28 @@ class SearchDock(Dock):
         self.begin("Estimating a search", search.estimate)
         self.progress.begin("Timing a few steps")
 
-    def stop_and_keep(self) -> None:
-        """End the search; what is done is kept, and can be continued."""
-        if self.job is None:
-            return
-        self._end_text = "Stopped." if self._out is None else self.steps.kept
-        self._end_kind = "done"
-        self.stop()
+    def _begin(self, make: Callable[[], SearchJob]) -> None:
+        kept = (
+            "The settings tried so far are kept: Continue, in the dock Search for "
+            "settings, tries the others."
+        )
+        if self.work.begin(make, self.setup.labels_choice.layer, kept=kept):
+            self.results.clear()
+
+    # ---- the contract of docks ----
 
     def update_buttons(self) -> None:
         """Show the buttons that make sense now."""
-        self.search_button.setVisible(not self.is_busy)
-        self.stop_button.setVisible(self.is_busy)
-        self.stop_button.setEnabled(not self.is_stopping)
-        self.searches.set_busy(self.is_busy)
         self.setup.estimate_button.setEnabled(not self.is_busy)
-        self._offer_to_continue()
-
-    # ---- beginning and ending ----
-
-    def _begin(self, make: Callable[[], SearchJob]) -> None:
-        if self.is_busy or not may_train_on(self.setup.labels_choice.layer, self):
-            return
-        try:
-            search = make()
-        except EXPECTED as error:
-            self.show_error(error)
-            return
-        self._out = search.out
-        self.results.clear()
-        self.remember()
-        self.begin(
-            f"Searching in {search.out.name}",
-            search.events,
-            kept=(
-                "The settings tried so far are kept: Continue, in the dock Search for "
-                "settings, tries the others."
-            ),
-        )
-        self.steps.begin()
 
     def finish(self, outcome: Outcome) -> None:
         """Say how the search ended, and list it."""
-        self.steps.end()
+        self.work.finish(outcome)
         self._list_searches()
-        if self._end_text and outcome != "failed":
-            self.show_message(self._end_text, self._end_kind)
-        self._out, self._end_text, self._end_kind = None, "", "done"
 
     def settings(self) -> dict[str, Any]:
         """Return what to remember."""
         return self.setup.settings()
-
-    # ---- events ----
 
     def handle(self, event: Any) -> None:
         """Show an event of the search."""
@@ -184,20 +137,14 @@ class SearchDock(Dock):
                 self.show_message(estimate_text(event))
                 self.tabs.setCurrentIndex(_RESULTS)
             case SearchEnded():
-                self._end_text = _end_text(event)
+                self.work.end_text = _end_text(event)
                 if event.findings.best is None:
-                    self._end_kind = "warning"
+                    self.work.end_kind = "warning"
 
     # ---- searches ----
 
     def _list_searches(self) -> None:
         self.searches.refresh(self.setup.folder)
-
-    def _offer_to_continue(self) -> None:
-        search = self.searches.unfinished
-        self.continue_button.setVisible(search is not None and not self.is_busy)
-        if search is not None:
-            self.continue_button.setText(f"Continue {search.path.name}")
 
     # ---- the best setting ----
 

@@ -8,9 +8,9 @@ from napari.viewer import Viewer
 
 from napari_lrcs.io.tables import as_text
 from napari_lrcs.plugin.parts.dock import Dock, Outcome
-from napari_lrcs.plugin.parts.widgets import Kind, Tabs, button, clock, hbox
+from napari_lrcs.plugin.parts.widgets import Tabs, button, clock
 from napari_lrcs.plugin.parts.workers import EXPECTED, Saved
-from napari_lrcs.plugin.project.training_layers import may_train_on
+from napari_lrcs.plugin.resumable import ResumableTable, ResumableWork
 from napari_lrcs.plugin.study.job import (
     Mapped,
     StudyJob,
@@ -23,11 +23,10 @@ from napari_lrcs.plugin.study.layers import StudyLayers
 from napari_lrcs.plugin.study.progress import StudyProgress
 from napari_lrcs.plugin.study.results import StudyResults
 from napari_lrcs.plugin.study.setup import StudySetup
-from napari_lrcs.plugin.study.studies import StudiesTable
 from napari_lrcs.progress import Notice
 from napari_lrcs.uncertainty.perturbation.suggestion import Suggestion
 from napari_lrcs.uncertainty.study.events import StudyEnded, StudyStarted
-from napari_lrcs.uncertainty.study.folder import StudyFindings
+from napari_lrcs.uncertainty.study.folder import StudyFindings, list_studies
 from napari_lrcs.uncertainty.study.summary import summary_rows
 
 _RESULTS = 1
@@ -48,12 +47,27 @@ class StudyDock(Dock):
         super().__init__(viewer)
         self.setup = StudySetup(viewer)
         self.results = StudyResults(viewer)
-        self.studies = StudiesTable()
+        self.studies = ResumableTable(
+            "Studies",
+            ("Study", "Networks", "When"),
+            list_studies,
+            open_tip="Show the tables and plots of this study, and its layers over the "
+            "image",
+            continue_tip="Continue this study, with its own settings and slices; "
+            "networks that failed are tried again",
+        )
         self.steps = StudyProgress(self.progress)
-        self._out: Path | None = None
+        self.work = ResumableWork(
+            self,
+            self.studies,
+            self.steps,
+            run=button(
+                "Run",
+                "Train all networks of a new study, one after another",
+                self.run,
+            ),
+        )
         self._layers: StudyLayers | None = None
-        self._end_text = ""
-        self._end_kind: Kind = "done"
         self._build()
         self._connect()
         self.setup.restore(self.recall())
@@ -62,19 +76,6 @@ class StudyDock(Dock):
         self.update_buttons()
 
     def _build(self) -> None:
-        self.run_button = button(
-            "Run", "Train all networks of a new study, one after another", self.run
-        )
-        self.continue_button = button(
-            "Continue",
-            "Continue the study that was stopped last; others are under Studies",
-            self.continue_last,
-        )
-        self.stop_button = button(
-            "Stop",
-            "Stop the study; everything is kept, and can be continued",
-            self.stop_and_keep,
-        )
         copy = button("Copy table", "Copy all numbers, for a spreadsheet", self.copy)
         csv = button(
             "Save CSV…",
@@ -91,16 +92,13 @@ class StudyDock(Dock):
         self.tabs = Tabs()
         self.tabs.addTab(self.setup, "Setup")
         self.tabs.addTab(self.results, "Results")
-        self.tabs.addTab(self.studies, "Studies")
+        self.tabs.addTab(self.studies, self.studies.title)
         self.body.addWidget(self.tabs)
-        buttons = (self.run_button, self.continue_button, self.stop_button)
-        self.footer.addLayout(hbox(*buttons))
-        self.footer.addWidget(self.steps)
+        self.footer.addWidget(self.work)
 
     def _connect(self) -> None:
         self.setup.folder_changed.connect(self._list_studies)
         self.setup.suggest_requested.connect(self.suggest)
-        self.studies.listed.connect(self._offer_to_continue)
         self.studies.open_requested.connect(self.open_study)
         self.studies.resume_requested.connect(self.continue_study)
 
@@ -109,12 +107,6 @@ class StudyDock(Dock):
     def run(self) -> None:
         """Begin a study with what the setup says."""
         self._begin(self.setup.new_study)
-
-    def continue_last(self) -> None:
-        """Go on with the study that was stopped last."""
-        study = self.studies.unfinished
-        if study is not None:
-            self.continue_study(study.path)
 
     def continue_study(self, out: Path) -> None:
         """Go on with a study that was stopped, or whose networks failed."""
@@ -138,66 +130,35 @@ class StudyDock(Dock):
         self.begin("Looking for a perturbation", lambda: suggest(task))
         self.show_message("Trying perturbations…")
 
-    def stop_and_keep(self) -> None:
-        """End the study; what is done is kept, and can be continued."""
-        if self.job is None:
-            return
-        self._end_text = "Stopped." if self._out is None else self.steps.kept
-        self._end_kind = "hint"
-        self.stop()
-
-    def update_buttons(self) -> None:
-        """Show the buttons that make sense now."""
-        self.run_button.setVisible(not self.is_busy)
-        self.stop_button.setVisible(self.is_busy)
-        self.stop_button.setEnabled(not self.is_stopping)
-        self.studies.set_busy(self.is_busy)
-        self.setup.suggest.setEnabled(not self.is_busy)
-        self._offer_to_continue()
-
-    # ---- beginning and ending ----
-
     def _begin(self, make: Callable[[], StudyJob]) -> None:
-        if self.is_busy or not may_train_on(self.setup.labels_choice.layer, self):
-            return
-        try:
-            study = make()
-        except EXPECTED as error:
-            self.show_error(error)
-            return
-        self._keep_place()
-        self._out = study.out
-        self.results.clear()
-        self.remember()
-        self.begin(
-            f"Studying {study.out.name}",
-            study.events,
-            kept=(
-                "The networks trained so far are kept: Continue, in the dock "
-                "Uncertainty study, trains the others."
-            ),
+        kept = (
+            "The networks trained so far are kept: Continue, in the dock Uncertainty "
+            "study, trains the others."
         )
-        self.steps.begin()
+        if self.work.begin(make, self.setup.labels_choice.layer, kept=kept):
+            self._keep_place()
+            self.results.clear()
 
     def _keep_place(self) -> None:
         """Keep where layers are to go: the image may be removed meanwhile."""
         image = self.setup.image_choice.layer
         self._layers = None if image is None else StudyLayers(self.viewer, image)
 
+    # ---- the contract of docks ----
+
+    def update_buttons(self) -> None:
+        """Show the buttons that make sense now."""
+        self.setup.suggest.setEnabled(not self.is_busy)
+
     def finish(self, outcome: Outcome) -> None:
         """Say how the study ended, and list it."""
-        self.steps.end()
-        if self._out is not None:
+        if self.work.out is not None:
             self.setup.new_folder()  # lists the studies, too
-        if self._end_text and outcome != "failed":
-            self.show_message(self._end_text, self._end_kind)
-        self._out, self._end_text, self._end_kind = None, "", "done"
+        self.work.finish(outcome)
 
     def settings(self) -> dict[str, Any]:
         """Return what to remember."""
         return self.setup.settings()
-
-    # ---- events ----
 
     def handle(self, event: Any) -> None:
         """Show an event of the study, or files as saved."""
@@ -206,12 +167,12 @@ class StudyDock(Dock):
         match event:
             case StudyStarted():
                 self.tabs.setCurrentIndex(_RESULTS)
-            case StudyFindings() if self._out is None:  # the study was opened
+            case StudyFindings() if self.work.out is None:  # the study was opened
                 self.tabs.setCurrentIndex(_RESULTS)
             case StudyEnded():
-                self._end_text = _end_text(event)
+                self.work.end_text = _end_text(event)
             case Notice(kind="not_learnt"):
-                self._end_kind = "warning"
+                self.work.end_kind = "warning"
             case Mapped():
                 self._show_layers(event)
             case Suggestion():
@@ -223,17 +184,17 @@ class StudyDock(Dock):
         majority = event.volumes["majority"]
         finest = majority[0] if isinstance(majority, list) else majority
         if self._layers is None or finest.shape != self._layers.shape:
-            self._end_text = (
+            self.work.end_text = (
                 "Choose its image in Setup and open it again, to see its layers: "
                 f"{event.out.name} is of a volume of {finest.shape}."
             )
             return
         self._layers.show(event.volumes, phases=event.phases, out=event.out)
-        self._end_text = self._end_text or _opened_text(self.results.found)
+        self.work.end_text = self.work.end_text or _opened_text(self.results.found)
 
     def _use_suggestion(self, suggestion: Suggestion) -> None:
         self.setup.perturb.config = suggestion.config
-        self._end_text = (
+        self.work.end_text = (
             f"Set: this kernel and fraction change {suggestion.share:.1%} of the "
             "painted voxels."
         )
@@ -243,12 +204,6 @@ class StudyDock(Dock):
     def _list_studies(self) -> None:
         text = self.setup.folder.text().strip()
         self.studies.refresh(Path(text).parent if text else None)
-
-    def _offer_to_continue(self) -> None:
-        study = self.studies.unfinished
-        self.continue_button.setVisible(study is not None and not self.is_busy)
-        if study is not None:
-            self.continue_button.setText(f"Continue {study.path.name}")
 
     # ---- what can be taken along ----
 

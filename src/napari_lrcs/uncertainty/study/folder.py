@@ -5,14 +5,13 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict
 
 from napari_lrcs.comparison.agreement import VOLUMES
 from napari_lrcs.config import PerturbConfig, StudyConfig, TrainConfig
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.io.records import Record, convert
+from napari_lrcs.io.records import FolderState, Record, convert, newest_first
 from napari_lrcs.phases import Phase, PhaseTable
 from napari_lrcs.uncertainty.study.figures import FIGURES
 from napari_lrcs.uncertainty.study.summary import (
@@ -118,43 +117,6 @@ class StudyFindings:
         return summarise(self.members, self.phases)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StudyState:
-    """The progress of a study.
-
-    Parameters
-    ----------
-    path : Path
-        Folder of the study.
-    modified : datetime
-        When ``study.json`` was last written, in the local time zone.
-    n_done, n_members : int
-        Number of networks finished, and planned.
-    is_complete : bool
-        Whether the study has ended; some networks may have failed.
-    damaged : str
-        Why the study cannot be read; empty if it can.
-    """
-
-    path: Path
-    modified: datetime
-    n_done: int = 0
-    n_members: int = 0
-    is_complete: bool = False
-    damaged: str = ""
-
-    def __str__(self) -> str:
-        """Return its path, or why it cannot be read, for a tooltip."""
-        return self.damaged or str(self.path)
-
-    @property
-    def can_resume(self) -> bool:
-        """Whether it is unfinished, or has networks that failed."""
-        return not self.damaged and (
-            not self.is_complete or self.n_done < self.n_members
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class StudyFolder:
     """The files of a study.
@@ -228,19 +190,18 @@ class StudyFolder:
             raise self._damaged(error) from error
         return StudyFindings(out=self.path, members=members, phases=phases)
 
-    def read_state(self) -> StudyState:
+    def read_state(self) -> FolderState:
         """Read the progress of the study, or find out why it cannot be read."""
-        changed = (self.path / _RECORD).stat().st_mtime
-        modified = datetime.fromtimestamp(changed, UTC).astimezone()
+        modified = self.record.modified
         try:
             record = self.record.read()
         except VolumeError as error:
-            return StudyState(path=self.path, modified=modified, damaged=str(error))
-        return StudyState(
+            return FolderState(path=self.path, modified=modified, damaged=str(error))
+        return FolderState(
             path=self.path,
             modified=modified,
             n_done=sum(member["error"] is None for member in record["members"]),
-            n_members=sum(record["study"].values()),
+            n_planned=sum(record["study"].values()),
             is_complete=record["state"] == "complete",
         )
 
@@ -286,7 +247,7 @@ class StudyFolder:
         return VolumeError(f"{_RECORD} in {self.path} is damaged: {error}")
 
 
-def list_studies(folder: Path) -> list[StudyState]:
+def list_studies(folder: Path) -> list[FolderState]:
     """Read the progress of all studies in a folder, the latest one first.
 
     Parameters
@@ -294,8 +255,7 @@ def list_studies(folder: Path) -> list[StudyState]:
     folder : Path
         Folder that may hold study folders; it need not exist.
     """
-    studies = [
+    return newest_first(
         StudyFolder(file.parent).read_state()
         for file in folder.glob(f"study-*/{_RECORD}")
-    ]
-    return sorted(studies, key=lambda study: study.modified, reverse=True)
+    )
