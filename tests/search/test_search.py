@@ -27,7 +27,7 @@ from napari_lrcs.search.events import (
     TrialStarted,
 )
 from napari_lrcs.search.figures import FIGURES
-from napari_lrcs.search.folder import SearchFolder, list_searches
+from napari_lrcs.search.folder import SearchFolder, SearchState, list_searches
 from napari_lrcs.search.results import TrialResult
 from napari_lrcs.search.search import run_search
 from napari_lrcs.search.space import Values
@@ -164,6 +164,10 @@ def test_searches_are_listed_with_their_progress(
     assert (begun.n_done, begun.n_planned, begun.can_resume) == (0, 4, True)
     assert "damaged" in damaged.damaged
     assert not damaged.can_resume
+    # Only a search that is no grid has more settings to try.
+    random = SearchState(path=whole.path, modified=whole.modified)
+    states = (whole, damaged, random)
+    assert [state.can_extend for state in states] == [False, False, True]
 
 
 def test_a_complete_search_is_resumed_at_once(

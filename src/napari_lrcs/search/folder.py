@@ -54,9 +54,17 @@ class SearchState(FolderState):
     ----------
     best : float
         Score of the best trial, 0 to 1; NaN without one.
+    is_grid : bool
+        Whether it tries all combinations of some values.
     """
 
     best: float = math.nan
+    is_grid: bool = False
+
+    @property
+    def can_extend(self) -> bool:
+        """Whether it can try more settings than were planned."""
+        return not self.damaged and not self.is_grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +176,7 @@ class SearchFolder:
         """Read the progress; a search that cannot be read has its reason in it."""
         time = self.record.modified
         try:
-            found = self.read_findings()
+            found, (_, search, _) = self.read_findings(), self.read_settings()
         except (OSError, ValueError) as error:
             return SearchState(path=self.path, modified=time, damaged=str(error))
         n_done = sum(trial.state != "failed" for trial in found.trials)
@@ -179,6 +187,7 @@ class SearchFolder:
             n_planned=found.n_trials,
             is_complete=n_done >= found.n_trials,
             best=math.nan if found.best is None else found.best.score,
+            is_grid=search.sampler == "grid",
         )
 
     def read_results(self) -> list[TrialResult]:

@@ -7,6 +7,7 @@ import pytest
 from napari import Viewer
 from napari.layers import Labels
 from pytestqt.qtbot import QtBot
+from qtpy.QtWidgets import QInputDialog
 
 from napari_lrcs import presets
 from napari_lrcs.config import SearchConfig, TrainConfig
@@ -100,6 +101,34 @@ def test_a_search_is_watched_stopped_continued_and_its_best_setting_used(
     found = later.results.found
     assert found is not None
     _assert_used(later, found.best_config, qtbot)
+
+
+@pytest.mark.slow
+def test_a_complete_search_tries_more_settings(
+    viewer: Viewer,
+    tiny_config: TrainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    qtbot: QtBot,
+) -> None:
+    pytest.importorskip("optuna")
+    monkeypatch.setattr(QInputDialog, "getInt", lambda *_: (1, True))
+    dock = _open(viewer, tiny_config)
+    dock.setup.search.config = SearchConfig(n_trials=2, n_repeats=1)
+    dock.work.run_button.click()
+    _finish(dock, qtbot)
+    qtbot.waitUntil(lambda: [s.n_done for s in dock.searches.items] == [2])
+    assert not dock.searches.continue_button.isEnabled()
+    folder = SearchFolder(dock.searches.items[0].path)
+    before = folder.read_results()
+
+    dock.searches.more_button.click()
+    _finish(dock, qtbot)
+
+    *first, new = folder.read_results()
+    assert first == before
+    assert (new.number, new.state) == (2, "complete")
+    assert dock.message.startswith("Done in ")
+    qtbot.waitUntil(lambda: [s.n_planned for s in dock.searches.items] == [3])
 
 
 def _close_while_it_runs(dock: SearchDock, qtbot: QtBot) -> SearchDock:

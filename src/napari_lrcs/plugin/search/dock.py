@@ -1,6 +1,7 @@
 """The dock "Search for settings": many trainings, and which settings score best."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,6 +28,9 @@ _RESULTS = 1
 """Index of the tab with the results."""
 
 _NO_OPTUNA = 'A search needs Optuna; install it: pip install "napari-lrcs[search]"'
+
+_N_MORE = 20
+"""Settings that are proposed to be tried besides those that were planned."""
 
 
 class SearchDock(Dock):
@@ -74,6 +78,7 @@ class SearchDock(Dock):
         self.results.save_requested.connect(self._ask_for_preset)
         self.searches.open_requested.connect(self.open_search)
         self.searches.resume_requested.connect(self.continue_search)
+        self.searches.more_requested.connect(self._ask_how_many_more)
 
     # ---- what the buttons do ----
 
@@ -84,6 +89,10 @@ class SearchDock(Dock):
     def continue_search(self, out: Path) -> None:
         """Continue a search that was stopped, or whose trials failed."""
         self._begin(lambda: self.setup.resumed_search(out))
+
+    def try_more(self, out: Path, n_more: int) -> None:
+        """Continue a search with more settings than were planned."""
+        self._begin(lambda: replace(self.setup.resumed_search(out), n_more=n_more))
 
     def open_search(self, out: Path) -> None:
         """Show what a search has found."""
@@ -145,6 +154,13 @@ class SearchDock(Dock):
 
     def _list_searches(self) -> None:
         self.searches.refresh(self.setup.folder)
+
+    def _ask_how_many_more(self, out: Path) -> None:
+        n_more, is_given = QInputDialog.getInt(
+            self, "Try more settings", f"Settings to add to {out.name}", _N_MORE, 1
+        )
+        if is_given:
+            self.try_more(out, n_more)
 
     # ---- the best setting ----
 

@@ -48,6 +48,8 @@ class SearchJob:
     is_resumed : bool
         Whether to continue the search that is there, with its own settings, but on the
         device of `config`.
+    n_more : int
+        Settings to try besides those that were planned, where it is continued.
     fits_context : bool
         Whether to give networks neighbouring slices only if they resemble the slices.
     """
@@ -58,6 +60,7 @@ class SearchJob:
     search: SearchConfig
     out: Path
     is_resumed: bool = False
+    n_more: int = 0
     fits_context: bool = False
 
     def events(self) -> Events:
@@ -92,7 +95,11 @@ class SearchJob:
     def _task(self) -> Generator[Any, None, SearchTask]:
         config, search, space = self.config, self.search, self.space
         if self.is_resumed:
-            config, search, space = SearchFolder(self.out).read_settings()
+            folder = SearchFolder(self.out)
+            config, search, space = folder.read_settings()
+            if self.n_more:
+                n_planned = folder.read_findings().n_trials
+                search = search.with_changes(n_trials=n_planned + self.n_more)
             config = config.with_changes(device=self.config.device)
         # The user may paint on, but trials are compared.
         volume = yield from copy_painted(self.volume, axis=config.preprocessing.axis)
