@@ -348,9 +348,11 @@ def test_same_layer_twice_is_refused(viewer: Viewer, dock: CompareDock) -> None:
 
 
 def test_layers_of_two_shapes_are_refused(viewer: Viewer, dock: CompareDock) -> None:
-    _add(viewer, TARGET, "painting")
+    target = _add(viewer, TARGET, "painting")
     _add(viewer, PREDICTED[:2], "result")
+    assert dock.form.target.layer is None
 
+    dock.form.target.layer = target
     dock.compare_button.click()
 
     assert "only volumes of one shape can be compared" in dock.message

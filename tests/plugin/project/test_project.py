@@ -4,18 +4,20 @@ import gc
 
 import numpy as np
 import pytest
-from napari.components import LayerList
+from napari.components import LayerList, ViewerModel
 from napari.layers import Image, Labels
 from napari.utils._proxies import PublicOnlyProxy
 
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.parts.layer_kinds import marked
+from napari_lrcs.plugin.parts.predicted import PredictedLayers, Region
 from napari_lrcs.plugin.project.project import Project, project_of
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("own_settings")]
 
 SHAPE = (3, 8, 9)
+PHASES = PhaseTable.named("a", "b")
 
 
 def image(name: str, shape: tuple[int, ...] = SHAPE) -> Image:
@@ -27,8 +29,20 @@ def labels(name: str, **metadata: object) -> Labels:
     return Labels(np.ones(SHAPE, np.uint8), name=name, metadata=metadata)
 
 
+def prediction(of: Image, layers: LayerList) -> Labels:
+    viewer = ViewerModel()
+    viewer.layers.append(of)
+    result = PredictedLayers(
+        viewer, of, phases=PHASES, region=Region(axis="z"), path=None
+    )
+    result.show(np.ones(SHAPE, np.uint8))
+    assert result.labels is not None
+    layers.append(result.labels)
+    return result.labels
+
+
 def painting(on: Image, layers: LayerList) -> Labels:
-    layer = new_painting(on, phases=PhaseTable.named("a", "b"), axis="z")
+    layer = new_painting(on, phases=PHASES, axis="z")
     layers.append(layer)
     return layer
 
@@ -194,3 +208,45 @@ def test_result_and_target_are_of_the_image(
     assert project.result([old, new]) is old
     assert project.judged([old, new]) is old
     assert project.target([of_first, of_second], new) is of_second
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_nothing_of_another_image_of_the_same_shape_is_judged_or_judges(
+    project: Project, layers: LayerList, order: tuple[int, int]
+) -> None:
+    both = image("first"), image("second")
+    layers.extend([both[i] for i in order])
+    first, second = both
+    truth = labels("truth", napari_lrcs_file="truth.tif")
+    layers.append(truth)
+    predicted = prediction(first, layers)
+    offered = [truth, predicted]
+
+    project.choose("image", second)
+
+    assert project.result(offered) is None
+    assert project.measured(offered) is None
+    assert project.target(offered, None) is None
+    assert project.target(offered, predicted) is None  # it may be of the second
+    project.choose("image", first)
+    assert project.measured(offered) is predicted
+    learnt = painting(second, layers)
+    assert project.target([*offered, learnt], predicted) is None
+    layers.remove(second)
+    assert project.target([*offered, learnt], predicted) is truth
+
+
+def test_chosen_result_is_let_go_with_its_image(
+    project: Project, layers: LayerList
+) -> None:
+    first, second = image("first"), image("second")
+    layers.extend([first, second])
+    of_first, newer = prediction(first, layers), prediction(first, layers)
+    of_second = prediction(second, layers)
+    offered = [of_first, newer, of_second]
+    project.choose("image", first)
+    project.choose("result", of_first)
+    assert project.result(offered) is of_first
+
+    project.choose("image", second)
+    assert project.result(offered) is of_second

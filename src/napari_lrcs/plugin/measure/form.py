@@ -168,9 +168,7 @@ class MeasureForm(QWidget):
         self.layers = LayerChecks(
             viewer.layers,
             one_shape=False,
-            propose=lambda labels: (
-                project.judged(labels) or project.painting(labels, None)
-            ),
+            propose=project.measured,
             anew=project.changed,
         )
         self.particles, self.transport = QComboBox(), QComboBox()

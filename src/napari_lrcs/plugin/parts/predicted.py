@@ -285,6 +285,12 @@ def file_of(layer: Layer) -> Path | None:
     return None if path is None else Path(path).absolute()
 
 
+def image_predicted(layer: Layer) -> Image | None:
+    """Return the image that a result is of; None if that is gone, or not known."""
+    image: Image | None = layer.metadata.get(_ORIGIN_KEY, (lambda: None,))[0]()
+    return image
+
+
 def is_in_memory_alone(layer: Layer, image: Image) -> bool:
     """Tell whether a layer is the prediction of all of an image, and in no file."""
     of, _, region = layer.metadata.get(_ORIGIN_KEY, (lambda: None, "", None))

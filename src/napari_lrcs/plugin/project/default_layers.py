@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from napari.components import LayerList
 from napari.layers import Image, Labels, Layer
 
+from napari_lrcs.annotation.workspace import is_workspace
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.layer_kinds import kind_of, looks_like_labels
-from napari_lrcs.plugin.parts.layers import file_opened, layer_shape
+from napari_lrcs.plugin.parts.layers import file_opened, layer_shape, workspace_for
+from napari_lrcs.plugin.parts.predicted import file_of, image_predicted
 
 _NO_RESULTS = frozenset({"training preview", "perturbed preview", "difference map"})
 """Kinds of labels that are judged only if the user chooses them."""
@@ -62,31 +64,22 @@ def newest_result(labels: Sequence[Labels]) -> Labels | None:
     return next(reversed(predictions or results), None)
 
 
-def labels_to_judge(labels: Sequence[Labels]) -> Labels | None:
-    """Choose the newest result, else the newest labels that are no painting."""
-    own = [layer for layer in labels if kind_of(layer) is None]
-    return newest_result(labels) or next(reversed(own), None)
-
-
 def labels_to_judge_by(
     labels: Sequence[Labels], judged: Labels | None
 ) -> Labels | None:
-    """Choose the truth of a result, else the newest painting, else the user's labels.
+    """Choose the newest painting, else the user's labels.
 
     Parameters
     ----------
     labels : sequence of Labels
-        Layers to choose from; those of the shape of `judged` come first.
+        Layers to choose from.
     judged : Labels or None
         Labels that are judged; they are never chosen themselves.
     """
     others = [layer for layer in labels if layer != judged]
     paintings = [layer for layer in others if kind_of(layer) == "painting"]
     own = [layer for layer in others if kind_of(layer) is None]
-    truths = [*reversed(paintings), *own]
-    fitting = (t for t in truths if judged is None or have_same_shape(t, judged))
-    first = next(fitting, truths[0] if truths else None)
-    return truth_of(labels, judged) or first
+    return next(iter([*reversed(paintings), *own]), None)
 
 
 def truth_of(labels: Sequence[Labels], judged: Labels | None) -> Labels | None:
@@ -98,14 +91,31 @@ def truth_of(labels: Sequence[Labels], judged: Labels | None) -> Labels | None:
     if judged is None or kind_of(judged) in (None, "painting"):
         return None
     opened = [x for x in labels if kind_of(x) is None and file_opened(x) is not None]
-    fitting = [x for x in opened if have_same_shape(x, judged)]
-    return fitting[0] if len(fitting) == 1 else None
+    return opened[0] if len(opened) == 1 else None
 
 
 def is_of(labels: Labels, image: Image) -> bool:
-    """Tell whether labels are a painting of an image, or other labels of its shape."""
-    painting = painting_of(labels)
-    return have_same_shape(labels, image) if painting is None else painting.is_of(image)
+    """Tell whether labels are of an image; others of its shape may be of it."""
+    painting, of = painting_of(labels), image_predicted(labels)
+    if painting is not None:
+        return painting.is_of(image)
+    if not have_same_shape(labels, image):
+        return False
+    folder = workspace_for(image).path.absolute()
+    if of is not None:  # perhaps the same image, opened before
+        return of == image or workspace_for(of).path.absolute() == folder
+    file = file_of(labels)
+    return file is None or not is_workspace(file.parent) or file.parent == folder
+
+
+def is_of_one(labels: Labels, images: Sequence[Image]) -> bool:
+    """Tell whether labels of an unknown image can be of no more than one of some.
+
+    Images that were computed from others have no file, and do not count.
+    """
+    fitting = [x for x in images if have_same_shape(labels, x)]
+    scans = [x for x in fitting if _is_grey(x)] if len(fitting) > 1 else fitting
+    return len({file_opened(x) for x in scans} - {None} or scans) < 2
 
 
 def have_same_shape(one: Layer, other: Layer) -> bool:

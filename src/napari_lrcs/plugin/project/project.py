@@ -14,12 +14,13 @@ from napari_lrcs.annotation.project_file import ProjectFile
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.plugin.painting.painting import painting_of
+from napari_lrcs.plugin.parts.layer_kinds import kind_of
 from napari_lrcs.plugin.parts.layers import RUN_KEY
 from napari_lrcs.plugin.project.default_layers import (
     have_same_shape,
     image_to_segment,
     is_of,
-    labels_to_judge,
+    is_of_one,
     labels_to_judge_by,
     labels_to_learn_from,
     newest_result,
@@ -60,12 +61,15 @@ class Project:
     def choose(self, part: Part, layer: Layer | None) -> None:
         """Choose a layer for all docks; None leaves the choice to the defaults.
 
-        A painting brings its image.
+        A painting brings its image. With another image or painting, a result that was
+        chosen stays only if it may be of the image.
         """
         before = dict(self._chosen)
         self._chosen[part] = None if layer is None else layer.unique_id
         if part == "painting" and painting_of(layer) is not None:
             self._chosen["image"] = None
+        if part != "result":
+            self._forget_result_of_another()
         if self._chosen != before:
             self.changed.emit()
 
@@ -90,8 +94,7 @@ class Project:
 
     def image_of(self, labels: Labels) -> Image | None:
         """Return the image of some labels, if it is in the viewer."""
-        layers = self._layers() or ()
-        own = [x for x in layers if isinstance(x, Image) and is_of(labels, x)]
+        own = [x for x in self._images if is_of(labels, x)]
         return self.image(own) if own else None
 
     def painting(self, labels: Sequence[Labels], image: Image | None) -> Labels | None:
@@ -110,33 +113,68 @@ class Project:
 
     def result(self, labels: Sequence[Labels]) -> Labels | None:
         """Return the result that was chosen, else the newest that fits the image."""
-        images = [x for x in self._layers() or () if isinstance(x, Image)]
-        image = self.image(images)
-        fitting = [x for x in labels if image is None or have_same_shape(x, image)]
+        image = self.image(self._images)
+        fitting = [x for x in labels if image is None or is_of(x, image)]
         return self._among(labels, "result") or newest_result(fitting)
 
     def judged(self, labels: Sequence[Labels]) -> Labels | None:
-        """Return the result, else labels of the user's own to measure and compare."""
-        return self.result(labels) or labels_to_judge(labels)
+        """Return the result, else labels of the user's own to measure and compare.
+
+        While no image is chosen, the newest result of any image is the next best.
+        """
+        images = self._images
+        is_chosen = self._among(images, "image") is not None
+        others = None if is_chosen else newest_result(labels)
+        image = self.image(images)
+        own = [x for x in labels if kind_of(x) is None and is_of_one(x, images)]
+        fitting = [x for x in own if not is_chosen or image is None or is_of(x, image)]
+        return self.result(labels) or others or next(reversed(fitting), None)
+
+    def measured(self, labels: Sequence[Labels]) -> Labels | None:
+        """Return what is judged, else the painting."""
+        painted = [x for x in labels if painting_of(x) is not None]
+        image = self.image(self._images)
+        return self.judged(labels) or self.painting(painted, image)
 
     def target(self, labels: Sequence[Labels], judged: Labels | None) -> Labels | None:
-        """Return the labels that others are judged by, of those that are offered."""
-        truth = truth_of(labels, judged)
+        """Return the labels that others are judged by, of those that are offered.
+
+        Only labels of unknown image are judged by labels that may be of another one.
+        """
+        images = self._images
+        image = self.image(images) if judged is None else self.image_of(judged)
+        fitting = [x for x in labels if _may_judge(x, judged, image)]
+        if judged is None or kind_of(judged) is not None:
+            fitting = [x for x in fitting if painting_of(x) or is_of_one(x, images)]
+        truth = truth_of(fitting, judged)
         if truth is not None:
             return truth
-        chosen = self._among(labels, "painting")
-        if (
-            painting_of(chosen) is not None
-            and chosen is not None
-            and chosen != judged
-            and (judged is None or have_same_shape(chosen, judged))
-        ):
+        chosen = self._among(fitting, "painting")
+        if chosen is not judged and painting_of(chosen) is not None:
             return chosen
-        return labels_to_judge_by(labels, judged)
+        return labels_to_judge_by(fitting, judged)
+
+    @property
+    def _images(self) -> list[Image]:
+        return [x for x in self._layers() or () if isinstance(x, Image)]
+
+    def _forget_result_of_another(self) -> None:
+        image = self.image(self._images)
+        result = self._among(self._layers() or (), "result")
+        if image is None or not isinstance(result, Labels):
+            return
+        if not is_of(result, image):
+            self._chosen["result"] = None
 
     def _among(self, offered: Sequence[AnyLayer], part: Part) -> AnyLayer | None:
         chosen = self._chosen.get(part)
         return next((layer for layer in offered if layer.unique_id == chosen), None)
+
+
+def _may_judge(labels: Labels, judged: Labels | None, image: Image | None) -> bool:
+    if judged is not None and not have_same_shape(labels, judged):
+        return False
+    return image is None or is_of(labels, image)
 
 
 _PROJECTS: "WeakKeyDictionary[LayerList, Project]" = WeakKeyDictionary()
