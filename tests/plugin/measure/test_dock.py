@@ -296,3 +296,38 @@ def test_line_across_an_interface_has_its_width(
     shapes.add(np.array([[1, 5, 5], [3, 25, 50]]), shape_type="line")
     line.profile_button.click()
     assert "draw it within one slice" in line.text.text()
+
+
+def test_labels_over_the_image_are_hidden_only_while_a_line_is_drawn(
+    viewer: Viewer, dock: MeasureDock
+) -> None:
+    below = add(viewer, electrode(), "below")
+    viewer.add_image(electrode().astype(np.float32), name="image", scale=SIZE)
+    lines = viewer.add_shapes(ndim=3, name="line", scale=SIZE)
+    faint, closed = (add(viewer, electrode(), name) for name in ("faint", "closed"))
+    faint.opacity, closed.visible = 0.3, False
+    layers = [below, faint, closed]
+    before = [True, True, False]
+    draw = dock.line.draw_button.click
+
+    draw()
+
+    assert viewer.layers[-1] is lines
+    assert [layer.visible for layer in layers] == [True, False, False]
+    assert dock.line.text.text().startswith("Labels are hidden until")
+    lines.add(np.array([[2, 2, 5], [2, 9, 5]]), shape_type="line")
+    assert [layer.visible for layer in layers] == before
+    assert faint.opacity == 0.3
+    for leave in (
+        lambda: setattr(lines, "mode", "select"),
+        lambda: setattr(viewer.layers.selection, "active", faint),
+        lambda: viewer.layers.remove(lines),
+    ):
+        draw()
+        assert not faint.visible
+        leave()
+        assert [layer.visible for layer in layers] == before
+        assert not dock.line.text.text()
+    draw()
+    dock.shut_down()
+    assert [layer.visible for layer in layers] == before

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from napari.layers import Image, Shapes
+from napari.layers.base import ActionType
 from napari.viewer import Viewer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QSizePolicy, QSpinBox, QWidget
@@ -21,6 +22,7 @@ from napari_lrcs.comparison.profiles import (
     write_profile_figure,
 )
 from napari_lrcs.io.tables import as_text
+from napari_lrcs.plugin.measure.hidden_labels import HiddenLabels
 from napari_lrcs.plugin.parts.connections import (
     Connections,
     Disconnectable,
@@ -38,6 +40,8 @@ _PAUSE_MS = 300
 """Time after the last change of a line, before it is measured."""
 
 _MOST_VOXELS = 99
+
+_HIDDEN = "Labels are hidden until the line is drawn"
 
 
 class LineProfilePart(QWidget):
@@ -74,11 +78,14 @@ class LineProfilePart(QWidget):
         self.text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         self.plot = Plot(viewer, height=210)
         self._followed = Replaceable()
+        self._hidden = HiddenLabels(viewer.layers)
         self._measure_soon = qdebounced(
             self._measure_again, timeout=_PAUSE_MS, parent=self
         )
         self.connections: list[Disconnectable] = [
             *(self.image, self.lines, self.plot, self._followed),
+            Connections((viewer.layers.selection.events.active, self._on_tool)),
+            self,
         ]
         self._build()
         self.lines.chosen.connect(self._follow)
@@ -133,18 +140,25 @@ class LineProfilePart(QWidget):
     # ---- measuring ----
 
     def draw_line(self) -> None:
-        """Select the tool that draws lines, in the chosen layer or a new one."""
-        layer = self.lines.layer
+        """Select the tool that draws lines, in the chosen layer or a new one.
+
+        The layer comes on top, and labels over the image are hidden meanwhile: grey
+        levels are measured.
+        """
+        layer, image = self.lines.layer, self.image.layer
         if layer is None:
-            image = self.image.layer
             place: dict[str, Any] = {}
             if image is not None:
                 place = {"ndim": image.ndim, **place_of(image)}
             layer = Shapes(name="line", edge_color="#ff3b30", edge_width=2, **place)
             self._viewer.add_layer(layer)
             self.lines.layer = layer
-        self._viewer.layers.selection.active = layer
+        layers = self._viewer.layers
+        layers.move(layers.index(layer), len(layers))
+        layers.selection.active = layer
         layer.mode = "add_line"
+        if self._hidden.hide_above(image):
+            self._show_text(_HIDDEN, is_wrong=False)
 
     def measure(self) -> None:
         """Measure along the line, or say why that cannot be."""
@@ -193,12 +207,32 @@ class LineProfilePart(QWidget):
         layer = self.lines.layer
         changes = None
         if layer is not None:
-            changes = Connections((layer.events.data, self._on_line))
+            changes = Connections(
+                (layer.events.data, self._on_line), (layer.events.mode, self._on_tool)
+            )
         self._followed.replace(changes)
+        self._on_tool()
 
     def _on_line(self, event: object = None) -> None:
-        del event
+        if getattr(event, "action", None) == ActionType.ADDED:
+            self._show_labels()
         self._measure_soon()
+
+    def _on_tool(self, event: object = None) -> None:
+        """Show the labels again once the tool that draws lines is left."""
+        del event
+        layer, active = self.lines.layer, self._viewer.layers.selection.active
+        if layer is None or layer != active or layer.mode != "add_line":
+            self._show_labels()
+
+    def _show_labels(self) -> None:
+        self._hidden.show()
+        if self.text.text() == _HIDDEN:
+            self._show_text("", is_wrong=False)
+
+    def disconnect_events(self) -> None:
+        """Leave the labels as they were, before Qt deletes the widget."""
+        self._hidden.show()
 
     # ---- what can be taken along ----
 
