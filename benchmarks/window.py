@@ -1,4 +1,4 @@
-"""How long napari's window makes its user wait while a network trains and predicts.
+"""How long napari's window makes its user wait while its docks work.
 
 A timer asks for a tick every 10 ms on the GUI thread; what is late is the wait.
 
@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -63,6 +65,9 @@ def main() -> None:
         print(f"| what | gaps | median | 99th percentile | longest |\n|{'---|' * 5}")
         report("idle", watch(lambda: True))
         watch_training(train)
+        watch_comparison(train, viewer)
+        watch_search(viewer)
+        watch_looking(viewer)
         watch_prediction(viewer)
         viewer.close()
 
@@ -97,9 +102,50 @@ def watch_training(dock: Any) -> None:
     wait_until(lambda: not dock.is_busy)
 
 
+def watch_comparison(dock: Any, viewer: napari.Viewer) -> None:
+    dock.start_from(only_run(viewer))
+    dock.tabs.setCurrentWidget(dock.transfer)
+    press(dock, "Compare starts")
+    report("comparing starts", watch(lambda: dock.is_busy))
+    press(dock, "Stop and keep all")
+    wait_until(lambda: not dock.is_busy)
+
+
+def watch_search(viewer: napari.Viewer) -> None:
+    dock = open_dock(viewer, "Search for settings")
+    press(dock, "Search")
+    report("searching", watch(lambda: dock.is_busy))
+    press(dock, "Stop")
+    wait_until(lambda: not dock.is_busy)
+
+
+def watch_looking(viewer: napari.Viewer) -> None:
+    """Compute the maps of the first layer again and again, for slice after slice."""
+    dock = open_dock(viewer, "Look inside the network")
+    dock.setup.model_choice.choose(only_run(viewer))
+    wait_until(dock.show_button.isEnabled)
+    slices = count()
+
+    def look() -> None:
+        if not dock.is_busy:
+            viewer.dims.set_current_step(0, next(slices) % 64)
+            press(dock, "Show maps")
+
+    timer = QTimer()
+    timer.timeout.connect(look)
+    timer.start(2000)
+    report("looking inside", watch(lambda: True))
+    timer.stop()
+    wait_until(lambda: not dock.is_busy)
+
+
+def only_run(viewer: napari.Viewer) -> Path:
+    (run,) = (run.path for run in list_runs(workspace_for(viewer.layers[0]).path))
+    return run
+
+
 def watch_prediction(viewer: napari.Viewer) -> None:
-    image = viewer.layers[0]
-    (run,) = (run.path for run in list_runs(workspace_for(image).path))
+    image, run = viewer.layers[0], only_run(viewer)
     large = viewer.add_image(
         np.tile(image.data, (12, 2, 2)), name="large", **place_of(image)
     )

@@ -10,7 +10,8 @@ from napari_lrcs.plugin.parts.forms import ConfigForm
 _RATIO = 0.3
 """Of the paper's three rates, 1e-4 × 0.3^(N-1) with N = 2.
 
-On the pairs of samples of docs/paper.md it scored at least as well as the full rate.
+On the three pairs of samples of docs/paper.md it gave up to 10 points of mean IoU more
+than the full rate, and at most 0.7 less; much lower rates can fail.
 """
 
 
