@@ -60,6 +60,7 @@ def _no_window_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
 def one_thread() -> Iterator[None]:
     """Compute on one thread: for tiny networks more of them only wait for another."""
     import torch
+    import torch._dynamo  # what a first training would load meanwhile, for seconds
 
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
