@@ -103,7 +103,13 @@ def watch_training(dock: Any) -> None:
 
 
 def watch_comparison(dock: Any, viewer: napari.Viewer) -> None:
-    dock.start_from(only_run(viewer))
+    """Start from a run that has ended: one that was stopped has saved no moments."""
+    dock.setup.form["n_epochs"].value = 1
+    dock.setup.form["patches_per_epoch"].value = 40
+    press(dock, "Train")
+    wait_until(lambda: not dock.is_busy)
+    dock.setup.form["n_epochs"].value = 100
+    dock.start_from(newest_run(viewer))
     dock.tabs.setCurrentWidget(dock.transfer)
     press(dock, "Compare starts")
     report("comparing starts", watch(lambda: dock.is_busy))
@@ -122,7 +128,7 @@ def watch_search(viewer: napari.Viewer) -> None:
 def watch_looking(viewer: napari.Viewer) -> None:
     """Compute the maps of the first layer again and again, for slice after slice."""
     dock = open_dock(viewer, "Look inside the network")
-    dock.setup.model_choice.choose(only_run(viewer))
+    dock.setup.model_choice.choose(newest_run(viewer))
     wait_until(dock.show_button.isEnabled)
     slices = count()
 
@@ -139,13 +145,12 @@ def watch_looking(viewer: napari.Viewer) -> None:
     wait_until(lambda: not dock.is_busy)
 
 
-def only_run(viewer: napari.Viewer) -> Path:
-    (run,) = (run.path for run in list_runs(workspace_for(viewer.layers[0]).path))
-    return run
+def newest_run(viewer: napari.Viewer) -> Path:
+    return list_runs(workspace_for(viewer.layers[0]).path)[0].path
 
 
 def watch_prediction(viewer: napari.Viewer) -> None:
-    image, run = viewer.layers[0], only_run(viewer)
+    image, run = viewer.layers[0], newest_run(viewer)
     large = viewer.add_image(
         np.tile(image.data, (12, 2, 2)), name="large", **place_of(image)
     )

@@ -139,7 +139,7 @@ class TransferPage(QWidget):
         setup = self._setup
         config, origin = setup.form.config, setup.origin
         image, _ = setup.layers.read()
-        if origin is None or not RunFolder(origin.path).moments:
+        if origin is None:
             raise ValueError(
                 "there is no run to start from; choose one of a similar sample in "
                 "Setup, Start from"
