@@ -27,7 +27,7 @@ class TransferRecord(TypedDict):
     task: dict[str, Any]
     starts: list[Start]
     source: NotRequired[str]
-    """Run folder of the earlier training; version 0.1 did not keep it at first."""
+    """Run folder of the earlier training; the first comparisons did not keep it."""
 
 
 @dataclass(frozen=True, slots=True)
