@@ -36,6 +36,19 @@ def test_the_rate_of_a_preset_is_lowered_and_comes_back(qtbot: QtBot) -> None:
     assert advised.isHidden()
 
 
+def test_the_earlier_rate_is_remembered_with_random_weights(qtbot: QtBot) -> None:
+    form = _form(QUICK)
+    advised = AdvisedRate(form)
+    qtbot.addWidget(form)
+    qtbot.addWidget(advised)
+    advised.follow(0.01)
+
+    settings = advised.remembered({"config": form.config.to_dict()})
+
+    assert settings["config"]["learning_rate"] == QUICK
+    assert _rate(form) == 0.003
+
+
 @pytest.mark.parametrize("is_set_later", [False, True])
 def test_a_rate_that_the_user_has_set_stays(is_set_later: bool, qtbot: QtBot) -> None:
     form = _form(QUICK if is_set_later else 0.02)

@@ -44,6 +44,12 @@ def _open(viewer: Viewer, config: TrainConfig) -> TrainDock:
     return dock
 
 
+def _start_from_the_encoder(dock: TrainDock, source: RunFolder) -> None:
+    dock.start_from(source.path)
+    dock.setup.kept.setCurrentIndex(dock.setup.kept.findData("encoder"))
+    dock.tabs.setCurrentWidget(dock.transfer)
+
+
 def _n_trained(dock: TrainDock) -> int:
     found = dock.transfer.found
     return 0 if found is None else sum(len(r.scores) for r in found.results)
@@ -58,8 +64,7 @@ def test_starts_are_compared_stopped_continued_and_the_best_one_used(
     list(train(annotation, config=tiny_config, run=source.path))
     dock = _open(viewer, tiny_config)
     page = dock.transfer
-    dock.start_from(source.path)
-    dock.tabs.setCurrentWidget(page)
+    _start_from_the_encoder(dock, source)
     page.form.config = TransferConfig(n_moments=1, n_repeats=2)
     assert not dock.buttons.isVisible()
 
@@ -84,8 +89,9 @@ def test_starts_are_compared_stopped_continued_and_the_best_one_used(
     assert _n_trained(later) == 4 * 2
     assert page.table.rowCount() == 4
     assert later.message.startswith("Done in ")
-    qtbot.waitUntil(page.use_button.isVisible)
     qtbot.waitUntil(lambda: not page.continue_button.isVisible())
+    assert "Only the encoder of epoch-0002" in page.notices.text()
+    assert page.use_button.isVisible()
     _assert_best_is_used(later, source)
 
 
@@ -98,6 +104,8 @@ def _assert_best_is_used(dock: TrainDock, source: RunFolder) -> None:
 
     weights = source.moments[best.epoch] if best.epoch else None
     assert dock.setup.initial_weights == weights
+    origin = dock.setup.origin
+    assert origin is None or origin.kept == "encoder"
     rate = dock.setup.form.config.optimisation.learning_rate
     assert rate == pytest.approx(best.learning_rate)
 

@@ -1,6 +1,7 @@
 """The learning rate that suits a training that starts from another network."""
 
 import math
+from typing import Any
 
 from qtpy.QtWidgets import QLabel
 
@@ -60,6 +61,12 @@ class AdvisedRate(QLabel):
             f"{what} {self._advised:g}, {_RATIO:g} × that of the network's own "
             "training. The tab Transfer compares rates."
         )
+
+    def remembered(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Put the earlier rate into what is remembered, as the network is not."""
+        if settings and self._replaced is not None and self._shows(self._advised):
+            settings["config"]["learning_rate"] = self._replaced
+        return settings
 
     def _shows(self, rate: float) -> bool:
         try:

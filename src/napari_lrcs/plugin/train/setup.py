@@ -247,7 +247,8 @@ class TrainSetup(QWidget):
 
     def settings(self) -> dict[str, Any]:
         """Return what to remember; nothing while a field cannot be read."""
-        return self.training.context.remembered(settings_of(config=self.training))
+        settings = self.training.context.remembered(settings_of(config=self.training))
+        return self.advised_rate.remembered(settings)
 
     def restore(self, settings: Mapping[str, Any]) -> None:
         """Restore remembered settings, unless another version wrote them."""

@@ -125,8 +125,10 @@ class TransferPage(QWidget):
         start = self._setup.start
         try:
             if best.epoch:
-                run = RunFolder(TransferFolder(self._path).read_origin().path)
-                start.choose(run.moments[best.epoch])
+                origin = TransferFolder(self._path).read_origin()
+                start.choose(RunFolder(origin.path).moments[best.epoch])
+                kept = self._setup.kept
+                kept.setCurrentIndex(kept.findData(origin.kept))
             else:
                 start.clear()
         except (*EXPECTED, KeyError) as error:
@@ -175,6 +177,7 @@ class TransferPage(QWidget):
             return
         self._reader.cancel()
         self._clear()
+        self.notices.clear()
         self._path = comparison.out
         dock.remember()
         dock.begin(
@@ -254,6 +257,8 @@ class TransferPage(QWidget):
     def _show_newest(self, newest: _Newest | None) -> None:
         self._unfinished = None
         self._clear()
+        if newest is None or newest.path != self._path:
+            self.notices.clear()
         if newest is not None:
             self._unfinished = None if newest.is_complete else newest.path
             self._path = newest.path
@@ -262,7 +267,6 @@ class TransferPage(QWidget):
 
     def _clear(self) -> None:
         self.found = None
-        self.notices.clear()
         for part in self._results:
             part.hide()
 
