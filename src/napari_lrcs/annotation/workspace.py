@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_lrcs.annotation.check_folder import CheckFolder
 from napari_lrcs.annotation.painting import PaintingFolder
 from napari_lrcs.errors import InUseError, ResultExistsError
 from napari_lrcs.io.locks import check_not_in_use
@@ -44,6 +45,15 @@ class Workspace:
             reverse=True,
         )
 
+    def checks(self) -> list[CheckFolder]:
+        """List the check patches, those changed last first."""
+        folders = map(CheckFolder, self.path.glob("[!.]*"))
+        return sorted(
+            (folder for folder in folders if folder.is_check),
+            key=lambda folder: (folder.record.modified, _number(folder.path)),
+            reverse=True,
+        )
+
     def volumes_beside(self) -> list[Path]:
         """List the volumes that the workspace may be of, by their names."""
         places = self.path.parent.iterdir() if self.path.parent.is_dir() else ()
@@ -76,6 +86,10 @@ class Workspace:
     def new_perturbed(self) -> Path:
         """Return where the next set of perturbed labels goes."""
         return self._free("perturbed")
+
+    def new_check(self) -> Path:
+        """Return where the next check patches go."""
+        return self._free("check")
 
     def new_result(self, suffix: str) -> Path:
         """Return where the next segmentation goes, ``".tif"`` or ``".zarr"``."""

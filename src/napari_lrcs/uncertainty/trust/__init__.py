@@ -1,0 +1,1 @@
+"""How far a segmentation can be trusted: check patches and the error budget."""
