@@ -106,7 +106,7 @@ def compose_slabs(
     start = 0
     for before, own, after in _read_once(read, n_slices=n_slices, slab=slab):
         blocks = (
-            _compose_inner(block, inner, known, neighbourhood)
+            compose_inner(block, inner, labels=known, neighbourhood=neighbourhood)
             for block, inner in _blocks(before, own, after)
         )
         composition = reduce(add, blocks)
@@ -169,20 +169,33 @@ def _widened(start: int, length: int, end: int) -> tuple[slice, slice]:
     return slice(first, min(stop + 1, end)), slice(start - first, stop - first)
 
 
-def _compose_inner(
-    labels: Labels,
+def compose_inner(
+    block: Labels,
     inner: tuple[slice, ...],
-    known: tuple[int, ...],
+    *,
+    labels: Sequence[int],
     neighbourhood: Neighbourhood,
 ) -> Composition:
-    own = labels[inner]
+    """Count the inner voxels of a block; the others are only their neighbours.
+
+    Parameters
+    ----------
+    block : ndarray of uint8, shape (z, y, x)
+    inner : tuple of slice
+        Voxels that count.
+    labels : sequence of int
+        Labels of the phases, in the order of the counts.
+    neighbourhood : {26, 18, 6, 8, 4}
+    """
+    known = tuple(labels)
+    own = block[inner]
     on_surface = np.zeros(own.shape, np.bool_)
     touching = []
     for first in range(0, len(known), _GROUP):
         group = known[first : first + _GROUP]
         bit_of_label = np.zeros(256, np.uint8)
         bit_of_label[[*group]] = 1 << np.arange(len(group))
-        bits = bit_of_label[labels]
+        bits = bit_of_label[block]
         foreign = _spread(bits, neighbourhood)[inner] & ~bits[inner]
         on_surface |= foreign > 0
         touching.append(_count_bits(own, foreign, known)[:, : len(group)])

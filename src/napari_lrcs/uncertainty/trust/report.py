@@ -1,0 +1,311 @@
+"""Judge segmentations by check patches: corrected values with intervals."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import combinations
+from operator import add
+from typing import Any
+
+from napari_lrcs.annotation.check_folder import CheckFolder
+from napari_lrcs.annotation.check_patches import Check
+from napari_lrcs.comparison.evaluate import read_inside, slices_at_once
+from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.volume import Volume
+from napari_lrcs.metrics.composition import Composition, Neighbourhood
+from napari_lrcs.metrics.counting import compose_slabs
+from napari_lrcs.phases import PhaseTable
+from napari_lrcs.uncertainty.trust.judged import (
+    Comparison,
+    Estimated,
+    Judged,
+    compare,
+    estimate_all,
+    judge_all,
+)
+from napari_lrcs.uncertainty.trust.patch_counts import count_patches, read_painted
+
+LEAST_PATCHES = 3
+"""Painted patches below which no interval is given."""
+
+ENOUGH_PATCHES = 5
+"""Painted patches from which the number that is needed can be told."""
+
+_WITHIN_SLICES: tuple[Neighbourhood, ...] = (8, 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counting:
+    """More of a segmentation has been counted."""
+
+    share: float
+    """0 to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CountedSegmentation:
+    """A segmentation whose voxels are counted.
+
+    Parameters
+    ----------
+    segmentation : Volume of uint8
+    composition : Composition
+        Of its voxels in the field of view.
+    """
+
+    segmentation: Volume
+    composition: Composition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """A segmentation as check patches judge it."""
+
+    name: str
+    quantities: tuple[Judged, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckReport:
+    """One or several segmentations as check patches judge them.
+
+    Parameters
+    ----------
+    check : Check
+    n_patches : int
+        Painted ones, which judge.
+    confidence_level : float
+        Share of such intervals that contain the truth.
+    phases : PhaseTable
+    segmentations : tuple of Judgement
+    comparisons : tuple of Comparison
+        Of each two of them.
+    """
+
+    check: Check
+    n_patches: int
+    confidence_level: float
+    phases: PhaseTable
+    segmentations: tuple[Judgement, ...]
+    comparisons: tuple[Comparison, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what the patches are, for whoever reads the numbers."""
+        n_drawn = len(self.check.patches)
+        notes = []
+        if self.n_patches < n_drawn:
+            notes.append(
+                f"{self.n_patches} of {n_drawn} patches are painted: paint the others "
+                "too, also those that are difficult, or the numbers are of the easy "
+                "places only"
+            )
+        if not self.check.design.blind:
+            notes.append(
+                "the patches were painted over the prediction, so errors may have been "
+                "left in; painting blind is safer"
+            )
+        return tuple(notes)
+
+
+def judge(
+    segmentations: Sequence[Volume],
+    folder: CheckFolder,
+    *,
+    labels: Volume | None = None,
+    neighbourhood: Neighbourhood | None = None,
+    confidence_level: float = 0.95,
+    half_width: float | None = None,
+) -> Iterator[Counting | CheckReport]:
+    """Judge segmentations of a volume by check patches, in one pass over each.
+
+    Parameters
+    ----------
+    segmentations : sequence of Volume of uint8
+        Labels of the check's shape that cover its field of view.
+    folder : CheckFolder
+        Where the patches are, and their painting.
+    labels : Volume of uint8, optional
+        The painting, if it lies elsewhere.
+    neighbourhood : {4, 6, 8, 18, 26}, optional
+        Which voxels are neighbours at interfaces. Within the slice by default, with
+        patches three slices thick 26.
+    confidence_level : float
+        Share of the intervals that shall contain the truth, 0 to 1.
+    half_width : float, optional
+        Wanted half width of the intervals, 0 to 1, to tell how many patches it takes.
+
+    Yields
+    ------
+    Counting, and at last CheckReport
+
+    Raises
+    ------
+    ValueError
+        If a segmentation is of another shape or does not cover the field of view,
+        fewer than three patches are painted, or the neighbourhood does not suit them.
+    """
+    check = folder.read()
+    chosen = neighbourhood_of(check, neighbourhood)
+    counted = []
+    # Before the long work: whatever is wrong with the painting.
+    asked: Mapping[str, Any] = {
+        "painting": labels,
+        "confidence_level": confidence_level,
+        "half_width": half_width,
+    }
+    judge_counted([], folder, **asked)
+    for i, segmentation in enumerate(segmentations):
+        for event in count_segmentation(segmentation, folder, neighbourhood=chosen):
+            if isinstance(event, CountedSegmentation):
+                counted.append(event)
+            else:
+                yield Counting(share=(i + event.share) / len(segmentations))
+    yield judge_counted(counted, folder, **asked)
+
+
+def neighbourhood_of(
+    check: Check, neighbourhood: Neighbourhood | None
+) -> Neighbourhood:
+    """Return the neighbourhood of a report, and refuse one that patches cannot show."""
+    is_thin = check.design.thickness == 1
+    if neighbourhood is None:
+        return 8 if is_thin else 26
+    if is_thin and neighbourhood not in _WITHIN_SLICES:
+        raise ValueError(
+            f"{neighbourhood} neighbours reach into the next slices, which these "
+            "patches do not show; choose 8 or 4, or draw patches three slices thick"
+        )
+    return neighbourhood
+
+
+def count_segmentation(
+    segmentation: Volume, folder: CheckFolder, *, neighbourhood: Neighbourhood
+) -> Iterator[Counting | CountedSegmentation]:
+    """Count a segmentation in the field of view of check patches, slab by slab.
+
+    Yields
+    ------
+    Counting, and at last CountedSegmentation
+
+    Raises
+    ------
+    ValueError
+        If its shape is another one, it has unknown labels, or it does not cover the
+        field of view.
+    """
+    check, view = folder.read(), folder.field_of_view()
+    design = check.design
+    if segmentation.shape != design.shape:
+        raise VolumeError(
+            f"{segmentation.name} is {segmentation.shape} voxels (z, y, x), but the "
+            f"patches are for {design.shape}; choose a segmentation of the volume that "
+            "they were drawn in"
+        )
+    parts: list[Composition] = []
+    depth = slices_at_once(segmentation)
+    for part in compose_slabs(
+        lambda start, stop: read_inside(
+            segmentation, view, start, stop, axis=design.axis
+        ),
+        n_slices=design.n_slices,
+        n_phases=len(folder.painting.read().phases),
+        neighbourhood=neighbourhood,
+        slab=depth,
+    ):
+        parts.append(part)
+        yield Counting(share=min(1.0, len(parts) * depth / design.n_slices))
+    composition = reduce(add, parts)
+    missing = check.n_voxels - int(composition.n_voxels.sum())
+    if missing:
+        raise ValueError(
+            f"{segmentation.name} has no prediction for {missing} of the "
+            f"{check.n_voxels} voxels that the patches stand for; predict the same "
+            "field of view as when they were drawn"
+        )
+    yield CountedSegmentation(segmentation=segmentation, composition=composition)
+
+
+def judge_counted(
+    counted: Sequence[CountedSegmentation],
+    folder: CheckFolder,
+    *,
+    painting: Volume | None = None,
+    confidence_level: float = 0.95,
+    half_width: float | None = None,
+) -> CheckReport:
+    """Judge segmentations that are counted already, by the patches alone.
+
+    Parameters
+    ----------
+    painting : Volume of uint8, optional
+        If it lies elsewhere.
+
+    Raises
+    ------
+    ValueError
+        As `judge` does.
+    """
+    _check_wanted(confidence_level, half_width)
+    check, phases = folder.read(), folder.painting.read().phases
+    painted = read_painted(
+        check,
+        painting or folder.open_painting(),
+        folder.field_of_view(),
+        only_done=painting is None and not check.design.blind,
+    )
+    if len(painted) < LEAST_PATCHES:
+        raise ValueError(
+            f"{len(painted)} of {len(check.patches)} check patches in {folder.path} "
+            f"are painted; an interval needs at least {LEAST_PATCHES}, and 20 are "
+            "advised"
+        )
+    estimated = [
+        Estimated(
+            name=one.segmentation.name,
+            estimates=estimate_all(
+                one.composition,
+                count_patches(
+                    check,
+                    painted,
+                    one.segmentation,
+                    n_phases=len(phases),
+                    neighbourhood=one.composition.neighbourhood,
+                ),
+                phases=phases,
+            ),
+        )
+        for one in counted
+    ]
+    wanted = half_width if len(painted) >= ENOUGH_PATCHES else None
+    return CheckReport(
+        check=check,
+        n_patches=len(painted),
+        confidence_level=confidence_level,
+        phases=phases,
+        segmentations=tuple(
+            Judgement(
+                name=one.name,
+                quantities=judge_all(
+                    one.estimates, confidence_level=confidence_level, half_width=wanted
+                ),
+            )
+            for one in estimated
+        ),
+        comparisons=tuple(
+            compare(first, second, confidence_level=confidence_level)
+            for first, second in combinations(estimated, 2)
+        ),
+    )
+
+
+def _check_wanted(confidence_level: float, half_width: float | None) -> None:
+    if not 0 < confidence_level < 1:
+        raise ValueError(
+            f"the confidence level must be above 0 and below 1, got {confidence_level}"
+        )
+    if half_width is not None and not 0 < half_width < 1:
+        raise ValueError(
+            f"the wanted half width must be above 0 and below 1, got {half_width}; it "
+            "is a share: 0.01 for one percentage point"
+        )
