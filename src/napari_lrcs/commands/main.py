@@ -12,6 +12,7 @@ from typing import NoReturn, Protocol
 from napari_lrcs import __version__
 from napari_lrcs.commands import (
     baseline,
+    check,
     compare,
     demo,
     evaluate,
@@ -63,6 +64,7 @@ COMMANDS: Mapping[str, Command] = {
     "measure": measure,
     "profile": profile,
     "compare": compare,
+    "check": check,
     "perturb": perturb,
     "uncertainty": uncertainty,
     "search": search,

@@ -76,6 +76,8 @@ class CheckReport:
         Painted ones, which judge.
     confidence_level : float
         Share of such intervals that contain the truth.
+    neighbourhood : {4, 8, 6, 18, 26}
+        Which voxels were neighbours at surfaces and interfaces.
     phases : PhaseTable
     segmentations : tuple of Judgement
     comparisons : tuple of Comparison
@@ -85,6 +87,7 @@ class CheckReport:
     check: Check
     n_patches: int
     confidence_level: float
+    neighbourhood: Neighbourhood
     phases: PhaseTable
     segmentations: tuple[Judgement, ...]
     comparisons: tuple[Comparison, ...] = ()
@@ -150,6 +153,7 @@ def judge(
     counted = []
     # Before the long work: whatever is wrong with the painting.
     asked: Mapping[str, Any] = {
+        "neighbourhood": chosen,
         "painting": labels,
         "confidence_level": confidence_level,
         "half_width": half_width,
@@ -230,6 +234,7 @@ def judge_counted(
     counted: Sequence[CountedSegmentation],
     folder: CheckFolder,
     *,
+    neighbourhood: Neighbourhood | None = None,
     painting: Volume | None = None,
     confidence_level: float = 0.95,
     half_width: float | None = None,
@@ -238,6 +243,8 @@ def judge_counted(
 
     Parameters
     ----------
+    counted : sequence of CountedSegmentation
+        With the same neighbourhood.
     painting : Volume of uint8, optional
         If it lies elsewhere.
 
@@ -248,6 +255,7 @@ def judge_counted(
     """
     _check_wanted(confidence_level, half_width)
     check, phases = folder.read(), folder.painting.read().phases
+    chosen = neighbourhood_of(check, neighbourhood)
     painted = read_painted(
         check,
         painting or folder.open_painting(),
@@ -270,7 +278,7 @@ def judge_counted(
                     painted,
                     one.segmentation,
                     n_phases=len(phases),
-                    neighbourhood=one.composition.neighbourhood,
+                    neighbourhood=chosen,
                 ),
                 phases=phases,
             ),
@@ -282,6 +290,7 @@ def judge_counted(
         check=check,
         n_patches=len(painted),
         confidence_level=confidence_level,
+        neighbourhood=chosen,
         phases=phases,
         segmentations=tuple(
             Judgement(
