@@ -1,0 +1,99 @@
+"""Estimates from check patches: worked by hand, and by their properties."""
+
+import math
+
+import numpy as np
+import pytest
+
+from napari_lrcs.uncertainty.trust.estimator import (
+    Estimate,
+    difference_estimate,
+    mean_estimate,
+    ratio_estimate,
+)
+
+
+def test_two_tiles_by_hand() -> None:
+    # Two tiles of 4 and 6 pixels; a phase fills 3 and 2 of them, predicted 1 and 2.
+    found = difference_estimate(
+        np.array([3, 2]), np.array([1, 2]), np.array([4, 6]), predicted_mean=0.4
+    )
+
+    # The prediction misses 2 of 10 pixels. Residuals: 2 - 4/5 and 0 - 6/5, that is
+    # ± 1.2, with the variance 2.88; the standard error is the root of 2.88 * 2 / 10².
+    assert found.value == pytest.approx(0.6)
+    assert found.standard_error == pytest.approx(0.24)
+    # Student's t of one degree of freedom at 95%.
+    assert found.half_width() == pytest.approx(12.706 * 0.24, rel=1e-4)
+
+
+def test_ratio_of_sums_by_hand() -> None:
+    # Overlap 2 and 3 of a union of 4 and 6.
+    found = ratio_estimate(np.array([2, 4]), np.array([4, 6]))
+
+    # Residuals 2 - 2.4 and 4 - 3.6; the variance is 0.32, times 2 / 10².
+    assert found.value == pytest.approx(0.6)
+    assert found.standard_error == pytest.approx(math.sqrt(0.32 * 2) / 10)
+
+
+def test_a_perfect_prediction_is_not_corrected() -> None:
+    counts = np.array([5, 1, 8])
+
+    found = difference_estimate(counts, counts, np.full(3, 9), predicted_mean=0.37)
+
+    assert (found.value, found.half_width()) == (0.37, 0.0)
+
+
+def test_the_difference_of_equal_estimates_is_exactly_nothing() -> None:
+    found = ratio_estimate(np.array([1, 5, 2]), np.array([4, 9, 8]))
+
+    assert ((found - found).value, (found - found).half_width()) == (0, 0)
+
+
+def test_influences_add_up_to_nothing() -> None:
+    rng = np.random.default_rng(0)
+    bottom = rng.integers(1, 50, 20)
+    found = ratio_estimate(rng.integers(0, 50, 20), bottom)
+
+    assert found.influence.sum() == pytest.approx(0, abs=1e-12)
+
+
+def test_a_mean_of_scores_moves_with_each() -> None:
+    first = ratio_estimate(np.array([1, 2]), np.array([4, 4]))
+    second = ratio_estimate(np.array([2, 1]), np.array([4, 4]))
+
+    both = mean_estimate([first, second])
+
+    assert both.value == pytest.approx(3 / 8)
+    assert both.standard_error == pytest.approx(0)
+
+
+def test_a_phase_that_is_nowhere_has_no_value() -> None:
+    found = ratio_estimate(np.zeros(4), np.zeros(4))
+
+    assert math.isnan(found.value)
+    assert math.isnan(found.half_width())
+
+
+def test_one_patch_gives_no_width() -> None:
+    assert math.isnan(ratio_estimate(np.array([1]), np.array([2])).half_width())
+
+
+@pytest.mark.parametrize("half_width", [0.5, 0.1, 0.02, 0.003])
+def test_as_many_patches_as_needed_and_no_fewer(half_width: float) -> None:
+    rng = np.random.default_rng(1)
+    influence = rng.normal(0, 0.2, 12)
+    estimate = Estimate(value=0.5, influence=influence - influence.mean())
+
+    n = estimate.patches_needed(half_width)
+
+    assert n is not None
+    scatter = np.std(estimate.influence, ddof=1)
+
+    def width_with(n_patches: int) -> float:
+        same = np.resize([1.0, -1.0], n_patches)
+        same *= scatter / np.std(same, ddof=1)
+        return Estimate(value=0.5, influence=same).half_width()
+
+    assert width_with(n) <= half_width
+    assert n == 3 or width_with(n - 1) > half_width
