@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from command_line import call
 from mistakes import Mistake, contents, train
+from napari_lrcs.annotation.check_folder import CheckFolder
 from napari_lrcs.commands.parts.terminal import BAD_INPUT
 from napari_lrcs.models import header
 from napari_lrcs.models.checkpoint import load_checkpoint, save_checkpoint
@@ -81,6 +82,7 @@ def write_labels() -> None:
     apart = LABELS.copy()
     apart[:, :, 11:13] = 0
     tifffile.imwrite("apart.tif", apart)
+    tifffile.imwrite("later.tif", LABELS + 1)
     some = LABELS.copy()
     some[3] = 0
     tifffile.imwrite("some.tif", some)
@@ -129,6 +131,27 @@ def write_places() -> None:
     Path("config-of-another-kind/config.json").write_text('{"colour": "red"}')
 
 
+def write_checks() -> None:
+    """Write check patches: a painted one, and others that cannot judge."""
+    for name in ("check", "empty", "moved", "torn", "open", "future"):
+        draw = f"check draw labels.tif --out {name}-check --n-patches 5 --size 8"
+        assert call(draw) == 0
+        if name != "empty":
+            CheckFolder(Path(f"{name}-check")).painting.labels.array[:] = LABELS
+    moved, torn, future = (
+        Path(f"{name}-check/check.json") for name in ("moved", "torn", "future")
+    )
+    content = json.loads(moved.read_text())
+    content["patches"][0]["z"] = 5
+    moved.write_text(json.dumps(content))
+    torn.write_text(torn.read_text()[:99])
+    future.write_text(json.dumps(content | {"format_version": 9}))
+    incomplete = CheckFolder(Path("open-check"))
+    first = incomplete.read().patches[0]
+    incomplete.painting.labels.array[first.z, first.y, first.x] = 0
+    incomplete.mark_done(0)
+
+
 def write_projects() -> None:
     entry = '[[volume]]\nimage = "image.tif"\n'
     for name, text in {
@@ -155,6 +178,7 @@ def bad_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_models()
         write_places()
         write_projects()
+        write_checks()
     return folder
 
 
