@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_lrcs.arrays import Labels
+from napari_lrcs.arrays import Labels, Mask
 from napari_lrcs.metrics.composition import Composition, Neighbourhood
 
 _BLOCK = 1 << 21
@@ -205,6 +205,35 @@ def compose_inner(
         n_touching=np.concatenate(touching, axis=1),
         neighbourhood=neighbourhood,
     )
+
+
+def at_interface(
+    labels: Labels, a: int, b: int, *, neighbourhood: Neighbourhood = 26
+) -> Mask:
+    """Find the voxels of the interface of two phases, as `compose` counts them.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (z, y, x)
+    a, b : int
+        Labels of the phases.
+    neighbourhood : {26, 18, 6, 8, 4}
+
+    Returns
+    -------
+    ndarray of bool, shape (z, y, x)
+
+    Examples
+    --------
+    >>> labels = np.array([[[1, 1, 1, 2], [1, 1, 1, 2]]], np.uint8)
+    >>> at_interface(labels, 1, 2).astype(int)[0].tolist()
+    [[0, 0, 1, 1], [0, 0, 1, 1]]
+    """
+    bit_of_label = np.zeros(256, np.uint8)
+    bit_of_label[[a, b]] = 1, 2
+    bits = bit_of_label[labels]
+    both: Mask = (_spread(bits, neighbourhood) == 3) & (bits > 0)
+    return both
 
 
 def _spread(bits: NDArray[np.uint8], neighbourhood: Neighbourhood) -> NDArray[np.uint8]:
