@@ -19,7 +19,12 @@ import numpy as np
 from baselines import DATA, ELECTRODE, FUEL_CELL, TRAIN, VALIDATION, Case, by_baseline
 
 from napari_lrcs.annotation.annotation import AnnotatedVolume, read_annotation
-from napari_lrcs.annotation.check_patches import CheckDesign, CheckPatch, Tiles
+from napari_lrcs.annotation.check_patches import (
+    CheckDesign,
+    CheckPatch,
+    Tiles,
+    tile_edges,
+)
 from napari_lrcs.arrays import Labels
 from napari_lrcs.classical.phantom import electrode_phantom
 from napari_lrcs.config import PRESETS
@@ -106,7 +111,7 @@ class Phantom(Case):
         """Make the image and the labels."""
         del data
         phantom = electrode_phantom(shape=(96, 256, 256), seed=0)
-        image = as_volume(phantom.image, name=self.name)
+        image = as_volume(phantom.volume, name=self.name)
         return image, as_labels(as_volume(phantom.labels, name=self.name))
 
 
@@ -137,22 +142,27 @@ class Judged3D:
         return {
             (z, y, x): self._count(z, y, x)
             for z in range(n_z)
-            for y in range(0, n_y, self.size)
-            for x in range(0, n_x, self.size)
+            for y in tile_edges(n_y, self.size)[:-1]
+            for x in tile_edges(n_x, self.size)[:-1]
         }
 
     def _count(self, z: int, y: int, x: int) -> PatchCounts:
+        _, n_y, n_x = self.truth.shape
+        bottom, right = (
+            int(min(edge for edge in tile_edges(n, self.size) if edge > first))
+            for n, first in ((n_y, y), (n_x, x))
+        )
         known = range(1, len(self.phases) + 1)
         top, left = max(y - 1, 0), max(x - 1, 0)
         key = (
             slice(z, z + 1),
-            slice(top, y + self.size + 1),
-            slice(left, x + self.size + 1),
+            slice(top, bottom + 1),
+            slice(left, right + 1),
         )
         inner = (
             slice(0, 1),
-            slice(y - top, y - top + self.size),
-            slice(x - left, x - left + self.size),
+            slice(y - top, bottom - top),
+            slice(x - left, right - left),
         )
         own, found = (
             compose_inner(part[key], inner, labels=known, neighbourhood=8)
@@ -196,7 +206,9 @@ class Judged3D:
         """Draw patches as the product does."""
         design = CheckDesign(shape=self.truth.shape, size=self.size, seed=seed)
         n_z, n_y, n_x = self.truth.shape
-        per_slice = -(-n_y // self.size) * -(-n_x // self.size)
+        per_slice = (len(tile_edges(n_y, self.size)) - 1) * (
+            len(tile_edges(n_x, self.size)) - 1
+        )
         tiles = Tiles(
             design=design,
             n_tiles=np.full(n_z, per_slice),

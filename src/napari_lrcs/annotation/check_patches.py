@@ -27,7 +27,7 @@ Region: TypeAlias = tuple[slice, slice, slice]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckPatch:
-    """A square of one slice, smaller at the border; without its margin.
+    """A square of one slice, without its margin.
 
     Parameters
     ----------
@@ -58,7 +58,8 @@ class CheckDesign:
     axis : {"z", "y", "x"}
         Axis that their slices lie across.
     size : int
-        Side of a patch in pixels, at least 8.
+        Side of a patch in pixels, at least 8. A slice is divided into equal patches
+        whose sides come closest to it.
     thickness : {1, 3}
         Slices that are painted; of three, the middle one counts.
     seed : int
@@ -240,13 +241,12 @@ class Tiles:
         mask = inside(index)
         places = np.argwhere(has_voxel(mask, size))
         rng = np.random.default_rng((self.design.seed, index))
-        row, column = (int(i) * size for i in rng.permutation(places)[rank])
+        (row, height), (column, width) = (
+            _side(n, size, int(i))
+            for n, i in zip(mask.shape, rng.permutation(places)[rank], strict=True)
+        )
         corner = [row, column]
         corner.insert(AXES[axis], index)
-        height, width = (
-            min(size, n - first)
-            for n, first in zip(mask.shape, (row, column), strict=True)
-        )
         z, y, x = corner
         return CheckPatch(z=z, y=y, x=x, height=height, width=width)
 
@@ -278,7 +278,7 @@ def has_voxel(inside: Mask, size: int) -> Mask:
     ----------
     inside : ndarray of bool, shape (rows, columns)
     size : int
-        Side of a tile in pixels; tiles at the far borders may be smaller.
+        Side of a tile in pixels, about; see `tile_edges`.
 
     Returns
     -------
@@ -286,13 +286,46 @@ def has_voxel(inside: Mask, size: int) -> Mask:
 
     Examples
     --------
-    >>> has_voxel(np.array([[0, 0, 1], [0, 0, 0]], np.bool_), 2).tolist()
+    >>> has_voxel(np.array([[0, 0, 0, 1], [0, 0, 0, 0]], np.bool_), 2).tolist()
     [[False, True]]
     """
     for axis in (0, 1):
-        starts = np.arange(0, inside.shape[axis], size)
+        starts = tile_edges(inside.shape[axis], size)[:-1]
         inside = np.logical_or.reduceat(inside, starts, axis=axis)
     return inside
+
+
+def tile_edges(length: int, size: int) -> NDArray[np.int64]:
+    """Divide a side of a slice into tiles that are equal to within a pixel.
+
+    Small tiles at the border would be drawn as often as others and tell less: from
+    equal ones, intervals are narrower for as much painting.
+
+    Parameters
+    ----------
+    length : int
+        Pixels.
+    size : int
+        Wanted side of a tile.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_tiles + 1,)
+        From 0 to `length`.
+
+    Examples
+    --------
+    >>> tile_edges(100, 48).tolist(), tile_edges(20, 48).tolist()
+    ([0, 50, 100], [0, 20])
+    """
+    n_tiles = max(1, int(length / size + 0.5))
+    return np.linspace(0, length, n_tiles + 1).astype(np.int64)
+
+
+def _side(length: int, size: int, number: int) -> tuple[int, int]:
+    """Return where a tile starts along a side, and its length."""
+    start, stop = tile_edges(length, size)[number : number + 2]
+    return int(start), int(stop - start)
 
 
 def n_unpainted(painting: Labels, inside: Mask | None = None) -> int:

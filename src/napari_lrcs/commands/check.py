@@ -3,7 +3,7 @@
 import argparse
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from napari_lrcs.commands.parts import flags
 from napari_lrcs.commands.parts.output import (
@@ -15,9 +15,15 @@ from napari_lrcs.commands.parts.output import (
 from napari_lrcs.commands.parts.places import Places, check_new_file
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+
     from napari_lrcs.annotation.check_patches import Check
+    from napari_lrcs.comparison.measures import Measuring
+    from napari_lrcs.uncertainty.trust.budget import Budget
     from napari_lrcs.uncertainty.trust.judged import Comparison, Judged
     from napari_lrcs.uncertainty.trust.report import CheckReport, Judgement
+
+Result = TypeVar("Result")
 
 HELP = "judge a segmentation by small patches that are painted by hand"
 
@@ -94,9 +100,23 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
         help="tell how many patches make the intervals as narrow, as in 0.01 for one "
         "percentage point",
     )
+    parser.add_argument(
+        "--study",
+        type=Path,
+        metavar="STUDY",
+        help="folder of an uncertainty study, for the error budget",
+    )
+    parser.add_argument(
+        "--budget",
+        action="store_true",
+        help="show the error budget: also the finite volume, for the material",
+    )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table")
     parser.add_argument(
-        "--figure", type=Path, metavar="FILE.png", help="draw the intervals"
+        "--figure",
+        type=Path,
+        metavar="FILE.png",
+        help="draw the intervals, or the error budget if it is asked for",
     )
     flags.add(parser, "--overwrite", "--json")
 
@@ -107,7 +127,12 @@ def places(arguments: argparse.Namespace) -> Places:
             read=[arguments.segmentation, arguments.mask], written=[arguments.out]
         )
     return Places(
-        read=[*arguments.segmentations, arguments.check, arguments.labels],
+        read=[
+            *arguments.segmentations,
+            arguments.check,
+            arguments.labels,
+            arguments.study,
+        ],
         written=[arguments.csv, arguments.figure],
     )
 
@@ -180,6 +205,7 @@ def _report(arguments: argparse.Namespace) -> None:
     from napari_lrcs.annotation.check_folder import CheckFolder
     from napari_lrcs.commands.parts.progress import follow_share
     from napari_lrcs.io.opening import open_labels
+    from napari_lrcs.uncertainty.trust.budget_tables import budget_dict
     from napari_lrcs.uncertainty.trust.report import CheckReport, judge
     from napari_lrcs.uncertainty.trust.tables import report_dict, write_report_csv
 
@@ -195,16 +221,87 @@ def _report(arguments: argparse.Namespace) -> None:
     )
     report = follow_share(events, text="counting")
     assert isinstance(report, CheckReport)
+    budgets = _budgets(report, arguments)
     if arguments.csv is not None:
         write_report_csv(arguments.csv, report)
-    if arguments.figure is not None:
-        from napari_lrcs.uncertainty.trust.figures import write_intervals
-
-        write_intervals(arguments.figure, report)
+    _draw_figure(arguments.figure, report, budgets)
     if arguments.json:
-        print_json(report_dict(report))
+        print_json({**report_dict(report), "budget": [*map(budget_dict, budgets)]})
+        return
+    _print_report(report)
+    if budgets:
+        _print_budgets(budgets, report)
+
+
+def _budgets(
+    report: "CheckReport", arguments: argparse.Namespace
+) -> "tuple[Budget, ...]":
+    """Make the error budget of the first segmentation, if it is asked for."""
+    from napari_lrcs.annotation.check_folder import CheckFolder
+    from napari_lrcs.io.opening import open_labels
+    from napari_lrcs.uncertainty.study.folder import StudyFolder
+    from napari_lrcs.uncertainty.trust.budget import budgets_of_report, look_beyond
+
+    if not (arguments.budget or arguments.study):
+        return ()
+    study = None
+    if arguments.study is not None:
+        study = StudyFolder(arguments.study).read_findings().summary
+    beyond = _last_of(
+        look_beyond(
+            open_labels(arguments.segmentations[0]),
+            phases=report.phases,
+            view=CheckFolder(arguments.check).field_of_view(),
+            within_slices=(report.neighbourhood, report.check.design.axis) == (8, "z"),
+            confidence_level=report.confidence_level,
+        )
+    )
+    return budgets_of_report(report, study=study, beyond=beyond)
+
+
+def _last_of(events: "Generator[Measuring, None, Result]") -> "Result":
+    """Show the progress of a generator, and give what it returns."""
+    from napari_lrcs.commands.parts.progress import follow_share
+
+    found: list[Result] = []
+
+    def run() -> "Iterator[object]":
+        found.append((yield from events))
+
+    follow_share(run(), text="finite volume")
+    return found[0]
+
+
+def _draw_figure(
+    path: Path | None, report: "CheckReport", budgets: "Sequence[Budget]"
+) -> None:
+    from napari_lrcs.uncertainty.trust.budget_tables import write_budget
+    from napari_lrcs.uncertainty.trust.figures import write_intervals
+
+    if path is None:
+        return
+    if budgets:
+        write_budget(path, budgets)
     else:
-        _print_report(report)
+        write_intervals(path, report)
+
+
+def _print_budgets(budgets: "Sequence[Budget]", report: "CheckReport") -> None:
+    from napari_lrcs.uncertainty.trust.budget_tables import (
+        budget_rows,
+        methods_sentences,
+    )
+
+    rows = budget_rows(budgets)
+    print_table(
+        "Error budget (%)",
+        [*rows[0]],
+        [[str(cell) for cell in row.values()] for row in rows],
+        caption="± half widths; what larger voxels would give is not added",
+    )
+    for reason in dict.fromkeys(f"{b.title}: {b.reason}" for b in budgets if b.reason):
+        print_line(f"! {reason}")
+    print_line(methods_sentences(budgets, report))
 
 
 def _print_report(report: "CheckReport") -> None:
