@@ -1,28 +1,40 @@
 """Annotated slices: images with their painting and their roles."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from typing import Literal, TypeVar, get_args
 
 import numpy as np
 
+from napari_lrcs.annotation.advice import (
+    advise_on_checks,
+    advise_on_distance,
+    advise_on_phases,
+)
+from napari_lrcs.annotation.check_patches import Check
+from napari_lrcs.annotation.held_out import held_out_blocks
+from napari_lrcs.annotation.left_out import (
+    drawn_before,
+    learnt_from,
+    read_painting,
+    without_checks,
+)
 from napari_lrcs.arrays import GreyImage, Labels, Mask
 from napari_lrcs.config import Axis, TrainConfig
 from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.provenance import Learnt
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.phases import UNPAINTED, PhaseTable
 from napari_lrcs.preprocessing.neighbours import Resemblance, measure_resemblance
-from napari_lrcs.preprocessing.slices import SliceReader
+from napari_lrcs.preprocessing.slices import AXES, SliceReader
 
 T = TypeVar("T")
 
 Role = Literal["train", "validation", "test"]
 ROLES: tuple[Role, ...] = get_args(Role)
-
-_FEW_VOXELS = 100
-"""Painted voxels of a phase below which its scores and its training are noise."""
 
 _HELD_OUT = (
     "no slice is for validation: a fifth of the painted area, in blocks of the "
@@ -32,9 +44,6 @@ _TOO_LITTLE = (
     "no slice is for validation, and too little is painted to hold a part out; paint "
     "more, or a slice for validation: otherwise no score tells how good the network is"
 )
-_HELD_OUT_SHARE = 0.2
-_HELD_OUT_BLOCKS = 8
-"""Blocks along the longer side of a slice when a part of it is held out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,6 +63,8 @@ class AnnotatedSlice:
         Name of the volume, for messages.
     inside : ndarray of bool, shape (rows, columns), optional
         Field of view; None for the whole slice.
+    n_left_out : int
+        Painted voxels that are not in `labels`, since they lie in check patches.
     """
 
     read: Callable[[], GreyImage]
@@ -62,6 +73,7 @@ class AnnotatedSlice:
     index: int
     volume: str = "volume"
     inside: Mask | None = None
+    n_left_out: int = 0
 
     @property
     def image(self) -> GreyImage:
@@ -82,14 +94,29 @@ class AnnotatedSlice:
         return inside.ravel()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AnnotatedVolume:
-    """A volume, its painting, and which of its slices serve for what."""
+    """A volume, its painting, and which of its slices serve for what.
+
+    Parameters
+    ----------
+    image : Volume
+        Grey levels.
+    labels : Volume of uint8
+        Painted labels, of the image's shape.
+    roles : mapping of str to sequence of int
+        Slices of each role.
+    mask : Volume of bool, optional
+        Field of view.
+    checks : tuple of Check
+        Check patches of the image; see `Annotation`.
+    """
 
     image: Volume
     labels: Volume
     roles: Mapping[Role, Sequence[int]]
     mask: Volume | None = None
+    checks: tuple[Check, ...] = ()
 
     def resemblance(self, axis: Axis) -> Resemblance | None:
         """Measure whether slices resemble their neighbours; see there."""
@@ -112,6 +139,11 @@ class Annotation:
     unit : str, optional
     advice : tuple of str
         What the user should know before training.
+    begun_at : datetime
+        When the work that it is for began. Check patches that were drawn before are
+        left out of all slices.
+    learnt : Learnt
+        What a network learns from with it.
     """
 
     slices: tuple[AnnotatedSlice, ...]
@@ -119,6 +151,8 @@ class Annotation:
     voxel_size: tuple[float, float, float] | None = None
     unit: str | None = None
     advice: tuple[str, ...] = field(default=())
+    begun_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    learnt: Learnt = field(default_factory=Learnt)
 
     def with_role(self, role: Role) -> tuple[AnnotatedSlice, ...]:
         """Return the slices of one role."""
@@ -143,6 +177,7 @@ def read_annotation(
     *,
     config: TrainConfig,
     phases: PhaseTable | None = None,
+    begun_at: datetime | None = None,
 ) -> Annotation:
     """Read and check the annotated slices of one or several volumes.
 
@@ -152,6 +187,8 @@ def read_annotation(
         Its axis, context and filters count.
     phases : PhaseTable, optional
         Names and colours; by default those of the labels file, else numbered ones.
+    begun_at : datetime, optional
+        When the work began that is continued, with its time zone; None for now.
 
     Returns
     -------
@@ -162,15 +199,15 @@ def read_annotation(
     ------
     ValueError
         If labels and image differ in shape, a slice is out of range, empty or has two
-        roles, no slice is for training, or fewer than two phases are painted.
+        roles, no slice is for training, fewer than two phases are painted, or check
+        patches leave nothing of a slice.
     """
-    slices = [s for volume in volumes for s in read_slices(volume, config)]
+    begun_at = begun_at or datetime.now(UTC)
+    volumes = [replace(v, checks=drawn_before(v.checks, begun_at)) for v in volumes]
+    parts = {volume: read_slices(volume, config) for volume in volumes}
+    slices = [s for own in parts.values() for s in own]
     table = _phase_table(slices, phases or _first(v.labels.phases for v in volumes))
-    advice = [
-        *_advise_on_phases(slices, table),
-        *_advise_on_distance(volumes, config),
-        *_advise_on_neighbours(volumes, config),
-    ]
+    advice = [*_advise(parts, table, config)]
     if not any(s.role == "validation" for s in slices):
         slices = [part for s in slices for part in _hold_out(s)]
         is_held_out = any(s.role == "validation" for s in slices)
@@ -181,7 +218,27 @@ def read_annotation(
         voxel_size=_first(v.image.voxel_size for v in volumes),
         unit=_first(v.image.unit for v in volumes),
         advice=tuple(advice),
+        begun_at=begun_at,
+        learnt=_learnt_from(parts, config, begun_at),
     )
+
+
+def _learnt_from(
+    parts: Mapping[AnnotatedVolume, Sequence[AnnotatedSlice]],
+    config: TrainConfig,
+    begun_at: datetime,
+) -> Learnt:
+    learnt = (
+        learnt_from(
+            volume.image,
+            {s.index: s.labels for s in slices if s.role != "test"},
+            axis=config.preprocessing.axis,
+            begun_at=begun_at,
+            checks=volume.checks,
+        )
+        for volume, slices in parts.items()
+    )
+    return sum(learnt, Learnt(is_complete=True))
 
 
 def _first(values: Iterable[T | None]) -> T | None:
@@ -204,7 +261,7 @@ def read_slices(volume: AnnotatedVolume, config: TrainConfig) -> list[AnnotatedS
     reader = SliceReader.for_config(image, config, mask=volume.mask)
     _check_roles(volume.roles, reader)
     return [
-        _read_slice(reader, labels, role, index)
+        _read_slice(reader, volume, role, index)
         for role, places in volume.roles.items()
         for index in places
     ]
@@ -229,17 +286,19 @@ def _check_roles(roles: Mapping[Role, Sequence[int]], reader: SliceReader) -> No
 
 
 def _read_slice(
-    reader: SliceReader, labels: Volume, role: Role, index: int
+    reader: SliceReader, volume: AnnotatedVolume, role: Role, index: int
 ) -> AnnotatedSlice:
-    painting = labels.slab(index, index + 1, axis=reader.axis)[0]
     inside = reader.inside(index, index + 1)
-    if inside is not None:
-        painting = np.where(inside[0], painting, UNPAINTED).astype(np.uint8)
+    whole, painting = (
+        read_painting(labels, reader, index)
+        for labels in (volume.labels, without_checks(volume.labels, volume.checks))
+    )
     if not painting.any():
+        where = "" if inside is None else " inside the mask"
+        where = " outside its check patches, which only judge" if whole.any() else where
         raise ValueError(
-            f"slice {reader.axis}={index} of {labels.name} has no painted voxel"
-            + ("" if inside is None else " inside the mask")
-            + f"; paint it, or choose another one for {role}"
+            f"slice {reader.axis}={index} of {volume.labels.name} has no painted "
+            f"voxel{where}; paint it, or choose another one for {role}"
         )
     # Read now, so that what is wrong with it shows before the training. There may be
     # many test slices and they are used once: those are not kept.
@@ -253,6 +312,7 @@ def _read_slice(
         index=index,
         volume=reader.volume.name,
         inside=None if inside is None else inside[0],
+        n_left_out=int(np.count_nonzero(whole) - np.count_nonzero(painting)),
     )
 
 
@@ -280,46 +340,25 @@ def _phase_table(
     return phases
 
 
-def _advise_on_phases(
-    slices: Sequence[AnnotatedSlice], phases: PhaseTable
-) -> list[str]:
-    advice = []
-    for role in ROLES:
-        chosen = [s.labels.ravel() for s in slices if s.role == role]
-        if not chosen:
-            continue
-        counts = np.bincount(np.concatenate(chosen), minlength=len(phases) + 1)
-        use = "training" if role == "train" else role
-        for phase in phases:
-            n = int(counts[phase.label])
-            if n == 0:
-                advice.append(f"{phase.name} is painted on no {use} slice")
-            elif n < _FEW_VOXELS:
-                advice.append(f"{phase.name} has only {n} painted voxels for {use}")
-    return advice
-
-
-def _advise_on_distance(
-    volumes: Sequence[AnnotatedVolume], config: TrainConfig
-) -> list[str]:
-    advice = []
-    for volume in volumes:
-        reader = SliceReader.for_config(volume.image, config)
-        near = reader.n_slices / 10
-        roles = list(volume.roles.items())
-        for i, (role, places) in enumerate(roles):
-            for other_role, others in roles[i + 1 :]:
-                gap = min(
-                    (abs(a - b) for a in places for b in others),
-                    default=reader.n_slices,
-                )
-                if gap < near:
-                    advice.append(
-                        f"{role} and {other_role} slices of {volume.image.name} are "
-                        f"{gap} apart, less than a tenth of its {reader.n_slices} "
-                        "slices: if they look alike, the scores are too good"
-                    )
-    return advice
+def _advise(
+    parts: Mapping[AnnotatedVolume, Sequence[AnnotatedSlice]],
+    phases: PhaseTable,
+    config: TrainConfig,
+) -> Iterator[str]:
+    slices = [s for own in parts.values() for s in own]
+    for own in parts.values():
+        yield from advise_on_checks({s.index: s.n_left_out for s in own})
+    uses = {"training" if role == "train" else role: role for role in ROLES}
+    painted = {
+        use: [s.labels for s in slices if s.role == role] for use, role in uses.items()
+    }
+    yield from advise_on_phases(painted, phases)
+    for volume in parts:
+        n_slices = volume.image.shape[AXES[config.preprocessing.axis]]
+        yield from advise_on_distance(
+            volume.image.name, volume.roles, n_slices=n_slices
+        )
+    yield from _advise_on_neighbours([*parts], config)
 
 
 def _advise_on_neighbours(
@@ -334,7 +373,7 @@ def _hold_out(whole: AnnotatedSlice) -> list[AnnotatedSlice]:
     """Split a training slice into what is trained on and blocks for validation."""
     if whole.role != "train":
         return [whole]
-    held_out = _held_out_blocks(whole.labels)
+    held_out = held_out_blocks(whole.labels)
     parts = (
         replace(whole, labels=np.where(held_out, UNPAINTED, whole.labels)),
         replace(
@@ -344,27 +383,3 @@ def _hold_out(whole: AnnotatedSlice) -> list[AnnotatedSlice]:
         ),
     )
     return [part for part in parts if part.n_painted]
-
-
-def _held_out_blocks(labels: Labels) -> Mask:
-    """Choose blocks with about a fifth of each phase's painting, rare phases first."""
-    side = max(1, -(-max(labels.shape) // _HELD_OUT_BLOCKS))
-    rows, columns = (np.arange(n) // side for n in labels.shape)
-    blocks = rows[:, None] * _HELD_OUT_BLOCKS + columns[None, :]
-    counts = [
-        np.bincount(blocks[labels == phase], minlength=_HELD_OUT_BLOCKS**2)
-        for phase in np.unique(labels[labels != UNPAINTED])
-    ]
-    # The block with most of a phase is kept, so that training knows every phase.
-    kept = [int(in_block.argmax()) for in_block in counts]
-    is_chosen = np.zeros(_HELD_OUT_BLOCKS**2, np.bool_)
-    for in_block in sorted(counts, key=np.sum):
-        wanted = _HELD_OUT_SHARE * in_block.sum()
-        by_size = np.argsort(-in_block, kind="stable")
-        # Every third of the others, so that training keeps large and small ones.
-        for block in by_size[~np.isin(by_size, kept)][::3]:
-            if in_block[is_chosen].sum() >= wanted or in_block[block] == 0:
-                break
-            is_chosen[block] = True
-    held_out: Mask = is_chosen[blocks]
-    return held_out

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from napari_lrcs.annotation.annotation import (
@@ -19,6 +20,7 @@ def read_compared(
     *,
     config: TrainConfig,
     phases: PhaseTable | None,
+    begun_at: datetime,
 ) -> Annotation:
     """Read and check the painted slices, but none for the test.
 
@@ -32,7 +34,9 @@ def read_compared(
         replace(v, roles={r: z for r, z in v.roles.items() if r != "test"})
         for v in volumes
     ]
-    annotation = read_annotation(without, config=config, phases=phases)
+    annotation = read_annotation(
+        without, config=config, phases=phases, begun_at=begun_at
+    )
     if not annotation.with_role("validation"):
         raise ValueError(
             "there is no validation slice, so no training has a score; choose a "

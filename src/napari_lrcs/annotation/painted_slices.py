@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from napari_lrcs.annotation.annotation import AnnotatedVolume, Role
+from napari_lrcs.annotation.left_out import without_checks
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import Axis
 from napari_lrcs.io.volume import Volume, as_labels
@@ -156,7 +157,8 @@ def copy_painted(
     labels = volume.labels
     roles = {role: tuple(places) for role, places in volume.roles.items()}
     if not roles.get("train"):
-        roles = yield from train_on_painted(labels, roles, axis=axis)
+        left = without_checks(labels, volume.checks)
+        roles = yield from train_on_painted(left, roles, axis=axis)
     copy = np.zeros(labels.shape, np.uint8)
     across = np.moveaxis(copy, AXES[axis], 0)
     for index in sorted({z for places in roles.values() for z in places}):

@@ -1,11 +1,14 @@
 """Open annotated volumes: one by its files, or several that a TOML file names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from napari_lrcs.annotation.annotation import ROLES, AnnotatedVolume, Role
-from napari_lrcs.io.opening import open_labels, open_volume
+from napari_lrcs.annotation.check_folder import CheckFolder
+from napari_lrcs.annotation.check_patches import Check
+from napari_lrcs.annotation.workspace import fallback_folder, workspace_of
+from napari_lrcs.io.opening import open_labels, open_volume, split_dataset
 from napari_lrcs.io.records import read_toml
 from napari_lrcs.io.volume import parse_slices
 from napari_lrcs.preprocessing.mask import open_mask
@@ -58,13 +61,47 @@ def _open_entry(table: Mapping[str, object], project: Path) -> AnnotatedVolume:
 
 
 def open_annotated(
-    image: Path, labels: Path, *, slices: Mapping[Role, str], mask: str | None = None
+    image: Path,
+    labels: Path,
+    *,
+    slices: Mapping[Role, str],
+    mask: str | None = None,
+    leave_out: Sequence[Path] = (),
 ) -> AnnotatedVolume:
-    """Open a volume and its painting; slices as on the command line ("10,30")."""
+    """Open a volume and its painting; slices as on the command line ("10,30").
+
+    Parameters
+    ----------
+    leave_out : sequence of Path
+        Folders of check patches, besides those in the workspace of the image.
+
+    Raises
+    ------
+    VolumeError
+        If a file or check patches are damaged.
+    """
     volume = open_volume(image)
     return AnnotatedVolume(
         image=volume,
         labels=open_labels(labels),
         roles={role: parse_slices(text) for role, text in slices.items()},
         mask=open_mask(mask, shape=volume.shape),
+        checks=read_checks(image, leave_out, shape=volume.shape),
     )
+
+
+def read_checks(
+    image: Path, leave_out: Sequence[Path] = (), *, shape: tuple[int, int, int]
+) -> tuple[Check, ...]:
+    """Read the check patches in the workspace of an image, and in other folders.
+
+    Raises
+    ------
+    VolumeError
+        If some are damaged, or a folder has none.
+    """
+    file, _ = split_dataset(image)
+    beside = workspace_of(file, name=file.name, fallback=fallback_folder())
+    others = (CheckFolder(path).read() for path in leave_out)
+    checks = (*beside.read_checks(shape), *others)
+    return tuple({check.id: check for check in checks}.values())

@@ -5,7 +5,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from platformdirs import user_data_path
+
 from napari_lrcs.annotation.check_folder import CheckFolder
+from napari_lrcs.annotation.check_patches import Check
 from napari_lrcs.annotation.painting import PaintingFolder
 from napari_lrcs.errors import InUseError, ResultExistsError
 from napari_lrcs.io.locks import check_not_in_use
@@ -53,6 +56,17 @@ class Workspace:
             key=lambda folder: (folder.record.modified, _number(folder.path)),
             reverse=True,
         )
+
+    def read_checks(self, shape: tuple[int, int, int]) -> tuple[Check, ...]:
+        """Read the check patches of a volume of this shape: trainings leave them out.
+
+        Raises
+        ------
+        VolumeError
+            If some are damaged: nobody knows what to leave out then.
+        """
+        checks = (folder.read() for folder in self.checks())
+        return tuple(check for check in checks if check.design.shape == shape)
 
     def volumes_beside(self) -> list[Path]:
         """List the volumes that the workspace may be of, by their names."""
@@ -102,6 +116,11 @@ class Workspace:
         found = [match for file in there if (match := pattern.match(file.name))]
         highest = max((int(match[1]) for match in found), default=0)
         return self.path / f"{kind}-{highest + 1}{suffix}"
+
+
+def fallback_folder() -> Path:
+    """Return the folder for workspaces that cannot lie beside their volume."""
+    return user_data_path("napari-lrcs", appauthor=False)
 
 
 def is_workspace(path: Path) -> bool:

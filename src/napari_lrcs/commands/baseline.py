@@ -56,14 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="z",
         help="axis across which the slices lie (default: %(default)s)",
     )
-    flags.add(parser, "--mask")
+    flags.add(parser, "--mask", "--leave-out")
     parser.add_argument("--out", type=Path, required=True, help="SEG.tif or SEG.zarr")
     flags.add(parser, "--overwrite")
 
 
 def places(arguments: argparse.Namespace) -> Places:
     return Places(
-        read=[arguments.image, arguments.labels, arguments.mask],
+        read=[arguments.image, arguments.labels, arguments.mask, *arguments.leave_out],
         written=[arguments.out],
     )
 
@@ -84,6 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _task(arguments: argparse.Namespace) -> "BaselineTask":
+    from napari_lrcs.annotation.project import read_checks
     from napari_lrcs.inference.segment import BaselineTask
     from napari_lrcs.io.opening import open_labels, open_volume
     from napari_lrcs.io.volume import parse_slices
@@ -94,6 +95,11 @@ def _task(arguments: argparse.Namespace) -> "BaselineTask":
     train = () if arguments.train_z is None else parse_slices(arguments.train_z)
     labels = None if arguments.labels is None else open_labels(arguments.labels)
     image = open_volume(arguments.image)
+    checks = (
+        ()
+        if labels is None
+        else read_checks(arguments.image, arguments.leave_out, shape=image.shape)
+    )
     return BaselineTask(
         image=image,
         method="k_means" if arguments.method == "kmeans" else arguments.method,
@@ -104,6 +110,7 @@ def _task(arguments: argparse.Namespace) -> "BaselineTask":
         train=train,
         axis=arguments.axis,
         mask=open_mask(arguments.mask, shape=image.shape),
+        checks=checks,
     )
 
 

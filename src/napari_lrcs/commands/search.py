@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "may be given several times; by default the learning rate, the batch size, "
         "the width and the kernel size around those of the preset",
     )
-    flags.add(parser, "--preset", "--phases", "--mask")
+    flags.add(parser, "--preset", "--phases", "--mask", "--leave-out")
     parser.add_argument(
         "--save-preset",
         metavar="NAME",
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def places(arguments: argparse.Namespace) -> Places:
     """Return the files read and written; `run` checks those that a TOML file names."""
     return Places(
-        read=[arguments.image, arguments.labels, arguments.mask],
+        read=[arguments.image, arguments.labels, arguments.mask, *arguments.leave_out],
         written=[arguments.out],
     )
 

@@ -11,6 +11,8 @@ from napari_lrcs.commands.parts.places import Places, network_file
 from napari_lrcs.config import OptimisationConfig, TrainConfig
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from napari_lrcs.phases import PhaseTable
     from napari_lrcs.progress import TrainingEnded
     from napari_lrcs.training.transfer import Origin
@@ -21,7 +23,7 @@ HELP = "train a network on painted slices"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     painted.add_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for the run")
-    flags.add(parser, "--preset", "--phases", "--mask")
+    flags.add(parser, "--preset", "--phases", "--mask", "--leave-out")
     parser.add_argument(
         "--initial-weights",
         type=Path,
@@ -42,7 +44,10 @@ def places(arguments: argparse.Namespace) -> Places:
     """Return the files read and written; `run` checks those that a TOML file names."""
     weights = network_file(arguments.initial_weights)
     return Places(
-        read=[arguments.image, arguments.labels, arguments.mask, weights],
+        read=[
+            *(arguments.image, arguments.labels, arguments.mask, weights),
+            *arguments.leave_out,
+        ],
         written=[arguments.out],
     )
 
@@ -67,7 +72,10 @@ def run(arguments: argparse.Namespace) -> None:
     if not (arguments.resume or arguments.initial_weights):
         config, reason = context.fit(config, arguments, volumes)
     annotation = read_annotation(
-        volumes, config=config, phases=flags.named_phases(arguments)
+        volumes,
+        config=config,
+        phases=flags.named_phases(arguments),
+        begun_at=_begun_at(arguments),
     )
     if reason:
         Display().print(reason)
@@ -115,6 +123,14 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
         other = load_checkpoint(arguments.initial_weights)
         start = replace(start, network=other.config.network)
     return start.with_changes(**given)
+
+
+def _begun_at(arguments: argparse.Namespace) -> "datetime | None":
+    """Return when the run began that is resumed; None for a new one."""
+    from napari_lrcs.training.run_folder import RunFolder
+
+    task = RunFolder(arguments.out).read_task() if arguments.resume else None
+    return task and task.begun_at
 
 
 def _origin(arguments: argparse.Namespace) -> "Origin | None":

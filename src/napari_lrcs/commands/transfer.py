@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for the comparison"
     )
-    flags.add(parser, "--preset", "--phases", "--mask")
+    flags.add(parser, "--preset", "--phases", "--mask", "--leave-out")
     parser.add_argument(
         "--keep",
         choices=("all", "encoder"),
@@ -51,7 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def places(arguments: argparse.Namespace) -> Places:
     """Return the files read and written; `run` checks those that a TOML file names."""
     return Places(
-        read=[arguments.image, arguments.labels, arguments.mask, arguments.source],
+        read=[
+            *(arguments.image, arguments.labels, arguments.mask, arguments.source),
+            *arguments.leave_out,
+        ],
         written=[arguments.out],
     )
 

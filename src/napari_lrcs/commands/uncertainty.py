@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="painted slices to score all networks on; never perturbed",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the study")
-    flags.add(parser, "--preset", "--phases", "--mask")
+    flags.add(parser, "--preset", "--phases", "--mask", "--leave-out")
     parser.add_argument(
         "--devices",
         nargs="+",
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def places(arguments: argparse.Namespace) -> Places:
     return Places(
-        read=[arguments.image, arguments.labels, arguments.mask],
+        read=[arguments.image, arguments.labels, arguments.mask, *arguments.leave_out],
         written=[arguments.out],
     )
 
@@ -106,6 +106,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _task(arguments: argparse.Namespace) -> "tuple[StudyTask, str]":
     """Return what to study, and why its networks have the neighbours that they have."""
+    from napari_lrcs.annotation.project import read_checks
     from napari_lrcs.io.opening import open_labels, open_to_share
     from napari_lrcs.io.volume import parse_slices
     from napari_lrcs.preprocessing.mask import CYLINDER, as_mask, open_mask
@@ -129,6 +130,7 @@ def _task(arguments: argparse.Namespace) -> "tuple[StudyTask, str]":
         predict=PredictConfig(device=config.device, precision=config.precision),
         phases=flags.named_phases(arguments) or start.phases,
         mask=mask,
+        checks=read_checks(arguments.image, arguments.leave_out, shape=image.shape),
     )
     reason = ""
     if not arguments.resume:

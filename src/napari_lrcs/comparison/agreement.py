@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from napari_lrcs.arrays import Labels
 from napari_lrcs.comparison.votes import as_level, most_voted
 from napari_lrcs.io.ome_zarr import create_ome_zarr
 from napari_lrcs.io.opening import open_labels
+from napari_lrcs.io.provenance import combined
 from napari_lrcs.io.pyramid import add_levels
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.io.writing import replacing
@@ -120,14 +121,15 @@ def write_agreement(
         Share of the work that is done, 0 to 1.
     """
     volumes = [open_labels(path) for path in segmentations]
+    provenance = combined([volume.provenance for volume in volumes])
+    like = replace(volumes[0], provenance=provenance)
     with ExitStack() as stack:
         places = {
             name: stack.enter_context(replacing(out / f"{name}.zarr"))
             for name in VOLUMES
         }
         targets = {
-            name: _create(place, volumes[0], name, phases)
-            for name, place in places.items()
+            name: _create(place, like, name, phases) for name, place in places.items()
         }
         for share in _vote(volumes, targets, n_phases=len(phases)):
             yield _VOTED * share
@@ -146,6 +148,7 @@ def _create(
         voxel_size=like.voxel_size,
         unit=like.unit,
         phases=phases if name == "majority" else None,
+        provenance=like.provenance if name == "majority" else None,
         name=name,
     )
 

@@ -15,6 +15,7 @@ from napari_lrcs.arrays import Labels
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.io.ome_zarr import create_ome_zarr
 from napari_lrcs.io.paths import check_destination, check_outputs
+from napari_lrcs.io.provenance import combined
 from napari_lrcs.io.pyramid import add_levels
 from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.io.volume import Volume, sources_of
@@ -250,6 +251,7 @@ def write_votes(
         As `consensus`, or if labels are damaged.
     """
     first = experimenters[0]
+    provenance = combined([volume.provenance for volume in experimenters])
     wanted = sorted(set(range(first.shape[0]) if slices is None else slices))
 
     def read(z: int) -> Labels:
@@ -276,6 +278,7 @@ def write_votes(
                 first,
                 name=files.wanted[name].stem,
                 phases=None if name == "agreement" else phases,
+                provenance=None if name == "agreement" else provenance,
             )
             slabs = _Slabs(make=made[name], wanted=frozenset(wanted), shape=first.shape)
             for share in _write(path, slabs, like=like):
@@ -327,6 +330,7 @@ def _write_all(path: Path, slabs: _Slabs, like: Volume) -> None:
             voxel_size=like.voxel_size,
             unit=like.unit,
             phases=like.phases,
+            provenance=like.provenance,
         )
         return
     target = create_ome_zarr(
@@ -336,6 +340,7 @@ def _write_all(path: Path, slabs: _Slabs, like: Volume) -> None:
         voxel_size=like.voxel_size,
         unit=like.unit,
         phases=like.phases,
+        provenance=like.provenance,
         name=like.name,
     )
     for start, slab in zip(range(0, like.shape[0], _SLAB), slabs, strict=True):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_lrcs.annotation.check_patches import Check
 from napari_lrcs.annotation.painted_labels import relabelled
 from napari_lrcs.arrays import Labels
 from napari_lrcs.classical.baselines import Method
@@ -61,6 +62,8 @@ class SliceToFill:
         Labels of all slices.
     learnt : tuple of int
         Painted slices that are neither for validation nor for test.
+    checks : tuple of Check
+        Check patches of the image, which nothing is learnt from.
     """
 
     image: Volume
@@ -72,6 +75,7 @@ class SliceToFill:
     only_unpainted: bool
     painting: Volume
     learnt: tuple[int, ...]
+    checks: tuple[Check, ...] = ()
 
     def filled(self, labels: Labels) -> Filled:
         """Put new labels where they are wanted."""
@@ -103,6 +107,7 @@ class SliceToFill:
             train=self.learnt,
             axis=self.axis,
             mask=self.mask,
+            checks=self.checks,
         )
 
 

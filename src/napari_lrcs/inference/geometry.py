@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_lrcs.config import Axis
+from napari_lrcs.io.provenance import Provenance
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.preprocessing.slices import AXES, SliceReader, runs_of
 
@@ -48,6 +49,8 @@ class Geometry:
         Of the voxel size.
     phases : PhaseTable
         Of the labels.
+    provenance : Provenance, optional
+        Of the labels.
     """
 
     shape: tuple[int, int, int]
@@ -56,9 +59,15 @@ class Geometry:
     voxel_size: tuple[float, float, float] | None
     unit: str | None
     phases: PhaseTable
+    provenance: Provenance | None = None
 
     @classmethod
-    def of(cls, reader: SliceReader, phases: PhaseTable) -> "Geometry":
+    def of(
+        cls,
+        reader: SliceReader,
+        phases: PhaseTable,
+        provenance: Provenance | None = None,
+    ) -> "Geometry":
         """Choose slabs for the slices that a reader reads."""
         rows, columns = reader.slice_shape
         depth = min(_SLAB_SLICES, reader.n_slices, _SLAB_BYTES // (4 * rows * columns))
@@ -69,6 +78,7 @@ class Geometry:
             voxel_size=reader.volume.voxel_size,
             unit=reader.volume.unit,
             phases=phases,
+            provenance=provenance,
         )
 
     def slabs(self, slices: Sequence[int]) -> Iterator[Slab]:

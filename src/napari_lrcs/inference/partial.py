@@ -104,6 +104,7 @@ class PartialFolder:
                     voxel_size=geometry.voxel_size,
                     unit=geometry.unit,
                     phases=geometry.phases if output is LABELS else None,
+                    provenance=geometry.provenance if output is LABELS else None,
                     name=output.name,
                 )
             (folder / "done.txt").touch()

@@ -24,6 +24,7 @@ from napari_lrcs.inference.outputs import LABELS, Arrays, Output
 from napari_lrcs.inference.predictor import Predictor
 from napari_lrcs.inference.results import Result, Sink
 from napari_lrcs.io.paths import check_outputs
+from napari_lrcs.io.provenance import Provenance
 from napari_lrcs.io.volume import Volume, sources_of
 from napari_lrcs.models.checkpoint import Checkpoint
 from napari_lrcs.preprocessing.normalisation import Normalisation
@@ -94,7 +95,10 @@ def predict_volume(
     config = config or PredictConfig()
     reader = SliceReader.for_config(volume, checkpoint.config, mask=mask)
     wanted = _checked_slices(slices, reader)
-    geometry = Geometry.of(reader, checkpoint.phases)
+    provenance = Provenance(
+        image=volume.name, fingerprint=volume.fingerprint(), learnt=checkpoint.learnt
+    )
+    geometry = Geometry.of(reader, checkpoint.phases, provenance)
     phases = PredictedPhases(checkpoint)
     check_outputs(result.places, inputs=sources_of(volume, mask))
     with (

@@ -167,6 +167,7 @@ class Publication:
                 voxel_size=source.voxel_size,
                 unit=source.unit,
                 phases=source.phases,
+                provenance=source.provenance,
             )
             finest = 1.0 if has_levels(temporary) else _FINEST
             for slab, labels in slabs:
@@ -206,6 +207,7 @@ def _write_tiff(path: Path, slabs: Iterator[Labels], source: Volume) -> Iterator
             voxel_size=source.voxel_size,
             unit=source.unit,
             phases=source.phases,
+            provenance=source.provenance,
         )
         try:
             for slab in slabs:

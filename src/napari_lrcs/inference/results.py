@@ -13,6 +13,7 @@ from napari_lrcs.arrays import Labels
 from napari_lrcs.inference.cleaning import cleaned_slabs
 from napari_lrcs.inference.geometry import Geometry, Slab
 from napari_lrcs.inference.outputs import CONFIDENCE, LABELS, Arrays, Output
+from napari_lrcs.io.provenance import Provenance
 from napari_lrcs.preprocessing.slices import runs_of
 
 
@@ -103,6 +104,8 @@ class MemoryResult:
 
     labels: Labels
     confidence: NDArray[np.uint8] | None = None
+    provenance: Provenance | None = field(init=False, default=None)
+    """Of the labels, once the prediction has begun."""
     _identity: Mapping[str, Any] | None = field(init=False, repr=False, default=None)
     _slabs: dict[int, Slab] = field(init=False, repr=False, default_factory=dict)
 
@@ -157,6 +160,7 @@ class MemoryResult:
                 )
         if identity is None or identity != self._identity:
             self._identity, self._slabs = identity, {}
+        self.provenance = geometry.provenance
         yield _MemorySink(
             arrays=arrays, geometry=geometry, min_size=min_size, slabs=self._slabs
         )

@@ -7,10 +7,18 @@ import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 import numpy as np
 
+from napari_lrcs.annotation.advice import advise_on_checks
+from napari_lrcs.annotation.check_patches import Check
+from napari_lrcs.annotation.left_out import (
+    learnt_from,
+    read_painting,
+    without_checks,
+)
 from napari_lrcs.arrays import GreyImage, Labels
 from napari_lrcs.classical.baselines import (
     Baseline,
@@ -28,6 +36,7 @@ from napari_lrcs.inference.geometry import Geometry
 from napari_lrcs.inference.outputs import LABELS
 from napari_lrcs.inference.results import Result, Sink
 from napari_lrcs.io.paths import check_outputs
+from napari_lrcs.io.provenance import Learnt, Provenance
 from napari_lrcs.io.volume import Volume, sources_of
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.preprocessing.slices import SliceReader
@@ -65,6 +74,10 @@ class BaselineTask:
         Axis that the slices lie across: edges and features are found within slices.
     mask : Volume of bool, optional
         Field of view; outside nothing counts, and labels stay 0.
+    checks : tuple of Check
+        Check patches of the image, which are left out of `labels`.
+    begun_at : datetime
+        When it began, with its time zone.
 
     Raises
     ------
@@ -82,6 +95,8 @@ class BaselineTask:
     train: tuple[int, ...] = ()
     axis: Axis = "z"
     mask: Volume | None = None
+    checks: tuple[Check, ...] = ()
+    begun_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def __post_init__(self) -> None:
         self._check_painting()
@@ -144,15 +159,58 @@ class BaselineTask:
         )
 
     @property
-    def geometry(self) -> Geometry:
-        """What the result has in common with the image."""
-        return Geometry.of(self.reader, self.phases)
+    def painting(self) -> Volume | None:
+        """The labels, without check patches."""
+        return self.labels and without_checks(self.labels, self.checks)
+
+    def geometry_of(self, learnt: Learnt) -> Geometry:
+        """Return what the result has in common with the image."""
+        image = self.image
+        provenance = Provenance(
+            image=image.name, fingerprint=image.fingerprint(), learnt=learnt
+        )
+        return Geometry.of(self.reader, self.phases, provenance)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lesson:
+    """What a baseline learns from, and what the user should know of that."""
+
+    learnt: Learnt
+    advice: tuple[str, ...] = ()
+
+
+def _read_lesson(task: BaselineTask) -> _Lesson:
+    whole, left = task.labels, task.painting
+    if whole is None or left is None:
+        return _Lesson(learnt=Learnt(is_complete=True))
+    painted = {z: read_painting(left, task.reader, z) for z in task.train}
+    taken = {
+        z: np.count_nonzero(read_painting(whole, task.reader, z))
+        - np.count_nonzero(labels)
+        for z, labels in painted.items()
+    }
+    painted = {z: labels for z, labels in painted.items() if labels.any()}
+    advice = advise_on_checks(taken)
+    if advice and not painted:
+        raise ValueError(
+            f"check patches leave nothing that is painted in {whole.name} to learn "
+            "from; paint more, outside them"
+        )
+    learnt = learnt_from(
+        task.image,
+        painted,
+        axis=task.axis,
+        begun_at=task.begun_at,
+        checks=task.checks,
+    )
+    return _Lesson(learnt=learnt, advice=tuple(advice))
 
 
 def read_fitted_slices(task: BaselineTask) -> Iterator[Sample]:
     """Read the slices that the task's baseline is fitted to; errors as of `Volume`."""
     return read_samples(
-        task.reader, task.fitted_slices, labels=task.labels, painted=task.train
+        task.reader, task.fitted_slices, labels=task.painting, painted=task.train
     )
 
 
@@ -190,7 +248,7 @@ def label_slice(
         baseline = task.fit(list(read_fitted_slices(task)))
     else:
         near = sorted(set(task.train) - {index}, key=lambda z: abs(z - index))[:_N_NEAR]
-        others = read_samples(task.reader, near, labels=task.labels, painted=near)
+        others = read_samples(task.reader, near, labels=task.painting, painted=near)
         order = painted_order([own, *others], n_phases=len(task.phases))
         baseline = replace(task, order=task.order or order).fit([own])
     return fill_slice(own, baseline, only_unpainted=only_unpainted)
@@ -224,10 +282,13 @@ def segment_volume(task: BaselineTask, *, result: Result) -> Iterator[PredictEve
     n_slices = task.reader.n_slices
     read_from = sources_of(task.image, task.labels, task.mask)
     check_outputs(result.places, inputs=read_from)
-    with result.open(task.geometry, None) as sink:
+    lesson = _read_lesson(task)
+    geometry = task.geometry_of(lesson.learnt)
+    with result.open(geometry, None) as sink:
         yield PredictionStarted(
             device="cpu", precision="float32", n_slices=n_slices, n_done=0, n_tiles=1
         )
+        yield from (Notice(kind="advice", text=text) for text in lesson.advice)
         samples = []
         for sample in read_fitted_slices(task):
             samples.append(sample)
@@ -235,7 +296,7 @@ def segment_volume(task: BaselineTask, *, result: Result) -> Iterator[PredictEve
         yield from _sampling_notice(task)
         baseline = task.fit(samples)
         del samples
-        yield from _segment_slabs(task, baseline, sink)
+        yield from _segment_slabs(task, baseline, sink, geometry)
         yield from (Publishing(share=share) for share in sink.publish())
     yield PredictionEnded(
         out=result.path,
@@ -257,12 +318,12 @@ def _sampling_notice(task: BaselineTask) -> Iterator[Notice]:
 
 
 def _segment_slabs(
-    task: BaselineTask, baseline: Baseline, sink: Sink
+    task: BaselineTask, baseline: Baseline, sink: Sink, geometry: Geometry
 ) -> Iterator[PredictEvent]:
     reader = task.reader
     n_slices = reader.n_slices
     with ThreadPoolExecutor(_N_THREADS, "label") as pool:
-        for slab in task.geometry.slabs(range(n_slices)):
+        for slab in geometry.slabs(range(n_slices)):
             image = reader.read(slab.start, slab.stop)
             labels = np.empty(image.shape, np.uint8)
             for n_done in _label(image, labels, baseline, pool):

@@ -13,17 +13,17 @@ from numpy.typing import DTypeLike
 from zarr.storage import LocalStore, MemoryStore
 
 from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.label_metadata import PHASES_KEY, label_metadata, stored_phases
 from napari_lrcs.io.lazy_arrays import READ_ERRORS
 from napari_lrcs.io.paths import is_zarr
+from napari_lrcs.io.provenance import Provenance, stored_provenance
 from napari_lrcs.io.units import known_unit
 from napari_lrcs.io.volume import (
-    PHASES_KEY,
     Volume,
     VoxelSize,
     as_volume,
     checked_volume,
     physical_size,
-    stored_phases,
     wrong_axes,
 )
 from napari_lrcs.io.watching import Watched, moment_of_opening, signature
@@ -73,6 +73,8 @@ def open_zarr(place: Path) -> Volume:
         physical=_ngff_physical(axes, (level, images[0])),
         phases=_phases_in(attributes),
     )
+    provenance = stored_provenance(attributes.get(PHASES_KEY, {}))
+    volume = replace(volume, provenance=provenance)
     return _watched_zarr(volume, place, array.path)
 
 
@@ -148,7 +150,10 @@ def name_phases(attributes: dict[str, Any], phases: PhaseTable) -> None:
     phases : PhaseTable
         Phases whose names and colours other viewers show.
     """
-    attributes[PHASES_KEY] = {"phases": phases.to_dicts()}
+    attributes[PHASES_KEY] = {
+        **attributes.get(PHASES_KEY, {}),
+        **label_metadata(phases, None),
+    }
     colours = {p.label: [*bytes.fromhex(p.colour[1:]), 255] for p in phases}
     attributes["ome"]["image-label"] = {
         "colors": [{"label-value": k, "rgba": rgba} for k, rgba in colours.items()],
@@ -165,6 +170,7 @@ def create_ome_zarr(  # noqa: PLR0913 the image has all this metadata
     voxel_size: VoxelSize | None = None,
     unit: str | None = None,
     phases: PhaseTable | None = None,
+    provenance: Provenance | None = None,
     name: str = "labels",
 ) -> zarr.Array[Any]:
     """Create an OME-Zarr 0.5 image with one level, to write slabs into.
@@ -184,6 +190,8 @@ def create_ome_zarr(  # noqa: PLR0913 the image has all this metadata
         out.
     phases : PhaseTable, optional
         Phases of labels; `open_volume` returns them, and other viewers show them.
+    provenance : Provenance, optional
+        What a segmentation is of and was learnt from; `open_volume` returns it.
     name : str
         Name of the image, which viewers show.
 
@@ -213,6 +221,8 @@ def create_ome_zarr(  # noqa: PLR0913 the image has all this metadata
     }
     image = {"name": name, "axes": axes, "datasets": [level]}
     attributes: dict[str, Any] = {"ome": {"version": "0.5", "multiscales": [image]}}
+    if provenance is not None:
+        attributes[PHASES_KEY] = label_metadata(None, provenance)
     if phases is not None:
         name_phases(attributes, phases)
     # On a full disk, Zarr's threads would still write while we remove what they wrote.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NotRequired, TypedDict, TypeVar
 
 import msgspec
 
@@ -21,6 +21,9 @@ from napari_lrcs.errors import ResultExistsError, VolumeError
 from napari_lrcs.io.writing import replacing
 
 T = TypeVar("T")
+
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+"""When work began that does not say when."""
 
 
 def convert(value: object, kind: type[T]) -> T:
@@ -90,6 +93,10 @@ def write_json(path: Path, values: object) -> None:
         temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
+class _Beginning(TypedDict):
+    begun_at: NotRequired[datetime]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record(Generic[T]):
     """The JSON file that makes a folder a search, say, and tells its task.
@@ -152,6 +159,11 @@ class Record(Generic[T]):
             f"{self.path.name} in {self.folder} has format {version}, but this version "
             f"reads {self.version}; open it with the version that wrote it"
         )
+
+    def read_begun_at(self) -> datetime:
+        """Read when the work began; long ago if an earlier version began it."""
+        values = read_json(self.path, dict[str, Any])
+        return convert(values, _Beginning).get("begun_at", LONG_AGO)
 
     def write(self, values: Mapping[str, object]) -> None:
         """Write the object, which makes the folder what it should be."""

@@ -6,6 +6,7 @@ import math
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import tifffile
 from numpy.typing import DTypeLike, NDArray
 
 from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.label_metadata import PHASES_KEY, label_metadata, stored_phases
 from napari_lrcs.io.lazy_arrays import (
     READ_ERRORS,
     ArrayLike3D,
@@ -21,15 +23,14 @@ from napari_lrcs.io.lazy_arrays import (
     Slices,
     truncated,
 )
+from napari_lrcs.io.provenance import Provenance, stored_provenance
 from napari_lrcs.io.units import SYMBOLS, known_unit
 from napari_lrcs.io.volume import (
-    PHASES_KEY,
     Volume,
     VoxelSize,
     check_shape,
     checked_volume,
     physical_size,
-    stored_phases,
     wrong_axes,
 )
 from napari_lrcs.io.writing import replacing
@@ -41,7 +42,7 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
 
 PHASES_TAG = 65_311
-"""TIFF tag of the phases' JSON; 65000 to 65535 are free for private use."""
+"""TIFF tag of the JSON of phases and provenance; 65000 to 65535 are for private use."""
 
 # Offsets in classic TIFF have 32 bits; 32 MiB are left for everything but the voxels.
 _CLASSIC_LIMIT = 2**32 - 2**25
@@ -66,13 +67,14 @@ def open_tiff(place: Path) -> Volume:
         if not isinstance(array, PlainArray):
             tif.filehandle.set_lock(True)
             weakref.finalize(array, stack.pop_all().close)
-        return checked_volume(
+        volume = checked_volume(
             array,
             name=place.name,
             axes=axes,
             physical=_tiff_physical(tif),
             phases=_tiff_phases(tif),
         )
+        return replace(volume, provenance=_tiff_provenance(tif))
 
 
 def _shape_and_axes(
@@ -189,6 +191,14 @@ def _tiff_phases(tif: tifffile.TiffFile) -> PhaseTable | None:
         return None
 
 
+def _tiff_provenance(tif: tifffile.TiffFile) -> Provenance | None:
+    text = tif.pages.first.tags.valueof(PHASES_TAG)
+    try:
+        return stored_provenance(json.loads(text)[PHASES_KEY])
+    except READ_ERRORS:
+        return None
+
+
 def _tiff_physical(tif: tifffile.TiffFile) -> tuple[VoxelSize | None, str | None]:
     if tif.ome_metadata:
         return _ome_physical(tif.ome_metadata)
@@ -241,6 +251,7 @@ def write_labels_tiff(  # noqa: PLR0913 the file has all this metadata
     voxel_size: VoxelSize | None = None,
     unit: str | None = None,
     phases: PhaseTable | None = None,
+    provenance: Provenance | None = None,
 ) -> None:
     """Write slabs one by one into a compressed OME-TIFF.
 
@@ -261,6 +272,8 @@ def write_labels_tiff(  # noqa: PLR0913 the file has all this metadata
         out.
     phases : PhaseTable, optional
         Phases of labels; `open_volume` returns them.
+    provenance : Provenance, optional
+        What a segmentation is of and was learnt from; `open_volume` returns it.
 
     Raises
     ------
@@ -285,7 +298,7 @@ def write_labels_tiff(  # noqa: PLR0913 the file has all this metadata
                 photometric="minisblack",
                 compression="zlib",
                 metadata={"axes": "ZYX", **_ome_metadata(voxel_size, unit)},
-                extratags=_phase_tags(phases),
+                extratags=_phase_tags(phases, provenance),
                 software=_SOFTWARE,
                 buffersize=_BUFFER,
             )
@@ -335,8 +348,11 @@ def _ome_metadata(voxel_size: VoxelSize | None, unit: str | None) -> dict[str, A
     }
 
 
-def _phase_tags(phases: PhaseTable | None) -> list[tuple[int, str, int, str, bool]]:
-    if phases is None:
+def _phase_tags(
+    phases: PhaseTable | None, provenance: Provenance | None
+) -> list[tuple[int, str, int, str, bool]]:
+    metadata = label_metadata(phases, provenance)
+    if not metadata:
         return []
-    text = json.dumps({PHASES_KEY: {"phases": phases.to_dicts()}})
+    text = json.dumps({PHASES_KEY: metadata})
     return [(PHASES_TAG, "s", 0, text, True)]

@@ -2,8 +2,9 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +20,12 @@ from napari_lrcs.io.lazy_arrays import (
     Wrapper,
     damaged,
 )
+from napari_lrcs.io.provenance import Provenance
 from napari_lrcs.io.units import METRES, known_unit
 from napari_lrcs.phases import PhaseTable
 
 if TYPE_CHECKING:
     from napari_lrcs.config import Axis
-
-PHASES_KEY = "napari_lrcs"
-"""Zarr attribute, and key of the TIFF tag's JSON, under which phases are stored."""
 
 VoxelSize = tuple[float, float, float]
 
@@ -51,6 +50,8 @@ class Volume:
         ("micrometer"); pixels and unknown units become None.
     phases : PhaseTable, optional
         Phases of labels, if the file names them.
+    provenance : Provenance, optional
+        What a segmentation is of and was learnt from, if the file tells.
     sources : tuple of Path, optional
         Files and folders that it is read from, links resolved; empty for an array in
         memory.
@@ -61,6 +62,7 @@ class Volume:
     voxel_size: VoxelSize | None = None
     unit: str | None = None
     phases: PhaseTable | None = None
+    provenance: Provenance | None = None
     sources: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
@@ -122,6 +124,24 @@ class Volume:
             If the file is damaged, or has changed since it was opened.
         """
         return self._read((z, y, x), f"slices {z.start}:{z.stop}")
+
+    def fingerprint(self) -> str:
+        """Tell it from others, whatever its name: by its shape and middle slice.
+
+        Returns
+        -------
+        str
+            Hexadecimal digits.
+
+        Raises
+        ------
+        VolumeError
+            If the file is damaged, or has changed since it was opened.
+        """
+        middle = self.shape[0] // 2
+        digest = sha256(f"{self.shape} {self.dtype}".encode())
+        digest.update(self.slab(middle, middle + 1).tobytes())
+        return digest.hexdigest()
 
     def _read(self, key: tuple[slice, ...], what: str) -> NDArray[Any]:
         try:
@@ -370,9 +390,3 @@ def physical_size(
         for size, own in zip(sizes, known, strict=True)
     )
     return (z, y, x), unit
-
-
-def stored_phases(holder: Mapping[str, Any]) -> PhaseTable | None:
-    """Read the phases that are stored under `PHASES_KEY`."""
-    rows = holder[PHASES_KEY].get("phases")
-    return None if rows is None else PhaseTable.from_dicts(rows)

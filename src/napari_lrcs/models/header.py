@@ -10,6 +10,7 @@ import safetensors
 
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import CheckpointError
+from napari_lrcs.io.provenance import Learnt, to_json
 from napari_lrcs.io.records import convert, parse_json
 from napari_lrcs.io.units import METRES, SYMBOLS, known_unit
 from napari_lrcs.io.volume import Volume, VoxelSize
@@ -108,6 +109,8 @@ class Header(NetworkInfo):
     ----------
     labels_hash : str
         SHA-256 of the painting.
+    learnt : Learnt
+        Painted slices that it was trained and validated on.
     history : tuple of dict
         One row per epoch, as in the run's ``history.csv``.
     versions : mapping of str to str
@@ -115,6 +118,7 @@ class Header(NetworkInfo):
     """
 
     labels_hash: str = ""
+    learnt: Learnt = field(default_factory=Learnt)
     history: tuple[Row, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -129,6 +133,7 @@ class Header(NetworkInfo):
             "unit": self.unit,
             "trained_on": None if self.trained_on is None else asdict(self.trained_on),
             "labels_hash": self.labels_hash,
+            "learnt": to_json(self.learnt),
             "history": self.history,
             "versions": dict(self.versions),
         }
@@ -186,6 +191,7 @@ class _HeaderDict(TypedDict):
     unit: NotRequired[str | None]
     trained_on: NotRequired[TrainedOn | None]
     labels_hash: NotRequired[str]
+    learnt: NotRequired[Learnt]
     history: NotRequired[tuple[dict[str, float | int | None], ...]]
     versions: NotRequired[dict[str, str]]
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_lrcs.annotation.annotation import Annotation
@@ -106,6 +106,8 @@ def run_search(
         check_new(out, overwrite=True)
     folder = SearchFolder(out)
     folder.check_place(resume=resume, overwrite=overwrite)
+    if resume:
+        task = replace(task, begun_at=folder.record.read_begun_at())
     resolve_device(task.config.device)
     annotation = task.annotate(task.config_of(task.space.middle))
     task.config_of({}, repeat=task.search.n_repeats - 1)  # its seed may be too large
@@ -191,6 +193,7 @@ class _Search:
                 "task": self._description,
                 "search": self._task.search.to_dict(),
                 "n_trials": self._n_trials,
+                "begun_at": self._task.begun_at.isoformat(),
                 "importances": importances,
             }
         )

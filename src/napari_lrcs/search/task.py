@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ class SearchTask:
         How settings are chosen, and how many.
     phases : PhaseTable, optional
         Phases of the labels; by default those named in the file, or numbered ones.
+    begun_at : datetime
+        When it began; check patches that were drawn later are not left out.
     """
 
     volumes: tuple[AnnotatedVolume, ...]
@@ -37,6 +40,7 @@ class SearchTask:
     config: TrainConfig = field(default_factory=TrainConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     phases: PhaseTable | None = None
+    begun_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def n_trials(self) -> int:
@@ -71,7 +75,12 @@ class SearchTask:
         ValueError
             As `read_compared` does.
         """
-        return read_compared(self.volumes, config=config, phases=self.phases)
+        return read_compared(
+            self.volumes,
+            config=config,
+            phases=self.phases,
+            begun_at=self.begun_at,
+        )
 
     def to_dict(self, annotation: Annotation) -> dict[str, Any]:
         """Describe everything that the results depend on, as JSON values."""

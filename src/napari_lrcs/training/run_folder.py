@@ -2,8 +2,8 @@
 
 | file | what is in it, and which module decides that |
 |---|---|
-| ``config.json`` | the `TrainConfig`, and as ``parent`` the run that it continues: |
-| | here; its fields: `config` |
+| ``config.json`` | the `TrainConfig`, the run that it continues, when it began, and |
+| | what it learns from: `run_task`; its fields: `config` |
 | ``labels.tif`` | the painted slices, with their volumes and roles: `run_labels` |
 | ``history.csv`` | a row for each epoch: here; its columns: `training.scoring` |
 | ``best.safetensors``, ``last.safetensors``, ``epoch-N.safetensors`` | checkpoints: |
@@ -32,7 +32,10 @@ from napari_lrcs.arrays import Labels
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import CheckpointError, ResultExistsError
 from napari_lrcs.io.locks import is_in_use
-from napari_lrcs.io.records import newest_first, read_json, write_json
+from napari_lrcs.io.provenance import Learnt
+from napari_lrcs.io.records import (
+    newest_first,
+)
 from napari_lrcs.io.writing import replacing
 from napari_lrcs.models.header import BEST_CHECKPOINT, Row, read_header, read_summary
 from napari_lrcs.training.run_labels import (
@@ -42,6 +45,7 @@ from napari_lrcs.training.run_labels import (
     write_labels,
 )
 from napari_lrcs.training.run_summary import RunSummary
+from napari_lrcs.training.run_task import RunTask
 
 if TYPE_CHECKING:
     from napari_lrcs.models.checkpoint import Checkpoint
@@ -51,7 +55,6 @@ N_TRANSFER_CHECKPOINTS = 4
 """The paper saves a training at "four different advancements" for transfer learning."""
 
 _CONFIG = "config.json"
-_PARENT = "parent"
 _HISTORY = "history.csv"
 _LABELS = "labels.tif"
 _STATE = "resume.pt"
@@ -150,28 +153,34 @@ class RunFolder:
         config: TrainConfig,
         *,
         parent: "RunFolder | None" = None,
+        learnt: Learnt | None = None,
     ) -> None:
-        """Write labels and config; the config makes the folder a run that resumes."""
+        """Write labels and config; the config makes the folder a run that resumes.
+
+        Parameters
+        ----------
+        learnt : Learnt, optional
+            What its network learns from, and has before; by default the annotation's.
+        """
         write_labels(self.path / _LABELS, annotation)
-        values = config.to_dict()
-        if parent is not None:
-            values[_PARENT] = parent.path.name
-        write_json(self.path / _CONFIG, values)
+        task = RunTask(
+            config=config,
+            parent="" if parent is None else parent.path.name,
+            begun_at=annotation.begun_at,
+            learnt=learnt or annotation.learnt,
+        )
+        task.write(self.path / _CONFIG)
 
     def read_config(self) -> TrainConfig:
         """Read the config that the run was begun with."""
-        return self._read_task()[0]
+        return self.read_task().config
 
-    def _read_task(self) -> tuple[TrainConfig, str]:
-        """Read the config, and the name of the run that this one continues."""
+    def read_task(self) -> RunTask:
+        """Read the config, when the run began and what its network learns from."""
         try:
-            values = read_json(self.path / _CONFIG, dict[str, Any])
-            parent = str(values.pop(_PARENT, ""))
-            return TrainConfig.from_dict(values), parent
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise CheckpointError(
-                f"there is no run in {self.path} to resume; start one without resuming"
-            ) from error
+            return RunTask.read(self.path / _CONFIG)
+        except CheckpointError:
+            raise
         except (ValueError, OSError) as error:
             raise self._damaged(_CONFIG, error) from error
 
@@ -245,18 +254,20 @@ class RunFolder:
             raise CheckpointError(
                 f"there is no run in {self.path}; choose a run folder"
             )
-        (config, parent), history = self._read_task(), self.read_history()
+        task, history = self.read_task(), self.read_history()
         n_done, last = len(history), history[-1] if history else {}
         network = read_summary(self.best) if self.best.is_file() else None
         best_epoch = None if network is None else network.epoch
-        is_finished = config.optimisation.is_over(n_done, best_epoch=best_epoch or 0)
+        is_finished = task.config.optimisation.is_over(
+            n_done, best_epoch=best_epoch or 0
+        )
         started, modified = _times(self.path)
         return RunSummary(
             path=self.path,
             started=started,
             modified=modified,
-            config=config,
-            parent=parent,
+            config=task.config,
+            parent=task.parent,
             n_done=n_done,
             seconds=last.get("seconds") or 0.0,
             network=network,

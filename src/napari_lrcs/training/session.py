@@ -59,6 +59,7 @@ class TrainingSession:
             grey_levels=grey_quantiles(grey_levels, self.normalisation)
         )
         """What the next checkpoint says of its training."""
+        self.learnt = annotation.learnt
         optimisation = config.optimisation
         n_phases = len(annotation.phases)
         self.weights = phase_weights_of(optimisation, n_phases, self.device)
@@ -162,13 +163,16 @@ class TrainingSession:
         """Start from random weights, those of another training, or where one stands."""
         if origin is not None:
             text = origin.fill(self.model, self.config.network, self.annotation.phases)
+            self.learnt = origin.read_learnt() + self.learnt
             self._notices += [Notice(kind="advice", text=text)] if text else []
         if parent is not None:
             self._continue(parent)
         self.run.check_place(overwrite=overwrite)
         self.run.begin()
         self.save()
-        self.run.write_task(self.annotation, self.config, parent=parent)
+        self.run.write_task(
+            self.annotation, self.config, parent=parent, learnt=self.learnt
+        )
 
     def _continue(self, parent: RunFolder) -> None:
         """Take over the network and the optimiser of a run; epochs count from 0."""
@@ -179,6 +183,7 @@ class TrainingSession:
                 f"the run in {parent.path} cannot be continued with this painting: "
                 f"{error}"
             ) from error
+        self.learnt = parent.read_task().learnt + self.learnt
 
     def resume(self) -> None:
         """Go on where the run folder's state was saved."""
@@ -201,6 +206,7 @@ class TrainingSession:
                 f"resume.pt in {self.run.path} does not belong to this run: {error}"
             ) from error
         self.state, self.precision = saved.state, saved.precision
+        self.learnt = self.run.read_task().learnt
         torch.set_num_threads(saved.n_threads)
         text = f"resumed after step {self.state.step}"
         self._notices.append(Notice(kind="resumed", text=text))
@@ -241,6 +247,7 @@ class TrainingSession:
             unit=self.annotation.unit,
             trained_on=self.trained_on,
             labels_hash=self.annotation.labels_hash,
+            learnt=self.learnt,
             history=tuple(self.state.history),
         )
 

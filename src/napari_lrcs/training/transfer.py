@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from napari_lrcs.config import NetworkConfig
 from napari_lrcs.errors import CheckpointError
+from napari_lrcs.io.provenance import Learnt
+from napari_lrcs.models.header import checkpoint_file, read_header
 from napari_lrcs.phases import PhaseTable
 
 if TYPE_CHECKING:
@@ -76,6 +78,10 @@ class Origin:
             taken = {n: t for n, t in taken.items() if n.startswith(_ENCODER)}
         model.load_state_dict(own | taken)
         return self._describe(other.phases, phases, rows)
+
+    def read_learnt(self) -> Learnt:
+        """Read what the network has learnt from; raises as `fill` does."""
+        return read_header(checkpoint_file(self.path)).learnt
 
     def _describe(self, theirs: PhaseTable, own: PhaseTable, rows: list[int]) -> str:
         if self.kept == "encoder":

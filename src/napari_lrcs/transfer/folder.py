@@ -1,7 +1,7 @@
 """The files of a comparison of transfer learning."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
@@ -14,7 +14,7 @@ from napari_lrcs.training.run_folder import RunFolder
 from napari_lrcs.training.transfer import KeptPart, Origin
 from napari_lrcs.transfer.config import TransferConfig
 from napari_lrcs.transfer.figures import FIGURE
-from napari_lrcs.transfer.plan import Start
+from napari_lrcs.transfer.plan import Start, TransferTask
 from napari_lrcs.transfer.results import TransferFindings, read_result
 
 _RECORD = "transfer.json"
@@ -51,18 +51,23 @@ class TransferFolder:
         """Return the folder of a training."""
         return RunFolder(self.path / start.name / f"repeat-{repeat}")
 
-    def begin(
-        self, task: Mapping[str, Any], starts: Sequence[Start], *, source: Path
-    ) -> None:
-        """Write the task, in place of an earlier comparison."""
+    def begin(self, description: Mapping[str, Any], task: TransferTask) -> None:
+        """Write the task, in place of an earlier comparison.
+
+        Parameters
+        ----------
+        description : mapping
+            From `TransferTask.to_dict`.
+        """
         if self.record.exists:
             self.remove()
         self.path.mkdir(exist_ok=True)
         self.record.write(
             {
-                "task": task,
-                "starts": [asdict(start) for start in starts],
-                "source": str(source.absolute()),
+                "task": description,
+                "starts": [asdict(start) for start in task.starts],
+                "source": str(task.source.path.absolute()),
+                "begun_at": task.begun_at.isoformat(),
             }
         )
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,8 @@ class TransferTask:
         What to take over of the earlier network.
     phases : PhaseTable, optional
         Phases of the labels; by default those named in the file, or numbered ones.
+    begun_at : datetime
+        When it began; check patches that were drawn later are not left out.
 
     Raises
     ------
@@ -111,6 +114,7 @@ class TransferTask:
     transfer: TransferConfig = field(default_factory=TransferConfig)
     kept: KeptPart = "all"
     phases: PhaseTable | None = None
+    begun_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def __post_init__(self) -> None:
         if not self.source.moments:
@@ -161,7 +165,12 @@ class TransferTask:
         ValueError
             As `read_compared` does.
         """
-        return read_compared(self.volumes, config=self.config, phases=self.phases)
+        return read_compared(
+            self.volumes,
+            config=self.config,
+            phases=self.phases,
+            begun_at=self.begun_at,
+        )
 
     def to_dict(self, annotation: Annotation) -> dict[str, Any]:
         """Describe everything that the results depend on, as JSON values."""

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -122,6 +122,8 @@ def compare_starts(
         check_new(out, overwrite=True)
     folder = TransferFolder(out)
     folder.record.check_place(resume=resume, overwrite=overwrite)
+    if resume:
+        task = replace(task, begun_at=folder.record.read_begun_at())
     resolve_device(task.config.device)
     annotation = task.annotate()
     task.config_of(task.starts[0], task.transfer.n_repeats - 1)  # its seed
@@ -133,7 +135,7 @@ def compare_starts(
         # Checked again: another process may have begun a comparison.
         folder.record.check_place(resume=resume, overwrite=overwrite)
         if not resume:
-            folder.begin(description, task.starts, source=task.source.path)
+            folder.begin(description, task)
         yield from notices
         yield from _run(task, folder, annotation)
         findings = folder.read_findings()

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from napari_lrcs.commands.parts.terminal import printable
@@ -22,6 +23,14 @@ def _phase_name(text: str) -> str:
 
 _SHARED: Mapping[str, Mapping[str, Any]] = {
     "--json": {"action": "store_true", "help": "print one JSON object"},
+    "--leave-out": {
+        "type": Path,
+        "action": "append",
+        "default": [],
+        "metavar": "CHECK",
+        "help": "folder of check patches that nothing is learnt from, besides those "
+        "beside IMAGE (NAME.lrcs); may be given several times",
+    },
     "--mask": {
         "metavar": "FILE",
         "help": "field of view: a volume (nonzero inside), or the word cylinder",

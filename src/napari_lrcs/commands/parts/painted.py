@@ -39,6 +39,11 @@ def open_volumes(arguments: argparse.Namespace) -> "list[AnnotatedVolume]":
                 "LABELS is missing; give IMAGE LABELS, or one TOML file that names "
                 f"the volumes in place of {arguments.image}"
             )
+        if arguments.leave_out:
+            raise ValueError(
+                "--leave-out goes with IMAGE LABELS; of several volumes, check patches "
+                "are found beside each image: put them into its folder NAME.lrcs"
+            )
         if named or arguments.mask:
             raise ValueError(
                 "the slices and masks of several volumes belong in the TOML file, not "
@@ -49,6 +54,10 @@ def open_volumes(arguments: argparse.Namespace) -> "list[AnnotatedVolume]":
         raise ValueError("--train-z is missing; give the painted slices to train on")
     return [
         open_annotated(
-            arguments.image, arguments.labels, slices=named, mask=arguments.mask
+            arguments.image,
+            arguments.labels,
+            slices=named,
+            mask=arguments.mask,
+            leave_out=arguments.leave_out,
         )
     ]

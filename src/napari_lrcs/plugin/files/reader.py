@@ -25,7 +25,7 @@ from napari_lrcs.io.paths import HDF5_SUFFIXES, is_zarr
 from napari_lrcs.io.pyramid import levels_of
 from napari_lrcs.io.units import known_unit
 from napari_lrcs.io.volume import Volume, as_labels
-from napari_lrcs.plugin.parts.layers import appearance
+from napari_lrcs.plugin.parts.layers import PROVENANCE_KEY, appearance
 from napari_lrcs.preprocessing.slices import AXES
 
 _TIFF = (".tif", ".tiff")
@@ -105,7 +105,7 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
             metadata[DATASET_KEY] = dataset
         array = _lazy(volume if volume.phases is None else as_labels(volume))
         data, meta, kind = _layer(volume, array)
-        return [(data, meta | {"metadata": metadata}, kind)]
+        return [(data, meta | {"metadata": meta.get("metadata", {}) | metadata}, kind)]
     except VolumeError:
         raise
     except READ_ERRORS as error:
@@ -177,6 +177,8 @@ def _layer(volume: Volume, data: Any) -> LayerData:
     if volume.phases is None:
         coarsest = data[-1] if isinstance(data, list) else data
         return data, place | {"contrast_limits": _contrast(coarsest)}, "image"
+    if volume.provenance is not None:
+        place["metadata"] = {PROVENANCE_KEY: volume.provenance}
     if isinstance(data, da.Array) and data.nbytes <= _PAINTABLE:
         data = data.compute()
     return data, place | appearance(volume.phases), "labels"

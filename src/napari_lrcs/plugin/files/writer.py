@@ -77,6 +77,7 @@ def _write_tiff(place: Path, volume: Volume) -> None:
         voxel_size=volume.voxel_size,
         unit=volume.unit,
         phases=volume.phases,
+        provenance=volume.provenance,
     )
 
 
@@ -100,6 +101,7 @@ def _write_zarr(place: Path, volume: Volume) -> None:
             voxel_size=volume.voxel_size,
             unit=volume.unit,
             phases=volume.phases,
+            provenance=volume.provenance,
             name=volume.name,
         )
         start = 0

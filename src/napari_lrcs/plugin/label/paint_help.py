@@ -24,7 +24,7 @@ from napari_lrcs.plugin.label.whole_volume import WholeVolume
 from napari_lrcs.plugin.painting.field_of_view import FieldOfView
 from napari_lrcs.plugin.painting.painting import Painting
 from napari_lrcs.plugin.parts.forms import Fold
-from napari_lrcs.plugin.parts.layers import labels_of, volume_of
+from napari_lrcs.plugin.parts.layers import checks_of, labels_of, volume_of
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events
 
 
@@ -184,6 +184,7 @@ class PaintHelp(QWidget):
                 for i in painting.painted()
                 if painting.roles.get(i) not in ("validation", "test")
             ),
+            checks=checks_of(image),
         )
 
     def set_mask(self, mask: Any) -> None:

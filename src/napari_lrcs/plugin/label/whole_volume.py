@@ -10,8 +10,10 @@ from napari.viewer import Viewer
 
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.estimate import fits_memory, memory_needed
-from napari_lrcs.inference.results import MemoryResult, Result
+from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.inference.segment import BaselineTask, segment_volume
+from napari_lrcs.io.opening import open_volume
+from napari_lrcs.io.provenance import Provenance
 from napari_lrcs.plugin.files.reader import read_layers
 from napari_lrcs.plugin.parts.layers import workspace_for
 from napari_lrcs.plugin.parts.predicted import PredictedLayers, Region
@@ -28,14 +30,18 @@ class Segmented:
         The result; a list is a pyramid.
     layers : PredictedLayers
         Shows the result.
+    provenance : Provenance, optional
+        Of the result.
     """
 
     labels: Any
     layers: PredictedLayers
+    provenance: Provenance | None
 
     def show(self) -> str:
         """Add a labels layer, on the GUI thread; returns its name."""
         self.layers.show(self.labels)
+        self.layers.set_provenance(self.provenance)
         self.layers.replace_former()
         layer = self.layers.labels
         assert layer is not None
@@ -70,7 +76,7 @@ class WholeVolume:
             workspace = workspace_for(image)
             workspace.make()
             path = workspace.new_result(".zarr")
-        self._result: Result = (
+        self._result: MemoryResult | DiskResult = (
             MemoryResult(labels=np.zeros(shape, np.uint8))
             if path is None
             else DiskResult(labels=path)
@@ -87,9 +93,10 @@ class WholeVolume:
     def events(self) -> Events:
         """Segment, in a thread; yields `Segmented` last."""
         yield from segment_volume(self._task, result=self._result)
-        path = self._result.path
-        if path is None:
-            (labels,) = self._result.arrays()
+        if isinstance(self._result, MemoryResult):
+            labels, provenance = self._result.labels, self._result.provenance
         else:
+            path = self._result.labels
             ((labels, *_),) = read_layers(str(path))
-        yield Segmented(labels=labels, layers=self._layers)
+            provenance = open_volume(path).provenance
+        yield Segmented(labels=labels, layers=self._layers, provenance=provenance)

@@ -11,9 +11,9 @@ import numpy as np
 from napari.components import LayerList
 from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import DirectLabelColormap
-from platformdirs import user_data_path
 
-from napari_lrcs.annotation.workspace import Workspace, workspace_of
+from napari_lrcs.annotation.check_patches import Check
+from napari_lrcs.annotation.workspace import Workspace, fallback_folder, workspace_of
 from napari_lrcs.config import Axis
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.volume import Volume, VoxelSize, as_labels, as_volume
@@ -23,6 +23,9 @@ from napari_lrcs.preprocessing.slices import AXES
 
 RUN_KEY = "napari_lrcs_run"
 """Key of an image's metadata for the `Path` of the run that is to predict it."""
+
+PROVENANCE_KEY = "napari_lrcs_provenance"
+"""Key of the metadata of a segmentation's layer for its `Provenance`."""
 
 _FILE_KEY = "napari_lrcs_file"
 """Key of the metadata of labels for the file that they were opened from as an image."""
@@ -236,7 +239,11 @@ def volume_of(layer: Image | Labels) -> Volume:
     voxel_size, unit = _physical(layer)
     array = layer.data[0] if layer.multiscale else layer.data
     volume = as_volume(array, name=layer.name, voxel_size=voxel_size, unit=unit)
-    return replace(volume, sources=_files_of(layer, array))
+    return replace(
+        volume,
+        provenance=layer.metadata.get(PROVENANCE_KEY),
+        sources=_files_of(layer, array),
+    )
 
 
 def _files_of(layer: Image | Labels, array: Any) -> tuple[Path, ...]:
@@ -299,10 +306,23 @@ def workspace_for(image: Layer) -> Workspace:
     where the layer comes from no file or nothing may be written beside it.
     """
     source = image.source.path
-    fallback = user_data_path("napari-lrcs", appauthor=False)
     return workspace_of(
-        None if source is None else Path(source), name=image.name, fallback=fallback
+        None if source is None else Path(source),
+        name=image.name,
+        fallback=fallback_folder(),
     )
+
+
+def checks_of(image: Layer) -> tuple[Check, ...]:
+    """Read the check patches of an image, which no training may learn from.
+
+    Raises
+    ------
+    VolumeError
+        If some are damaged.
+    """
+    n_z, n_y, n_x = (1, *layer_shape(image))[-3:]
+    return workspace_for(image).read_checks((n_z, n_y, n_x))
 
 
 def _physical(layer: Layer) -> tuple[VoxelSize | None, str | None]:

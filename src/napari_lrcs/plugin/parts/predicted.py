@@ -10,9 +10,11 @@ from napari.viewer import Viewer
 from superqt.utils import qthrottled
 
 from napari_lrcs.config import Axis
+from napari_lrcs.io.provenance import Provenance
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.parts.layer_kinds import Kind, kind_of, marked
 from napari_lrcs.plugin.parts.layers import (
+    PROVENANCE_KEY,
     add_result,
     appearance,
     layer_shape,
@@ -95,6 +97,7 @@ class PredictedLayers:
     ) -> None:
         self._viewer, self._phases, self._region = viewer, phases, region
         self._path = path
+        self._provenance: Provenance | None = None
         self.network: Path | None = None
         """The checkpoint that predicts, where it is known."""
         self._name = f"{image.name} {what}"
@@ -118,6 +121,12 @@ class PredictedLayers:
     def is_removed(self) -> bool:
         """Whether the user has removed the labels layer."""
         return "labels" in self._layers and self.labels is None
+
+    def set_provenance(self, provenance: Provenance | None) -> None:
+        """Tell what the labels are of, and what was learnt from."""
+        self._provenance = provenance
+        if self.labels is not None:
+            self.labels.metadata[PROVENANCE_KEY] = provenance
 
     def show(self, labels: Any, confidence: Any = None) -> None:
         """Show arrays, in the layers that are there or in new ones.
@@ -233,6 +242,7 @@ class PredictedLayers:
             | {
                 _PATH_KEY: self._path,
                 _NETWORK_KEY: self.network,
+                PROVENANCE_KEY: self._provenance,
                 _ORIGIN_KEY: (self._image, self._what, self._region),
             },
             "multiscale": isinstance(data, list),

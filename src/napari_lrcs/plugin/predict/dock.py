@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from napari.viewer import Viewer
 
+from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.plugin.parts.connections import Replaceable
 from napari_lrcs.plugin.parts.dock import Dock, Outcome
 from napari_lrcs.plugin.parts.widgets import Notices, button, clock, hbox
@@ -146,7 +147,10 @@ class PredictDock(Dock):
         if attempt.is_complete:
             return
         attempt.n_done, attempt.n_slices = event.n_done, event.n_slices
-        if attempt.path is not None and (arrays := attempt.job.result.arrays()):
+        result = attempt.job.result
+        if isinstance(result, MemoryResult):
+            attempt.layers.set_provenance(result.provenance)
+        elif arrays := result.arrays():
             attempt.layers.show(*arrays)
 
     def _advance(self, attempt: Attempt, event: TilePredicted | SlabPredicted) -> None:
@@ -172,6 +176,7 @@ class PredictDock(Dock):
             attempt.is_over = True
         elif isinstance(event, Opened):
             attempt.layers.show(event.labels, event.confidence)
+            attempt.layers.set_provenance(event.provenance)
             attempt.has_replaced = attempt.layers.replace_former()
             attempt.is_complete = True
         elif not attempt.is_complete:  # else it is another volume's

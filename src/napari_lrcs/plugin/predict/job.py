@@ -11,6 +11,8 @@ from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.outputs import CONFIDENCE, LABELS
 from napari_lrcs.inference.results import Result
 from napari_lrcs.inference.series import predict_series
+from napari_lrcs.io.opening import open_volume
+from napari_lrcs.io.provenance import Provenance
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.plugin.files.reader import read_layers
 from napari_lrcs.plugin.parts.workers import Events, load_torch
@@ -25,6 +27,7 @@ class Opened:
 
     labels: Any
     confidence: Any
+    provenance: Provenance | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +115,7 @@ class PredictionJob:
             yield Opened(
                 labels=_opened(paths[LABELS]),
                 confidence=None if confidence is None else _opened(confidence),
+                provenance=open_volume(paths[LABELS]).provenance,
             )
 
     def _series(self, series: Series, checkpoint: "Checkpoint") -> Events:

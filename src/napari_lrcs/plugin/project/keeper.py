@@ -1,6 +1,6 @@
 """Keep what a viewer works on in the workspace of its image, and restore it."""
 
-from collections.abc import Generator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary, ref
@@ -19,6 +19,7 @@ from napari_lrcs.annotation.project_file import ProjectFile, ProjectState
 from napari_lrcs.annotation.workspace import Workspace
 from napari_lrcs.errors import InUseError, LrcsError, VolumeError
 from napari_lrcs.io.opening import open_volume
+from napari_lrcs.io.provenance import Provenance
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.files.reader import DATASET_KEY, read_layers
 from napari_lrcs.plugin.files.writer import write_labels
@@ -189,7 +190,7 @@ class ProjectKeeper:
         self.restored.emit(found)
 
     def _open_result(self, path: Path, image: Image) -> None:
-        def show(opened: tuple[Any, PhaseTable]) -> None:
+        def show(opened: tuple[Any, PhaseTable, Provenance | None]) -> None:
             viewer = self._viewer()
             if viewer is not None and image in viewer.layers:
                 _show_result(viewer, image, path, *opened)
@@ -217,16 +218,18 @@ def _image_of(viewer: Viewer, found: FoundProject) -> Image | None:
     return None
 
 
-def _read_result(path: Path) -> Generator[tuple[Any, PhaseTable], None, None]:
+def _read_result(
+    path: Path,
+) -> Iterator[tuple[Any, PhaseTable, Provenance | None]]:
     """Open a prediction, in a thread."""
     ((data, *_),) = read_layers(str(path))
-    phases = open_volume(path).phases
-    if phases is None:
+    volume = open_volume(path)
+    if volume.phases is None:
         raise VolumeError(
             f"{path.name} names no phases, so it is not shown as a result; open it "
             "with File > Open File(s)…"
         )
-    yield data, phases
+    yield data, volume.phases, volume.provenance
 
 
 def _warn(error: Exception) -> None:
@@ -235,12 +238,18 @@ def _warn(error: Exception) -> None:
 
 
 def _show_result(
-    viewer: Viewer, image: Image, path: Path, data: Any, phases: PhaseTable
+    viewer: Viewer,
+    image: Image,
+    path: Path,
+    data: Any,
+    phases: PhaseTable,
+    provenance: Provenance | None,
 ) -> None:
     layers = PredictedLayers(
         viewer, image, phases=phases, region=Region(axis="z"), path=path
     )
     layers.show(data)
+    layers.set_provenance(provenance)
     layers.disconnect_events()
 
 

@@ -17,7 +17,12 @@ from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.painting.role_fields import RoleFields
 from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
 from napari_lrcs.plugin.parts.forms import ConfigForm, form_rows
-from napari_lrcs.plugin.parts.layers import labels_of, named_by_file, workspace_for
+from napari_lrcs.plugin.parts.layers import (
+    checks_of,
+    labels_of,
+    named_by_file,
+    workspace_for,
+)
 from napari_lrcs.plugin.parts.training_form import TrainingForm
 from napari_lrcs.plugin.parts.widgets import button, clock, vbox
 from napari_lrcs.plugin.project.training_layers import TrainingLayers
@@ -117,7 +122,7 @@ class SearchSetup(QWidget):
         return replace(self.job(), out=out, is_resumed=True, fits_context=False)
 
     def job(self) -> SearchJob:
-        """Return what is to be searched; nothing is read or made."""
+        """Return what is to be searched; nothing is made, no voxel is read."""
         image, labels = self.layers.read()
         config = self.training.config
         volume, painting = named_by_file(image), painting_of(labels)
@@ -131,6 +136,7 @@ class SearchSetup(QWidget):
                 labels=labels_of(labels),
                 roles=self.roles.read(n_slices),
                 mask=mask,
+                checks=checks_of(image),
             ),
             space=self.space.space,
             config=config,

@@ -189,7 +189,7 @@ class StudyDock(Dock):
                 f"{event.out.name} is of a volume of {finest.shape}."
             )
             return
-        self._layers.show(event.volumes, phases=event.phases, out=event.out)
+        self._layers.show(event)
         self.work.end_text = self.work.end_text or _opened_text(self.results.found)
 
     def _use_suggestion(self, suggestion: Suggestion) -> None:

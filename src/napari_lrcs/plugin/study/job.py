@@ -9,6 +9,8 @@ from typing import Any, cast
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from napari_lrcs.io.opening import open_volume
+from napari_lrcs.io.provenance import Provenance
 from napari_lrcs.io.writing import replacing
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.files.reader import read_layers
@@ -36,6 +38,8 @@ class Mapped:
     out: Path
     volumes: Mapping[str, Any]
     phases: PhaseTable
+    provenance: Provenance | None
+    """Of the majority vote."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -98,7 +102,12 @@ def read_study(out: Path) -> Events:
             cure = advice(folder.read_settings().config.optimisation)
             yield Notice(kind="not_learnt", text=f"{shortcoming}; {cure}")
         volumes = {name: _opened(path) for name, path in folder.volumes.items()}
-        yield Mapped(out=out, volumes=volumes, phases=findings.phases)
+        yield Mapped(
+            out=out,
+            volumes=volumes,
+            phases=findings.phases,
+            provenance=open_volume(folder.volumes["majority"]).provenance,
+        )
 
 
 def _opened(path: Path) -> Any:

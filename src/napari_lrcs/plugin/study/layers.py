@@ -1,7 +1,6 @@
 """The layers of a study: where its networks disagree, and what most of them say."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from weakref import ref
 
@@ -9,9 +8,9 @@ from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import Colormap
 from napari.viewer import Viewer
 
-from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.parts.layer_kinds import Kind, marked
 from napari_lrcs.plugin.parts.layers import (
+    PROVENANCE_KEY,
     add_result,
     appearance,
     layer_shape,
@@ -19,6 +18,7 @@ from napari_lrcs.plugin.parts.layers import (
     place_of,
     volume_of,
 )
+from napari_lrcs.plugin.study.job import Mapped
 
 STUDY_KEY = "napari_lrcs_study"
 """Key of a layer's metadata for the study's folder."""
@@ -55,32 +55,21 @@ class StudyLayers:
         self.shape = volume_of(image).shape
         """Shape of the volumes that can be shown."""
 
-    def show(
-        self, volumes: Mapping[str, Any], *, phases: PhaseTable, out: Path
-    ) -> None:
+    def show(self, found: Mapped) -> None:
         """Add the volumes of a study, in place of those that it had before.
 
         The disagreement is in sight, the others are hidden.
-
-        Parameters
-        ----------
-        volumes : mapping of str to array of uint8, shape (z, y, x)
-            By the keys of `NAMES`; a list is a pyramid.
-        phases : PhaseTable
-            Of the majority vote.
-        out : Path
-            The study's folder.
         """
         layers = self._viewer.layers
         for layer in tuple(layers):
-            if layer.metadata.get(STUDY_KEY) == out:
+            if layer.metadata.get(STUDY_KEY) == found.out:
                 layers.remove(layer)
         for name in NAMES:
-            layer = self._made(name, volumes[name], phases=phases, out=out)
+            layer = self._made(name, found)
             add_result(layers, layer, above=self._image())
 
-    def _made(self, name: str, data: Any, *, phases: PhaseTable, out: Path) -> Layer:
-        data = match_ndim(data, self._n_axes)
+    def _made(self, name: str, found: Mapped) -> Layer:
+        data = match_ndim(found.volumes[name], self._n_axes)
         kind: Kind = (
             "majority vote of networks"
             if name == "majority"
@@ -88,12 +77,13 @@ class StudyLayers:
         )
         common: dict[str, Any] = self._place | {
             "name": f"{self._name} {NAMES[name]}",
-            "metadata": marked(kind) | {STUDY_KEY: out},
+            "metadata": marked(kind) | {STUDY_KEY: found.out},
             "multiscale": isinstance(data, list),
             "visible": name == "entropy",
         }
         if name == "majority":
-            layer = Labels(data, **common, **appearance(phases))
+            layer = Labels(data, **common, **appearance(found.phases))
+            layer.metadata[PROVENANCE_KEY] = found.provenance
             layer.editable = False  # painting would change the file
             return layer
         colormap = _DISAGREEMENT if name == "entropy" else "viridis"

@@ -18,6 +18,7 @@ from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
 from napari_lrcs.plugin.parts.forms import KERNELS, ConfigForm, form_rows
 from napari_lrcs.plugin.parts.layers import (
+    checks_of,
     labels_of,
     named_by_file,
     volume_of,
@@ -131,7 +132,7 @@ class StudySetup(QWidget):
         return Path(text)
 
     def task(self) -> StudyTask:
-        """Return what is to be studied; reads nothing.
+        """Return what is to be studied; reads no voxel.
 
         Raises
         ------
@@ -189,6 +190,7 @@ class StudySetup(QWidget):
             predict=PredictConfig(device=config.device, precision=config.precision),
             phases=painted.phases,
             mask=None if painting is None else painting.mask_volume(image.shape),
+            checks=checks_of(layer),
             **settings,
         )
 

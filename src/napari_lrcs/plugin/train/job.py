@@ -8,7 +8,9 @@ from threading import Event
 from typing import cast
 
 from napari_lrcs.annotation.annotation import AnnotatedVolume, Role, read_annotation
+from napari_lrcs.annotation.check_patches import Check
 from napari_lrcs.annotation.context_slices import fit_context_slices
+from napari_lrcs.annotation.left_out import without_checks
 from napari_lrcs.annotation.painted_slices import train_on_painted
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import PaintingChangedError
@@ -56,6 +58,8 @@ class TrainingJob:
     ----------
     labels : Volume
         The painting.
+    checks : tuple of Check
+        Check patches of the image; see `AnnotatedVolume`.
     source : PreviewSource
         The image, and where it is looked at.
     roles : mapping of str to tuple of int
@@ -90,6 +94,7 @@ class TrainingJob:
     painted: frozenset[int] = frozenset()
     is_resumed: bool = False
     fits_context: bool = False
+    checks: tuple[Check, ...] = ()
     parent: Path | None = None
     origin: Origin | None = None
     discarded: Event = field(default_factory=Event)
@@ -145,25 +150,32 @@ class TrainingJob:
 
         config, roles = self.config, self.roles
         history: tuple[Row, ...] = ()
+        begun_at = None
         if self.is_resumed:
             run = RunFolder(self.run)
             config, roles = run.read_config(), run.read_roles()
             history = tuple(run.read_history())
+            begun_at = run.read_task().begun_at
         elif not roles.get("train"):
             roles = yield from train_on_painted(
-                self.labels, roles, axis=config.preprocessing.axis
+                without_checks(self.labels, self.checks),
+                roles,
+                axis=config.preprocessing.axis,
             )
         volume = AnnotatedVolume(
             image=self.source.volume,
             labels=self.labels,
             roles=roles,
             mask=self.source.mask,
+            checks=self.checks,
         )
         if self.fits_context:
             config, reason = fit_context_slices(config, [volume])
             if reason and not config.network.context_slices:
                 yield Notice(kind="advice", text=reason)
-        annotation = read_annotation([volume], config=config, phases=self.labels.phases)
+        annotation = read_annotation(
+            [volume], config=config, phases=self.labels.phases, begun_at=begun_at
+        )
         yield Prepared(phases=annotation.phases, config=config, history=history)
         events = train(
             annotation,

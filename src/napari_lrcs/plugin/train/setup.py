@@ -18,6 +18,7 @@ from napari_lrcs.plugin.parts.current_slice import SliceInView
 from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
 from napari_lrcs.plugin.parts.forms import form_rows, hide_rows
 from napari_lrcs.plugin.parts.layers import (
+    checks_of,
     labels_of,
     layer_shape,
     n_slices_of,
@@ -148,6 +149,7 @@ class TrainSetup(QWidget):
         painted = self.painted(config)
         training = TrainingJob(
             labels=painted.labels,
+            checks=painted.checks,
             source=PreviewSource(
                 volume=painted.image,
                 mask=painted.mask,
@@ -182,6 +184,7 @@ class TrainSetup(QWidget):
             labels=labels_of(labels),
             roles=self.roles.read(volume.shape[AXES[config.preprocessing.axis]]),
             mask=None if painting is None else painting.mask_volume(volume.shape),
+            checks=checks_of(image),
         )
 
     # ---- transfer ----

@@ -110,6 +110,8 @@ def run_study(
     folder.record.check_place(resume=resume, overwrite=overwrite)
     if executor is None:
         resolve_device(task.config.device)
+    if resume:
+        task = replace(task, begun_at=folder.record.read_begun_at())
     task, notices = _checked(task)
     study = _Study(task, folder)
     with only_writer(out):
@@ -166,6 +168,7 @@ class _Study:
         self.folder = folder
         self.phases = task.phases
         self.study = task.study
+        self.begun_at = task.begun_at
         self.description = task.to_dict()
         task_hash = hash_of(self.description)
         self.state = "begun"
@@ -319,7 +322,11 @@ class _Study:
     def write(self) -> None:
         """Write the results so far."""
         self.folder.write(
-            self.findings, state=self.state, task=self.description, study=self.study
+            self.findings,
+            state=self.state,
+            task=self.description,
+            study=self.study,
+            begun_at=self.begun_at,
         )
 
 

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -212,6 +213,7 @@ class StudyFolder:
         state: str,
         task: Mapping[str, Any],
         study: StudyConfig,
+        begun_at: datetime,
     ) -> None:
         """Write the results so far to ``members.csv`` and ``study.json``.
 
@@ -226,6 +228,7 @@ class StudyFolder:
             "task": task,
             "task_hash": hash_of(task),
             "study": study.to_dict(),
+            "begun_at": begun_at.isoformat(),
             "members": [member.to_dict() for member in members],
             **findings.summary.to_dict(),
         }

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
@@ -13,7 +14,9 @@ from napari_lrcs.annotation.annotation import (
     Annotation,
     read_annotation,
 )
+from napari_lrcs.annotation.check_patches import Check
 from napari_lrcs.annotation.context_slices import fit_context_slices
+from napari_lrcs.annotation.left_out import drawn_before, without_checks
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import PerturbConfig, PredictConfig, StudyConfig, TrainConfig
 from napari_lrcs.io.volume import Volume, as_labels, as_volume
@@ -60,6 +63,11 @@ class StudyTask:
         Phases of the labels; by default those named in the file, or numbered ones.
     mask : Volume of bool, optional
         Field of view.
+    checks : tuple of Check
+        Check patches of the image: those drawn before it began are left out of the
+        labels.
+    begun_at : datetime
+        When it began, with its time zone.
     """
 
     image: Volume
@@ -72,6 +80,8 @@ class StudyTask:
     predict: PredictConfig = field(default_factory=PredictConfig)
     phases: PhaseTable | None = None
     mask: Volume | None = None
+    checks: tuple[Check, ...] = ()
+    begun_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def painted(self) -> tuple[int, ...]:
@@ -85,9 +95,10 @@ class StudyTask:
         return self.painted[n - max(1, n // _VALIDATION_SHARE) :] if n > 1 else ()
 
     def read_labels(self, slices: tuple[int, ...]) -> Labels:
-        """Read labels, shape (slices, rows, columns)."""
+        """Read labels without check patches, shape (slices, rows, columns)."""
         axis = self.config.preprocessing.axis
-        return np.concatenate([self.labels.slab(i, i + 1, axis=axis) for i in slices])
+        labels = without_checks(self.labels, drawn_before(self.checks, self.begun_at))
+        return np.concatenate([labels.slab(i, i + 1, axis=axis) for i in slices])
 
     def annotated(self, labels: Volume, *, with_test: bool = False) -> AnnotatedVolume:
         """Return the volume with its painted slices, unread."""
@@ -101,6 +112,7 @@ class StudyTask:
                 "test": self.test if with_test else (),
             },
             mask=self.mask,
+            checks=self.checks,
         )
 
     def annotate(self, labels: Volume, *, with_test: bool = False) -> Annotation:
@@ -112,7 +124,9 @@ class StudyTask:
             As `read_annotation` does.
         """
         volume = self.annotated(labels, with_test=with_test)
-        return read_annotation([volume], config=self.config, phases=self.phases)
+        return read_annotation(
+            [volume], config=self.config, phases=self.phases, begun_at=self.begun_at
+        )
 
     def with_fitted_context(self) -> "StudyTask":
         """Give the networks neighbours only if they resemble the slices."""
