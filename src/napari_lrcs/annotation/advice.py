@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from typing import TypeVar
 
 import numpy as np
 
 from napari_lrcs.arrays import Labels
 from napari_lrcs.io.volume import format_slices
 from napari_lrcs.phases import PhaseTable
+
+Name = TypeVar("Name", bound=str)
 
 _FEW_VOXELS = 100
 """Painted voxels of a phase below which its scores and its training are noise."""
@@ -39,7 +42,7 @@ def advise_on_phases(
 
 
 def advise_on_distance(
-    name: str, roles: Mapping[str, Sequence[int]], *, n_slices: int
+    name: str, roles: Mapping[Name, Sequence[int]], *, n_slices: int
 ) -> list[str]:
     """Name roles whose slices are less than a tenth of the volume apart.
 

@@ -129,8 +129,9 @@ def _begun_at(arguments: argparse.Namespace) -> "datetime | None":
     """Return when the run began that is resumed; None for a new one."""
     from napari_lrcs.training.run_folder import RunFolder
 
-    task = RunFolder(arguments.out).read_task() if arguments.resume else None
-    return task and task.begun_at
+    if not arguments.resume:
+        return None
+    return RunFolder(arguments.out).read_task().begun_at
 
 
 def _origin(arguments: argparse.Namespace) -> "Origin | None":

@@ -186,8 +186,10 @@ def _read_lesson(task: BaselineTask) -> _Lesson:
         return _Lesson(learnt=Learnt(is_complete=True))
     painted = {z: read_painting(left, task.reader, z) for z in task.train}
     taken = {
-        z: np.count_nonzero(read_painting(whole, task.reader, z))
-        - np.count_nonzero(labels)
+        z: int(
+            np.count_nonzero(read_painting(whole, task.reader, z))
+            - np.count_nonzero(labels)
+        )
         for z, labels in painted.items()
     }
     painted = {z: labels for z, labels in painted.items() if labels.any()}

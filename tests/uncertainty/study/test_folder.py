@@ -195,6 +195,7 @@ def test_another_process_goes_on_with_the_settings_of_a_study(tmp_path: Path) ->
         state="running",
         task=begun.to_dict(),
         study=begun.study,
+        begun_at=begun.begun_at,
     )
     other = replace(
         begun,

@@ -1,6 +1,6 @@
 """Keep what a viewer works on in the workspace of its image, and restore it."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary, ref
@@ -220,7 +220,7 @@ def _image_of(viewer: Viewer, found: FoundProject) -> Image | None:
 
 def _read_result(
     path: Path,
-) -> Iterator[tuple[Any, PhaseTable, Provenance | None]]:
+) -> Generator[tuple[Any, PhaseTable, Provenance | None]]:
     """Open a prediction, in a thread."""
     ((data, *_),) = read_layers(str(path))
     volume = open_volume(path)
