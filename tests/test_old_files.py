@@ -31,6 +31,7 @@ def test_a_run_opens() -> None:
     assert checkpoint.normalisation.mean == pytest.approx(750, abs=10)
     assert checkpoint.config == RunFolder(FILES / "run").read_config()
     assert checkpoint.history[0]["epoch"] == 1
+    assert checkpoint.temperature == 1
     checkpoint.build()
 
 

@@ -488,6 +488,57 @@ def test_confidence_into_memory(make_checkpoint: MakeCheckpoint) -> None:
     np.testing.assert_allclose(result.confidence, expected, atol=0.51)
 
 
+@pytest.mark.parametrize("temperature", [0.3, 3.0])
+@pytest.mark.parametrize(
+    "config",
+    [
+        FLOAT32,
+        FLOAT32.with_changes(tile_size=24),
+        FLOAT32.with_changes(precision="bf16"),
+    ],
+    ids=["whole", "tiled", "bf16"],
+)
+def test_temperature_changes_the_confidence_and_no_label(
+    config: PredictConfig, temperature: float, make_checkpoint: MakeCheckpoint
+) -> None:
+    checkpoint = make_checkpoint()
+    calibrated = replace(checkpoint, temperature=temperature)
+    result = MemoryResult(
+        labels=np.zeros(SHAPE, np.uint8), confidence=np.zeros(SHAPE, np.uint8)
+    )
+
+    list(predict_volume(as_volume(GREY), calibrated, result=result, config=config))
+
+    plain = labels_of(GREY, checkpoint, config=config)
+    np.testing.assert_array_equal(result.labels, plain)
+    powers = probabilities_by_hand(GREY, checkpoint) ** (1 / temperature)
+    expected = 255 * (powers / powers.sum(axis=0)).max(axis=0)
+    if config.precision == "float32":
+        np.testing.assert_allclose(result.confidence, expected, atol=0.51)
+
+
+def test_temperature_calibrates_all_probabilities(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    checkpoint = make_checkpoint()
+    result = DiskResult(
+        labels=tmp_path / "labels.tif", probabilities=tmp_path / "probabilities.zarr"
+    )
+
+    list(
+        predict_volume(
+            as_volume(GREY),
+            replace(checkpoint, temperature=2.0),
+            result=result,
+            config=FLOAT32,
+        )
+    )
+
+    powers = np.sqrt(probabilities_by_hand(GREY, checkpoint))
+    written = zarr.open_array(tmp_path / "probabilities.zarr" / "0", mode="r")[:]
+    np.testing.assert_allclose(written, powers / powers.sum(axis=0), atol=1e-3)
+
+
 @pytest.mark.parametrize("suffix", [".tif", ".zarr"])
 def test_specks_are_removed_as_from_the_whole(
     suffix: str, make_checkpoint: MakeCheckpoint, tmp_path: Path

@@ -39,6 +39,7 @@ def checkpoint(make_checkpoint: MakeCheckpoint) -> Checkpoint:
         normalisation=Normalisation(low=1.5, high=9.0, mean=4.0, sd=2.0),
         voxel_size=(0.5, 0.25, 0.25),
         unit="micrometer",
+        temperature=1.75,
         labels_hash="ab12",
         history=({"epoch": 1, "validation_mean_iou": None, "training_loss": 0.5},),
     )
@@ -135,6 +136,24 @@ def test_run_folder_stands_for_its_best_checkpoint(
     assert load_checkpoint(tmp_path).labels_hash == "ab12"
 
 
+def test_networks_without_a_temperature_have_1(
+    checkpoint: Checkpoint, saved: Path
+) -> None:
+    header = header_of(saved)
+    del header["temperature"]
+    write(saved, checkpoint, header)
+
+    assert load_checkpoint(saved).temperature == 1
+
+
+def test_fields_of_later_versions_are_ignored(
+    checkpoint: Checkpoint, saved: Path
+) -> None:
+    write(saved, checkpoint, header_of(saved) | {"pressure": 7})
+
+    assert load_checkpoint(saved).temperature == 1.75
+
+
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_pickle_is_refused_and_not_run(protocol: int, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
@@ -221,6 +240,11 @@ def test_another_format_version_is_refused(checkpoint: Checkpoint, saved: Path) 
         {"history": [{"epoch": "first"}]},
         {"versions": []},
         {"versions": {"torch": 2}},
+        {"temperature": 0},
+        {"temperature": -1.5},
+        {"temperature": math.nan},
+        {"temperature": 1e999},
+        {"temperature": "hot"},
         {"format_version": "1"},
         {"config": {"model": "resnet"}},
         {"config": {"phase_weights": [1, 1, 1e999]}},

@@ -32,6 +32,7 @@ from napari_lrcs.errors import (
 )
 from napari_lrcs.inference.predict import predict_slice
 from napari_lrcs.io.volume import as_volume
+from napari_lrcs.metrics.calibration import fit_temperature
 from napari_lrcs.metrics.overlap import accuracy
 from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from napari_lrcs.models.lrcsnet import LRCSNet
@@ -98,6 +99,13 @@ def states_of(run: Path) -> dict[str, dict[str, Tensor]]:
     }
 
 
+def temperatures_of(run: Path) -> dict[str, float]:
+    return {
+        path.name: load_checkpoint(path).temperature
+        for path in sorted(run.glob("*.safetensors"))
+    }
+
+
 def history_of(run: Path) -> list[dict[str, str]]:
     """Read the history but for the time that it took."""
     rows = csv.DictReader((run / "history.csv").read_text("utf-8").splitlines())
@@ -111,6 +119,7 @@ def assert_same_run(run: Path, expected: Path) -> None:
         for name, tensor in state.items():
             assert torch.equal(tensor, expected_states[file][name]), (file, name)
     assert history_of(run) == history_of(expected)
+    assert temperatures_of(run) == temperatures_of(expected)
 
 
 # ---- the way through ----
@@ -266,6 +275,33 @@ def test_best_is_the_epoch_with_the_highest_validation_score(
     ]
     assert len(load_checkpoint(tmp_path).history) == 2
     assert len(load_checkpoint(tmp_path / "last.safetensors").history) == 4
+
+
+def test_best_network_has_the_temperature_of_its_own_validation(
+    tiny_config: TrainConfig, striped_annotation: Annotate, tmp_path: Path
+) -> None:
+    annotation = striped_annotation(shape=(40, 80))
+    stop_after(
+        train(annotation, config=tiny_config, run=tmp_path), EpochEnded
+    )  # stopped, and yet calibrated
+
+    best = load_checkpoint(tmp_path)
+    (validation,) = annotation.with_role("validation")
+    with torch.no_grad():
+        image = torch.from_numpy(best.normalisation(validation.image))[None]
+        logits = best.build()(image)[0].flatten(1).T.numpy()
+    assert best.temperature != 1
+    assert best.temperature == pytest.approx(
+        fit_temperature(logits, validation.labels.ravel()), rel=1e-3
+    )
+
+
+def test_without_validation_nothing_is_calibrated(
+    tiny_config: TrainConfig, striped_annotation: Annotate, tmp_path: Path
+) -> None:
+    list(train(striped_annotation(("train",)), config=tiny_config, run=tmp_path))
+
+    assert load_checkpoint(tmp_path).temperature == 1
 
 
 def test_pitfall_after_better_epochs_costs_no_model(

@@ -11,7 +11,7 @@ from napari_lrcs.config import TrainConfig
 from napari_lrcs.metrics.overlap import confusion_matrix
 from napari_lrcs.models.layers import SegmentationNetwork
 from napari_lrcs.preprocessing.normalisation import Normalisation
-from napari_lrcs.progress import EpochEnded
+from napari_lrcs.progress import EpochEnded, result_of
 from napari_lrcs.training import scoring
 from napari_lrcs.training.losses import cross_entropy
 from napari_lrcs.training.scoring import (
@@ -19,6 +19,7 @@ from napari_lrcs.training.scoring import (
     evaluate_slice,
     history_row,
     phase_weights_of,
+    score_slices,
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -123,6 +124,40 @@ def test_slice_that_does_not_fit_is_evaluated_in_tiles(
 
     np.testing.assert_array_equal(tiled, whole)
     assert loss == pytest.approx(whole_loss, rel=1e-5)
+
+
+def test_temperature_is_fitted_to_a_share_of_the_painted_voxels(
+    tiny_config: TrainConfig,
+    settled_model: Callable[..., SegmentationNetwork],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = settled_model(tiny_config)
+    monkeypatch.setattr(scoring, "_SAMPLED_VOXELS", 2000)
+    slices = [noisy_slice((60, 70)), noisy_slice((40, 50))]
+
+    scores = [
+        result_of(
+            score_slices(
+                model,
+                slices,
+                normalisation=AS_IT_IS,
+                config=tiny_config.optimisation,
+                precision="float32",
+            )
+        )
+        for _ in range(2)
+    ]
+
+    (first, second) = (s.sample for s in scores if s is not None)
+    assert first is not None
+    assert second is not None
+    assert len(first.labels) == pytest.approx(2000, abs=2)
+    assert (first.labels != 0).all()
+    np.testing.assert_array_equal(first.logits, second.logits)
+    with torch.no_grad():
+        logits = model(torch.from_numpy(slices[0].image)[None])[0].flatten(1).T
+    painted = logits[slices[0].labels.ravel() == first.labels[0]].numpy()
+    assert np.isclose(painted, first.logits[0], atol=1e-5).all(axis=1).any()
 
 
 def ended_epoch(validation: Confusion | None) -> EpochEnded:

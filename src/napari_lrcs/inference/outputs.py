@@ -26,8 +26,9 @@ class Output:
     suffixes : tuple of str
         Endings of the files that it can go to.
     reduce : callable
-        Makes its values from logits of shape (B, n_phases, rows, columns): of shape
-        (B, rows, columns), or (n_phases, B, rows, columns) if it is per phase.
+        Makes its values from logits of shape (B, n_phases, rows, columns) and the
+        network's temperature: of shape (B, rows, columns), or (n_phases, B, rows,
+        columns) if it is per phase.
     is_per_phase : bool
         Whether it has a channel per phase, which viewers do not show.
     """
@@ -35,7 +36,7 @@ class Output:
     name: str
     dtype: type[np.generic]
     suffixes: tuple[str, ...] = LABELS_SUFFIXES
-    reduce: "Callable[[Tensor], Tensor]"
+    reduce: "Callable[[Tensor, float], Tensor]"
     is_per_phase: bool = False
 
     def shape(self, shape: tuple[int, ...], *, n_phases: int) -> tuple[int, ...]:
@@ -43,23 +44,25 @@ class Output:
         return (n_phases, *shape) if self.is_per_phase else shape
 
 
-def _labels(logits: "Tensor") -> "Tensor":
+def _labels(logits: "Tensor", temperature: float) -> "Tensor":
+    del temperature  # it changes no label, and rounding must not change one either
     return logits.argmax(dim=1).byte() + 1
 
 
-def _confidence(logits: "Tensor") -> "Tensor":
-    return (logits.softmax(dim=1).amax(dim=1) * 255).round().byte()
+def _confidence(logits: "Tensor", temperature: float) -> "Tensor":
+    probabilities = (logits / temperature).softmax(dim=1)
+    return (probabilities.amax(dim=1) * 255).round().byte()
 
 
-def _probabilities(logits: "Tensor") -> "Tensor":
-    return logits.softmax(dim=1).half().transpose(0, 1)
+def _probabilities(logits: "Tensor", temperature: float) -> "Tensor":
+    return (logits / temperature).softmax(dim=1).half().transpose(0, 1)
 
 
 LABELS = Output(name="labels", dtype=np.uint8, reduce=_labels)
 """Phases from 1."""
 
 CONFIDENCE = Output(name="confidence", dtype=np.uint8, reduce=_confidence)
-"""0 to 255 for probabilities 0 to 1 of the predicted phase."""
+"""0 to 255 for calibrated probabilities 0 to 1 of the predicted phase."""
 
 PROBABILITIES = Output(
     name="probabilities",
@@ -68,7 +71,7 @@ PROBABILITIES = Output(
     reduce=_probabilities,
     is_per_phase=True,
 )
-"""Probabilities of all phases, 0 to 1."""
+"""Calibrated probabilities of all phases, 0 to 1."""
 
 Arrays = Mapping[Output, NDArray[Any]]
 """Arrays of one slab: (slices, rows, columns), or (phases, slices, …) if per phase."""

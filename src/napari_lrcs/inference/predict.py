@@ -259,6 +259,8 @@ def fingerprint(checkpoint: Checkpoint) -> str:
         weights.update(name.encode())
         weights.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     weights.update(json.dumps(checkpoint.normalisation.to_dict()).encode())
+    if checkpoint.temperature != 1:  # so that those of older networks stay the same
+        weights.update(json.dumps(checkpoint.temperature).encode())
     return weights.hexdigest()
 
 

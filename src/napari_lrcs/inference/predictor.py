@@ -1,6 +1,7 @@
 """A network that predicts slabs, on a GPU as long as its memory is enough."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,11 @@ class Predictor:
         slab = torch.from_numpy(image)
         n_channels = len(image) - n_slices + 1
         windows = slab.unfold(0, n_channels, 1).movedim(-1, 1)  # (n, C, H, W)
-        targets = [(torch.from_numpy(a), output.reduce) for output, a in arrays.items()]
+        temperature = self._checkpoint.temperature
+        targets = [
+            (torch.from_numpy(a), partial(output.reduce, temperature=temperature))
+            for output, a in arrays.items()
+        ]
         notices, self._notices = self._notices, []
         yield from notices
         try:

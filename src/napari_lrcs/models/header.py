@@ -1,5 +1,6 @@
 """The header of a checkpoint: read without its tensors, and without torch."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -50,11 +51,15 @@ class NetworkInfo:
     trained_on : TrainedOn, optional
         Grey levels and phases of the training; None for checkpoints that were written
         before these were kept.
+    temperature : float
+        What the logits are divided by for calibrated probabilities, from
+        `metrics.calibration.fit_temperature`; 1 where none was fitted.
 
     Raises
     ------
     ValueError
-        If `trained_on` has fractions, but not one a phase.
+        If `trained_on` has fractions, but not one a phase, or the temperature is not a
+        positive number.
     """
 
     config: TrainConfig
@@ -63,6 +68,7 @@ class NetworkInfo:
     voxel_size: VoxelSize | None = None
     unit: str | None = None
     trained_on: TrainedOn | None = None
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "unit", known_unit(self.unit))
@@ -71,6 +77,8 @@ class NetworkInfo:
             raise ValueError(
                 f"expected fractions of {len(self.phases)} phases, got {len(fractions)}"
             )
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"expected a temperature above 0, got {self.temperature}")
 
     def warn_of_voxel_size(self, image: Volume) -> str:
         """Describe how an image's voxel size differs from that of the training.
@@ -132,6 +140,7 @@ class Header(NetworkInfo):
             "voxel_size": self.voxel_size,
             "unit": self.unit,
             "trained_on": None if self.trained_on is None else asdict(self.trained_on),
+            "temperature": self.temperature,
             "labels_hash": self.labels_hash,
             "learnt": to_json(self.learnt),
             "history": self.history,
@@ -190,6 +199,7 @@ class _HeaderDict(TypedDict):
     voxel_size: NotRequired[VoxelSize | None]
     unit: NotRequired[str | None]
     trained_on: NotRequired[TrainedOn | None]
+    temperature: NotRequired[float]
     labels_hash: NotRequired[str]
     learnt: NotRequired[Learnt]
     history: NotRequired[tuple[dict[str, float | int | None], ...]]

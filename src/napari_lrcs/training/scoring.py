@@ -3,6 +3,9 @@
 import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Self
 
 import numpy as np
 import torch
@@ -10,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_lrcs.annotation.annotation import AnnotatedSlice
-from napari_lrcs.arrays import Confusion
+from napari_lrcs.arrays import Confusion, Labels
 from napari_lrcs.config import OptimisationConfig, Precision
+from napari_lrcs.metrics.calibration import fit_temperature
 from napari_lrcs.metrics.overlap import accuracy, iou_per_phase, mean_iou
 from napari_lrcs.models.header import Row
 from napari_lrcs.models.layers import SegmentationNetwork
@@ -22,6 +26,53 @@ from napari_lrcs.training.counts import count_confusion
 from napari_lrcs.training.losses import LOSSES
 
 _EVALUATION_MEMORY = 2**29
+
+_SAMPLED_VOXELS = 2**16
+"""Painted voxels of all slices that a temperature is fitted to.
+
+The temperatures of two such samples differ by less than 1%.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LogitSample:
+    """Logits of some painted voxels.
+
+    Parameters
+    ----------
+    logits : ndarray of float32, shape (n, K)
+    labels : ndarray of uint8, shape (n,)
+        What is painted there, from 1.
+    """
+
+    logits: NDArray[np.float32]
+    labels: Labels
+
+    @classmethod
+    def drawn(cls, logits: Tensor, labels: Labels, *, share: float) -> Self:
+        """Draw a share of the painted voxels, the same ones each time.
+
+        Parameters
+        ----------
+        logits : Tensor, shape (K, rows, columns)
+        labels : ndarray of uint8, shape (rows, columns)
+        share : float
+            0 to 1.
+        """
+        places = np.flatnonzero(labels)
+        if share < 1:
+            rng = np.random.default_rng(0)
+            places = rng.choice(places, round(share * places.size), replace=False)
+        return cls(
+            logits=logits.flatten(1).numpy()[:, places].T, labels=labels.ravel()[places]
+        )
+
+    def __add__(self, other: Self) -> Self:
+        """Add the voxels of another slice."""
+        return type(self)(
+            logits=np.concatenate([self.logits, other.logits]),
+            labels=np.concatenate([self.labels, other.labels]),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,11 +87,21 @@ class SliceScore:
         Of the painted voxels.
     predicted : ndarray of int64, shape (K,)
         Voxels predicted as each phase, painted or not, in the field of view.
+    sample : LogitSample, optional
+        Logits of painted voxels.
     """
 
     loss: float
     confusion: Confusion
     predicted: NDArray[np.int64]
+    sample: LogitSample | None = None
+
+    @property
+    def temperature(self) -> float:
+        """Temperature that calibrates the network on these slices, fitted anew."""
+        if self.sample is None:
+            return 1.0
+        return fit_temperature(self.sample.logits, self.sample.labels)
 
 
 def evaluate_slice(
@@ -50,8 +111,15 @@ def evaluate_slice(
     normalisation: Normalisation,
     config: OptimisationConfig,
     precision: Precision,
+    sampled: float = 1.0,
 ) -> Iterator[float | SliceScore]:
-    """Score one slice as it is: yields the share that is done, at last the score."""
+    """Score one slice as it is: yields the share that is done, at last the score.
+
+    Parameters
+    ----------
+    sampled : float
+        Share of the painted voxels whose logits are kept, 0 to 1.
+    """
     model.eval()
     shape = annotated.image.shape[-2:]
     network = TiledNetwork(model, shape, precision=precision, memory=_EVALUATION_MEMORY)
@@ -68,7 +136,8 @@ def evaluate_slice(
     labels = logits[0].argmax(dim=0).numpy()
     inside = labels[... if annotated.inside is None else annotated.inside]
     predicted = np.bincount(inside.ravel(), minlength=model.n_phases)
-    yield SliceScore(loss=loss, confusion=confusion, predicted=predicted)
+    sample = LogitSample.drawn(logits[0], annotated.labels, share=sampled)
+    yield SliceScore(loss=loss, confusion=confusion, predicted=predicted, sample=sample)
 
 
 def _phases_first(logits: Tensor) -> Tensor:
@@ -88,9 +157,16 @@ def score_slices(
         return None
     loss, counts = 0.0, np.zeros((model.n_phases,) * 2, np.int64)
     predicted = np.zeros(model.n_phases, np.int64)
+    samples: list[LogitSample] = []
+    n_painted = sum(s.n_painted for s in slices)
     for i, s in enumerate(slices):
         scoring = evaluate_slice(
-            model, s, normalisation=normalisation, config=config, precision=precision
+            model,
+            s,
+            normalisation=normalisation,
+            config=config,
+            precision=precision,
+            sampled=min(1.0, _SAMPLED_VOXELS / n_painted),
         )
         for result in scoring:
             if isinstance(result, float):
@@ -99,8 +175,13 @@ def score_slices(
                 loss += result.loss * s.n_painted
                 counts += result.confusion
                 predicted += result.predicted
-    loss /= sum(s.n_painted for s in slices)
-    return SliceScore(loss=loss, confusion=counts, predicted=predicted)
+                samples += [] if result.sample is None else [result.sample]
+    return SliceScore(
+        loss=loss / n_painted,
+        confusion=counts,
+        predicted=predicted,
+        sample=reduce(add, samples) if samples else None,
+    )
 
 
 def history_row(event: EpochEnded) -> Row:

@@ -60,6 +60,8 @@ class TrainingSession:
         )
         """What the next checkpoint says of its training."""
         self.learnt = annotation.learnt
+        self.temperature = 1.0
+        """Temperature of the network at the last validation."""
         optimisation = config.optimisation
         n_phases = len(annotation.phases)
         self.weights = phase_weights_of(optimisation, n_phases, self.device)
@@ -246,6 +248,7 @@ class TrainingSession:
             voxel_size=self.annotation.voxel_size,
             unit=self.annotation.unit,
             trained_on=self.trained_on,
+            temperature=self.temperature,
             labels_hash=self.annotation.labels_hash,
             learnt=self.learnt,
             history=tuple(self.state.history),
