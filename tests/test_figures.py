@@ -13,10 +13,12 @@ from napari_lrcs.figures import (
     SliceComparison,
     draw_composition,
     draw_confusion,
+    draw_reliability,
     draw_segmentation,
     draw_slice_scores,
     write_comparison_figure,
 )
+from napari_lrcs.metrics.calibration import Reliability, count_reliability
 from napari_lrcs.metrics.comparison import Comparison
 from napari_lrcs.metrics.counting import compose
 from napari_lrcs.phases import ELECTRODE, PhaseTable
@@ -258,6 +260,20 @@ def test_compositions_stand_side_by_side_in_percent() -> None:
     }
 
 
+def test_reliability_is_drawn_where_there_are_voxels() -> None:
+    ax = Figure().add_subplot()
+    voxels, right = np.zeros(256, np.int64), np.zeros(256, np.int64)
+    voxels[[204, 255]], right[[204, 255]] = (30, 10), (15, 10)
+
+    draw_reliability(ax, Reliability(n_voxels=voxels, n_right=right))
+
+    diagonal, points = ax.lines
+    np.testing.assert_allclose(points.get_xydata(), [[80, 50], [100, 100]])
+    np.testing.assert_array_equal(diagonal.get_xydata(), [[0, 0], [100, 100]])
+    (bars,) = ax.containers
+    assert [bar.get_height() for bar in bars] == [*[0] * 11, 75, 0, 0, 25]
+
+
 @pytest.mark.parametrize("name", ["figure.png", "figure.pdf", "figure.svg"])
 def test_a_comparison_is_drawn_into_one_figure(name: str, tmp_path: Path) -> None:
     labels = np.array([[1, 1, 1, 2]], np.uint8)
@@ -268,6 +284,7 @@ def test_a_comparison_is_drawn_into_one_figure(name: str, tmp_path: Path) -> Non
         per_slice=((0, COUNTS),),
         predicted=composition,
         target=composition,
+        reliability=count_reliability(labels, labels, 40 * labels),
     )
 
     write_comparison_figure(tmp_path / name, comparison)

@@ -14,6 +14,7 @@ import numpy as np
 from napari_lrcs.arrays import Confusion, Labels
 from napari_lrcs.io.units import SYMBOLS
 from napari_lrcs.io.writing import replacing
+from napari_lrcs.metrics.calibration import N_BINS, Reliability
 from napari_lrcs.metrics.comparison import Comparison
 from napari_lrcs.metrics.composition import Composition
 from napari_lrcs.metrics.overlap import iou_per_phase
@@ -140,6 +141,8 @@ def _coloured(
 def write_comparison_figure(path: Path, comparison: Comparison) -> None:
     """Draw a comparison: its confusion matrix, both compositions and the slices.
 
+    Where the confidence is known, its reliability is drawn, too.
+
     Parameters
     ----------
     path : Path
@@ -154,7 +157,11 @@ def write_comparison_figure(path: Path, comparison: Comparison) -> None:
     draw_composition(
         figure.add_subplot(grid[0, 1]), comparison.predicted, comparison.target, phases
     )
-    draw_slice_scores(figure.add_subplot(grid[1, :]), comparison.per_slice, phases)
+    reliability = comparison.reliability
+    slices = figure.add_subplot(grid[1, :] if reliability is None else grid[1, 0])
+    draw_slice_scores(slices, comparison.per_slice, phases)
+    if reliability is not None:
+        draw_reliability(figure.add_subplot(grid[1, 1]), reliability)
     with replacing(path) as temporary:
         figure.savefig(temporary)
 
@@ -231,6 +238,30 @@ def draw_composition(
     ax.set_xlabel("Share of the voxels (%)")
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="x", alpha=0.3)
+    ax.legend(frameon=False)
+
+
+def draw_reliability(ax: "Axes", reliability: Reliability) -> None:
+    """Draw how often voxels of each confidence are right, and how many there are.
+
+    Points on the diagonal are right as often as they are confident; below it, the
+    prediction is too sure. The bars show the share of the voxels in each bin.
+    """
+    shares = 100 * reliability.n / reliability.n.sum()
+    places = 100 * (np.arange(N_BINS) + 0.5) / N_BINS
+    ax.bar(places, shares, width=90 / N_BINS, color=_TARGET, alpha=0.6, label="voxels")
+    ax.plot((0, 100), (0, 100), "--", color=_TARGET, label="calibrated")
+    held = reliability.n > 0
+    claimed, found = reliability.confidence[held], reliability.accuracy[held]
+    ax.plot(
+        100 * claimed, 100 * found, color=_PREDICTED, marker="o", ms=3, label="right"
+    )
+    ax.set_xlim(0, 102)
+    ax.set_ylim(0, 102)
+    ax.set_xlabel("Confidence (%)")
+    ax.set_ylabel("Share (%)")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(alpha=0.3)
     ax.legend(frameon=False)
 
 

@@ -46,3 +46,51 @@ def test_evaluate_counts_the_slices_that_are_named(run: Run) -> None:
     scores = printed_object(run("evaluate labels.tif labels.tif --z 1,3:5 --json"))
 
     assert np.sum(scores["confusion"]) == 3 * 24 * 24
+
+
+# ---- confidence ----
+
+
+@pytest.fixture
+def confident(place: Path) -> None:
+    """Write a prediction of four voxels, one of them wrong, and its confidence."""
+    files = {
+        "target.tif": [[1, 1], [2, 2]],
+        "predicted.tif": [[1, 2], [2, 2]],
+        "confidence.tif": [[204, 204], [255, 255]],
+    }
+    for name, values in files.items():
+        tifffile.imwrite(place / name, np.array([values], np.uint8))
+
+
+EVALUATE = "evaluate predicted.tif target.tif --confidence confidence.tif"
+
+
+@pytest.mark.usefixtures("confident")
+def test_evaluate_tells_how_often_a_confidence_is_right(run: Run) -> None:
+    scores = printed_object(run(f"{EVALUATE} --json"))
+
+    # Two voxels claim .8, one of them is right; two claim 1 and are.
+    assert scores["calibration"]["ece"] == pytest.approx(0.3 / 2)
+    bins = {round(b["high"] * 15): b for b in scores["calibration"]["bins"]}
+    assert {m: b["n"] for m, b in bins.items() if b["n"]} == {12: 2, 15: 2}
+    assert (bins[12]["confidence"], bins[12]["accuracy"]) == (0.8, 0.5)
+    assert bins[1] == {
+        "low": 0,
+        "high": 1 / 15,
+        "n": 0,
+        "confidence": None,
+        "accuracy": None,
+    }
+    assert "calibration" not in printed_object(
+        run("evaluate predicted.tif target.tif --json")
+    )
+
+
+@pytest.mark.usefixtures("confident")
+def test_evaluate_prints_the_bins_that_hold_voxels(run: Run) -> None:
+    printed = run(EVALUATE)
+
+    assert "73.3% to 80.0%" in printed
+    assert "expected calibration error 15.00%" in printed
+    assert "0.0% to 6.7%" not in printed

@@ -142,6 +142,46 @@ def test_slabs_of_any_depth_count_the_same(
     assert_same(comparison.target, measure_volume(volumes[1], phases=THREE))
 
 
+@pytest.mark.parametrize(("n_read", "n_counted"), [(1, 1), (2, 3)])
+def test_confidence_is_that_of_the_painted_voxels(
+    n_read: int, n_counted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare, "_READ_VOXELS", 4 * n_read)
+    monkeypatch.setattr(compare, "_COUNT_VOXELS", 4 * n_counted)
+    # Three of the painted voxels claim .8, two of them right; three claim 1; one has
+    # no confidence.
+    values = np.where(TARGET == 0, 9, 255).astype(np.uint8)
+    values[0, 0], values[2, 1] = 204, (0, 204)
+
+    *_, comparison = compare_volumes(
+        as_volume(PREDICTED),
+        as_volume(TARGET),
+        phases=TWO,
+        confidence=as_volume(values),
+    )
+
+    assert isinstance(comparison, Comparison)
+    counts = comparison.reliability
+    assert counts is not None
+    assert {i + 1: n for i, n in enumerate(counts.n) if n} == {12: 3, 15: 3}
+    assert counts.accuracy[11] == pytest.approx(2 / 3)
+    assert counts.accuracy[14] == pytest.approx(2 / 3)
+    assert counts.expected_calibration_error == pytest.approx(
+        ((0.8 - 2 / 3) + (1 - 2 / 3)) / 2
+    )
+
+
+def test_confidence_that_is_nowhere_known_is_none() -> None:
+    nothing = as_volume(np.zeros_like(TARGET))
+
+    *_, comparison = compare_volumes(
+        as_volume(PREDICTED), as_volume(TARGET), phases=TWO, confidence=nothing
+    )
+
+    assert isinstance(comparison, Comparison)
+    assert comparison.reliability is None
+
+
 @pytest.mark.parametrize("n_read", [1, 2, 3, 100])
 def test_each_slice_is_read_once(n_read: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compare, "_READ_VOXELS", 4 * n_read)

@@ -44,12 +44,12 @@ def test_error_is_that_worked_out_by_hand() -> None:
     )
 
 
-def test_a_bin_includes_its_upper_edge_and_the_first_one_also_zero() -> None:
+def test_a_bin_includes_its_upper_edge_and_zero_is_no_confidence() -> None:
     counts = count_reliability(
         labels(1, 1, 1, 1, 1), labels(1, 1, 1, 1, 1), labels(0, 17, 18, 238, 239)
     )
 
-    assert counts.n.tolist() == [2, 1, *[0] * 11, 1, 1]
+    assert counts.n.tolist() == [1, 1, *[0] * 11, 1, 1]
 
 
 def test_unpainted_voxels_do_not_count_and_none_gives_no_error() -> None:

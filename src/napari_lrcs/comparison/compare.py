@@ -11,10 +11,12 @@ from typing import TypeAlias
 import numpy as np
 
 from napari_lrcs.arrays import Confusion, Labels
+from napari_lrcs.comparison.calibration import check_confidence
 from napari_lrcs.comparison.evaluate import check_comparable, nothing_painted, read_pair
 from napari_lrcs.config import Axis
 from napari_lrcs.io.tables import Cell, Row, as_text, write_csv
 from napari_lrcs.io.volume import Volume
+from napari_lrcs.metrics.calibration import Reliability, count_reliability
 from napari_lrcs.metrics.comparison import Comparison
 from napari_lrcs.metrics.composition import Composition, Neighbourhood, measure_dict
 from napari_lrcs.metrics.counting import compose_slabs
@@ -59,6 +61,7 @@ def compare_volumes(  # noqa: PLR0913 what is compared, where and how
     axis: Axis = "z",
     mask: Volume | None = None,
     neighbourhood: Neighbourhood = 26,
+    confidence: Volume | None = None,
 ) -> Iterator[CompareEvent]:
     """Score a segmentation, and measure both, in one pass over the volumes.
 
@@ -80,6 +83,8 @@ def compare_volumes(  # noqa: PLR0913 what is compared, where and how
         Voxels outside do not count.
     neighbourhood : {26, 18, 6, 8, 4}
         Which voxels are neighbours; 8 and 4 stay within a slice.
+    confidence : Volume of uint8, optional
+        That of the prediction, 0 to 255; voxels where it is 0 have none.
 
     Yields
     ------
@@ -90,19 +95,24 @@ def compare_volumes(  # noqa: PLR0913 what is compared, where and how
     ------
     ValueError
         If the shapes differ, a slice is out of range, nothing is painted, a painted
-        voxel has no prediction, a label exceeds the phases, or there is no such
-        neighbourhood.
+        voxel has no prediction, a label exceeds the phases, the confidence is not
+        that of the prediction, or there is no such neighbourhood.
     """
     check_comparable(predicted, target, slices=slices, axis=axis)
+    if confidence is not None:
+        check_confidence(confidence, predicted)
     n_slices = target.shape[AXES[axis]]
     wanted = sorted(set(range(n_slices) if slices is None else slices))
 
     def read(start: int, stop: int) -> Labels:
         pair = read_pair(predicted, target, start, stop, mask=mask, axis=axis)
-        return np.stack(pair)
+        if confidence is None:
+            return np.stack(pair)
+        return np.stack([*pair, confidence.slab(start, stop, axis=axis)])
 
     per_slice: list[tuple[int, Confusion]] = []
     measured: list[tuple[Composition, Composition]] = []
+    counts: list[Reliability] = []
     n_done = 0
     for slab in _compare_slabs(
         read,
@@ -112,6 +122,7 @@ def compare_volumes(  # noqa: PLR0913 what is compared, where and how
         neighbourhood=neighbourhood,
     ):
         measured.append((slab.predicted, slab.target))
+        counts += [] if slab.reliability is None else [slab.reliability]
         for index, confusion in enumerate(slab.confusions, slab.start):
             n_done += 1
             if confusion.any():
@@ -127,7 +138,13 @@ def compare_volumes(  # noqa: PLR0913 what is compared, where and how
         per_slice=tuple(per_slice),
         predicted=reduce(add, (predicted for predicted, _ in measured)),
         target=reduce(add, (target for _, target in measured)),
+        reliability=_total(counts),
     )
+
+
+def _total(counts: Sequence[Reliability]) -> Reliability | None:
+    total = reduce(add, counts) if counts else None
+    return None if total is None or not total.n.any() else total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -138,6 +155,7 @@ class _Slab:
     confusions: list[Confusion]
     predicted: Composition
     target: Composition
+    reliability: Reliability | None
 
 
 def _compare_slabs(
@@ -169,13 +187,21 @@ def _compare_slabs(
             strict=True,
         )
         for i, (predicted, target) in enumerate(compositions):
-            places = i * depth, min((i + 1) * depth, len(run))
-            slices = zip(pairs.target(*places), pairs.predicted(*places), strict=True)
+            start = i * depth
+            painted, answer, *confidence = pairs.parts(
+                start, min(start + depth, len(run))
+            )
+            slices = zip(painted, answer, strict=True)
             yield _Slab(
-                start=run.start + i * depth,
+                start=run.start + start,
                 confusions=[confusion_matrix(*s, n_phases=n_phases) for s in slices],
                 predicted=predicted,
                 target=target,
+                reliability=(
+                    count_reliability(painted, answer, *confidence)
+                    if confidence
+                    else None
+                ),
             )
 
 
@@ -195,15 +221,17 @@ class _Buffered:
         self._block = block
 
     def target(self, start: int, stop: int) -> Labels:
-        return self._part(0, start, stop)
+        return self.parts(start, stop, side=0)[0]
 
     def predicted(self, start: int, stop: int) -> Labels:
-        return self._part(1, start, stop)
+        return self.parts(start, stop, side=1)[0]
 
-    def _part(self, side: int, start: int, stop: int) -> Labels:
+    def parts(self, start: int, stop: int, *, side: int | None = None) -> Labels:
         starts = range(start // self._depth * self._depth, stop, self._depth)
+        wanted = slice(side, None if side is None else side + 1)
         return np.concatenate(
-            [self._block(z)[side, max(start - z, 0) : stop - z] for z in starts]
+            [self._block(z)[wanted, max(start - z, 0) : stop - z] for z in starts],
+            axis=1,
         )
 
 

@@ -61,7 +61,7 @@ class Reliability:
     Parameters
     ----------
     n_voxels, n_right : ndarray of int64, shape (256,)
-        Painted voxels of each confidence from 0 to 255, and those predicted right.
+        Painted voxels of each confidence up to 255, and those predicted right.
     """
 
     n_voxels: NDArray[np.int64]
@@ -78,8 +78,7 @@ class Reliability:
     def n(self) -> NDArray[np.int64]:
         """Voxels in each bin, shape (N_BINS,).
 
-        Bin m holds the confidences above m / N_BINS up to (m + 1) / N_BINS, the first
-        one also 0.
+        Bin m holds the confidences above m / N_BINS up to (m + 1) / N_BINS.
         """
         return _binned(self.n_voxels)
 
@@ -134,7 +133,8 @@ def count_reliability(
     target, predicted : ndarray of uint8, any shape
         Labels; voxels that are `UNPAINTED` in the target do not count.
     confidence : ndarray of uint8, the same shape
-        0 to 255 for probabilities 0 to 1 of the predicted phase.
+        1 to 255 for probabilities up to 1 of the predicted phase; 0 where none is
+        known, which does not count: that of a predicted phase is at least 1 / 255.
 
     Raises
     ------
@@ -154,9 +154,9 @@ def count_reliability(
             f"target has the shape {target.shape}, predicted {predicted.shape} and "
             f"confidence {confidence.shape}; all must cover the same voxels"
         )
-    painted = target != UNPAINTED
-    is_right = (target == predicted)[painted]
-    values = confidence[painted]
+    counted = (target != UNPAINTED) & (confidence != 0)
+    is_right = (target == predicted)[counted]
+    values = confidence[counted]
     return Reliability(
         n_voxels=np.bincount(values, minlength=_FULL + 1),
         n_right=np.bincount(values[is_right], minlength=_FULL + 1),
@@ -166,7 +166,6 @@ def count_reliability(
 def _binned(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Add up counts of 256 confidences; 255 = 15 × 17, so that no bin edge is cut."""
     binned: NDArray[np.int64] = counts[1:].reshape(N_BINS, _VALUES_PER_BIN).sum(axis=1)
-    binned[0] += counts[0]
     return binned
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from napari_lrcs.arrays import Confusion
+from napari_lrcs.metrics.calibration import Reliability
 from napari_lrcs.metrics.composition import Composition, Neighbourhood
 from napari_lrcs.metrics.overlap import ScoresDict, accuracy, mean_iou, scores_dict
 from napari_lrcs.phases import PhaseTable
@@ -23,6 +24,8 @@ class Comparison:
         Counts of both, over the same voxels. Each run of neighbouring slices is
         measured by itself: voxels outside of it, like unpainted ones, are not
         neighbours.
+    reliability : Reliability, optional
+        How often voxels of each confidence are right, where the confidence is known.
     """
 
     phases: PhaseTable
@@ -30,6 +33,7 @@ class Comparison:
     per_slice: tuple[tuple[int, Confusion], ...]
     predicted: Composition
     target: Composition
+    reliability: Reliability | None = None
 
     @property
     def neighbourhood(self) -> Neighbourhood:

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
         predict(model="foreign.safetensors"),
         "evaluate short.tif labels.tif",
         "evaluate labels.tif labels.tif --z 6",
+        "evaluate labels.tif labels.tif --confidence short.tif",
         "measure labels.tif --mask short.tif",
         baseline("--method otsu"),
         baseline("--method otsu --n-phases 2", out="done.tif"),

@@ -17,6 +17,18 @@ MISTAKES = {
     "scores out of range": Mistake(
         "evaluate one.tif labels.tif --z 9", "slices 0 to 5"
     ),
+    "confidence of another shape": Mistake(
+        "evaluate one.tif labels.tif --confidence short.tif",
+        "the confidence short.tif is (5, 24, 24) voxels",
+    ),
+    "confidence in floats": Mistake(
+        "evaluate one.tif labels.tif --confidence float.tif",
+        "float.tif holds float32, expected uint8, 0 to 255",
+    ),
+    "confidence of another prediction": Mistake(
+        "evaluate one.tif labels.tif --confidence zero.tif",
+        "zero.tif is 0 in painted voxels of slice z=0",
+    ),
     "scores of grey levels": Mistake("evaluate image.tif labels.tif", "from 0 to 255"),
     "table of particles for a folder": Mistake(
         "measure labels.tif --particles 1 --csv mine --overwrite",

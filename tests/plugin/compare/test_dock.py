@@ -7,6 +7,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
 from matplotlib.backend_bases import MouseEvent
 from matplotlib.colors import to_hex
 from matplotlib.image import imread
@@ -23,6 +24,7 @@ from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.painting.field_of_view import ABOUT_Z, EVERYTHING, LAYER
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.layers import appearance
+from napari_lrcs.plugin.parts.predicted import PredictedLayers, Region, confidence_of
 
 pytestmark = pytest.mark.gui
 
@@ -97,6 +99,61 @@ def test_scores_are_those_counted_by_hand(
         "Slices 0, 2",
     ]
     assert dock.message == ""
+
+
+def test_confidence_is_judged_where_its_layer_is_shown(
+    viewer: Viewer, dock: CompareDock, qtbot: Any
+) -> None:
+    image = viewer.add_image(np.zeros(TARGET.shape), name="scan")
+    layers = PredictedLayers(
+        viewer, image, phases=ELECTRODE, region=Region(axis="z"), path=None
+    )
+    # Of the seven painted voxels, three are wrong.
+    layers.show(PREDICTED.copy(), np.full_like(TARGET, 204))
+    target = _add(viewer, TARGET.copy(), "painting")
+    dock.form.predicted.layer = layers.labels
+    dock.form.target.layer = target
+
+    _compare(dock, qtbot)
+
+    place = [dock.results.tabs.tabText(i) for i in range(4)].index("Confidence")
+    error = 100 * (0.8 - 4 / 7)
+    assert (
+        f"Confidence: expected calibration error {error:.1f}%"
+        in dock.results.title.text().splitlines()
+    )
+    assert dock.results.tabs.isTabVisible(place)
+    dock.results.tabs.setCurrentIndex(place)
+    _, points = dock.results.reliability_plot.axes[0].lines
+    np.testing.assert_allclose(points.get_xydata(), [[80, 400 / 7]])
+
+    viewer.layers.remove(layers.confidence)
+    _compare(dock, qtbot)
+    assert not dock.results.tabs.isTabVisible(place)
+    assert dock.results.tabs.currentIndex() != place
+    assert "Confidence" not in dock.results.title.text()
+
+
+def test_confidence_is_found_when_its_files_are_opened_again(
+    viewer: Viewer, tmp_path: Path
+) -> None:
+    folder = tmp_path / "scan.lrcs"
+    folder.mkdir()
+    for name in ("segmentation-1", "segmentation-1-confidence", "segmentation-2"):
+        tifffile.imwrite(folder / f"{name}.tif", PREDICTED)
+    (first,) = viewer.open(
+        folder / "segmentation-1.tif", plugin="napari", layer_type="labels"
+    )
+    (second,) = viewer.open(
+        folder / "segmentation-2.tif", plugin="napari", layer_type="labels"
+    )
+
+    (confidence,) = viewer.open(
+        folder / "segmentation-1-confidence.tif", plugin="napari", layer_type="image"
+    )
+
+    assert confidence_of(first, viewer.layers) is confidence
+    assert confidence_of(second, viewer.layers) is None
 
 
 def test_scores_of_labels_that_have_changed_are_no_longer_offered(

@@ -9,6 +9,7 @@ from napari_lrcs.commands.parts.terminal import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from napari_lrcs.metrics.calibration import CalibrationDict
     from napari_lrcs.metrics.overlap import PhaseIouDict, ScoresDict
 
 
@@ -88,6 +89,26 @@ def print_scores(scores: "ScoresDict", *, title: str) -> None:
     )
     for line in poor_lines(scores["not_learnt"]):
         print_line(line)
+
+
+def print_calibration(calibration: "CalibrationDict", *, title: str) -> None:
+    """Print how often voxels of each confidence are right, and the error."""
+    rows = [
+        [
+            f"{row['low']:.1%} to {row['high']:.1%}",
+            f"{row['n']:,}",
+            percent(row["confidence"]),
+            percent(row["accuracy"]),
+        ]
+        for row in calibration["bins"]
+        if row["n"]
+    ]
+    print_table(
+        title,
+        ["Confidence", "Voxels", "Mean", "Right"],
+        rows,
+        caption=f"expected calibration error {calibration['ece']:.2%}",
+    )
 
 
 def poor_lines(phases: "Iterable[PhaseIouDict]", *, start: str = "") -> list[str]:

@@ -18,7 +18,8 @@ from napari_lrcs.plugin.painting.painting import Painting, painting_of
 from napari_lrcs.plugin.parts.connections import Connections, Disconnectable
 from napari_lrcs.plugin.parts.forms import form_rows
 from napari_lrcs.plugin.parts.layer_choice import LayerChoice
-from napari_lrcs.plugin.parts.layers import labels_of, n_slices_of
+from napari_lrcs.plugin.parts.layers import labels_of, n_slices_of, volume_of
+from napari_lrcs.plugin.parts.predicted import confidence_of
 from napari_lrcs.plugin.parts.widgets import vbox
 from napari_lrcs.plugin.parts.workers import Events
 from napari_lrcs.plugin.project.project import project_of
@@ -36,6 +37,8 @@ class ComparisonRequest:
     """Slices that may be painted; those without a prediction are left out."""
     mask: Volume | None
     neighbourhood: Neighbourhood
+    confidence: Volume | None = None
+    """That of the prediction, where it is in the viewer."""
 
     def events(self) -> Events:
         """Yield the phases, then the events of `compare_volumes`."""
@@ -51,6 +54,7 @@ class ComparisonRequest:
             slices=slices,
             mask=self.mask,
             neighbourhood=self.neighbourhood,
+            confidence=self.confidence,
         )
 
     def _predicted_slices(self) -> Events:
@@ -89,6 +93,7 @@ class ComparisonForm(QWidget):
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
+        self._layers = viewer.layers
         self._project = project = project_of(viewer.layers)
         self.predicted: LayerChoice[Labels] = LayerChoice(
             viewer.layers, Labels, propose=project.judged, anew=project.changed
@@ -170,6 +175,7 @@ class ComparisonForm(QWidget):
         text = self.slices.text().strip() if self.slices.isEnabled() else ""
         painting = painting_of(target)
         is_known = painting is not None and painting.axis == "z"
+        confidence = confidence_of(predicted, self._layers)
         return ComparisonRequest(
             predicted=labels_of(predicted),
             target=labels_of(target),
@@ -181,6 +187,7 @@ class ComparisonForm(QWidget):
             ),
             mask=self.what_counts.field_of_view.volume(labels_of(target).shape),
             neighbourhood=self.what_counts.neighbours.neighbourhood,
+            confidence=None if confidence is None else volume_of(confidence),
         )
 
     # ---- settings ----

@@ -11,8 +11,14 @@ from superqt.utils import qthrottled
 
 from napari_lrcs.arrays import Confusion
 from napari_lrcs.comparison.compare import comparison_rows
-from napari_lrcs.figures import draw_composition, draw_confusion, draw_slice_scores
+from napari_lrcs.figures import (
+    draw_composition,
+    draw_confusion,
+    draw_reliability,
+    draw_slice_scores,
+)
 from napari_lrcs.io.volume import Volume
+from napari_lrcs.metrics.calibration import Reliability
 from napari_lrcs.metrics.comparison import Comparison
 from napari_lrcs.metrics.overlap import not_learnt
 from napari_lrcs.phases import PhaseTable
@@ -25,6 +31,8 @@ _TABS = {
     "Confusion": "How often each phase was predicted as each phase",
     "Slices": "IoU of each phase over the slices",
     "Shares": "Volume, surface and interfaces of both",
+    "Confidence": "How often voxels of each confidence are predicted right: below the "
+    "diagonal, the network is too sure",
 }
 
 _SCORES = ("iou", "dice", "precision", "recall")
@@ -58,8 +66,9 @@ class ComparisonResults(QWidget):
         self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         self.scores = Table(("In %", "IoU", "Dice", "Precision", "Recall"))
         self.shares = Table(("Share (%)", "Predicted", "Target"))
-        self.plots = tuple(Plot(viewer, height=h) for h in (270, 240, 330))
-        self.confusion_plot, self.slices_plot, self.shares_plot = self.plots
+        self.plots = tuple(Plot(viewer, height=h) for h in (270, 240, 330, 240))
+        self.confusion_plot, self.slices_plot, self.shares_plot, *_ = self.plots
+        self.reliability_plot = self.plots[-1]
         self.slices_plot.setToolTip("Click to show a slice")
         self.slices_plot.mpl_connect("button_press_event", self._on_click)
         self._draw_soon = qthrottled(
@@ -74,6 +83,7 @@ class ComparisonResults(QWidget):
             self.confusion_plot,
             self.slices_plot,
             shares,
+            self.reliability_plot,
         )
         # Not a QTabBar, in which all pages are as high as the highest.
         self.tabs = QTabBar()
@@ -124,13 +134,25 @@ class ComparisonResults(QWidget):
             colours=[(phase.colour,) for phase in phases],
         )
         self.shares.fill(_share_rows(rows))
-        confusion, _, shares = (plot.axes[0] for plot in self.plots)
+        confusion, _, shares, _ = (plot.axes[0] for plot in self.plots)
         draw_confusion(confusion, comparison.confusion, phases)
         draw_composition(shares, comparison.predicted, comparison.target, phases)
         self.phases, self._per_slice = phases, list(comparison.per_slice)
         self._draw_slices()
         self.confusion_plot.restyle()
         self.shares_plot.place_legends_above()
+        self._show_reliability(comparison.reliability)
+
+    def _show_reliability(self, reliability: Reliability | None) -> None:
+        place = list(_TABS).index("Confidence")
+        if reliability is None and self.tabs.currentIndex() == place:
+            self.tabs.setCurrentIndex(0)
+        self.tabs.setTabVisible(place, reliability is not None)
+        if reliability is not None:
+            (ax,) = self.reliability_plot.axes
+            ax.clear()
+            draw_reliability(ax, reliability)
+            self.reliability_plot.place_legends_above()
 
     def _draw_slices(self) -> None:
         if not self._per_slice or self.phases is None:
@@ -176,6 +198,9 @@ def title_of(compared: ComparedLayers, comparison: Comparison) -> str:
         f"mean IoU {percent(comparison.mean_iou)}%"
     )
     lines = [f"{request.predicted.name} against {request.target.name}", scores]
+    if comparison.reliability is not None:
+        error = comparison.reliability.expected_calibration_error
+        lines.append(f"Confidence: expected calibration error {percent(error)}%")
     if request.target.shape[0] > 1:
         lines.append(_slices_text([index for index, _ in comparison.per_slice]))
     return "\n".join(lines)

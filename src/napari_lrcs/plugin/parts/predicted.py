@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 from weakref import ref
 
+import numpy as np
+from napari.components import LayerList
 from napari.layers import Image, Labels, Layer
 from napari.viewer import Viewer
 from superqt.utils import qthrottled
@@ -38,6 +40,9 @@ _NAME_KEY = "napari_lrcs_name"
 
 _COMPLETE_KEY = "napari_lrcs_complete"
 """Key of a layer's metadata that tells that all of its region is predicted."""
+
+_OF_BOTH = (_PATH_KEY, _ORIGIN_KEY, _NETWORK_KEY)
+"""Keys of metadata that the labels and the confidence of a prediction share."""
 
 _PAUSE_MS = 100
 """Time between two refreshes, which keeps the window responsive."""
@@ -299,6 +304,35 @@ def image_predicted(layer: Layer) -> Image | None:
     """Return the image that a result is of; None if that is gone, or not known."""
     image: Image | None = layer.metadata.get(_ORIGIN_KEY, (lambda: None,))[0]()
     return image
+
+
+def confidence_of(labels: Labels, layers: LayerList) -> Image | None:
+    """Find the layer with the confidence of a prediction, also if opened again."""
+    images = (layer for layer in reversed(layers) if isinstance(layer, Image))
+    return next((image for image in images if _is_confidence_of(labels, image)), None)
+
+
+def _is_confidence_of(labels: Labels, image: Image) -> bool:
+    is_alike = layer_shape(image) == layer_shape(labels) and image.dtype == np.uint8
+    if not is_alike or image.rgb:
+        return False
+    if kind_of(image) == "confidence map":
+        return all(image.metadata[k] == labels.metadata.get(k) for k in _OF_BOTH)
+    file, path = file_of(labels), image.source.path
+    if file is None or path is None:
+        return False
+    return Path(path).absolute() == confidence_beside(file)
+
+
+def confidence_beside(path: Path) -> Path:
+    """Return where the confidence of a result in a file goes.
+
+    Examples
+    --------
+    >>> confidence_beside(Path("segmentation-1.tif")).name
+    'segmentation-1-confidence.tif'
+    """
+    return path.with_name(f"{path.stem}-confidence{path.suffix}")
 
 
 def is_in_memory_alone(layer: Layer, image: Image) -> bool:

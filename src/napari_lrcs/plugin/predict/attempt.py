@@ -19,7 +19,12 @@ from napari_lrcs.inference.series import places_of_series
 from napari_lrcs.io.writing import create_in_memory
 from napari_lrcs.models.header import ModelSummary
 from napari_lrcs.plugin.parts.layers import workspace_for
-from napari_lrcs.plugin.parts.predicted import PredictedLayers, Region, is_result_at
+from napari_lrcs.plugin.parts.predicted import (
+    PredictedLayers,
+    Region,
+    confidence_beside,
+    is_result_at,
+)
 from napari_lrcs.plugin.predict.job import PredictionJob, Series
 from napari_lrcs.plugin.predict.setup import PredictSetup
 from napari_lrcs.preprocessing.slices import AXES
@@ -149,7 +154,7 @@ def _disk_result(viewer: Viewer, setup: PredictSetup, path: Path) -> DiskResult:
     workspace = workspace_for(setup.image())
     if path.parent == workspace.path:
         workspace.make()
-    beside = path.with_name(f"{path.stem}-confidence{path.suffix}")
+    beside = confidence_beside(path)
     shares = path.with_name(f"{path.stem}-probabilities.zarr")
     result = DiskResult(
         labels=path,
