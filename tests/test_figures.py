@@ -268,7 +268,7 @@ def test_reliability_is_drawn_where_there_are_voxels() -> None:
     draw_reliability(ax, Reliability(n_voxels=voxels, n_right=right))
 
     diagonal, points = ax.lines
-    np.testing.assert_allclose(points.get_xydata(), [[80, 50], [100, 100]])
+    np.testing.assert_allclose(np.asarray(points.get_xydata()), [[80, 50], [100, 100]])
     np.testing.assert_array_equal(diagonal.get_xydata(), [[0, 0], [100, 100]])
     (bars,) = ax.containers
     assert [bar.get_height() for bar in bars] == [*[0] * 11, 75, 0, 0, 25]

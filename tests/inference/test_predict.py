@@ -509,6 +509,7 @@ def test_temperature_changes_the_confidence_and_no_label(
 
     list(predict_volume(as_volume(GREY), calibrated, result=result, config=config))
 
+    assert result.confidence is not None
     plain = labels_of(GREY, checkpoint, config=config)
     np.testing.assert_array_equal(result.labels, plain)
     powers = probabilities_by_hand(GREY, checkpoint) ** (1 / temperature)
@@ -535,7 +536,9 @@ def test_temperature_calibrates_all_probabilities(
     )
 
     powers = np.sqrt(probabilities_by_hand(GREY, checkpoint))
-    written = zarr.open_array(tmp_path / "probabilities.zarr" / "0", mode="r")[:]
+    written = np.asarray(
+        zarr.open_array(tmp_path / "probabilities.zarr" / "0", mode="r")[:]
+    )
     np.testing.assert_allclose(written, powers / powers.sum(axis=0), atol=1e-3)
 
 

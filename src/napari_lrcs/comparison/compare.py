@@ -221,18 +221,21 @@ class _Buffered:
         self._block = block
 
     def target(self, start: int, stop: int) -> Labels:
-        return self.parts(start, stop, side=0)[0]
+        (target,) = self.parts(start, stop, side=0)
+        return target
 
     def predicted(self, start: int, stop: int) -> Labels:
-        return self.parts(start, stop, side=1)[0]
+        (predicted,) = self.parts(start, stop, side=1)
+        return predicted
 
     def parts(self, start: int, stop: int, *, side: int | None = None) -> Labels:
         starts = range(start // self._depth * self._depth, stop, self._depth)
         wanted = slice(side, None if side is None else side + 1)
-        return np.concatenate(
+        parts: Labels = np.concatenate(
             [self._block(z)[wanted, max(start - z, 0) : stop - z] for z in starts],
             axis=1,
         )
+        return parts
 
 
 def difference(predicted: Labels, target: Labels) -> Labels:

@@ -43,6 +43,10 @@ class Output:
         """Return its shape where the volume, or a slab of it, has another."""
         return (n_phases, *shape) if self.is_per_phase else shape
 
+    def reduced_at(self, temperature: float) -> "Callable[[Tensor], Tensor]":
+        """Return what makes its values from the logits of a network."""
+        return lambda logits: self.reduce(logits, temperature)
+
 
 def _labels(logits: "Tensor", temperature: float) -> "Tensor":
     del temperature  # it changes no label, and rounding must not change one either

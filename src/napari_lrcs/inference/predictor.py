@@ -1,7 +1,6 @@
 """A network that predicts slabs, on a GPU as long as its memory is enough."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -83,7 +82,7 @@ class Predictor:
         windows = slab.unfold(0, n_channels, 1).movedim(-1, 1)  # (n, C, H, W)
         temperature = self._checkpoint.temperature
         targets = [
-            (torch.from_numpy(a), partial(output.reduce, temperature=temperature))
+            (torch.from_numpy(a), output.reduced_at(temperature))
             for output, a in arrays.items()
         ]
         notices, self._notices = self._notices, []

@@ -12,7 +12,6 @@ from typing import Self, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 
 from napari_lrcs.arrays import Labels
 from napari_lrcs.phases import UNPAINTED
@@ -218,11 +217,13 @@ def fit_temperature(logits: NDArray[np.floating], labels: Labels) -> float:
     double = logits.astype(np.float64)
     if not np.isfinite(double).all():
         return 1.0
+    double -= double.max(axis=1, keepdims=True)  # no exponential overflows
     right = double[chosen].mean()
 
     def loss(log_temperature: float) -> float:
         scale = math.exp(-log_temperature)
-        return float(logsumexp(scale * double, axis=1).mean() - scale * right)
+        sums = np.exp(scale * double).sum(axis=1)
+        return float(np.log(sums).mean() - scale * right)
 
     low, high = map(math.log, TEMPERATURES)
     fit = minimize_scalar(loss, bounds=(low, high), method="bounded")

@@ -200,7 +200,7 @@ def title_of(compared: ComparedLayers, comparison: Comparison) -> str:
     lines = [f"{request.predicted.name} against {request.target.name}", scores]
     if comparison.reliability is not None:
         error = comparison.reliability.expected_calibration_error
-        lines.append(f"Confidence: expected calibration error {percent(error)}%")
+        lines.append(f"Expected calibration error {percent(error)}%")
     if request.target.shape[0] > 1:
         lines.append(_slices_text([index for index, _ in comparison.per_slice]))
     return "\n".join(lines)
