@@ -221,11 +221,11 @@ class _Buffered:
         self._block = block
 
     def target(self, start: int, stop: int) -> Labels:
-        (target,) = self.parts(start, stop, side=0)
+        target: Labels = self.parts(start, stop, side=0)[0]
         return target
 
     def predicted(self, start: int, stop: int) -> Labels:
-        (predicted,) = self.parts(start, stop, side=1)
+        predicted: Labels = self.parts(start, stop, side=1)[0]
         return predicted
 
     def parts(self, start: int, stop: int, *, side: int | None = None) -> Labels:
