@@ -30,11 +30,9 @@ from napari_lrcs.uncertainty.study.ensemble import run_study
 from napari_lrcs.uncertainty.study.events import MemberFailed, MemberStarted, StudyEnded
 from napari_lrcs.uncertainty.study.figures import FIGURES, write_study_figures
 from napari_lrcs.uncertainty.study.folder import StudyFolder
-from napari_lrcs.uncertainty.study.summary import (
-    KINDS,
-    StudySummary,
-    in_percent,
-)
+from napari_lrcs.uncertainty.study.quantities import KINDS
+from napari_lrcs.uncertainty.study.summary import StudySummary
+from napari_lrcs.uncertainty.study.tables import mean_and_sd
 from napari_lrcs.uncertainty.study.task import StudyTask
 
 DOCS = Path(__file__).parent
@@ -118,7 +116,7 @@ def report(case: Case, out: Path) -> Iterator[str]:
     folder = StudyFolder(out)
     findings = folder.read_findings()
     members, summary = findings.members, findings.summary
-    task = folder.read_record()["task"]
+    task = folder.record.read()["task"]
     changed = [m.changed_share for m in members if m.group == "perturbed"]
     perturb = task["perturb"]
     yield (
@@ -156,7 +154,7 @@ def quantities(case: Case, summary: StudySummary, *, with_paper: bool) -> Iterat
     rows = []
     for own, other in zip(*(group.quantities for group in groups), strict=True):
         name = "" if own.kind == "accuracy" else f" {own.name}"
-        cells = [f"{KINDS[own.kind]}{name}", in_percent(own), in_percent(other)]
+        cells = [f"{KINDS[own.kind]}{name}", mean_and_sd(own), mean_and_sd(other)]
         cells.append(true.get((own.kind, own.labels), ""))
         if with_paper:
             cells.append(PAPER.get(own.name, "") if own.kind == "iou" else "")

@@ -371,6 +371,23 @@ class StudyConfig(Config):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlsoMeasureConfig(Config):
+    """What every member of a study measures besides scores and fractions."""
+
+    group = "also measure"
+
+    surface_area: bool = setting(
+        False,
+        "Surface area of each phase per volume, in real units",
+    )
+    tortuosity: tuple[str, ...] = setting(
+        (),
+        "Phases (names or labels) whose tortuosity is computed along z, y and x; needs "
+        "the extra transport",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SearchConfig(Config):
     """How a search chooses settings, and how many it tries."""
 

@@ -1,7 +1,7 @@
 """Material phases: their labels, names and colours."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self, TypedDict
 
@@ -186,3 +186,19 @@ ELECTRODE = PhaseTable.named("pore", "CBD", "NMC")
 
 def _default_name(label: int) -> str:
     return f"phase {label}"
+
+
+def phase_called(text: str, phases: Iterable[Phase]) -> Phase:
+    """Find a phase by its name or its label.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message lists those that there are.
+    """
+    known = tuple(phases)
+    for phase in known:
+        if text in (phase.name, str(phase.label)):
+            return phase
+    listed = ", ".join(f"{phase.label} ({phase.name})" for phase in known)
+    raise ValueError(f"there is no phase {text}; the labels have {listed}")

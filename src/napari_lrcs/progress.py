@@ -5,6 +5,7 @@ shows what it needs; closing the generator stops the work.
 """
 
 from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -12,6 +13,31 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from napari_lrcs.arrays import Confusion
 
 Result = TypeVar("Result")
+Event = TypeVar("Event")
+Other = TypeVar("Other")
+
+
+def changed(
+    events: Generator[Event, None, Result], change: Callable[[Event], Other]
+) -> Generator[Other, None, Result]:
+    """Change the events of a generator, but not what it returns.
+
+    Examples
+    --------
+    >>> def work():
+    ...     yield 1
+    ...     return "done"
+    >>> list(changed(work(), lambda event: 2 * event))
+    [2]
+    """
+    with closing(events):
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+            yield change(event)
 
 
 def result_of(events: Generator[object, None, Result]) -> Result:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 
 from napari_lrcs.config import (
+    AlsoMeasureConfig,
     PerturbConfig,
     PredictConfig,
     SearchConfig,
@@ -14,7 +15,14 @@ from napari_lrcs.settings import Setting
 
 _BY_NAME = {
     s.name: s
-    for config in (TrainConfig, PredictConfig, PerturbConfig, StudyConfig, SearchConfig)
+    for config in (
+        TrainConfig,
+        PredictConfig,
+        PerturbConfig,
+        StudyConfig,
+        AlsoMeasureConfig,
+        SearchConfig,
+    )
     for s in config.settings()
 }
 # A name of one word may be just a word, unless the message begins with it. What is part

@@ -37,7 +37,13 @@ def results_of(study: Path) -> list[tuple[Any, ...]]:
 def test_uncertainty_prints_the_summary_of_both_groups(run: Run) -> None:
     printed = printed_object(run(f"{STUDY} {TINY} --json"))
 
-    assert set(printed) == {"phases", "groups", "not_learnt", "seconds"}
+    assert set(printed) == {
+        "phases",
+        "groups",
+        "not_learnt",
+        "ensemble",
+        "seconds",
+    }
     groups = printed["groups"]
     assert {name: group["n"] for name, group in groups.items()} == {
         "perturbed": 2,

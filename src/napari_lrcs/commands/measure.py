@@ -35,11 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how many voxels are neighbours of a voxel; 4 and 8 are within the slice "
         "(default: %(default)s)",
     )
-    parser.add_argument(
-        "--surface-area",
-        action="store_true",
-        help="measure the surface area of each phase per volume, in real units",
-    )
+    flags.add(parser, "--surface-area")
     parser.add_argument(
         "--particles",
         action="append",
@@ -57,15 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.tif",
         help="write a label image of the particles",
     )
-    parser.add_argument(
-        "--tortuosity",
-        action="append",
-        default=[],
-        metavar="PHASE",
-        help="compute the tortuosity of this phase (name or label) along z, y and x; "
-        "may be given several times; needs the extra transport",
-    )
-    flags.add(parser, "--overwrite", "--json")
+    flags.add(parser, "--tortuosity", "--overwrite", "--json")
 
 
 def places(arguments: argparse.Namespace) -> Places:
@@ -79,6 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
     from napari_lrcs.comparison.evaluate import phases_in
     from napari_lrcs.comparison.measures import measure_labels
     from napari_lrcs.io.opening import open_labels
+    from napari_lrcs.phases import phase_called
     from napari_lrcs.preprocessing.mask import open_mask
 
     _check_particle_files(arguments)
@@ -86,7 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
     mask = open_mask(arguments.mask, shape=labels.shape)
     phases = phases_in(labels)
     grains, paths = (
-        [_phase_called(text, phases) for text in texts]
+        [phase_called(text, phases) for text in texts]
         for texts in (arguments.particles, arguments.tortuosity)
     )
     events = measure_labels(
@@ -119,14 +108,6 @@ def _check_particle_files(arguments: argparse.Namespace) -> None:
         raise ValueError(
             f"particles cannot be written to {tif}; choose a name that ends in .tif"
         )
-
-
-def _phase_called(text: str, phases: "Sequence[Phase]") -> "Phase":
-    for phase in phases:
-        if text in (phase.name, str(phase.label)):
-            return phase
-    known = ", ".join(f"{phase.label} ({phase.name})" for phase in phases)
-    raise ValueError(f"there is no phase {text}; the labels have {known}")
 
 
 def _follow(

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 from napari_lrcs.commands.parts import context, flags
 from napari_lrcs.commands.parts.output import percent, print_json, print_table
 from napari_lrcs.commands.parts.places import Places
-from napari_lrcs.config import PerturbConfig, PredictConfig, StudyConfig, TrainConfig
+from napari_lrcs.config import (
+    AlsoMeasureConfig,
+    PerturbConfig,
+    PredictConfig,
+    StudyConfig,
+    TrainConfig,
+)
 from napari_lrcs.errors import LrcsError
 
 if TYPE_CHECKING:
@@ -58,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="continue a study")
     flags.add(parser, "--overwrite", "--json", "--wanted-share")
+    flags.add(parser, "--surface-area", "--tortuosity")
     for config in (StudyConfig, PerturbConfig, TrainConfig):
         flags.add_config(parser, config)
 
@@ -127,6 +134,7 @@ def _task(arguments: argparse.Namespace) -> "tuple[StudyTask, str]":
         config=config,
         perturb=start.perturb.with_changes(**flags.given_perturbation(arguments)),
         study=start.study.with_changes(**flags.given(arguments, StudyConfig)),
+        also_measure=_also_measure(arguments, start.also_measure),
         predict=PredictConfig(device=config.device, precision=config.precision),
         phases=flags.named_phases(arguments) or start.phases,
         mask=mask,
@@ -141,6 +149,16 @@ def _task(arguments: argparse.Namespace) -> "tuple[StudyTask, str]":
         suggestion = task.suggest(wanted_share=arguments.wanted_share)
         task = replace(task, perturb=suggestion.config)
     return task, reason
+
+
+def _also_measure(
+    arguments: argparse.Namespace, start: AlsoMeasureConfig
+) -> AlsoMeasureConfig:
+    """Return what else is measured: what is given, else what the study began with."""
+    return AlsoMeasureConfig(
+        surface_area=arguments.surface_area or start.surface_area,
+        tortuosity=tuple(arguments.tortuosity) or start.tortuosity,
+    )
 
 
 def _initial_settings(arguments: argparse.Namespace) -> "StudySettings":
@@ -216,6 +234,7 @@ class StudyDisplay:
 
     def show(self, event: "StudyEvent") -> None:
         """Show one event."""
+        from napari_lrcs.inference.estimate import amount
         from napari_lrcs.progress import Notice
         from napari_lrcs.uncertainty.study import events as kinds
 
@@ -223,7 +242,9 @@ class StudyDisplay:
             case kinds.StudyStarted():
                 self._phases = event.phases
                 kept = f"; {event.n_done} were finished before" if event.n_done else ""
-                self._display.print(f"{len(event.names)} networks to train{kept}")
+                disk = f"; at most {amount(event.n_bytes)} on disk"
+                n = len(event.names)
+                self._display.print(f"{n} networks to train{kept}{disk}")
                 self._display.begin("training", total=len(event.names))
             case kinds.MemberProgress():
                 self._show_progress(event)
@@ -279,24 +300,24 @@ def _warn_of_not_learnt(summary: "StudySummary", config: TrainConfig) -> None:
 
 
 def _print_summary(summary: "StudySummary") -> None:
-    from napari_lrcs.uncertainty.study.summary import GROUPS, KINDS, in_percent
+    from napari_lrcs.uncertainty.study.quantities import KINDS
+    from napari_lrcs.uncertainty.study.summary import CAVEAT
+    from napari_lrcs.uncertainty.study.tables import mean_and_sd
 
-    groups = list(summary.groups.values())
+    titles = [title for title, _ in summary.columns.values()]
     rows: list[list[str]] = []
-    for kind, title in KINDS.items():
-        columns = [group.of_kind(kind) for group in groups]
-        for row in zip(*columns, strict=True):
-            what = title if kind == "accuracy" else f"{title}, {row[0].name}"
-            rows.append([what, *map(in_percent, row)])
+    for kind in filter(summary.has, KINDS):
+        columns = [group.of_kind(kind) for _, group in summary.columns.values()]
+        several = zip(*columns, strict=True)
+        rows += [[row[0].title, *map(mean_and_sd, row)] for row in several]
         rows.append([])
     caption = "scores on the test slices; fractions of the voxels of the volume"
-    failed = sum(group.n_failed for group in groups)
+    failed = sum(group.n_failed for group in summary.groups.values())
     if failed:
         caption += f"; {failed} networks failed and are left out"
-    header = [f"{GROUPS[name]} ({group.n})" for name, group in summary.groups.items()]
     print_table(
         "Mean ± standard deviation over the networks",
-        ["Quantity", *header],
+        ["Quantity", *titles],
         rows,
-        caption=caption,
+        caption=f"{caption}. {CAVEAT} (napari-lrcs check draw).",
     )

@@ -16,6 +16,7 @@ from napari_lrcs.comparison.evaluate import (
     read_inside,
     slices_at_once,
 )
+from napari_lrcs.config import Axis
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.composition import (
     Composition,
@@ -25,6 +26,7 @@ from napari_lrcs.metrics.composition import (
 )
 from napari_lrcs.phases import Phase
 from napari_lrcs.preprocessing.slices import AXES
+from napari_lrcs.progress import changed
 
 if TYPE_CHECKING:  # SciPy and scikit-image take their time, and serve few measures
     from napari_lrcs.metrics.structure import Particles, ParticlesDict
@@ -220,13 +222,9 @@ def _within(
     events: Generator[Measuring, None, Result], start: float, stop: float
 ) -> Generator[Measuring, None, Result]:
     """Report the progress of a part of the work as that of the whole."""
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
-        yield replace(event, share=start + (stop - start) * event.share)
+    return changed(
+        events, lambda event: replace(event, share=start + (stop - start) * event.share)
+    )
 
 
 def _count(
@@ -317,6 +315,11 @@ def check_memory_for_particles(labels: Volume) -> None:
         )
 
 
+def transport_axes(shape: Sequence[int]) -> list[Axis]:
+    """List the axes along which `measure_transport` solves: a slice has no depth."""
+    return [axis for axis, n in zip(AXES, shape, strict=True) if n > 1]
+
+
 def measure_transport(
     labels: Volume, *, phase: Phase, mask: Volume | None = None
 ) -> "Iterator[Measuring | PhaseTransport]":
@@ -350,7 +353,7 @@ def measure_transport(
         solve_transport,
     )
 
-    axes = [axis for axis, n in zip(AXES, labels.shape, strict=True) if n > 1]
+    axes = transport_axes(labels.shape)
     yield Measuring(share=0, text=f"Diffusion through {phase.name}")
     found: list[Transport] = []
     for event in solve_transport(

@@ -161,6 +161,27 @@ def solve_transport(
         )
 
 
+def check_transport(shape: Sequence[int], *, axes: Sequence[Axis]) -> None:
+    """Refuse a volume in which diffusion cannot be solved for, before it is computed.
+
+    Parameters
+    ----------
+    shape : sequence of three ints
+        z, y, x.
+    axes : sequence of {"z", "y", "x"}
+        As of `solve_transport`.
+
+    Raises
+    ------
+    LrcsError
+        If TauFactor is not installed.
+    ValueError
+        If there are too few voxels along an axis.
+    """
+    _load_solver()
+    _check_length(shape, axes)
+
+
 def _load_solver() -> Any:
     """Import TauFactor, which loads torch, only when it is needed."""
     try:
@@ -173,17 +194,21 @@ def _load_solver() -> Any:
     return AnisotropicSolver
 
 
+def _check_length(shape: Sequence[int], axes: Sequence[Axis]) -> None:
+    short = [a for a in axes if shape["zyx".index(a)] < _FEWEST_SLICES]
+    if short:
+        raise ValueError(
+            f"tortuosity along {short[0]} needs at least {_FEWEST_SLICES} voxels along "
+            f"it; the labels are {tuple(shape)} (z, y, x)"
+        )
+
+
 def _check(labels: Labels, axes: Sequence[Axis]) -> None:
     if labels.ndim != 3:
         raise ValueError(
             f"tortuosity needs a volume (z, y, x), got labels of shape {labels.shape}"
         )
-    short = [a for a in axes if labels.shape["zyx".index(a)] < _FEWEST_SLICES]
-    if short:
-        raise ValueError(
-            f"tortuosity along {short[0]} needs at least {_FEWEST_SLICES} voxels along "
-            f"it; the labels are {labels.shape} (z, y, x)"
-        )
+    _check_length(labels.shape, axes)
     n_unpainted = int((labels == UNPAINTED).sum())
     if n_unpainted:
         raise ValueError(

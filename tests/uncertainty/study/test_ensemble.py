@@ -119,6 +119,8 @@ def test_a_study_tells_its_way_and_leaves_all_files(
         "majority.zarr",
         "agreement.zarr",
         "entropy.zarr",
+        "ensemble.zarr",
+        "probability-sums.zarr",
         "iou.png",
         "surface-volume.png",
         "interfaces.png",

@@ -17,14 +17,11 @@ from napari_lrcs.uncertainty.study.figures import (
     draw_iou_distributions,
     draw_surface_against_volume,
 )
-from napari_lrcs.uncertainty.study.summary import (
-    Group,
-    Kind,
-    Member,
-    Quantity,
-    in_percent,
+from napari_lrcs.uncertainty.study.quantities import Kind, Quantity
+from napari_lrcs.uncertainty.study.summary import Group, Member, summarise
+from napari_lrcs.uncertainty.study.tables import (
+    mean_and_sd,
     member_rows,
-    summarise,
     summary_rows,
     write_summary_csv,
 )
@@ -72,7 +69,7 @@ def test_mean_and_deviation_are_those_of_a_sample() -> None:
     assert (pore.name, pore.values) == ("pore", (0.2, 0.4, 0.6))
     assert pore.mean == pytest.approx(0.4)
     assert pore.sd == pytest.approx(0.2)  # √((0.2² + 0 + 0.2²) / 2)
-    assert in_percent(pore) == "40.0 ± 20.0%"
+    assert mean_and_sd(pore) == "40.0 ± 20.0%"
 
 
 def test_each_kind_is_there_for_each_phase_and_pair() -> None:
@@ -108,9 +105,9 @@ def test_one_value_has_no_deviation_and_none_no_mean() -> None:
     none = quantity([member(0, iou=undefined), member(1, iou=undefined)], "iou")
 
     assert math.isnan(one.sd)
-    assert in_percent(one) == "40.0%"
+    assert mean_and_sd(one) == "40.0%"
     assert math.isnan(none.mean)
-    assert in_percent(none) == "–"
+    assert mean_and_sd(none) == "–"
 
 
 def test_failed_members_count_but_do_not_enter_and_groups_stay_apart() -> None:

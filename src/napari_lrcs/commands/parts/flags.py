@@ -48,6 +48,17 @@ _SHARED: Mapping[str, Mapping[str, Any]] = {
         "help": f"settings to start from: {', '.join(PRESETS)}, or one that a search "
         "has saved (default: %(default)s)",
     },
+    "--surface-area": {
+        "action": "store_true",
+        "help": "measure the surface area of each phase per volume, in real units",
+    },
+    "--tortuosity": {
+        "action": "append",
+        "default": [],
+        "metavar": "PHASE",
+        "help": "compute the tortuosity of this phase (name or label) along z, y and "
+        "x; may be given several times; needs the extra transport",
+    },
     "--wanted-share": {
         "type": float,
         "metavar": "SHARE",

@@ -20,6 +20,7 @@ Kind = Literal[
     "perturbed preview",
     "interface histogram",
     "majority vote of networks",
+    "mean prediction of networks",
     "agreement of networks",
     "majority vote of experimenters",
     "agreement of experimenters",

@@ -27,7 +27,7 @@ from napari_lrcs.progress import Notice
 from napari_lrcs.uncertainty.perturbation.suggestion import Suggestion
 from napari_lrcs.uncertainty.study.events import StudyEnded, StudyStarted
 from napari_lrcs.uncertainty.study.folder import StudyFindings, list_studies
-from napari_lrcs.uncertainty.study.summary import summary_rows
+from napari_lrcs.uncertainty.study.tables import summary_rows
 
 _RESULTS = 1
 """Index of the tab with the results."""

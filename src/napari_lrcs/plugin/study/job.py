@@ -19,12 +19,8 @@ from napari_lrcs.progress import Notice
 from napari_lrcs.training.not_learnt import advice
 from napari_lrcs.uncertainty.study.events import MemberEnded, StudyEnded, StudyStarted
 from napari_lrcs.uncertainty.study.folder import StudyFindings, StudyFolder
-from napari_lrcs.uncertainty.study.summary import (
-    Member,
-    StudySummary,
-    write_members_csv,
-    write_summary_csv,
-)
+from napari_lrcs.uncertainty.study.summary import ENSEMBLE, Member, StudySummary
+from napari_lrcs.uncertainty.study.tables import write_members_csv, write_summary_csv
 from napari_lrcs.uncertainty.study.task import StudyTask
 
 Draw = Callable[[Axes, StudySummary], None]
@@ -102,6 +98,8 @@ def read_study(out: Path) -> Events:
             cure = advice(folder.read_settings().config.optimisation)
             yield Notice(kind="not_learnt", text=f"{shortcoming}; {cure}")
         volumes = {name: _opened(path) for name, path in folder.volumes.items()}
+        if folder.ensemble.exists():
+            volumes[ENSEMBLE] = _opened(folder.ensemble)
         yield Mapped(
             out=out,
             volumes=volumes,

@@ -19,16 +19,25 @@ from napari_lrcs.plugin.parts.layers import (
     volume_of,
 )
 from napari_lrcs.plugin.study.job import Mapped
+from napari_lrcs.uncertainty.study.summary import ENSEMBLE
 
 STUDY_KEY = "napari_lrcs_study"
 """Key of a layer's metadata for the study's folder."""
 
 NAMES: Mapping[str, str] = {
+    ENSEMBLE: "ensemble",
     "majority": "majority vote",
     "agreement": "agreement",
     "entropy": "disagreement",
 }
 """What follows the image's name in a layer's, by volume; the last lies on top."""
+
+_KINDS: Mapping[str, Kind] = {
+    ENSEMBLE: "mean prediction of networks",
+    "majority": "majority vote of networks",
+    "agreement": "agreement of networks",
+    "entropy": "agreement of networks",
+}
 
 _DISAGREEMENT = Colormap(
     [[0.9, 0.0, 0.0, 0.0], [0.9, 0.1, 0.0, 0.9], [1.0, 0.9, 0.0, 1.0]],
@@ -64,24 +73,19 @@ class StudyLayers:
         for layer in tuple(layers):
             if layer.metadata.get(STUDY_KEY) == found.out:
                 layers.remove(layer)
-        for name in NAMES:
+        for name in (name for name in NAMES if name in found.volumes):
             layer = self._made(name, found)
             add_result(layers, layer, above=self._image())
 
     def _made(self, name: str, found: Mapped) -> Layer:
         data = match_ndim(found.volumes[name], self._n_axes)
-        kind: Kind = (
-            "majority vote of networks"
-            if name == "majority"
-            else "agreement of networks"
-        )
         common: dict[str, Any] = self._place | {
             "name": f"{self._name} {NAMES[name]}",
-            "metadata": marked(kind) | {STUDY_KEY: found.out},
+            "metadata": marked(_KINDS[name]) | {STUDY_KEY: found.out},
             "multiscale": isinstance(data, list),
             "visible": name == "entropy",
         }
-        if name == "majority":
+        if name in ("majority", ENSEMBLE):
             layer = Labels(data, **common, **appearance(found.phases))
             layer.metadata[PROVENANCE_KEY] = found.provenance
             layer.editable = False  # painting would change the file

@@ -21,8 +21,12 @@ from napari_lrcs.uncertainty.study.figures import (
     draw_interfaces,
     draw_iou_distributions,
     draw_surface_against_volume,
+    draw_surface_areas,
+    draw_tortuosities,
 )
 from napari_lrcs.uncertainty.study.folder import StudyFindings
+from napari_lrcs.uncertainty.study.quantities import Kind
+from napari_lrcs.uncertainty.study.summary import CAVEAT, StudySummary
 
 _PAUSE_MS = 500
 """Time between two drawings: a continued study brings many networks at once."""
@@ -44,6 +48,8 @@ class Figure:
     file: str
     tooltip: str
     draw: Draw
+    kind: Kind = "accuracy"
+    """The plot is there only if this is measured."""
 
 
 FIGURES = (
@@ -65,6 +71,20 @@ FIGURES = (
         tooltip="Share of the voxels on each interface, one point per network",
         draw=draw_interfaces,
     ),
+    Figure(
+        name="Area",
+        file="surface-area",
+        tooltip="Surface area of each phase per volume, one point per network",
+        draw=draw_surface_areas,
+        kind="surface_area",
+    ),
+    Figure(
+        name="Tortuosity",
+        file="tortuosity",
+        tooltip="Tortuosity along each axis, one point per network",
+        draw=draw_tortuosities,
+        kind="tortuosity",
+    ),
 )
 
 
@@ -82,6 +102,8 @@ class StudyResults(QWidget):
         self.failed = Notices()
         self.notices = Notices()
         self.table = StudyTable()
+        self.caveat = QLabel()
+        self.caveat.setWordWrap(True)
         self.plot = Plot(viewer, height=270)
         self.tabs = QTabBar()
         self.tabs.setDrawBase(False)
@@ -97,7 +119,7 @@ class StudyResults(QWidget):
 
     def _build(self) -> None:
         self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        parts: list[QWidget] = [self.title, self.failed, self.table, self.tabs]
+        parts = (self.title, self.failed, self.table, self.caveat, self.tabs)
         self._column = vbox(self, *parts, self.plot, top=4)
 
     def add_buttons(self, *rows: tuple[QPushButton, ...]) -> None:
@@ -167,7 +189,11 @@ class StudyResults(QWidget):
         if found is None:
             return
         self._show_title(found)
-        self.table.show_summary(found.summary)
+        summary = found.summary
+        self.table.show_summary(summary)
+        self.caveat.setText(_below(summary))
+        for place, figure in enumerate(FIGURES):
+            self.tabs.setTabVisible(place, summary.has(figure.kind))
         self._show_parts()
         self._draw_plot()
 
@@ -179,7 +205,8 @@ class StudyResults(QWidget):
         self.title.setText(f"{found.out.name}: {n_good}{of} networks{failed}")
 
     def _show_parts(self) -> None:
-        parts: list[QWidget] = [self.table, self.tabs, self.plot, *self._rows]
+        shown = (self.table, self.caveat, self.tabs, self.plot)
+        parts: list[QWidget] = [*shown, *self._rows]
         for part in parts:
             part.setVisible(self.found is not None)
 
@@ -191,3 +218,12 @@ class StudyResults(QWidget):
         self.figure.draw(ax, self.found.summary)
         ax.xaxis.labelpad = 1
         self.plot.place_legends_above()
+
+
+def _below(summary: StudySummary) -> str:
+    """Say what the numbers are, and what they are not."""
+    units = {q.unit for q in summary.quantities if q.kind == "surface_area"}
+    legend = [f"Area: surface per volume, in {unit}." for unit in units]
+    if summary.has("tortuosity"):
+        legend.append("τ: tortuosity along an axis.")
+    return " ".join([*legend, f"{CAVEAT}: see the dock Check segmentation."])

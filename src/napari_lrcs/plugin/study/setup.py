@@ -14,6 +14,7 @@ from napari_lrcs.annotation.workspace import Workspace
 from napari_lrcs.config import PerturbConfig, PredictConfig, StudyConfig, TrainConfig
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.inference.estimate import amount
+from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
 from napari_lrcs.plugin.parts.forms import KERNELS, ConfigForm, form_rows
@@ -21,6 +22,7 @@ from napari_lrcs.plugin.parts.layers import (
     checks_of,
     labels_of,
     named_by_file,
+    phases_shown,
     volume_of,
     workspace_for,
 )
@@ -28,12 +30,14 @@ from napari_lrcs.plugin.parts.training_form import TrainingForm
 from napari_lrcs.plugin.parts.widgets import button, clock, path_row, vbox
 from napari_lrcs.plugin.parts.workers import BackgroundReader
 from napari_lrcs.plugin.project.training_layers import TrainingLayers
+from napari_lrcs.plugin.study.also_measure import AlsoMeasure
 from napari_lrcs.plugin.study.job import StudyJob
 from napari_lrcs.plugin.study.slices import StudySlices
 from napari_lrcs.preprocessing.slices import AXES
 from napari_lrcs.training.run_folder import list_runs
 from napari_lrcs.training.run_summary import RunSummary, expected_seconds
 from napari_lrcs.uncertainty.study.folder import StudyFolder
+from napari_lrcs.uncertainty.study.probabilities import disk_needed
 from napari_lrcs.uncertainty.study.task import StudyTask
 
 _PRESET = (
@@ -54,7 +58,11 @@ class StudySetup(QWidget):
         super().__init__()
         self.layers = TrainingLayers(
             viewer.layers,
-            without=("majority vote of networks", "agreement of networks"),
+            without=(
+                "majority vote of networks",
+                "mean prediction of networks",
+                "agreement of networks",
+            ),
         )
         self.image_choice, self.labels_choice = self.layers.image, self.layers.labels
         self.slices = StudySlices()
@@ -65,6 +73,7 @@ class StudySetup(QWidget):
             choices={"kernel": KERNELS},
         )
         self.training = TrainingForm(("device",))
+        self.also_measure = AlsoMeasure()
         self.suggest = button(
             "Suggest 10%",
             "Find the kernel and the picked fraction that change 10% of the painted "
@@ -105,6 +114,7 @@ class StudySetup(QWidget):
             layout.addWidget(part)
         layout.addLayout(form_rows(("Preset", self.training.preset, _PRESET)))
         layout.addWidget(self.training)
+        layout.addWidget(self.also_measure)
         layout.addLayout(form_rows(("Folder", folder, _FOLDER)))
         layout.addStretch()
 
@@ -151,6 +161,7 @@ class StudySetup(QWidget):
             test=test,
             perturb=self.perturb.config,
             study=self.study.config,
+            also_measure=self.also_measure.config,
         )
 
     def new_study(self) -> StudyJob:
@@ -259,7 +270,9 @@ class StudySetup(QWidget):
         self._update()
 
     def _follow_painting(self) -> None:
-        painting = painting_of(self.labels_choice.layer)
+        labels = self.labels_choice.layer
+        painting = painting_of(labels)
+        self.also_measure.follow(labels)
         self.slices.follow(painting)
         if painting is not None:
             self.training.form["axis"].value = painting.axis
@@ -269,15 +282,25 @@ class StudySetup(QWidget):
         self.training.context.follow(*self.layers.to_compare())
 
     def _update(self) -> None:
-        image = self.image_choice.layer
         try:
             study = self.study.config
             seconds = expected_seconds(self.training.config, self._runs)
-            n_voxels = 0 if image is None else math.prod(volume_of(image).shape)
+            n_bytes = self._bytes(study)
         except (LrcsError, ValueError):  # told when it is to be run
             self._estimate.clear()
             return
-        self._estimate.setText(_estimate(study, n_voxels, seconds))
+        self._estimate.setText(_estimate(study, n_bytes, seconds))
+
+    def _bytes(self, study: StudyConfig) -> int:
+        image, labels = self.image_choice.layer, self.labels_choice.layer
+        if image is None:
+            return 0
+        table = None if labels is None else phases_shown(labels)
+        return disk_needed(
+            math.prod(volume_of(image).shape),
+            n_phases=len(table or PhaseTable.numbered(2)),
+            n_members=study.n_members + study.n_repeats,
+        )
 
     # ---- settings ----
 
@@ -287,21 +310,27 @@ class StudySetup(QWidget):
 
     def restore(self, settings: Mapping[str, Any]) -> None:
         """Restore remembered settings, unless another version wrote them."""
-        if restore_forms(settings, **self._forms):
+        known = {"also_measure": {}, **settings}  # earlier versions had none
+        if restore_forms(known, **self._forms):
             self.training.context.restore(settings)
             self._follow_painting()
 
     @property
     def _forms(self) -> dict[str, Any]:
-        return {"config": self.training, "perturb": self.perturb, "study": self.study}
+        return {
+            "config": self.training,
+            "perturb": self.perturb,
+            "study": self.study,
+            "also_measure": self.also_measure,
+        }
 
 
-def _estimate(study: StudyConfig, n_voxels: int, seconds: float | None = None) -> str:
+def _estimate(study: StudyConfig, n_bytes: int, seconds: float | None = None) -> str:
     """Say what a study makes, and how long its trainings take if that is known.
 
     Examples
     --------
-    >>> _estimate(StudyConfig(n_members=2, n_repeats=0), 2**20, 90.0)
+    >>> _estimate(StudyConfig(n_members=2, n_repeats=0), 2**21, 90.0)
     'Trains 2 networks, each on different labels, and predicts the whole volume with \
 each: at most 2.0 MiB on disk. The trainings take about 3:00.'
     """
@@ -312,7 +341,7 @@ each: at most 2.0 MiB on disk. The trainings take about 3:00.'
         if study.n_repeats
         else "each on different labels"
     )
-    disk = f": at most {amount(n * n_voxels)} on disk" if n_voxels else ""
+    disk = f": at most {amount(n_bytes)} on disk" if n_bytes else ""
     time = "" if seconds is None else f" The trainings take about {clock(n * seconds)}."
     return (
         f"Trains {n} networks, {parts}, and predicts the whole volume with each{disk}."

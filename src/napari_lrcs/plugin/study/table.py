@@ -1,6 +1,6 @@
 """The table of a study: what was measured, over both groups of networks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QKeyEvent, QKeySequence
@@ -14,17 +14,29 @@ from qtpy.QtWidgets import (
 
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.parts.widgets import fit_height, number_cell, swatch
+from napari_lrcs.uncertainty.study.quantities import KINDS, Kind, Quantity
 from napari_lrcs.uncertainty.study.summary import (
+    CAVEAT,
+    ENSEMBLE,
     GROUPS,
-    KINDS,
-    Group,
-    Quantity,
+    GroupSummary,
     StudySummary,
-    in_percent,
 )
+from napari_lrcs.uncertainty.study.tables import mean_and_sd
 
-_FIRST = "In %"
-_HEADERS: dict[Group, str] = {"perturbed": "Perturbed", "same_labels": "As painted"}
+SHORT: Mapping[Kind, str] = {"surface_area": "Area", "tortuosity": "τ"}
+"""Names that leave room for all columns; `StudyTable` needs a legend for them."""
+
+_FIRST = "Quantity"
+_HEADERS: dict[str, str] = {
+    "perturbed": "Perturbed",
+    "same_labels": "As painted",
+    ENSEMBLE: "Ensemble",
+}
+_ENSEMBLE = (
+    "One more segmentation, by the mean of the probabilities of all networks that "
+    "succeeded, of both columns"
+)
 _MOST_ROWS = 40
 
 
@@ -32,7 +44,7 @@ class StudyTable(QTableWidget):
     """Mean ± standard deviation of each quantity; a selection is copied with tabs."""
 
     def __init__(self) -> None:
-        super().__init__(0, 1 + len(GROUPS))
+        super().__init__(0, 1 + len(_HEADERS))
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setWordWrap(False)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -53,26 +65,21 @@ class StudyTable(QTableWidget):
 
     def show_summary(self, summary: StudySummary) -> None:
         """Show one row per quantity."""
-        columns = [summary.groups.get(group) for group in GROUPS]
-        rows = next((c.quantities for c in columns if c is not None), ())
-        self.setRowCount(len(rows))
-        for row, quantity in enumerate(rows):
+        columns = _columns(summary)
+        self.setRowCount(len(summary.quantities))
+        for row, quantity in enumerate(summary.quantities):
             self.setItem(row, 0, _name(quantity, summary.phases))
-            for column, found in enumerate(columns, start=1):
+            for column, found in enumerate(columns.values(), start=1):
                 shown = None if found is None else found.quantities[row]
                 self.setItem(row, column, _cell(shown))
         self._name_columns(summary)
         fit_height(self, most_rows=_MOST_ROWS)
 
     def _name_columns(self, summary: StudySummary) -> None:
-        for column, group in enumerate(GROUPS, start=1):
-            found = summary.groups.get(group)
+        for column, (name, found) in enumerate(_columns(summary).items(), start=1):
             self.setColumnHidden(column, found is None)
-            header = QTableWidgetItem(_HEADERS[group])
-            header.setToolTip(
-                f"Mean ± standard deviation of {0 if found is None else found.n} "
-                f"networks: {GROUPS[group]}"
-            )
+            header = QTableWidgetItem(_HEADERS[name])
+            header.setToolTip(_ENSEMBLE if name == ENSEMBLE else _tip(name, found))
             self.setHorizontalHeaderItem(column, header)
 
     @property
@@ -114,6 +121,22 @@ class StudyTable(QTableWidget):
             clipboard.setText("\n".join(lines))
 
 
+def _columns(summary: StudySummary) -> dict[str, GroupSummary | None]:
+    columns: dict[str, GroupSummary | None] = {
+        group: summary.groups.get(group) for group in GROUPS
+    }
+    return columns | {ENSEMBLE: summary.ensemble}
+
+
+def _tip(name: str, found: GroupSummary | None) -> str:
+    n = 0 if found is None else found.n
+    group = next(text for group, text in GROUPS.items() if group == name)
+    return (
+        f"Mean ± standard deviation of {n} networks: {group}. {CAVEAT}: see the dock "
+        "Check segmentation"
+    )
+
+
 def _line(cells: Sequence[str]) -> str:
     return "\t".join(cells)
 
@@ -125,18 +148,21 @@ def _name(quantity: Quantity, phases: PhaseTable) -> QTableWidgetItem:
         text = kind
     elif quantity.kind == "interface_fraction":
         text = quantity.name
+    elif quantity.kind in SHORT:
+        text = f"{SHORT[quantity.kind]} {quantity.name.replace(' along ', ', ')}"
     item = QTableWidgetItem(text)
-    item.setToolTip(f"{kind}: {quantity.name}")
+    item.setToolTip(quantity.title)
     if len(quantity.labels) == 1:
         item.setIcon(swatch(phases.phases[quantity.labels[0] - 1].colour))
     return item
 
 
 def _cell(quantity: Quantity | None) -> QTableWidgetItem:
-    text = "–" if quantity is None else in_percent(quantity).removesuffix("%")
-    item = number_cell(text)
+    item = number_cell("–" if quantity is None else mean_and_sd(quantity))
+    if quantity is not None and quantity.unit:
+        item.setToolTip(quantity.unit)
     if quantity is not None and quantity.n_missing:
-        item.setToolTip(
-            f"Undefined for {quantity.n_missing} networks, which are left out"
-        )
+        is_path = quantity.kind == "tortuosity"
+        why = "No way through, or undefined," if is_path else "Undefined"
+        item.setToolTip(f"{why} for {quantity.n_missing} networks, which are left out")
     return item

@@ -17,6 +17,7 @@ from napari_lrcs.io.writing import check_new
 from napari_lrcs.models.device import resolve_device
 from napari_lrcs.progress import Notice
 from napari_lrcs.uncertainty.perturbation.perturb import advice
+from napari_lrcs.uncertainty.study.averaging import Averaging
 from napari_lrcs.uncertainty.study.events import (
     Combining,
     MemberEnded,
@@ -29,7 +30,9 @@ from napari_lrcs.uncertainty.study.events import (
 )
 from napari_lrcs.uncertainty.study.figures import write_study_figures
 from napari_lrcs.uncertainty.study.folder import StudyFindings, StudyFolder
+from napari_lrcs.uncertainty.study.measuring import with_checked_measures
 from napari_lrcs.uncertainty.study.member import MemberTask, member_events, run_member
+from napari_lrcs.uncertainty.study.probabilities import disk_needed
 from napari_lrcs.uncertainty.study.summary import GROUPS, Member
 from napari_lrcs.uncertainty.study.task import StudyTask, hash_of
 
@@ -38,6 +41,9 @@ _FAILURES = (LrcsError, OSError, ValueError, MemoryError, RuntimeError)
 
 _POLL_SECONDS = 0.5
 """Seconds between checks of other processes: closing the generator waits no longer."""
+
+_AGREED = 0.5
+"""Share of combining the members, about, that is done before the ensemble."""
 
 _MIN_MEMBERS = 2
 """Members on perturbed labels that a standard deviation needs."""
@@ -58,7 +64,8 @@ def run_study(
     the seed ``config.seed + m`` on labels perturbed with
     ``np.random.default_rng((config.seed, m))``. Member m of the second group, which
     shows how much training alone scatters, is trained with the same seed on the labels
-    as painted.
+    as painted. The mean of the probabilities of all members that succeed is one more
+    segmentation, the ensemble, with the same scores and measures.
 
     Parameters
     ----------
@@ -67,7 +74,7 @@ def run_study(
     out : Path
         Folder for ``study.json``, ``members.csv``, the members' folders, figures, and
         ``majority.zarr``, ``agreement.zarr`` and ``entropy.zarr`` of the members on
-        perturbed labels.
+        perturbed labels, and ``ensemble.zarr``.
     resume : bool
         Continue the study in the folder: finished members are kept, unfinished ones are
         continued, and failed ones are tried again. Everything but the numbers of
@@ -137,6 +144,7 @@ def _checked(task: StudyTask) -> tuple[StudyTask, list[Notice]]:
             "there is no test slice; choose a painted slice that is not trained on"
         )
     annotation = task.annotate(task.labels, with_test=True)
+    task = with_checked_measures(task, annotation.phases)
     task = replace(task.with_painted_slices_only(), phases=annotation.phases)
     n_seeds = max(task.study.n_members, task.study.n_repeats)
     task.config.with_changes(seed=task.config.seed + n_seeds - 1)
@@ -172,6 +180,7 @@ class _Study:
         self.description = task.to_dict()
         task_hash = hash_of(self.description)
         self.state = "begun"
+        self.averaging = Averaging(task=task, task_hash=task_hash, folder=folder)
         sizes = {
             "perturbed": task.study.n_members,
             "same_labels": task.study.n_repeats,
@@ -197,16 +206,21 @@ class _Study:
         """Run all members that are not finished, and combine the results."""
         found = [member.finished() for member in self.members]
         self.ended = {member.name: member for member in found if member is not None}
+        self.members, notices = self.averaging.prepare(self.members, self.ended)
+        done = [member for member in self.members if member.name in self.ended]
         left = [member for member in self.members if member.name not in self.ended]
         self.state = "running"
         self.write()
+        yield from notices
         yield StudyStarted(
             out=self.folder.path,
             names=tuple(member.name for member in self.members),
             n_done=len(self.ended),
             phases=self.phases,
+            n_bytes=disk_needed(**self.averaging.task.sizes),
         )
         yield from [MemberEnded(member=member) for member in self.ended.values()]
+        yield from self._add(done)
         if executor is None:
             yield from self._one_after_another(left)
         else:
@@ -221,6 +235,7 @@ class _Study:
             except _FAILURES as error:
                 yield self._failed(task, error)
             else:
+                yield from self._add([task])
                 yield self._ended(member)
 
     def _side_by_side(
@@ -240,7 +255,7 @@ class _Study:
                 for future in done:
                     task, device = running.pop(future)
                     free.extend([] if device is None else [device])
-                    yield self._result(task, future)
+                    yield from self._result(task, future)
                 yield from [_still_running(task) for task, _ in running.values()]
         finally:
             for future in running:
@@ -248,12 +263,21 @@ class _Study:
 
     def _result(
         self, task: MemberTask, future: Future[Member]
-    ) -> MemberEnded | MemberFailed:
+    ) -> Iterator[MemberProgress | MemberEnded | MemberFailed]:
         try:
             member = future.result()
         except _FAILURES as error:
-            return self._failed(task, error)
-        return self._ended(member)
+            yield self._failed(task, error)
+            return
+        yield from self._add([task])
+        yield self._ended(member)
+
+    def _add(self, members: Sequence[MemberTask]) -> Iterator[MemberProgress]:
+        """Add finished members to the ensemble."""
+        for share in self.averaging.add(members):
+            text = f"adding to the ensemble, {share:.0%}"
+            name = members[-1].name
+            yield MemberProgress(name=name, share=1.0, text=text, event=None)
 
     def _started(self, task: MemberTask) -> MemberStarted:
         return MemberStarted(
@@ -275,12 +299,11 @@ class _Study:
 
     # ---- the end ----
 
+    def _succeeded(self) -> list[MemberTask]:
+        return [task for task in self.members if self.ended[task.name].error is None]
+
     def _combine(self) -> Iterator[Combining]:
-        good = [
-            task
-            for task in self.members
-            if task.group == "perturbed" and self.ended[task.name].error is None
-        ]
+        good = [task for task in self._succeeded() if task.group == "perturbed"]
         if len(good) < _MIN_MEMBERS:
             errors = {m.error: m.name for m in self.ended.values() if m.error}
             reasons = "; ".join(f"{name}: {error}" for error, name in errors.items())
@@ -292,7 +315,9 @@ class _Study:
         out = self.folder.path
         segmentations = [task.segmentation for task in good]
         for share in write_agreement(segmentations, out=out, phases=self.phases):
-            yield Combining(share=share)
+            yield Combining(share=_AGREED * share)
+        for share in self.averaging.finish(self._succeeded()):
+            yield Combining(share=_AGREED + (1 - _AGREED) * share)
         write_study_figures(out, self.findings.summary)
 
     def end(self, seconds: float) -> StudyEnded:
@@ -317,6 +342,7 @@ class _Study:
             out=self.folder.path,
             members=tuple(member for member in ended if member is not None),
             phases=self.phases,
+            ensemble=self.averaging.results,
         )
 
     def write(self) -> None:

@@ -20,6 +20,8 @@ class StudyStarted:
     """Members that were finished before the study was interrupted; `MemberEnded` is
     yielded for each of them first."""
     phases: PhaseTable
+    n_bytes: int = 0
+    """Space on disk that the study takes at most; 0 if that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,7 @@ class MemberFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Combining:
-    """Agreement, entropy and majority are being computed from all members."""
+    """Agreement, entropy, majority and ensemble are being computed from all members."""
 
     share: float
     """Share of the voxels that are done, 0 to 1."""

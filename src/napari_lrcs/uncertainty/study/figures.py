@@ -12,12 +12,12 @@ import numpy as np
 
 from napari_lrcs.io.writing import replacing
 from napari_lrcs.phases import PhaseTable
+from napari_lrcs.uncertainty.study.quantities import Kind, Quantity
 from napari_lrcs.uncertainty.study.summary import (
+    ENSEMBLE,
     GROUPS,
     Group,
     GroupSummary,
-    Kind,
-    Quantity,
     StudySummary,
 )
 
@@ -28,8 +28,14 @@ if TYPE_CHECKING:
     _Numbers = NDArray[np.floating]
     _Colour = tuple[float, float, float]
 
-FIGURES = ("iou.png", "surface-volume.png", "interfaces.png")
-"""Files that `write_study_figures` writes."""
+FIGURES = (
+    "iou.png",
+    "surface-volume.png",
+    "interfaces.png",
+    "surface-area.png",
+    "tortuosity.png",
+)
+"""Files that `write_study_figures` writes; the last two only if these are measured."""
 
 _GREY = "#808080"
 _OFFSETS: dict[Group, float] = {"perturbed": -0.2, "same_labels": 0.2}
@@ -37,11 +43,20 @@ _MARKERS: dict[Group, str] = {"perturbed": "o", "same_labels": "D"}
 
 
 def write_study_figures(out: Path, summary: StudySummary) -> None:
-    """Draw ``iou.png``, ``surface-volume.png`` and ``interfaces.png`` into a folder."""
+    """Draw those of `FIGURES` whose quantities are measured into a folder."""
     from matplotlib.figure import Figure
 
-    draws = (draw_iou_distributions, draw_surface_against_volume, draw_interfaces)
-    for name, draw in zip(FIGURES, draws, strict=True):
+    draws = (
+        draw_iou_distributions,
+        draw_surface_against_volume,
+        draw_interfaces,
+        draw_surface_areas,
+        draw_tortuosities,
+    )
+    kinds: tuple[Kind, ...] = ("accuracy",) * 3 + ("surface_area", "tortuosity")
+    for name, draw, kind in zip(FIGURES, draws, kinds, strict=True):
+        if not summary.has(kind):
+            continue
         figure = Figure(figsize=(7.5, 5), dpi=150, layout="constrained")
         ax = figure.add_subplot()
         draw(ax, summary)
@@ -64,6 +79,19 @@ def draw_interfaces(ax: "Axes", summary: StudySummary) -> None:
     """Draw the share of voxels on each interface for all members."""
     _draw_distributions(ax, summary, "interface_fraction")
     ax.set_ylabel("Voxels on the interface (%)")
+
+
+def draw_surface_areas(ax: "Axes", summary: StudySummary) -> None:
+    """Draw the surface area of each phase per volume for all members."""
+    _draw_distributions(ax, summary, "surface_area")
+    unit = next((q.unit for q in summary.quantities if q.kind == "surface_area"), "")
+    ax.set_ylabel(f"Surface area per volume ({unit})")
+
+
+def draw_tortuosities(ax: "Axes", summary: StudySummary) -> None:
+    """Draw the tortuosity along each axis for all members with a way through."""
+    _draw_distributions(ax, summary, "tortuosity")
+    ax.set_ylabel("Tortuosity")
 
 
 def draw_surface_against_volume(ax: "Axes", summary: StudySummary) -> None:
@@ -100,17 +128,23 @@ def _draw_distributions(ax: "Axes", summary: StudySummary, kind: Kind) -> None:
     names: Sequence[str] = ()
     for group_name, group in summary.groups.items():
         quantities = group.of_kind(kind)
-        names = [quantity.name.replace(" – ", " –\n") for quantity in quantities]
+        names = [
+            q.name.replace(" – ", " –\n").replace(" along ", "\nalong ")
+            for q in quantities
+        ]
         for place, quantity in enumerate(quantities):
             _draw_one(ax, place + _OFFSETS[group_name], quantity, group_name, summary)
+    if summary.ensemble is not None:
+        for place, quantity in enumerate(summary.ensemble.of_kind(kind)):
+            ax.plot(place, _shown(quantity), "*", color=_GREY, markersize=9, zorder=4)
     ax.set_xticks(range(len(names)), names)
-    _style_axes(ax, summary)
+    _style_axes(ax, summary, draws_ensemble=True)
 
 
 def _draw_one(
     ax: "Axes", place: float, quantity: Quantity, group: Group, summary: StudySummary
 ) -> None:
-    values = 100 * np.array(quantity.defined)
+    values = _shown(quantity)
     if not values.size:
         return
     colour = _colour(quantity.labels, summary.phases)
@@ -129,6 +163,11 @@ def _draw_one(
     # Spread evenly: random positions would differ from one drawing to the next.
     spread = place + 0.05 * (np.arange(values.size) % 5 - (min(values.size, 5) - 1) / 2)
     _scatter(ax, spread, values, colour=colour, group=group)
+
+
+def _shown(quantity: Quantity) -> "_Numbers":
+    """Return the defined values as they are shown: shares in percent."""
+    return (100 if quantity.is_share else 1) * np.array(quantity.defined)
 
 
 def _scatter(
@@ -160,7 +199,9 @@ def _colour(labels: Sequence[int], phases: PhaseTable) -> "_Colour":
     return red, green, blue
 
 
-def _style_axes(ax: "Axes", summary: StudySummary) -> None:
+def _style_axes(
+    ax: "Axes", summary: StudySummary, *, draws_ensemble: bool = False
+) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
@@ -175,6 +216,10 @@ def _style_axes(ax: "Axes", summary: StudySummary) -> None:
         )
         for name, group in summary.groups.items()
     ]
+    if summary.ensemble is not None and draws_ensemble:
+        handles.append(
+            Line2D([], [], linestyle="none", marker="*", color=_GREY, label=ENSEMBLE)
+        )
     phases, _ = ax.get_legend_handles_labels()
     ax.legend(handles=[*handles, *phases], frameon=False)
     ax.spines[["top", "right"]].set_visible(False)

@@ -7,21 +7,28 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from napari_lrcs.comparison.agreement import VOLUMES
-from napari_lrcs.config import PerturbConfig, StudyConfig, TrainConfig
+from napari_lrcs.config import (
+    AlsoMeasureConfig,
+    PerturbConfig,
+    StudyConfig,
+    TrainConfig,
+)
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.records import FolderState, Record, convert, newest_first
 from napari_lrcs.phases import Phase, PhaseTable
 from napari_lrcs.uncertainty.study.figures import FIGURES
+from napari_lrcs.uncertainty.study.results import Results, ResultsDict, read_results
 from napari_lrcs.uncertainty.study.summary import (
+    ENSEMBLE,
     Member,
     MemberDict,
     StudySummary,
     summarise,
-    write_members_csv,
 )
+from napari_lrcs.uncertainty.study.tables import write_members_csv
 from napari_lrcs.uncertainty.study.task import StudyTask, hash_of
 
 _RECORD = "study.json"
@@ -38,6 +45,7 @@ _TaskDict = TypedDict(
         "config": dict[str, Any],
         "perturb": dict[str, Any],
         "min_size": int,
+        "also measure": NotRequired[dict[str, Any]],
     },
 )
 """The part of a study's task that is needed to resume it."""
@@ -51,6 +59,7 @@ class StudyRecord(TypedDict):
     study: dict[str, int]
     phases: tuple[Phase, ...]
     members: list[MemberDict]
+    combined: NotRequired[ResultsDict | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +74,8 @@ class StudySettings:
         How labels are perturbed.
     study : StudyConfig
         How many members it has.
+    also_measure : AlsoMeasureConfig
+        What members measure besides scores and fractions.
     phases : PhaseTable, optional
         Phases of the labels; None before a study has started.
     train, test : tuple of int
@@ -76,6 +87,7 @@ class StudySettings:
     config: TrainConfig = field(default_factory=TrainConfig)
     perturb: PerturbConfig = field(default_factory=PerturbConfig)
     study: StudyConfig = field(default_factory=StudyConfig)
+    also_measure: AlsoMeasureConfig = field(default_factory=AlsoMeasureConfig)
     phases: PhaseTable | None = None
     train: tuple[int, ...] = ()
     test: tuple[int, ...] = ()
@@ -90,6 +102,7 @@ class StudySettings:
             config=self.config.with_changes(device=task.config.device),
             perturb=self.perturb,
             study=self.study,
+            also_measure=self.also_measure,
             predict=task.predict.with_changes(min_size=self.min_size),
         )
 
@@ -106,16 +119,19 @@ class StudyFindings:
         Finished and failed members, in the study's order.
     phases : PhaseTable
         Phases that all members predict.
+    ensemble : Results, optional
+        Those of the segmentation by the mean of all members' probabilities.
     """
 
     out: Path
     members: tuple[Member, ...]
     phases: PhaseTable
+    ensemble: Results | None = None
 
     @property
     def summary(self) -> StudySummary:
-        """Means and deviations of each group."""
-        return summarise(self.members, self.phases)
+        """Means and deviations of each group, and the ensemble."""
+        return summarise(self.members, self.phases, ensemble=self.ensemble)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +161,16 @@ class StudyFolder:
         return {name: self.path / f"{name}.zarr" for name in VOLUMES}
 
     @property
+    def ensemble(self) -> Path:
+        """Path of the ensemble's labels, which not every study has."""
+        return self.path / f"{ENSEMBLE}.zarr"
+
+    @property
+    def probability_sums(self) -> Path:
+        """Path of the sum of the members' probabilities."""
+        return self.path / "probability-sums.zarr"
+
+    @property
     def record(self) -> Record[StudyRecord]:
         """File that makes the folder a study: task, phases, members and state."""
         return Record(path=self.path / _RECORD, kind=StudyRecord, what="study")
@@ -170,6 +196,7 @@ class StudyFolder:
                 config=TrainConfig.from_dict(task["config"]),
                 perturb=PerturbConfig.from_dict(task["perturb"]),
                 study=StudyConfig.from_dict(record["study"]),
+                also_measure=AlsoMeasureConfig.from_dict(task.get("also measure", {})),
                 phases=PhaseTable(record["phases"]),
                 train=task["training slices"],
                 test=task["test slices"],
@@ -183,13 +210,15 @@ class StudyFolder:
         record = self.record.read()
         try:
             phases = PhaseTable(record["phases"])
-            members = tuple(
-                Member.from_dict(values, n_phases=len(phases))
-                for values in record["members"]
-            )
+            n = len(phases)
+            members = tuple(Member.from_dict(m, n_phases=n) for m in record["members"])
+            own = record.get("combined")
+            combined = own and Results(**read_results(own, n_phases=n, name=ENSEMBLE))
         except ValueError as error:
             raise self._damaged(error) from error
-        return StudyFindings(out=self.path, members=members, phases=phases)
+        return StudyFindings(
+            out=self.path, members=members, phases=phases, ensemble=combined or None
+        )
 
     def read_state(self) -> FolderState:
         """Read the progress of the study, or find out why it cannot be read."""
@@ -230,6 +259,7 @@ class StudyFolder:
             "study": study.to_dict(),
             "begun_at": begun_at.isoformat(),
             "members": [member.to_dict() for member in members],
+            "combined": findings.ensemble and findings.ensemble.results_dict(),
             **findings.summary.to_dict(),
         }
         self.record.write(record)
@@ -238,7 +268,8 @@ class StudyFolder:
         """Remove the files of the study, and nothing else."""
         places = self.members.glob("*")
         members = [place for place in places if _MEMBER.fullmatch(place.name)]
-        for folder in (*members, *self.volumes.values()):
+        volumes = (*self.volumes.values(), self.ensemble, self.probability_sums)
+        for folder in (*members, *volumes):
             shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):  # it may hold other files, or be missing
             self.members.rmdir()

@@ -4,15 +4,12 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import reduce
-from operator import add
 from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
 
-from napari_lrcs.arrays import Confusion
-from napari_lrcs.comparison.evaluate import read_pair
+from napari_lrcs.comparison.measures import Measuring
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.predict import predict_volume
@@ -20,14 +17,7 @@ from napari_lrcs.io.opening import open_labels
 from napari_lrcs.io.records import read_json, write_json
 from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.io.volume import Volume
-from napari_lrcs.metrics.composition import Composition, measure_dict
-from napari_lrcs.metrics.counting import compose_slabs
-from napari_lrcs.metrics.overlap import (
-    accuracy,
-    confusion_matrix,
-    iou_per_phase,
-    not_learnt,
-)
+from napari_lrcs.metrics.overlap import not_learnt
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.phases import UNPAINTED, PhaseTable
 from napari_lrcs.progress import (
@@ -37,18 +27,18 @@ from napari_lrcs.progress import (
     StepEnded,
     TilePredicted,
     TrainEvent,
+    changed,
     result_of,
 )
 from napari_lrcs.training.loop import train
 from napari_lrcs.training.run_folder import RunFolder
 from napari_lrcs.uncertainty.study.events import MemberProgress
+from napari_lrcs.uncertainty.study.measuring import measure, score
 from napari_lrcs.uncertainty.study.summary import Group, Member, MemberDict
 from napari_lrcs.uncertainty.study.task import StudyTask
 
 _TRAINED, _PREDICTED = 0.7, 0.95
 """Approximate shares of a member's work that are done after training and prediction."""
-
-_SLAB = 16
 
 
 class _MemberFile(TypedDict):
@@ -72,6 +62,8 @@ class MemberTask:
         Position in the group, from 0.
     folder : Path
         Folder that holds the folders of all members.
+    keeps_probabilities : bool
+        Whether its prediction also writes probabilities, for the ensemble.
     """
 
     task: StudyTask
@@ -79,6 +71,7 @@ class MemberTask:
     group: Group
     number: int
     folder: Path
+    keeps_probabilities: bool = False
 
     @property
     def name(self) -> str:
@@ -100,6 +93,11 @@ class MemberTask:
     def segmentation(self) -> Path:
         """Path of its prediction of the whole volume."""
         return self.place / "segmentation.zarr"
+
+    @property
+    def probabilities(self) -> Path:
+        """Path of its probabilities, until they are in the sum of all members."""
+        return self.place / "probabilities.zarr"
 
     @property
     def seed(self) -> int:
@@ -179,17 +177,17 @@ def member_events(task: MemberTask) -> Generator[MemberProgress, None, Member]:
     yield from _reported(_train(task, labels), progress)
     yield from _reported(_predict(task), progress)
     segmentation = open_labels(task.segmentation)
-    confusion = _score(task, segmentation)
-    composition = yield from _measure(segmentation, task.phases, progress)
+    confusion = score(segmentation, task.task, task.phases)
+    results = yield from changed(
+        measure(segmentation, task.task, confusion), progress.while_measuring
+    )
     member = Member(
+        **results.fields(),
         name=task.name,
         group=task.group,
         number=task.number,
         seed=task.seed,
         changed_share=changed_share,
-        accuracy=accuracy(confusion),
-        iou=tuple(iou_per_phase(confusion).tolist()),
-        measures=measure_dict(composition, task.phases),
         seconds=time.monotonic() - started,
         not_learnt=tuple(f.label for f in not_learnt(confusion, task.phases)),
     )
@@ -226,27 +224,13 @@ def _predict(task: MemberTask) -> Iterator[PredictEvent]:
     return predict_volume(
         task.task.image,
         load_checkpoint(task.run.best),
-        result=DiskResult(labels=task.segmentation),
+        result=DiskResult(
+            labels=task.segmentation,
+            probabilities=task.probabilities if task.keeps_probabilities else None,
+        ),
         config=task.task.predict,
         mask=task.task.mask,
     )
-
-
-def _score(task: MemberTask, segmentation: Volume) -> Confusion:
-    """Return the confusion matrix of the test slices."""
-    study = task.task
-    total = np.zeros((len(task.phases),) * 2, np.int64)
-    for i in study.test:
-        painted, answer = read_pair(
-            segmentation,
-            study.labels,
-            i,
-            i + 1,
-            mask=study.mask,
-            axis=study.config.preprocessing.axis,
-        )
-        total += confusion_matrix(painted, answer, n_phases=len(task.phases))
-    return total
 
 
 def _reported(
@@ -255,20 +239,6 @@ def _reported(
     assert isinstance(events, Generator)
     with closing(events):  # `yield from` would not close what `map` reads
         yield from map(progress.after, events)
-
-
-def _measure(
-    segmentation: Volume, phases: PhaseTable, progress: "_Progress"
-) -> Generator[MemberProgress, None, Composition]:
-    """Measure the whole segmentation, which is 0 outside the mask."""
-    n_slices = segmentation.shape[0]
-    parts = []
-    for part in compose_slabs(
-        segmentation.slab, n_slices=n_slices, n_phases=len(phases), slab=_SLAB
-    ):
-        parts.append(part)
-        yield progress.while_measuring(min(1.0, len(parts) * _SLAB / n_slices))
-    return reduce(add, parts)
 
 
 def _write_member(task: MemberTask, member: Member) -> None:
@@ -301,7 +271,7 @@ class _Progress:
             name=self.name, share=self.share, text=self.text, event=event
         )
 
-    def while_measuring(self, done: float) -> MemberProgress:
-        self.share = _PREDICTED + (1 - _PREDICTED) * done
-        self.text = "measuring"
+    def while_measuring(self, event: Measuring) -> MemberProgress:
+        self.share = _PREDICTED + (1 - _PREDICTED) * event.share
+        self.text = f"measuring: {event.text}"
         return self.after(None)

@@ -5,18 +5,22 @@ Needs no torch.
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from itertools import combinations
-from pathlib import Path
-from typing import Annotated, Any, Literal, NotRequired, Self, TypedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, NotRequired, Self
 
-import numpy as np
 from msgspec import Meta
 
-from napari_lrcs.io.tables import write_csv
-from napari_lrcs.metrics.composition import MeasuresDict
 from napari_lrcs.phases import Phase, PhaseTable
+from napari_lrcs.uncertainty.study.quantities import Kind, Quantity, quantities_of
+from napari_lrcs.uncertainty.study.results import (
+    Results,
+    ResultsDict,
+    Share,
+    or_nan,
+    or_none,
+    read_results,
+)
 
 Group = Literal["perturbed", "same_labels"]
 """Members trained on perturbed labels, and members trained on the labels as painted,
@@ -28,44 +32,31 @@ GROUPS: Mapping[Group, str] = {
 }
 """The groups and their names on screen."""
 
-Kind = Literal[
-    "accuracy", "iou", "volume_fraction", "surface_fraction", "interface_fraction"
-]
+ENSEMBLE = "ensemble"
+"""Name of the segmentation by the mean of the probabilities of all networks."""
 
-KINDS: Mapping[Kind, str] = {
-    "accuracy": "Accuracy",
-    "iou": "IoU",
-    "volume_fraction": "Volume",
-    "surface_fraction": "Surface",
-    "interface_fraction": "Interface",
-}
-"""The kinds of quantities and their names on screen."""
-
-Row = dict[str, str | int | float]
-"""A row of a table, by the names of its columns."""
-
-_Share = Annotated[float, Meta(ge=0, le=1)] | None
-"""0 to 1; None stands for NaN."""
+CAVEAT = (
+    "± is how far networks differ, not how far they are from the truth: all of them "
+    "share a bias, which a few hand-painted check patches measure"
+)
+"""What a reader of the table must know, to be followed by where to do it."""
 
 
-class MemberDict(TypedDict):
+class MemberDict(ResultsDict):
     """A member as a JSON object."""
 
     name: str
     group: Group
     number: int
     seed: int
-    changed_share: _Share
-    accuracy: _Share
-    iou: list[_Share]
-    measures: MeasuresDict | None
+    changed_share: Share
     seconds: Annotated[float, Meta(ge=0, le=1e12)] | None
     error: str | None
     not_learnt: NotRequired[tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class Member(Results):
     """One network of a study, and its results.
 
     Parameters
@@ -80,13 +71,6 @@ class Member:
         Seed of its training.
     changed_share : float
         Share of the painted voxels that the perturbation changed, 0 to 1.
-    accuracy : float
-        Accuracy on the test slices, 0 to 1; NaN if it failed.
-    iou : tuple of float
-        IoU of each phase on the test slices; NaN for a phase that occurs in neither
-        labels nor prediction. Empty if it failed.
-    measures : MeasuresDict or None
-        Measures of its whole segmentation, as in ``measure --json``; None if it failed.
     seconds : float
         Duration of its last session.
     error : str, optional
@@ -100,19 +84,23 @@ class Member:
     number: int
     seed: int
     changed_share: float = math.nan
-    accuracy: float = math.nan
-    iou: tuple[float, ...] = ()
-    measures: MeasuresDict | None = None
     seconds: float = math.nan
     error: str | None = None
     not_learnt: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values, None for NaN."""
-        values = asdict(self)
-        for name in ("changed_share", "accuracy", "seconds"):
-            values[name] = _or_none(values[name])
-        return values | {"iou": [*map(_or_none, self.iou)]}
+        return {
+            "name": self.name,
+            "group": self.group,
+            "number": self.number,
+            "seed": self.seed,
+            "changed_share": or_none(self.changed_share),
+            **self.results_dict(),
+            "seconds": or_none(self.seconds),
+            "error": self.error,
+            "not_learnt": self.not_learnt,
+        }
 
     @classmethod
     def from_dict(cls, values: MemberDict, *, n_phases: int) -> Self:
@@ -123,70 +111,19 @@ class Member:
         ValueError
             If its scores or measures are not those of `n_phases` phases.
         """
+        name = values["name"]
         if not set(values.get("not_learnt", ())) <= {*range(1, n_phases + 1)}:
-            raise ValueError(f"{values['name']} names unknown labels as not learnt")
-        measures = values["measures"]
-        if measures is not None:
-            pairs = n_phases * (n_phases - 1) // 2
-            found = len(values["iou"]), len(measures["phases"])
-            if found != (n_phases,) * 2 or len(measures["interfaces"]) != pairs:
-                raise ValueError(
-                    f"{values['name']} has {found[0]} IoU and measures of {found[1]} "
-                    f"phases and {len(measures['interfaces'])} interfaces, expected "
-                    f"{n_phases} phases and {pairs} interfaces"
-                )
-        own: dict[str, Any] = {
-            **values,
-            "changed_share": _or_nan(values["changed_share"]),
-            "accuracy": _or_nan(values["accuracy"]),
-            "iou": tuple(map(_or_nan, values["iou"])),
-            "seconds": _or_nan(values["seconds"]),
-        }
-        return cls(**own)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quantity:
-    """A quantity over the members of a group.
-
-    Parameters
-    ----------
-    kind : {"accuracy", "iou", "volume_fraction", "surface_fraction", \
-"interface_fraction"}
-        What was measured.
-    name : str
-        Name of the phase, or of both phases of an interface; "all" for the accuracy.
-    labels : tuple of int
-        Label of the phase, or of both; empty for the accuracy.
-    values : tuple of float
-        Value of each member, 0 to 1, in their order; NaN where undefined.
-    """
-
-    kind: Kind
-    name: str
-    labels: tuple[int, ...]
-    values: tuple[float, ...]
-
-    @property
-    def defined(self) -> tuple[float, ...]:
-        """The values that are not NaN."""
-        return tuple(value for value in self.values if not math.isnan(value))
-
-    @property
-    def n_missing(self) -> int:
-        """Number of members without a value; mean and sd leave them out."""
-        return len(self.values) - len(self.defined)
-
-    @property
-    def mean(self) -> float:
-        """Mean of the defined values; NaN where there is none."""
-        return float(np.mean(self.defined)) if self.defined else math.nan
-
-    @property
-    def sd(self) -> float:
-        """Sample standard deviation (n - 1); NaN for fewer than two values."""
-        return (
-            float(np.std(self.defined, ddof=1)) if len(self.defined) > 1 else math.nan
+            raise ValueError(f"{name} names unknown labels as not learnt")
+        return cls(
+            name=name,
+            group=values["group"],
+            number=values["number"],
+            seed=values["seed"],
+            changed_share=or_nan(values["changed_share"]),
+            seconds=or_nan(values["seconds"]),
+            error=values["error"],
+            not_learnt=values.get("not_learnt", ()),
+            **read_results(values, n_phases=n_phases, name=name),
         )
 
 
@@ -213,6 +150,29 @@ class StudySummary:
     groups: Mapping[Group, GroupSummary]
     not_learnt: Mapping[Phase, int] = field(default_factory=dict)
     """How many networks, of all groups, have not learnt a phase."""
+    ensemble: GroupSummary | None = None
+    """The segmentation by the mean of the probabilities of all networks that
+    succeeded, as a group of one; None as long as there is none."""
+
+    @property
+    def columns(self) -> Mapping[str, tuple[str, GroupSummary]]:
+        """Title and quantities of each group, and of the ensemble, by their names."""
+        columns: dict[str, tuple[str, GroupSummary]] = {
+            name: (f"{GROUPS[name]} ({group.n})", group)
+            for name, group in self.groups.items()
+        }
+        if self.ensemble is not None:
+            columns[ENSEMBLE] = ENSEMBLE, self.ensemble
+        return columns
+
+    @property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """The quantities of the first group; all have the same, with other values."""
+        return next((group.quantities for group in self.groups.values()), ())
+
+    def has(self, kind: Kind) -> bool:
+        """Whether quantities of a kind are measured."""
+        return any(quantity.kind == kind for quantity in self.quantities)
 
     @property
     def shortcoming(self) -> str:
@@ -232,7 +192,7 @@ class StudySummary:
                     "n": group.n,
                     "n_failed": group.n_failed,
                     "members": [*group.names],
-                    "quantities": [_quantity_dict(q) for q in group.quantities],
+                    "quantities": [q.to_dict() for q in group.quantities],
                 }
                 for name, group in self.groups.items()
             },
@@ -240,10 +200,15 @@ class StudySummary:
                 {"label": phase.label, "name": phase.name, "n_networks": n}
                 for phase, n in self.not_learnt.items()
             ],
+            "ensemble": None
+            if self.ensemble is None
+            else [q.to_dict() for q in self.ensemble.quantities],
         }
 
 
-def summarise(members: Sequence[Member], phases: PhaseTable) -> StudySummary:
+def summarise(
+    members: Sequence[Member], phases: PhaseTable, *, ensemble: Results | None = None
+) -> StudySummary:
     """Collect the quantities of each group from its members.
 
     Parameters
@@ -252,149 +217,44 @@ def summarise(members: Sequence[Member], phases: PhaseTable) -> StudySummary:
         Finished and failed members; values are in this order.
     phases : PhaseTable
         Phases that all members predict.
+    ensemble : Results, optional
+        Those of the segmentation by the mean of all members' probabilities.
     """
+    like = first_good(members)
     groups = {}
     for group in GROUPS:
         own = [member for member in members if member.group == group]
         if own:
-            groups[group] = _summarise_group(own, phases)
+            groups[group] = _summarise_group(own, phases, like)
     counts = Counter(label for member in members for label in {*member.not_learnt})
     not_learnt = {phase: counts[phase.label] for phase in phases if counts[phase.label]}
-    return StudySummary(phases=phases, groups=groups, not_learnt=not_learnt)
+    return StudySummary(
+        phases=phases,
+        groups=groups,
+        not_learnt=not_learnt,
+        ensemble=None if ensemble is None else _group_of_one(ensemble, phases, like),
+    )
 
 
-def _summarise_group(members: Sequence[Member], phases: PhaseTable) -> GroupSummary:
+def _group_of_one(
+    ensemble: Results, phases: PhaseTable, like: Results | None
+) -> GroupSummary:
+    quantities = tuple(quantities_of([ensemble], phases, like=like))
+    return GroupSummary(n=1, n_failed=0, names=(ENSEMBLE,), quantities=quantities)
+
+
+def first_good(members: Sequence[Member]) -> Member | None:
+    """Return the first member that did not fail; None if there is none."""
+    return next((member for member in members if member.measures is not None), None)
+
+
+def _summarise_group(
+    members: Sequence[Member], phases: PhaseTable, like: Results | None
+) -> GroupSummary:
     good = [member for member in members if member.measures is not None]
     return GroupSummary(
         n=len(good),
         n_failed=len(members) - len(good),
         names=tuple(member.name for member in good),
-        quantities=tuple(_quantities(good, phases)),
+        quantities=tuple(quantities_of(good, phases, like=like)),
     )
-
-
-def _quantities(members: Sequence[Member], phases: PhaseTable) -> Iterator[Quantity]:
-    yield Quantity(
-        kind="accuracy",
-        name="all",
-        labels=(),
-        values=tuple(member.accuracy for member in members),
-    )
-    measures = [member.measures for member in members if member.measures is not None]
-    for phase in phases:
-        ious = tuple(member.iou[phase.label - 1] for member in members)
-        yield Quantity(kind="iou", name=phase.name, labels=(phase.label,), values=ious)
-    for kind in ("volume_fraction", "surface_fraction"):
-        for i, phase in enumerate(phases):
-            yield Quantity(
-                kind=kind,
-                name=phase.name,
-                labels=(phase.label,),
-                values=tuple(float(m["phases"][i][kind]) for m in measures),
-            )
-    for i, (a, b) in enumerate(combinations(range(1, len(phases) + 1), 2)):
-        yield Quantity(
-            kind="interface_fraction",
-            name=f"{phases.names[a - 1]} – {phases.names[b - 1]}",
-            labels=(a, b),
-            values=tuple(float(m["interfaces"][i]["fraction"]) for m in measures),
-        )
-
-
-# ---- tables ----
-
-
-def summary_rows(summary: StudySummary) -> list[Row]:
-    """Return one row per quantity and group: mean and sd, 0 to 1; NaN if undefined."""
-    return [
-        {
-            "group": name,
-            "kind": q.kind,
-            "name": q.name,
-            "n": len(q.defined),
-            "n_missing": q.n_missing,
-            "mean": q.mean,
-            "sd": q.sd,
-        }
-        for name, group in summary.groups.items()
-        for q in group.quantities
-    ]
-
-
-def member_rows(members: Sequence[Member], phases: PhaseTable) -> list[Row]:
-    """Return one row per member: scores and measures, 0 to 1; NaN if undefined.
-
-    Columns of phases end in their label (``iou_1``), columns of interfaces in both
-    labels (``interface_fraction_1_2``).
-    """
-    return [_member_row(member, phases) for member in members]
-
-
-def _member_row(member: Member, phases: PhaseTable) -> Row:
-    row: Row = {
-        "name": member.name,
-        "group": member.group,
-        "number": member.number,
-        "seed": member.seed,
-        "changed_share": member.changed_share,
-    }
-    good = [] if member.measures is None else [member]
-    for q in _quantities(good, phases):
-        column = "_".join([q.kind, *map(str, q.labels)])
-        row[column] = q.values[0] if q.values else math.nan
-    return row | {"seconds": member.seconds, "error": member.error or ""}
-
-
-def write_summary_csv(path: Path, summary: StudySummary) -> None:
-    """Write `summary_rows` as CSV; the file is replaced only when complete."""
-    write_csv(path, summary_rows(summary))
-
-
-def write_members_csv(
-    path: Path, members: Sequence[Member], phases: PhaseTable
-) -> None:
-    """Write `member_rows` as CSV; the file is replaced only when complete."""
-    write_csv(path, member_rows(members, phases))
-
-
-def in_percent(quantity: Quantity) -> str:
-    """Format mean and standard deviation for a table on screen.
-
-    Examples
-    --------
-    >>> iou = Quantity(kind="iou", name="pore", labels=(1,), values=(0.64, 0.66))
-    >>> in_percent(iou)
-    '65.0 ± 1.4%'
-    >>> in_percent(
-    ...     Quantity(kind="iou", name="NMC", labels=(3,), values=(0.1195, 0.1196))
-    ... )
-    '11.95 ± 0.01%'
-    """
-    if not quantity.defined:
-        return "–"
-    mean, sd = 100 * quantity.mean, 100 * quantity.sd
-    if math.isnan(sd):
-        return f"{mean:.1f}%"
-    # A second digit for a deviation that would otherwise be rounded to 0.
-    digits = 2 if 0 < sd < 0.1 else 1
-    return f"{mean:.{digits}f} ± {sd:.{digits}f}%"
-
-
-def _quantity_dict(quantity: Quantity) -> dict[str, Any]:
-    return {
-        "kind": quantity.kind,
-        "name": quantity.name,
-        "labels": [*quantity.labels],
-        "mean": _or_none(quantity.mean),
-        "sd": _or_none(quantity.sd),
-        "n_missing": quantity.n_missing,
-        "values": [*map(_or_none, quantity.values)],
-    }
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value

@@ -1,6 +1,7 @@
 """The task of an uncertainty study: volumes, slices, settings; needs no torch."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -18,7 +19,13 @@ from napari_lrcs.annotation.check_patches import Check
 from napari_lrcs.annotation.context_slices import fit_context_slices
 from napari_lrcs.annotation.left_out import drawn_before, without_checks
 from napari_lrcs.arrays import Labels
-from napari_lrcs.config import PerturbConfig, PredictConfig, StudyConfig, TrainConfig
+from napari_lrcs.config import (
+    AlsoMeasureConfig,
+    PerturbConfig,
+    PredictConfig,
+    StudyConfig,
+    TrainConfig,
+)
 from napari_lrcs.io.volume import Volume, as_labels, as_volume
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.preprocessing.slices import AXES
@@ -57,6 +64,8 @@ class StudyTask:
         How the labels are perturbed.
     study : StudyConfig
         Numbers of members.
+    also_measure : AlsoMeasureConfig
+        What is measured besides scores and fractions.
     predict : PredictConfig
         Settings of the predictions.
     phases : PhaseTable, optional
@@ -77,6 +86,7 @@ class StudyTask:
     config: TrainConfig = field(default_factory=TrainConfig)
     perturb: PerturbConfig = field(default_factory=PerturbConfig)
     study: StudyConfig = field(default_factory=StudyConfig)
+    also_measure: AlsoMeasureConfig = field(default_factory=AlsoMeasureConfig)
     predict: PredictConfig = field(default_factory=PredictConfig)
     phases: PhaseTable | None = None
     mask: Volume | None = None
@@ -93,6 +103,16 @@ class StudyTask:
         """The last fifth of the training slices; empty if there is only one."""
         n = len(self.painted)
         return self.painted[n - max(1, n // _VALIDATION_SHARE) :] if n > 1 else ()
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Numbers of voxels, phases and members, by which disk space is estimated."""
+        assert self.phases is not None
+        return {
+            "n_voxels": math.prod(self.image.shape),
+            "n_phases": len(self.phases),
+            "n_members": self.study.n_members + self.study.n_repeats,
+        }
 
     def read_labels(self, slices: tuple[int, ...]) -> Labels:
         """Read labels without check patches, shape (slices, rows, columns)."""
@@ -217,6 +237,8 @@ class StudyTask:
             "grey levels": self._digest(self.image, self.painted[:1]),
             "field of view": self.mask and self._digest(self.mask, self.painted[:1]),
         }
+        if self.also_measure != AlsoMeasureConfig():  # earlier versions had none
+            task["also measure"] = self.also_measure.to_dict()
         json_values: dict[str, Any] = json.loads(json.dumps(task))
         return json_values
 
