@@ -14,10 +14,12 @@ from npe2 import PluginManager
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.ome_zarr import create_ome_zarr
 from napari_lrcs.io.opening import open_labels, open_volume
+from napari_lrcs.io.provenance import Provenance
 from napari_lrcs.phases import ELECTRODE
 from napari_lrcs.plugin.files import writer
+from napari_lrcs.plugin.files.reader import read_layers
 from napari_lrcs.plugin.files.writer import write_labels
-from napari_lrcs.plugin.parts.layers import appearance
+from napari_lrcs.plugin.parts.layers import PROVENANCE_KEY, appearance, labels_of
 
 pytestmark = pytest.mark.gui
 
@@ -49,6 +51,20 @@ def test_saved_labels_keep_their_phases_and_voxels(tmp_path: Path, name: str) ->
     assert saved.unit == "micrometer"
     np.testing.assert_array_equal(saved.slab(0, 5), VALUES)
     assert open_volume(path).dtype == np.uint8
+
+
+@pytest.mark.parametrize("name", ["seg.tif", "seg.zarr"])
+def test_saved_labels_keep_their_provenance_and_are_opened_with_it(
+    tmp_path: Path, name: str
+) -> None:
+    known = Provenance(image="scan.tif", fingerprint="abc")
+    layer = electrode_layer()
+    layer.metadata[PROVENANCE_KEY] = known
+
+    path = save(layer, tmp_path / name)
+
+    ((data, meta, _),) = read_layers(str(path))
+    assert labels_of(Labels(data, **meta)).provenance == known
 
 
 def test_painting_of_a_wider_type_is_saved_as_uint8(tmp_path: Path) -> None:
@@ -233,7 +249,7 @@ from pathlib import Path
 from napari.layers import Labels
 from napari_lrcs.io.ome_zarr import create_ome_zarr
 from napari_lrcs.phases import ELECTRODE
-from napari_lrcs.plugin.parts.layers import appearance
+from napari_lrcs.plugin.parts.layers import PROVENANCE_KEY, appearance, labels_of
 from napari_lrcs.plugin.files.writer import write_labels
 
 array = create_ome_zarr(

@@ -28,7 +28,12 @@ from napari_lrcs.io.volume import as_volume
 from napari_lrcs.models.trained_on import TrainedOn, grey_quantiles
 from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.painting.field_of_view import ABOUT_Z, LAYER
-from napari_lrcs.plugin.parts.layers import phases_shown, place_of, workspace_for
+from napari_lrcs.plugin.parts.layers import (
+    labels_of,
+    phases_shown,
+    place_of,
+    workspace_for,
+)
 from napari_lrcs.plugin.predict.dock import PredictDock
 from napari_lrcs.plugin.predict.place import MEMORY, TIFF, ZARR
 from napari_lrcs.plugin.predict.setup import RANGE, THIS
@@ -131,6 +136,20 @@ def expected(
     ):
         pass
     return result
+
+
+@pytest.mark.parametrize("where", [MEMORY, ZARR])
+def test_the_layer_tells_what_its_network_has_learnt_from(
+    make_dock: Callable[..., PredictDock], grey: Any, where: str, qtbot: QtBot
+) -> None:
+    dock = make_dock(grey)
+    dock.setup.place.where.setCurrentText(where)
+
+    provenance = labels_of(predict(dock, qtbot)).provenance
+
+    assert provenance is not None
+    assert provenance.fingerprint == as_volume(grey).fingerprint()
+    assert not provenance.learnt.is_complete
 
 
 def cancel_midway(dock: PredictDock, qtbot: QtBot) -> None:
@@ -354,7 +373,9 @@ def test_a_lazy_image_is_read_only_where_it_is_predicted(
 
     layer = predict(dock, qtbot)
 
-    assert read - {dock.viewer.dims.current_step[0]} == {2}
+    # The image is told from others by the slice in its middle.
+    middle = SHAPE[0] // 2
+    assert read - {dock.viewer.dims.current_step[0], middle} == {2}
     np.testing.assert_array_equal(layer.data[2], expected(grey, checkpoint).labels[2])
 
 

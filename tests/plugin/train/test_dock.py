@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from qtpy.QtWidgets import (
 )
 from scipy import ndimage
 
+from check_places import check_at, write_check
 from napari_lrcs import presets
 from napari_lrcs.annotation.annotation import Role
 from napari_lrcs.config import PRESETS, TrainConfig
@@ -102,6 +104,23 @@ def training(dock: TrainDock, qtbot: QtBot) -> TrainDock:
 
 
 # The whole way
+
+
+def test_check_patches_of_the_image_are_left_out_and_this_is_said(
+    dock: TrainDock, image: Image, qtbot: QtBot
+) -> None:
+    check = check_at((1, 4, 8), shape=SHAPE, drawn_at=datetime.now(UTC))
+    write_check(workspace_for(image).new_check(), check)
+    _set(dock, n_epochs=1)
+
+    dock.buttons.train.click()
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+
+    run = RunFolder(workspace_for(image).path / "run-1")
+    learnt = run.read_task().learnt
+    assert [s.left_out for s in learnt.slices] == [(check.id,)] * 2
+    said = "100 painted voxels of slice 1 lie in check patches"
+    assert any(said in text for text in dock.notices.texts)
 
 
 @pytest.mark.slow
