@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_lrcs.annotation.painting import ImageIdentity, PaintingFolder
-from napari_lrcs.config import StudyConfig
+from napari_lrcs.config import AlsoMeasureConfig, StudyConfig
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.inference.predict import fingerprint
 from napari_lrcs.models.checkpoint import load_checkpoint
@@ -60,6 +60,8 @@ def test_a_study_opens() -> None:
     assert settings.phases == found.phases == PhaseTable.numbered(2)
     assert settings.study == StudyConfig(n_members=2, n_repeats=0)
     assert settings.config.network.n_filters == 1
+    assert settings.also_measure == AlsoMeasureConfig()
+    assert found.ensemble is None
 
 
 def test_a_painting_opens(tmp_path: Path) -> None:

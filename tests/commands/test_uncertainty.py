@@ -10,7 +10,7 @@ import pytest
 from command_line import PROGRAM, TINY, Run, call, printed_object
 from napari_lrcs.commands.main import INTERRUPTED
 from napari_lrcs.commands.uncertainty import StudyDisplay
-from napari_lrcs.config import PRESETS, PerturbConfig, StudyConfig
+from napari_lrcs.config import PRESETS, AlsoMeasureConfig, PerturbConfig, StudyConfig
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.progress import TrainEvent
 from napari_lrcs.uncertainty.perturbation.perturb import changed_share
@@ -68,13 +68,16 @@ def test_flags_reach_all_settings_of_a_study(monkeypatch: pytest.MonkeyPatch) ->
 
     call(
         f"{STUDY} --preset paper --seed 7 --n-iterations 3 --growing 2 1 --device cpu "
-        "--mask cylinder"
+        "--mask cylinder --surface-area --tortuosity bright --tortuosity 1"
     )
 
     (task,) = tasks
     assert task.config == PRESETS["paper"].with_changes(seed=7, device="cpu")
     assert task.perturb == PerturbConfig(kernel="cross", n_iterations=3, growing=(2, 1))
     assert task.study == StudyConfig(n_members=2, n_repeats=1)
+    assert task.also_measure == AlsoMeasureConfig(
+        surface_area=True, tortuosity=("bright", "1")
+    )
     assert task.predict.device == "cpu"
     assert task.phases == PhaseTable.named("dark", "bright")
     assert (task.train, task.test) == ((1, 2, 3), (5,))
@@ -121,6 +124,9 @@ def test_a_study_that_was_interrupted_goes_on_with_its_settings(
 
     assert "IoU, bright" in table
     assert "perturbed labels (2)" in table
+    assert "ensemble" in table
+    assert "not how far they are from the truth" in " ".join(table.split())
+    assert "check draw" in " ".join(table.split())
     members = StudyFolder(place / "study").read_findings().members
     assert [member.seed for member in members] == [7, 8, 7]
 

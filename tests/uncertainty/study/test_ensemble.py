@@ -5,23 +5,34 @@ import shutil
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 import torch
+import zarr
 
 from napari_lrcs.comparison import agreement
 from napari_lrcs.comparison.agreement import find_agreement, write_agreement
 from napari_lrcs.comparison.evaluate import evaluate_volume
-from napari_lrcs.config import PerturbConfig, StudyConfig, TrainConfig
+from napari_lrcs.config import (
+    AlsoMeasureConfig,
+    PerturbConfig,
+    StudyConfig,
+    TrainConfig,
+)
 from napari_lrcs.errors import InUseError, LrcsError, ResultExistsError, VolumeError
+from napari_lrcs.inference.disk import DiskResult
+from napari_lrcs.inference.predict import predict_volume
 from napari_lrcs.io.opening import open_labels, open_to_share
 from napari_lrcs.io.volume import as_labels, as_volume
 from napari_lrcs.metrics.overlap import accuracy, iou_per_phase
+from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.progress import Notice, StepEnded, TilePredicted
 from napari_lrcs.uncertainty.perturbation.perturb import Perturbation
+from napari_lrcs.uncertainty.study import averaging
 from napari_lrcs.uncertainty.study.ensemble import run_study
 from napari_lrcs.uncertainty.study.events import (
     Combining,
@@ -82,8 +93,9 @@ def found(out: Path) -> dict[str, Any]:
     """Read what does not depend on how long it took."""
     members = StudyFolder(out).read_findings().members
     results: dict[str, Any] = {m.name: replace(m, seconds=0.0) for m in members}
-    for name in ("majority", "agreement", "entropy"):
+    for name in ("majority", "agreement", "entropy", "ensemble"):
         results[name] = open_labels(out / f"{name}.zarr").slab(0, SHAPE[0]).tolist()
+    assert not list(out.glob("members/*/probabilities.zarr"))
     return results
 
 
@@ -183,6 +195,39 @@ def test_volumes_say_where_the_perturbed_members_agree(
     assert (expected.entropy[first != second] == 255).all()
 
 
+def test_the_ensemble_is_the_phase_with_the_highest_mean_probability(
+    study: tuple[Path, list[StudyEvent]], tmp_path: Path
+) -> None:
+    out, events = study
+    mean, steps = np.zeros((2, 2, *SHAPE))
+    for name in NAMES:
+        own = DiskResult(
+            labels=tmp_path / f"{name}.zarr", probabilities=tmp_path / f"{name}-p.zarr"
+        )
+        network = load_checkpoint(out / "members" / name / "run")
+        list(predict_volume(TASK.image, network, result=own))
+        probabilities: Any = zarr.open_array(tmp_path / f"{name}-p.zarr" / "0")[:]
+        mean += probabilities.astype(float) / len(NAMES)
+        steps += np.rint(255 * probabilities.astype(float))
+
+    segmentation = open_labels(out / "ensemble.zarr")
+
+    labels = segmentation.slab(0, SHAPE[0])
+    np.testing.assert_array_equal(labels, steps.argmax(0) + 1)
+    is_clear = abs(mean[0] - mean[1]) > 1 / 255  # the steps in which they are added
+    assert is_clear.any()
+    np.testing.assert_array_equal(labels[is_clear], (mean.argmax(0) + 1)[is_clear])
+    ensemble = StudyFolder(out).read_findings().ensemble
+    assert ensemble is not None
+    phases = of_type(events, StudyStarted)[0].phases
+    confusion = evaluate_volume(segmentation, TASK.labels, phases=phases, slices=[6])
+    assert ensemble.iou == tuple(iou_per_phase(confusion))
+    assert ensemble.measures is not None
+    assert ensemble.measures["phases"][0]["volume_fraction"] == np.mean(labels == 1)
+    summary = of_type(events, StudyEnded)[0].summary
+    assert summary.ensemble.of_kind("accuracy")[0].values == (ensemble.accuracy,)
+
+
 def test_members_have_a_row_each(study: tuple[Path, list[StudyEvent]]) -> None:
     out, _ = study
 
@@ -221,6 +266,63 @@ def test_a_study_that_was_stopped_goes_on_to_the_same_result(
     assert found(out) == found(study[0])
 
 
+def test_a_member_that_was_not_added_to_the_ensemble_is_added_later(
+    study: tuple[Path, list[StudyEvent]], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    events = run_study(TASK, out=out)
+    for event in events:
+        if isinstance(event, MemberProgress) and event.text.startswith("adding"):
+            break
+    events.close()
+    left = [place.parent.name for place in out.glob("members/*/probabilities.zarr")]
+
+    resumed = list(run_study(TASK, out=out, resume=True))
+
+    assert left == [NAMES[0]]
+    assert of_type(resumed, StudyStarted)[0].n_done == 1
+    assert found(out) == found(study[0])
+
+
+def test_a_study_that_kept_no_probabilities_has_no_ensemble(
+    study: tuple[Path, list[StudyEvent]], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(study[0], out)
+    shutil.rmtree(out / "probability-sums.zarr")  # as an older version leaves it
+    fewer = tmp_path / "fewer"
+    shutil.copytree(study[0], fewer)
+
+    again = list(run_study(TASK, out=out, resume=True))
+    less = replace(TASK, study=StudyConfig(n_members=2, n_repeats=0))
+    shrunk = list(run_study(less, out=fewer, resume=True))
+
+    (told,) = [n for n in of_type(again, Notice) if "no ensemble" in n.text]
+    assert f"{', '.join(NAMES)} were not kept" in told.text
+    assert any("it had more networks" in n.text for n in of_type(shrunk, Notice))
+    for place, events in ((out, again), (fewer, shrunk)):
+        assert not of_type(events, MemberStarted)
+        assert StudyFolder(place).read_findings().ensemble is None
+        assert not (place / "ensemble.zarr").exists()
+
+
+def test_an_ensemble_that_does_not_fit_on_the_disk_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = SimpleNamespace(free=2 * SHAPE[0] * SHAPE[1] * SHAPE[2])
+    monkeypatch.setattr(averaging.shutil, "disk_usage", lambda _: free)
+    events = run_study(TASK, out=tmp_path / "out")
+    told = []
+    while not isinstance(event := next(events), MemberStarted):
+        told.append(event)
+    events.close()
+
+    (notice,) = [n for n in of_type(told, Notice) if "no ensemble" in n.text]
+    assert "it takes up to 58.5 KiB, but the disk has 9.0 KiB" in notice.text
+    # Of 4608 voxels: two sums and one member's probabilities of two phases, and labels.
+    assert of_type(told, StudyStarted)[0].n_bytes == 4608 * (3 + 3 + 12 + 1)
+
+
 def test_a_complete_study_takes_more_members(
     study: tuple[Path, list[StudyEvent]], tmp_path: Path
 ) -> None:
@@ -234,6 +336,8 @@ def test_a_complete_study_takes_more_members(
     assert [event.name for event in started] == ["perturbed-002"]
     assert of_type(events, StudyEnded)[0].summary.groups["perturbed"].n == 3
     assert found(out)[NAMES[1]] == found(study[0])[NAMES[1]]
+    saved: Any = zarr.open_group(out / "probability-sums.zarr").attrs["napari_lrcs_sum"]
+    assert set(saved["members"]) == {*NAMES, "perturbed-002"}
 
 
 def test_another_task_is_not_gone_on_with(
@@ -245,6 +349,7 @@ def test_another_task_is_not_gone_on_with(
     painted = LABELS.copy()
     painted[2, 5, 5] = 2
     labels = replace(TASK, labels=as_labels(as_volume(painted)))
+    area = replace(TASK, also_measure=AlsoMeasureConfig(surface_area=True))
 
     with pytest.raises(
         VolumeError, match=r"started with other settings \(seed: 7, now 8\)"
@@ -252,6 +357,8 @@ def test_another_task_is_not_gone_on_with(
         list(run_study(seed, out=out, resume=True))
     with pytest.raises(VolumeError, match=r"started with other settings \(labels: "):
         list(run_study(labels, out=out, resume=True))
+    with pytest.raises(VolumeError, match=r"\(surface_area: None, now True\)"):
+        list(run_study(area, out=out, resume=True))
 
     assert found(out) == before
 

@@ -16,8 +16,11 @@ from napari_lrcs.uncertainty.study.figures import (
     draw_interfaces,
     draw_iou_distributions,
     draw_surface_against_volume,
+    draw_surface_areas,
+    draw_tortuosities,
 )
 from napari_lrcs.uncertainty.study.quantities import Kind, Quantity
+from napari_lrcs.uncertainty.study.results import Tortuosity
 from napari_lrcs.uncertainty.study.summary import Group, Member, summarise
 from napari_lrcs.uncertainty.study.tables import (
     mean_and_sd,
@@ -217,3 +220,110 @@ def test_what_a_member_has_not_learnt_is_saved_and_checked() -> None:
     assert Member.from_dict(older, n_phases=2).not_learnt == ()
     with pytest.raises(ValueError, match="unknown labels"):
         Member.from_dict(saved | {"not_learnt": (3,)}, n_phases=2)
+
+
+# Surface area, tortuosity, and the ensemble
+
+
+def extended(number: int, *, area: float, through: float) -> Member:
+    """Make a member that also has a surface area and two tortuosities of the pores."""
+    return replace(
+        member(number),
+        surface_areas=(area, 2 * area),
+        length_unit="micrometer",
+        tortuosity=(
+            Tortuosity(label=1, axis="z", value=through),
+            Tortuosity(label=1, axis="y", value=2.0),
+        ),
+    )
+
+
+EXTENDED = [
+    extended(0, area=0.5, through=1.5),
+    extended(1, area=0.6, through=math.nan),  # no way through
+    extended(2, area=0.7, through=1.7),
+]
+
+
+def test_areas_and_tortuosities_keep_their_units_and_are_no_shares() -> None:
+    summary = summarise([failed(3), *EXTENDED], PHASES)
+
+    found = {q.title: q for q in summary.quantities if not q.is_share}
+    assert {title: mean_and_sd(q) for title, q in found.items()} == {
+        "Surface area, pore (1/micrometer)": "0.600 ± 0.100",
+        "Surface area, solid (1/micrometer)": "1.20 ± 0.20",
+        "Tortuosity, pore along z": "1.60 ± 0.14",  # of two
+        "Tortuosity, pore along y": "2.00 ± 0.00",
+    }
+    assert found["Tortuosity, pore along z"].n_missing == 1
+    assert summary.has("tortuosity")
+    assert not summarise([member(0)], PHASES).has("surface_area")
+    assert summary_rows(summary)[8]["unit"] == "1/micrometer"
+
+
+def test_small_and_large_numbers_are_shown_with_three_digits() -> None:
+    def shown(*values: float) -> str:
+        name = "pore along z"
+        return mean_and_sd(
+            Quantity(kind="tortuosity", name=name, labels=(1,), values=values)
+        )
+
+    assert shown(0.000123, 0.000125) == "0.000124 ± 0.000001"
+    assert shown(1234.0) == "1234"
+    assert shown(0.0) == "0.00"
+    assert shown(2.0, 2.001) == "2.000 ± 0.001"
+
+
+def test_columns_of_members_name_phase_and_axis() -> None:
+    rows = member_rows([failed(3), *EXTENDED], PHASES)
+
+    assert [*rows[0]] == [*rows[1]]
+    assert rows[1]["surface_area_2"] == 1.0
+    assert rows[1]["tortuosity_1_z"] == 1.5
+    assert math.isnan(float(rows[2]["tortuosity_1_z"]))
+
+
+def test_the_ensemble_stands_beside_the_groups() -> None:
+    ensemble = replace(member(0, n_pore=6), group="same_labels")
+
+    summary = summarise([member(0), member(1)], PHASES, ensemble=ensemble)
+
+    assert {*summary.groups} == {"perturbed"}
+    assert [title for title, _ in summary.columns.values()] == [
+        "perturbed labels (2)",
+        "ensemble",
+    ]
+    rows = [row for row in summary_rows(summary) if row["group"] == "ensemble"]
+    assert [row["mean"] for row in rows if row["kind"] == "volume_fraction"] == [
+        0.6,
+        0.4,
+    ]
+    printed = summary.to_dict()["ensemble"]
+    assert (printed[3]["mean"], printed[3]["sd"]) == (0.6, None)
+    assert summarise([member(0)], PHASES).to_dict()["ensemble"] is None
+
+
+def test_what_the_members_lack_is_missing_in_the_ensemble() -> None:
+    summary = summarise(EXTENDED, PHASES, ensemble=member(0))
+
+    assert summary.ensemble is not None
+    (pore, solid) = summary.ensemble.of_kind("surface_area")
+    assert (pore.n_missing, mean_and_sd(solid)) == (1, "–")
+    assert len(summary.ensemble.quantities) == len(summary.quantities)
+
+
+def test_figures_show_areas_and_tortuosities_as_they_are_with_the_ensemble() -> None:
+    summary = summarise(EXTENDED, PHASES, ensemble=EXTENDED[0])
+    areas, through = Figure().subplots(2)
+
+    draw_surface_areas(areas, summary)
+    draw_tortuosities(through, summary)
+
+    points = [np.asarray(c.get_offsets())[:, 1].tolist() for c in areas.collections]
+    np.testing.assert_allclose(points, [[0.5, 0.6, 0.7], [1.0, 1.2, 1.4]])
+    stars = [line for line in areas.lines if line.get_marker() == "*"]
+    assert [float(*line.get_ydata()) for line in stars] == [0.5, 1.0]
+    assert "1/micrometer" in areas.get_ylabel()
+    names = [text.get_text() for text in through.get_xticklabels()]
+    assert names == ["pore\nalong z", "pore\nalong y"]
+    assert areas.get_legend().get_texts()[-1].get_text() == "ensemble"
