@@ -23,10 +23,16 @@ from napari_lrcs.inference.segment import BaselineTask, label_slice, segment_vol
 from napari_lrcs.io.volume import as_labels, as_volume
 from napari_lrcs.phases import ELECTRODE, Phase, PhaseTable
 from napari_lrcs.plugin.label.dock import LabelDock
-from napari_lrcs.plugin.label.keys import NEXT, PHASE_ACTIONS, PREVIOUS, keys_of
 from napari_lrcs.plugin.label.slices_table import compact
 from napari_lrcs.plugin.painting.field_of_view import ABOUT_Z, LAYER
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
+from napari_lrcs.plugin.parts.keys import (
+    DONE,
+    NEXT,
+    PHASE_ACTIONS,
+    PREVIOUS,
+    keys_of,
+)
 from napari_lrcs.plugin.parts.layers import appearance, phases_shown, workspace_for
 from napari_lrcs.preprocessing.mask import open_mask
 
@@ -634,12 +640,15 @@ def test_mask_layer_comes_back_with_the_painting(
 # ---- keys ----
 
 
+def keys_bound_to(*kinds: type) -> set[str]:
+    bases = {base for kind in kinds for base in kind.__mro__}
+    return {str(key) for base in bases for key in getattr(base, "class_keymap", {})}
+
+
 def all_of_naparis_keys() -> set[str]:
     keys = {str(key) for keys in default_shortcuts.values() for key in keys}
-    for kind in (Viewer, Image, Labels, Points, Shapes, Surface, Tracks, Vectors):
-        for base in kind.__mro__:
-            keys |= {str(key) for key in getattr(base, "class_keymap", {})}
-    return keys
+    kinds = (Viewer, Image, Labels, Points, Shapes, Surface, Tracks, Vectors)
+    return keys | keys_bound_to(*kinds)
 
 
 def test_no_key_is_one_of_naparis(make_napari_viewer: MakeViewer) -> None:
@@ -650,7 +659,8 @@ def test_no_key_is_one_of_naparis(make_napari_viewer: MakeViewer) -> None:
 
     assert {"E", "P", "Ctrl+Z", "1", "7"} <= napari
     assert not napari & set(own)
-    assert len(set(own)) == 9
+    assert len({*own, keys_of(DONE)}) == 10
+    assert keys_of(DONE) not in keys_bound_to(Viewer, Labels)  # it acts on labels alone
 
 
 def test_keys_choose_phases_and_slices(

@@ -10,7 +10,6 @@ from qtpy.compat import isalive
 from qtpy.QtWidgets import QWidget
 
 from napari_lrcs.inference.fill import Filled
-from napari_lrcs.plugin.label.keys import Keys, canvas_button
 from napari_lrcs.plugin.label.large_3d import LargeIn3D
 from napari_lrcs.plugin.label.layers import NO_IMAGE, LayersPart
 from napari_lrcs.plugin.label.paint_help import PaintHelp, merge
@@ -27,6 +26,7 @@ from napari_lrcs.plugin.painting.painting import Painting
 from napari_lrcs.plugin.parts.closable import Closable
 from napari_lrcs.plugin.parts.connections import Connections
 from napari_lrcs.plugin.parts.dock import Dock
+from napari_lrcs.plugin.parts.keys import Keys, canvas_button
 from napari_lrcs.plugin.parts.widgets import Kind, vbox
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events
 from napari_lrcs.plugin.project.found_work import FoundPainting

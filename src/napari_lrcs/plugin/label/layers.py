@@ -9,9 +9,9 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QWidget
 from superqt.utils import signals_blocked
 
 from napari_lrcs.config import Axis
-from napari_lrcs.plugin.label.keys import without_focus
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.forms import hide_rows
+from napari_lrcs.plugin.parts.keys import without_focus
 from napari_lrcs.plugin.parts.layer_choice import LayerChoice
 from napari_lrcs.plugin.parts.layers import use_as_labels, volume_of
 from napari_lrcs.plugin.parts.widgets import button

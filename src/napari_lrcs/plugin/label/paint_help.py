@@ -13,7 +13,6 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 from napari_lrcs.inference.fill import Filled, SliceToFill
 from napari_lrcs.phases import UNPAINTED
 from napari_lrcs.plugin.label.fill import FillPanel
-from napari_lrcs.plugin.label.keys import canvas_button, keys_hint
 from napari_lrcs.plugin.label.pairs import (
     Imported,
     PairsPanel,
@@ -24,6 +23,7 @@ from napari_lrcs.plugin.label.whole_volume import WholeVolume
 from napari_lrcs.plugin.painting.field_of_view import FieldOfView
 from napari_lrcs.plugin.painting.painting import Painting
 from napari_lrcs.plugin.parts.forms import Fold
+from napari_lrcs.plugin.parts.keys import canvas_button, keys_hint
 from napari_lrcs.plugin.parts.layers import checks_of, labels_of, volume_of
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events
 

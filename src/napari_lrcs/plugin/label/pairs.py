@@ -11,7 +11,7 @@ from napari_lrcs.annotation.pairs import export_pairs, find_pairs, read_pair_lab
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import Axis
 from napari_lrcs.io.volume import Volume
-from napari_lrcs.plugin.label.keys import without_focus
+from napari_lrcs.plugin.parts.keys import without_focus
 from napari_lrcs.plugin.parts.widgets import button
 from napari_lrcs.preprocessing.slices import AXES
 

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_lrcs.phases import ELECTRODE, Phase, PhaseTable
-from napari_lrcs.plugin.label.keys import (
+from napari_lrcs.plugin.parts.keys import (
     PHASE_ACTIONS,
     canvas_button,
     keys_of,

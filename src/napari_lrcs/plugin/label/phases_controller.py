@@ -9,10 +9,10 @@ from psygnal import Signal
 from qtpy.QtWidgets import QMessageBox
 
 from napari_lrcs.phases import ELECTRODE, UNPAINTED, PhaseTable
-from napari_lrcs.plugin.label.keys import PHASE_ACTIONS
 from napari_lrcs.plugin.label.painting_controller import PaintingController
 from napari_lrcs.plugin.label.phases import PhaseEditor
 from napari_lrcs.plugin.painting.painting import Painting
+from napari_lrcs.plugin.parts.keys import PHASE_ACTIONS
 from napari_lrcs.plugin.parts.layers import workspace_for
 from napari_lrcs.plugin.parts.workers import EXPECTED
 

@@ -9,10 +9,10 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidge
 
 from napari_lrcs.annotation.annotation import Role
 from napari_lrcs.annotation.suggested_slices import suggest_slices
-from napari_lrcs.plugin.label.keys import NEXT, PREVIOUS, canvas_button, with_keys
 from napari_lrcs.plugin.label.slices_table import SlicesTable, annotated, gaps
 from napari_lrcs.plugin.painting.painting import Painting
 from napari_lrcs.plugin.parts.current_slice import go_to, show_across, slice_in_view
+from napari_lrcs.plugin.parts.keys import NEXT, PREVIOUS, canvas_button, with_keys
 from napari_lrcs.plugin.parts.workers import EXPECTED
 
 _N_SLICES = 3

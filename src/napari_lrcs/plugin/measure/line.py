@@ -22,13 +22,13 @@ from napari_lrcs.comparison.profiles import (
     write_profile_figure,
 )
 from napari_lrcs.io.tables import as_text
-from napari_lrcs.plugin.measure.hidden_labels import HiddenLabels
 from napari_lrcs.plugin.parts.connections import (
     Connections,
     Disconnectable,
     Replaceable,
 )
 from napari_lrcs.plugin.parts.forms import form_rows, scroll_to
+from napari_lrcs.plugin.parts.hidden_layers import HiddenLayers
 from napari_lrcs.plugin.parts.layer_choice import LayerChoice
 from napari_lrcs.plugin.parts.layers import place_of, volume_of
 from napari_lrcs.plugin.parts.plots import Plot
@@ -78,7 +78,7 @@ class LineProfilePart(QWidget):
         self.text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         self.plot = Plot(viewer, height=210)
         self._followed = Replaceable()
-        self._hidden = HiddenLabels(viewer.layers)
+        self._hidden = HiddenLayers(viewer.layers)
         self._measure_soon = qdebounced(
             self._measure_again, timeout=_PAUSE_MS, parent=self
         )

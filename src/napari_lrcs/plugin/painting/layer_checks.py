@@ -10,7 +10,7 @@ from superqt.utils import signals_blocked
 
 from napari_lrcs.plugin.parts.connections import Connections, Emitter
 from napari_lrcs.plugin.parts.layer_choice import images_like_labels, title_as_labels
-from napari_lrcs.plugin.parts.layer_kinds import kind_of
+from napari_lrcs.plugin.parts.layer_kinds import NEVER_CHOSEN, kind_of
 from napari_lrcs.plugin.parts.layers import layer_shape, use_as_labels
 
 _MOST_ROWS = 6
@@ -19,8 +19,8 @@ _MOST_ROWS = 6
 _ROW, _SPACING = 14, 2
 """Smallest height of a row, and the space around it, in pixels."""
 
-_PREVIEWS = frozenset({"training preview", "perturbed preview"})
-"""Kinds of labels that hold single slices alone, and are gone soon."""
+_WITHOUT = frozenset({"training preview", "perturbed preview"}) | NEVER_CHOSEN
+"""Kinds of labels that hold a part of the volume alone, and are gone soon."""
 
 _USUAL = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable
 
@@ -113,7 +113,7 @@ class LayerChecks(QListWidget):
         self._offered = [
             layer
             for layer in self._layers
-            if isinstance(layer, Labels) and kind_of(layer) not in _PREVIEWS
+            if isinstance(layer, Labels) and kind_of(layer) not in _WITHOUT
         ]
         self._images = images_like_labels(self._layers)
         self._checked = [layer for layer in self._checked if layer in self._offered]

@@ -17,7 +17,12 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_lrcs.plugin.parts.connections import Emitter
-from napari_lrcs.plugin.parts.layer_kinds import Kind, kind_of, looks_like_labels
+from napari_lrcs.plugin.parts.layer_kinds import (
+    NEVER_CHOSEN,
+    Kind,
+    kind_of,
+    looks_like_labels,
+)
 from napari_lrcs.plugin.parts.layers import use_as_labels
 from napari_lrcs.plugin.parts.widgets import colour
 
@@ -205,7 +210,7 @@ class LayerChoice(NameBox, Generic[LayerKind]):
 
     def _refresh(self, event: object = None) -> None:
         del event
-        allowed = [x for x in self._layers if kind_of(x) not in self._without]
+        allowed = [x for x in self._layers if self._is_allowed(kind_of(x))]
         fitting = [layer for layer in allowed if isinstance(layer, self._kind)]
         if self._kind is Labels:
             self._images = images_like_labels(allowed)
@@ -223,6 +228,9 @@ class LayerChoice(NameBox, Generic[LayerKind]):
         self._enable_images(is_open=False)
         self._update_layer()
         self._warn()
+
+    def _is_allowed(self, kind: Kind | None) -> bool:
+        return kind not in self._without and kind not in NEVER_CHOSEN
 
     def _title(self, layer: LayerKind | None) -> str:
         if layer is None:

@@ -26,8 +26,12 @@ Kind = Literal[
     "agreement of experimenters",
     "difference map",
     "stack of maps",
+    "check patch",
 ]
 """Kind of a layer that this plugin makes, worded to follow "is a"."""
+
+NEVER_CHOSEN: frozenset[Kind] = frozenset({"check patch"})
+"""Kinds of layers that no dock offers: check patches are used for nothing else."""
 
 PAINTING_KEY = "napari_lrcs"
 """Key of a layer's metadata under which its painting is kept."""

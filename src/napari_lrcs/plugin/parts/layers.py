@@ -143,7 +143,7 @@ def add_result(layers: LayerList, result: Layer, *, above: Layer | None) -> None
     paintings = (
         place
         for place in range(lowest, len(layers))
-        if kind_of(layers[place]) == "painting"
+        if kind_of(layers[place]) in ("painting", "check patch")
     )
     with selection_kept(layers):
         layers.insert(next(paintings, len(layers)), result)

@@ -7,11 +7,18 @@ from napari.layers import Image, Labels, Layer
 
 from napari_lrcs.annotation.workspace import is_workspace
 from napari_lrcs.plugin.painting.painting import painting_of
-from napari_lrcs.plugin.parts.layer_kinds import kind_of, looks_like_labels
+from napari_lrcs.plugin.parts.layer_kinds import (
+    NEVER_CHOSEN,
+    kind_of,
+    looks_like_labels,
+)
 from napari_lrcs.plugin.parts.layers import file_opened, layer_shape, workspace_for
 from napari_lrcs.plugin.parts.predicted import file_of, image_predicted
 
-_NO_RESULTS = frozenset({"training preview", "perturbed preview", "difference map"})
+_NO_RESULTS = (
+    frozenset({"training preview", "perturbed preview", "difference map"})
+    | NEVER_CHOSEN
+)
 """Kinds of labels that are judged only if the user chooses them."""
 
 

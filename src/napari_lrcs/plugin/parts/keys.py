@@ -1,4 +1,4 @@
-"""Keys for painting: one for each phase, and two to go between slices.
+"""Keys for painting: one for each phase, and those to go between slices and patches.
 
 napari lists them among the shortcuts in its preferences, where they can be changed.
 """
@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
+from napari.layers import Labels
 from napari.settings import get_settings
 from napari.utils.action_manager import action_manager
 from napari.utils.key_bindings import KeymapProvider
@@ -19,17 +20,22 @@ from napari_lrcs.plugin.parts.widgets import button
 Widget = TypeVar("Widget", bound=QWidget)
 
 _PHASE_KEYS = "QWGHJKU"
-"""Keys of phases 1 to 7. napari uses none of them, nor those below, in any layer."""
+"""Keys of phases 1 to 7. napari uses none of them, nor those below, but D in shapes."""
 
 PHASE_ACTIONS = tuple(
     f"napari-lrcs:paint_phase_{label}" for label in range(1, len(_PHASE_KEYS) + 1)
 )
 NEXT = "napari-lrcs:next_slice"
 PREVIOUS = "napari-lrcs:previous_slice"
+DONE = "napari-lrcs:patch_done"
 
 _ACTIONS: Mapping[str, tuple[str, str]] = {
-    NEXT: ("N", "Go to the next slice of the painting (LRCS-Net)"),
-    PREVIOUS: ("Shift-N", "Go to the previous slice of the painting (LRCS-Net)"),
+    NEXT: ("N", "Go to the next painted slice, or patch (LRCS-Net)"),
+    PREVIOUS: (
+        "Shift-N",
+        "Go to the previous painted slice, or patch (LRCS-Net)",
+    ),
+    DONE: ("D", "Mark the check patch as done (LRCS-Net)"),
     **{
         action: (key, f"Paint phase {label} (LRCS-Net)")
         for label, (action, key) in enumerate(
@@ -94,6 +100,19 @@ def keys_hint(n_phases: int, *, n_slices: int) -> str:
     return f"Keys: {keys} paint a phase{steps if n_slices > 1 else ''}."
 
 
+def patch_keys_hint(n_phases: int) -> str:
+    """Explain the keys of check patches in a sentence.
+
+    Examples
+    --------
+    >>> patch_keys_hint(2)
+    'Keys: Q W paint a phase, D is Done, N and Shift+N go between patches.'
+    """
+    keys = " ".join(map(keys_of, PHASE_ACTIONS[:n_phases]))
+    steps = f"{keys_of(NEXT)} and {keys_of(PREVIOUS)} go between patches"
+    return f"Keys: {keys} paint a phase, {keys_of(DONE)} is Done, {steps}."
+
+
 def without_focus(widget: Widget) -> Widget:
     """Let a widget be clicked without taking the keys away from the canvas."""
     widget.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -106,12 +125,15 @@ def canvas_button(text: str, tooltip: str, on_click: Callable[[], None]) -> QPus
 
 
 class Keys:
-    """Keys that act in a viewer, whichever layer is selected there.
+    """Keys that act in a viewer, or while a layer is selected there.
 
-    A key that is already bound in the viewer keeps its meaning.
+    A key that is already bound there keeps its meaning; what is bound to the selected
+    layer comes before what is bound to the viewer.
 
     Parameters
     ----------
+    place : Viewer or Labels
+        Where the keys act.
     actions : mapping of str to callable
         What to do, by the name of the action.
     on_change : callable
@@ -120,12 +142,12 @@ class Keys:
 
     def __init__(
         self,
-        viewer: Viewer,
+        place: Viewer | Labels,
         actions: Mapping[str, Callable[[], None]],
         *,
         on_change: Callable[[], None],
     ) -> None:
-        self._viewer, self._actions, self._on_change = viewer, actions, on_change
+        self._place, self._actions, self._on_change = place, actions, on_change
         self._bound: list[Any] = []
         self._bind()
         action_manager.events.shortcut_changed.connect(self._on_shortcut)
@@ -144,24 +166,24 @@ class Keys:
     def _bind(self) -> None:
         taken = {
             key
-            for kind in type(self._viewer).__mro__
+            for kind in type(self._place).__mro__
             for key in getattr(kind, "class_keymap", ())
-        } | {*self._viewer.keymap}
+        } | {*self._place.keymap}
         for name, action in self._actions.items():
             for key in {*_provider_of(name).class_keymap} - taken:
-                self._viewer.bind_key(key, _ignoring_viewer(action))
+                self._place.bind_key(key, _ignoring_place(action))
                 self._bound.append(key)
             taken |= {*self._bound}
 
     def _unbind(self) -> None:
         for key in self._bound:
-            self._viewer.bind_key(key, None)
+            self._place.bind_key(key, None)
         self._bound.clear()
 
 
-def _ignoring_viewer(action: Callable[[], None]) -> Callable[[Viewer], None]:
-    def act(viewer: Viewer) -> None:
-        del viewer
+def _ignoring_place(action: Callable[[], None]) -> Callable[[object], None]:
+    def act(place: object) -> None:
+        del place
         action()
 
     return act

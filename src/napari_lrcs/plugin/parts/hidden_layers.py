@@ -1,11 +1,13 @@
-"""Labels that are hidden while something is drawn on the image below them."""
+"""Results that are hidden while something is drawn on the image below them."""
 
 from napari.components import LayerList
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
+
+from napari_lrcs.plugin.parts.layer_kinds import kind_of
 
 
-class HiddenLabels:
-    """Hides the labels above an image for a while; their opacity stays as it is.
+class HiddenLayers:
+    """Hides labels and maps above an image for a while; their opacity stays as it is.
 
     Parameters
     ----------
@@ -15,14 +17,15 @@ class HiddenLabels:
 
     def __init__(self, layers: LayerList) -> None:
         self._layers = layers
-        self._hidden: list[Labels] = []
+        self._hidden: list[Layer] = []
 
     def hide_above(self, image: Image | None) -> bool:
-        """Hide the labels above an image; return whether any are hidden now."""
+        """Hide what lies above an image; return whether anything is hidden now."""
         lowest = self._layers.index(image) if image in self._layers else None
         above = [] if lowest is None else self._layers[lowest + 1 :]
         for layer in above:
-            if isinstance(layer, Labels) and layer.visible:
+            is_map = isinstance(layer, Image) and kind_of(layer) is not None
+            if layer.visible and (is_map or isinstance(layer, Labels)):
                 layer.visible = False
                 self._hidden.append(layer)
         return bool(self._hidden)
