@@ -18,12 +18,13 @@ COMMANDS = {command.id: command for command in CONTRIBUTIONS.commands or ()}
 DOCKS = [widget.display_name for widget in CONTRIBUTIONS.widgets or ()]
 BUTTONS = [
     *("New labels layer", "New labels layer", "Train", "Predict"),
-    *("Measure", "Compare", "Perturb", "Run", "Predict with it", "Search"),
+    *("Measure", "Compare", "Draw patches", "Perturb", "Run", "Predict with it"),
+    "Search",
     "Show maps",
 ]
 
 VERBS = {
-    *("Compare", "Label", "Look", "Measure", "Open"),
+    *("Check", "Compare", "Label", "Look", "Measure", "Open"),
     *("Perturb", "Predict", "Save", "Search", "Segment", "Train"),
 }
 
@@ -36,6 +37,7 @@ def test_docks_stand_in_the_order_of_their_use() -> None:
         "Predict volume",
         "Measure phases",
         "Compare segmentations",
+        "Check segmentation",
         "Perturb labels",
         "Uncertainty study",
         "Training runs",
@@ -123,7 +125,7 @@ MENUS = [
         "layers_menu",
         "Measure",
         [
-            *("Measure phases", "Compare segmentations"),
+            *("Measure phases", "Compare segmentations", "Check segmentation"),
             *("Perturb labels", "Uncertainty study", "Look inside the network"),
         ],
     ),

@@ -1,0 +1,125 @@
+"""Judge a segmentation by check patches, in a thread."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_lrcs.annotation.check_folder import CheckFolder
+from napari_lrcs.errors import LrcsError
+from napari_lrcs.io.records import as_json
+from napari_lrcs.io.volume import Volume
+from napari_lrcs.io.writing import replacing
+from napari_lrcs.plugin.parts.workers import Events, save_files
+from napari_lrcs.uncertainty.study.folder import StudyFolder, list_studies
+from napari_lrcs.uncertainty.study.summary import StudySummary
+from napari_lrcs.uncertainty.trust.figures import write_intervals
+from napari_lrcs.uncertainty.trust.report import (
+    CheckReport,
+    CountedSegmentation,
+    count_segmentation,
+    judge_counted,
+    neighbourhood_of,
+)
+from napari_lrcs.uncertainty.trust.tables import report_dict, write_report_csv
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Judged:
+    """A segmentation is judged.
+
+    Parameters
+    ----------
+    report : CheckReport
+    study : StudySummary or None
+        The newest study of the same phases, to be shown beside.
+    version : tuple of int
+        What was painted by then; see `CheckPatches.version`.
+    """
+
+    report: CheckReport
+    study: StudySummary | None
+    version: tuple[int, int]
+
+
+class Judge:
+    """Judges one segmentation again and again, and counts its voxels only once.
+
+    Parameters
+    ----------
+    folder : CheckFolder
+        Where the patches are.
+    """
+
+    def __init__(self, folder: CheckFolder) -> None:
+        self._folder = folder
+        self._counted: CountedSegmentation | None = None
+
+    def events(
+        self,
+        segmentation: Volume,
+        *,
+        half_width: float | None,
+        version: tuple[int, int],
+    ) -> Events:
+        """Judge the segmentation, whose labels are as they were the time before.
+
+        Parameters
+        ----------
+        half_width : float, optional
+            Wanted half width of the intervals, 0 to 1.
+
+        Yields
+        ------
+        Counting, and at last Judged
+        """
+        counted = self._counted
+        if counted is None:
+            # Whatever is wrong with the painting, before the long work.
+            judge_counted([], self._folder)
+            chosen = neighbourhood_of(self._folder.read(), None)
+            for event in count_segmentation(
+                segmentation, self._folder, neighbourhood=chosen
+            ):
+                if isinstance(event, CountedSegmentation):
+                    counted = event
+                else:
+                    yield event
+            self._counted = counted
+        assert counted is not None
+        report = judge_counted([counted], self._folder, half_width=half_width)
+        yield Judged(
+            report=report,
+            study=_newest_study(self._folder.path.parent, report),
+            version=version,
+        )
+
+
+def save_report(path: Path, judged: Judged) -> Events:
+    """Write a report as CSV, as JSON or, by other suffixes, as a figure."""
+    writers = {".csv": _write_csv, ".json": _write_json}
+    write = writers.get(path.suffix.lower(), _write_figure)
+    yield from save_files({path: lambda place: write(place, judged)})
+
+
+def _write_csv(path: Path, judged: Judged) -> None:
+    write_report_csv(path, judged.report)
+
+
+def _write_json(path: Path, judged: Judged) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(as_json(report_dict(judged.report)) + "\n", "utf-8")
+
+
+def _write_figure(path: Path, judged: Judged) -> None:
+    write_intervals(path, judged.report, study=judged.study)
+
+
+def _newest_study(workspace: Path, report: CheckReport) -> StudySummary | None:
+    """Read the newest study of these phases that has results."""
+    for state in list_studies(workspace):
+        try:
+            summary = StudyFolder(state.path).read_findings().summary
+        except LrcsError:  # told where studies are listed
+            continue
+        if summary.groups and summary.phases.names == report.phases.names:
+            return summary
+    return None
