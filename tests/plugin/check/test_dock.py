@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from zarr.storage import LocalStore
 from napari_lrcs.annotation.check_folder import CheckFolder, draw_check
 from napari_lrcs.annotation.check_patches import CheckDesign
 from napari_lrcs.annotation.painting import ImageIdentity
+from napari_lrcs.io.provenance import Learnt, LearntSlice, Provenance
 from napari_lrcs.io.volume import as_labels, as_volume
 from napari_lrcs.io.zarr_stores import RetryingStore
 from napari_lrcs.phases import ELECTRODE, PhaseTable
@@ -36,7 +38,7 @@ from napari_lrcs.plugin.label.dock import LabelDock
 from napari_lrcs.plugin.painting.layer_checks import LayerChecks
 from napari_lrcs.plugin.parts.layer_choice import LayerChoice
 from napari_lrcs.plugin.parts.layer_kinds import kind_of, marked
-from napari_lrcs.plugin.parts.layers import appearance, place_of
+from napari_lrcs.plugin.parts.layers import PROVENANCE_KEY, appearance, place_of
 from napari_lrcs.plugin.project.docks import open_dock
 from napari_lrcs.plugin.project.project import project_of
 
@@ -438,6 +440,31 @@ def test_a_prediction_that_changes_is_judged_again_beside_the_newest_study(
     prediction.paint((0, 5, 5), 2)
     judge_again(dock, qtbot)
     assert "scan prediction has no prediction for" in dock.message
+    assert_refused_if_learnt_from(dock, session, qtbot)
+
+
+def assert_refused_if_learnt_from(
+    dock: CheckDock, session: PatchSession, qtbot: QtBot
+) -> None:
+    """A network that has learnt from a patch since it was drawn is not judged."""
+    unknown = "it is not known what scan prediction was trained on"
+    assert any(unknown in text for text in dock.results.notices.texts)
+    layer, index = dock.form.segmentation.layer, session.patches.check.patches[1].z
+    assert layer is not None
+    learnt = LearntSlice(
+        volume="scan",
+        fingerprint="of the scan",
+        axis="z",
+        index=index,
+        rows=(0, 40),
+        columns=(0, 48),
+        begun_at=datetime.now(UTC),
+    )
+    layer.metadata[PROVENANCE_KEY] = Provenance(
+        image="scan", fingerprint="of the scan", learnt=Learnt(slices=(learnt,))
+    )
+    judge_again(dock, qtbot)
+    assert "a network that has learnt from check patch" in dock.message
 
 
 def judge_again(dock: CheckDock, qtbot: QtBot) -> None:

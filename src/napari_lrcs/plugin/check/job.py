@@ -19,6 +19,7 @@ from napari_lrcs.uncertainty.trust.report import (
     judge_counted,
     neighbourhood_of,
 )
+from napari_lrcs.uncertainty.trust.seen import check_unseen
 from napari_lrcs.uncertainty.trust.tables import report_dict, write_report_csv
 
 
@@ -33,11 +34,14 @@ class Judged:
         The newest study of the same phases, to be shown beside.
     version : tuple of int
         What was painted by then; see `CheckPatches.version`.
+    warning : str
+        What `check_unseen` warns of; empty if nothing.
     """
 
     report: CheckReport
     study: StudySummary | None
     version: tuple[int, int]
+    warning: str = ""
 
 
 class Judge:
@@ -72,6 +76,7 @@ class Judge:
         Counting, and at last Judged
         """
         counted = self._counted
+        warning = check_unseen(segmentation, self._folder.read())
         if counted is None:
             # Whatever is wrong with the painting, before the long work.
             judge_counted([], self._folder)
@@ -90,6 +95,7 @@ class Judge:
             report=report,
             study=_newest_study(self._folder.path.parent, report),
             version=version,
+            warning=warning,
         )
 
 

@@ -146,7 +146,7 @@ class CheckResults(QWidget):
         )
         self._show_table(report)
         self.notices.clear()
-        for text in reversed([*_remarks(report)]):
+        for text in reversed([*filter(None, (judged.warning, *_remarks(report)))]):
             self.notices.add(Notice(kind="advice", text=f"{text}."))
         (ax,) = self.plot.axes
         ax.clear()
