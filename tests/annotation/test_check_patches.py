@@ -52,17 +52,22 @@ def draw(
 # ---- places ----
 
 
-def test_tiles_at_the_far_borders_are_smaller() -> None:
-    patches = draw(20 * 3 * 4)
+def test_a_slice_is_divided_into_equal_tiles() -> None:
+    # 40 rows into 13, 13 and 14; 50 columns into 16, 17 and 17.
+    patches = draw(20 * 3 * 3)
 
     sizes = Counter((p.height, p.width) for p in patches)
-    assert sizes == {(16, 16): 20 * 6, (8, 16): 20 * 3, (16, 2): 20 * 2, (8, 2): 20}
+    assert sizes == {(13, 16): 40, (13, 17): 80, (14, 16): 20, (14, 17): 40}
+    covered = np.zeros(SHAPE, int)
+    for p in patches:
+        covered[p.z, p.y : p.y + p.height, p.x : p.x + p.width] += 1
+    assert (covered == 1).all()
 
 
 def test_all_tiles_are_drawn_once_if_as_many_patches_are_wanted() -> None:
-    patches = draw(20 * 3 * 4)
+    patches = draw(20 * 3 * 3)
 
-    assert len({(p.z, p.y, p.x) for p in patches}) == 240
+    assert len({(p.z, p.y, p.x) for p in patches}) == 180
 
 
 @pytest.mark.parametrize("n_patches", [1, 4, 7, 20, 33])
@@ -205,7 +210,7 @@ def test_patches_stand_for_what_is_predicted(draw_in: Draw) -> None:
     np.testing.assert_array_equal(view.slab(0, 20), array > 0)
     patches = folder.read().patches
     assert min(p.z for p in patches) >= 8
-    assert min(p.y for p in patches) >= 16
+    assert min(p.y + p.height for p in patches) > 16
 
 
 def test_a_patch_can_be_marked_as_done(draw_in: Draw) -> None:

@@ -90,3 +90,21 @@ def test_patches_three_slices_thick_show_all_neighbours(run: Run, place: Path) -
     )
     assert interface["predicted"] == measured["interfaces"][0]["fraction"]
     assert np.isclose(interface["value"], interface["predicted"])
+
+
+def test_the_error_budget_adds_the_finite_volume(
+    run: Run, painted: CheckFolder, place: Path
+) -> None:
+    command = f"check report wrong.tif {painted.path} --budget"
+
+    found = printed_object(run(f"{command} --json"))
+    printed = run(f"{command} --figure budget.png")
+
+    first = found["budget"][0]
+    assert (first["kind"], first["name"]) == ("volume_fraction", "phase 1")
+    assert first["this_volume"] == pytest.approx(first["correction_half_width"])
+    assert first["label_scatter"] is None
+    assert first["resolution"][0] == pytest.approx(first["predicted"])
+    assert "Error budget" in printed
+    assert "placed by stratified random sampling" in printed
+    assert (place / "budget.png").stat().st_size > 1000

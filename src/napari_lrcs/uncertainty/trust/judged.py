@@ -46,6 +46,9 @@ KINDS: Mapping[Kind, str] = {
 
 _COMPARED: tuple[Kind, ...] = ("accuracy", "mean_iou", "iou")
 
+_MANY = 10
+"""Patches from which one should not hold most of the scatter."""
+
 LEAST_HOLDING = 5
 """Patches that must hold a phase or an interface for an interval of it."""
 
@@ -336,7 +339,9 @@ def _judge(
         high=high,
         half_width=half,
         reason=reason,
-        note="" if reason else _note(estimate.value, half, lowest=lowest),
+        note=""
+        if reason
+        else _note(estimate.value, half, lowest=lowest) or _rough(estimate),
         patches_needed=needed,
     )
 
@@ -361,3 +366,14 @@ def _note(value: float, half: float, *, lowest: float) -> str:
     if half == 0:
         return "all patches agree, so that their scatter gives no width"
     return ""
+
+
+def _rough(estimate: Estimate) -> str:
+    """Warn where errors are so rare that a few patches make the scatter."""
+    squares = np.sort(estimate.influence**2)[::-1]
+    if squares.size < _MANY or squares[0] <= squares.sum() / 2:
+        return ""
+    return (
+        "one patch holds most of the scatter: errors are rare and large, and the "
+        "interval may be too narrow; paint more patches"
+    )

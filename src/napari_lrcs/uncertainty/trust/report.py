@@ -24,6 +24,7 @@ from napari_lrcs.uncertainty.trust.judged import (
     judge_all,
 )
 from napari_lrcs.uncertainty.trust.patch_counts import count_patches, read_painted
+from napari_lrcs.uncertainty.trust.seen import check_unseen
 
 LEAST_PATCHES = 3
 """Painted patches below which no interval is given."""
@@ -55,6 +56,8 @@ class CountedSegmentation:
 
     segmentation: Volume
     composition: Composition
+    warning: str = ""
+    """What `check_unseen` warns of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,8 @@ class CheckReport:
     segmentations : tuple of Judgement
     comparisons : tuple of Comparison
         Of each two of them.
+    warnings : tuple of str
+        Sentences on segmentations of which it is not known what they learnt from.
     """
 
     check: Check
@@ -91,12 +96,13 @@ class CheckReport:
     phases: PhaseTable
     segmentations: tuple[Judgement, ...]
     comparisons: tuple[Comparison, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences on what the patches are, for whoever reads the numbers."""
         n_drawn = len(self.check.patches)
-        notes = []
+        notes = [*self.warnings]
         if self.n_patches < n_drawn:
             notes.append(
                 f"{self.n_patches} of {n_drawn} patches are painted: paint the others "
@@ -145,8 +151,9 @@ def judge(
     Raises
     ------
     ValueError
-        If a segmentation is of another shape or does not cover the field of view,
-        fewer than three patches are painted, or the neighbourhood does not suit them.
+        If a segmentation is of another shape or does not cover the field of view, its
+        network has learnt from the patches, fewer than three patches are painted, or
+        the neighbourhood does not suit them.
     """
     check = folder.read()
     chosen = neighbourhood_of(check, neighbourhood)
@@ -195,8 +202,8 @@ def count_segmentation(
     Raises
     ------
     ValueError
-        If its shape is another one, it has unknown labels, or it does not cover the
-        field of view.
+        If its shape is another one, it has unknown labels, it does not cover the field
+        of view, or its network has learnt from the patches.
     """
     check, view = folder.read(), folder.field_of_view()
     design = check.design
@@ -206,6 +213,7 @@ def count_segmentation(
             f"patches are for {design.shape}; choose a segmentation of the volume that "
             "they were drawn in"
         )
+    warning = check_unseen(segmentation, check)
     parts: list[Composition] = []
     depth = slices_at_once(segmentation)
     for part in compose_slabs(
@@ -227,7 +235,9 @@ def count_segmentation(
             f"{check.n_voxels} voxels that the patches stand for; predict the same "
             "field of view as when they were drawn"
         )
-    yield CountedSegmentation(segmentation=segmentation, composition=composition)
+    yield CountedSegmentation(
+        segmentation=segmentation, composition=composition, warning=warning
+    )
 
 
 def judge_counted(
@@ -305,6 +315,7 @@ def judge_counted(
             compare(first, second, confidence_level=confidence_level)
             for first, second in combinations(estimated, 2)
         ),
+        warnings=tuple(one.warning for one in counted if one.warning),
     )
 
 
