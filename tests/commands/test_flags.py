@@ -120,11 +120,14 @@ def test_every_path_is_checked_as_an_input_or_an_output(
     command.add_arguments(parser)
     given: dict[str, Any] = {}
     for action in parser._actions:
-        value = Path(action.dest) if action.type is Path else action.default
+        value: Any = Path(action.dest) if action.type is Path else action.default
+        if isinstance(action.default, list) and action.type is Path:
+            value = [value]  # a flag that may be given several times
         is_text = not action.option_strings and action.type is None
         given[action.dest] = action.dest if is_text else value
 
     places = command.places(Namespace(**given))
 
-    paths = {value for value in given.values() if isinstance(value, Path)}
+    values = [x for v in given.values() for x in (v if isinstance(v, list) else [v])]
+    paths = {value for value in values if isinstance(value, Path)}
     assert paths <= {*places.read, *places.written}

@@ -630,8 +630,9 @@ def test_lazy_array_is_read_slab_by_slab_each_once(
 
     np.testing.assert_array_equal(labels, labels_of(GREY, make_checkpoint()))
     assert array.largest <= SLAB
-    # Five slices also tell this volume from another one.
-    assert array.n_reads.tolist() == [2, 1, 2, 1, 1, 2, 1, 2, 1, 1, 2]
+    # Five slices also tell this volume from another one; the middle one goes with the
+    # result, too.
+    assert array.n_reads.tolist() == [2, 1, 2, 1, 1, 3, 1, 2, 1, 1, 2]
 
 
 def test_context_and_filters_read_a_margin_more(
@@ -643,7 +644,9 @@ def test_context_and_filters_read_a_margin_more(
     labels_of(as_volume(array), make_checkpoint(config))
 
     assert array.largest <= SLAB + 2 * 2
-    assert array.n_reads.max() <= 3
+    middle = len(array.n_reads) // 2
+    assert np.delete(array.n_reads, middle).max() <= 3
+    assert array.n_reads[middle] <= 4
 
 
 def test_no_thread_is_left(make_checkpoint: MakeCheckpoint) -> None:

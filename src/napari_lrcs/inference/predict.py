@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from itertools import pairwise
@@ -95,16 +96,13 @@ def predict_volume(
     config = config or PredictConfig()
     reader = SliceReader.for_config(volume, checkpoint.config, mask=mask)
     wanted = _checked_slices(slices, reader)
-    provenance = Provenance(
-        image=volume.name, fingerprint=volume.fingerprint(), learnt=checkpoint.learnt
-    )
-    geometry = Geometry.of(reader, checkpoint.phases, provenance)
+    geometry = Geometry.of(reader, checkpoint.phases)
     phases = PredictedPhases(checkpoint)
     check_outputs(result.places, inputs=sources_of(volume, mask))
     with (
         closing(Predictor(checkpoint, config, reader.slice_shape)) as predictor,
         result.open(
-            geometry,
+            replace(geometry, provenance=_provenance(volume, checkpoint)),
             _identity(reader, checkpoint, wanted),
             min_size=config.min_size,
         ) as sink,
@@ -262,6 +260,12 @@ def fingerprint(checkpoint: Checkpoint) -> str:
     if checkpoint.temperature != 1:  # so that those of older networks stay the same
         weights.update(json.dumps(checkpoint.temperature).encode())
     return weights.hexdigest()
+
+
+def _provenance(volume: Volume, checkpoint: Checkpoint) -> Provenance:
+    return Provenance(
+        image=volume.name, fingerprint=volume.fingerprint(), learnt=checkpoint.learnt
+    )
 
 
 def _identity(
