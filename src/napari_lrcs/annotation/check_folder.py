@@ -1,6 +1,6 @@
 """Check patches on disk: where they are, and their painting."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from math import prod
@@ -159,7 +159,7 @@ def draw_check(  # noqa: PLR0913 what is drawn, from what, and where it goes
     phases: PhaseTable,
     image: ImageIdentity,
     mask: Volume | None = None,
-) -> Iterator[Drawing | Check]:
+) -> Generator[Drawing | Check, None, None]:
     """Draw check patches, and begin their painting.
 
     Patches stand for the voxels that the segmentation has labelled inside the mask.

@@ -2,6 +2,7 @@ import csv
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,6 @@ from napari_lrcs.metrics.overlap import accuracy, iou_per_phase
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.progress import Notice, StepEnded, TilePredicted
 from napari_lrcs.uncertainty.perturbation.perturb import Perturbation
-from napari_lrcs.uncertainty.study import averaging
 from napari_lrcs.uncertainty.study.ensemble import run_study
 from napari_lrcs.uncertainty.study.events import (
     Combining,
@@ -99,7 +99,7 @@ def found(out: Path) -> dict[str, Any]:
     return results
 
 
-def of_type(events: list[StudyEvent], kind: type[Any]) -> list[Any]:
+def of_type(events: Sequence[StudyEvent], kind: type[Any]) -> list[Any]:
     return [event for event in events if isinstance(event, kind)]
 
 
@@ -310,7 +310,7 @@ def test_an_ensemble_that_does_not_fit_on_the_disk_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = SimpleNamespace(free=2 * SHAPE[0] * SHAPE[1] * SHAPE[2])
-    monkeypatch.setattr(averaging.shutil, "disk_usage", lambda _: free)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: free)
     events = run_study(TASK, out=tmp_path / "out")
     told = []
     while not isinstance(event := next(events), MemberStarted):

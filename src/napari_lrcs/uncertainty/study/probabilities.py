@@ -4,7 +4,7 @@ A member's probabilities are counted in steps of 1/255, so that they add up to t
 sum in any order, and are removed once they are in it. Needs no torch.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
@@ -101,7 +101,9 @@ class ProbabilitySum:
                 return tuple(map(str, saved["members"]))
         return ()
 
-    def add(self, places: Mapping[str, Path], *, like: Volume) -> Iterator[float]:
+    def add(
+        self, places: Mapping[str, Path], *, like: Volume
+    ) -> Generator[float, None, None]:
         """Add the probabilities of members.
 
         Parameters

@@ -105,4 +105,4 @@ def _digits(mean: float, sd: float, *, is_share: bool) -> int:
     if not is_share and mean > 0:
         digits = max(0, 2 - math.floor(math.log10(mean)))
     # One more for a deviation that would otherwise be rounded to 0.
-    return digits + (0 < sd < 10**-digits)
+    return digits + int(0 < sd < 0.1**digits)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,11 +58,11 @@ def sum_blocks(
     >>> sum_blocks(np.ones((1, 2, 3), np.bool_), (2, 2, 2)).tolist()
     [[[4, 2]]]
     """
-    sums = values.astype(np.uint32) if block == (1, 1, 1) else values
+    sums: NDArray[Any] = values
     for axis, run in enumerate(block):
         if run > 1:
             sums = _sum_runs(sums, run, axis)
-    return sums
+    return sums.astype(np.uint32, copy=False)
 
 
 def _sum_runs(

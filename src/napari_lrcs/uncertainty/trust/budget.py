@@ -4,18 +4,15 @@ import math
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from scipy.stats import t as student
 
 from napari_lrcs.comparison.measures import Measuring
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.uncertainty.study.summary import (
-    GroupSummary,
-    Quantity,
-    StudySummary,
-)
+from napari_lrcs.uncertainty.study.quantities import Quantity
+from napari_lrcs.uncertainty.study.summary import GroupSummary, StudySummary
 from napari_lrcs.uncertainty.trust.finite_volume import (
     FiniteVolume,
     Indicator,
@@ -27,7 +24,9 @@ from napari_lrcs.uncertainty.trust.judged import KINDS, Judged, Kind
 from napari_lrcs.uncertainty.trust.report import CheckReport
 from napari_lrcs.uncertainty.trust.resolution import coarsened_fractions
 
-BUDGETED: tuple[Kind, ...] = ("volume_fraction", "interface_fraction")
+Budgeted = Literal["volume_fraction", "interface_fraction"]
+
+BUDGETED: tuple[Budgeted, ...] = ("volume_fraction", "interface_fraction")
 """Kinds of quantities that have a budget."""
 
 UNKNOWN_BIAS = (
@@ -35,7 +34,7 @@ UNKNOWN_BIAS = (
     "interval for this volume"
 )
 
-Key = tuple[Kind, tuple[int, ...]]
+Key = tuple[Budgeted, tuple[int, ...]]
 """A quantity: its kind and the labels of its phases."""
 
 
@@ -67,7 +66,7 @@ class Budget:
         Of the half widths.
     """
 
-    kind: Kind
+    kind: Budgeted
     labels: tuple[int, ...]
     name: str
     predicted: float
@@ -167,19 +166,20 @@ def budgets_of_report(
     beyond = beyond or BeyondVolume()
     return tuple(
         Budget(
-            kind=q.kind,
+            kind=kind,
             labels=q.labels,
             name=q.name,
             predicted=q.predicted,
             correction=q.correction,
             correction_half_width=q.half_width,
             confidence_level=report.confidence_level,
-            finite_volume=beyond.finite.get((q.kind, q.labels)),
-            resolution=beyond.resolution.get((q.kind, q.labels), ()),
-            **scatter_of(study if is_comparable(q.kind, report) else None, q),
+            finite_volume=beyond.finite.get((kind, q.labels)),
+            resolution=beyond.resolution.get((kind, q.labels), ()),
+            **scatter_of(study if _is_comparable(kind, report) else None, q),
         )
+        for kind in BUDGETED
         for q in report.segmentations[0].quantities
-        if q.kind in BUDGETED
+        if q.kind == kind
     )
 
 
@@ -234,7 +234,23 @@ def _find(group: GroupSummary, quantity: Judged | Quantity) -> Quantity | None:
     return None
 
 
-def is_comparable(kind: Kind, report: CheckReport) -> bool:
+def scatter_of_labels(
+    quantity: Judged, study: StudySummary | None, report: CheckReport
+) -> Quantity | None:
+    """Find how a quantity scatters among a study's networks on perturbed labels.
+
+    Returns
+    -------
+    Quantity or None
+        None where there are none, or they count other neighbours.
+    """
+    group = None if study is None else study.groups.get("perturbed")
+    if group is None or not _is_comparable(quantity.kind, report):
+        return None
+    return _find(group, quantity)
+
+
+def _is_comparable(kind: Kind, report: CheckReport) -> bool:
     """Tell whether a study measures the same as a report: it counts 26 neighbours."""
     return kind == "volume_fraction" or report.neighbourhood == 26
 

@@ -194,4 +194,4 @@ def _sum_shells(shells: NDArray[np.intp], values: Field) -> NDArray[np.float64]:
     both = np.full(values.shape, 2.0)  # the mirror image of the lags
     both[:, :, 0] = 1
     both *= values
-    return np.bincount(shells.ravel(), both.ravel())
+    return np.bincount(shells.ravel(), both.ravel()).astype(np.float64)

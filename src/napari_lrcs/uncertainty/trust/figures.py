@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from napari_lrcs.io.writing import replacing
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.uncertainty.study.summary import Quantity, StudySummary
+from napari_lrcs.uncertainty.study.summary import StudySummary
+from napari_lrcs.uncertainty.trust.budget import scatter_of_labels
 from napari_lrcs.uncertainty.trust.judged import Judged
 from napari_lrcs.uncertainty.trust.report import CheckReport
 from napari_lrcs.uncertainty.trust.tables import corrected_text
@@ -51,7 +52,7 @@ def draw_intervals(
     shown = [q for q in quantities if q.kind in _SHOWN]
     for place, quantity in enumerate(shown):
         _draw_row(ax, place, quantity, report.phases)
-        scatter = study and label_scatter(quantity, study, report)
+        scatter = scatter_of_labels(quantity, study, report)
         if scatter is not None:
             ax.errorbar(
                 100 * (scatter.mean - quantity.value),
@@ -94,26 +95,6 @@ def _draw_row(ax: "Axes", place: int, quantity: Judged, phases: PhaseTable) -> N
         markeredgewidth=2,
         label=None if place else "prediction alone",
     )
-
-
-def label_scatter(
-    quantity: Judged, study: StudySummary, report: CheckReport
-) -> Quantity | None:
-    """Find how a quantity scatters among a study's networks on perturbed labels.
-
-    Returns
-    -------
-    Quantity or None
-        None where there are none, or they count other neighbours.
-    """
-    is_same = quantity.kind == "volume_fraction" or report.neighbourhood == 26
-    group = study.groups.get("perturbed")
-    if group is None or not is_same:
-        return None
-    for found in group.quantities:
-        if (found.kind, found.labels) == (quantity.kind, quantity.labels):
-            return found
-    return None
 
 
 def _colour(labels: "Sequence[int]", phases: PhaseTable) -> tuple[float, float, float]:

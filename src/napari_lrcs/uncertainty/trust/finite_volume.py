@@ -143,7 +143,7 @@ def finite_volumes(
         raise nothing_labelled(labels)
     full = math.prod(block)
     support = Support.of((counts / full).astype(np.float32))
-    found = {}
+    found: dict[Key, FiniteVolume] = {}
     for key, field in zip(indicators, fields, strict=True):
         share = _READING + (1 - _READING) * len(found) / len(indicators)
         yield Measuring(share=share, text="Finding independent pieces")
@@ -162,7 +162,8 @@ def finite_volumes(
 
 
 def _is_labelled(labels: Labels) -> Mask:
-    return labels != UNPAINTED
+    is_labelled: Mask = labels != UNPAINTED
+    return is_labelled
 
 
 def _sums(

@@ -173,7 +173,7 @@ def estimate_all(
     ious = [q.estimate for q in scores if q.kind == "iou" and q.n_holding]
     area = patches.area
     correct = np.trace(patches.confusion, axis1=1, axis2=2)
-    overall = (
+    overall: tuple[tuple[Kind, Estimate], ...] = (
         ("accuracy", ratio_estimate(correct, area)),
         ("mean_iou", mean_estimate(ious)),
     )
