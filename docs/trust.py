@@ -97,7 +97,9 @@ def _cells(rows: Sequence[Found]) -> Iterator[list[str]]:
         yield [
             title,
             f"{100 * own[0]['truth']:.1f}%",
-            "" if np.isnan(own[0]["predicted"]) else f"{100 * own[0]['predicted']:.1f}%",
+            ""
+            if np.isnan(own[0]["predicted"])
+            else f"{100 * own[0]['predicted']:.1f}%",
             *map(_coverage, own),
         ]
 

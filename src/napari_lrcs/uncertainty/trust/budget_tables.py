@@ -117,14 +117,19 @@ def write_budget(path: Path, budgets: Sequence[Budget]) -> None:
 
 def draw_budget(ax: "Axes", budgets: Sequence[Budget]) -> None:
     """Draw the half width that each source gives, and the totals, for each quantity."""
-    height = 0.8 / len(SOURCES)
+    known = {
+        field: (name, colour)
+        for (field, name), colour in zip(SOURCES.items(), _COLOURS, strict=True)
+        if not all(math.isnan(getattr(budget, field)) for budget in budgets)
+    }
+    height = 0.8 / max(1, len(known))
     for place, budget in enumerate(budgets):
-        for i, (field, name) in enumerate(SOURCES.items()):
+        for i, (field, (name, colour)) in enumerate(known.items()):
             ax.barh(
                 place - 0.4 + (i + 0.5) * height,
                 100 * _or_nothing(getattr(budget, field)),
                 height,
-                color=_COLOURS[i],
+                color=colour,
                 label=None if place else name,
             )
         for field, style in (("this_volume", "-"), ("material", ":")):
@@ -137,7 +142,7 @@ def draw_budget(ax: "Axes", budgets: Sequence[Budget]) -> None:
                 linewidth=2,
                 label=None if place else f"total of {TOTALS[field]}",
             )
-    names = [f"{b.title}\n{_total(b, b.this_volume)} %" for b in budgets]
+    names = [f"{b.title}\n{_total(b, b.this_volume)}%" for b in budgets]
     ax.set_yticks(range(len(budgets)), names)
     ax.invert_yaxis()
     ax.set_xlabel("Half width of the 95% interval (percentage points)")
@@ -149,10 +154,10 @@ def _is_quotable(budget: Budget) -> bool:
 
 
 def _in_words(budget: Budget) -> str:
-    text = f"{budget.name} {_total(budget, budget.this_volume)} %"
+    text = f"{budget.name} {_total(budget, budget.this_volume)}%"
     if math.isnan(budget.material):
         return text
-    return f"{text} (of the material ± {_share(budget.material)} %)"
+    return f"{text} (of the material ± {_share(budget.material)}%)"
 
 
 def _share(value: float) -> str:
