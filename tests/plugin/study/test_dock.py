@@ -15,12 +15,12 @@ from qtpy.QtCore import Qt, QThreadPool
 from qtpy.QtWidgets import QApplication
 
 from napari_lrcs.annotation.annotation import Role
-from napari_lrcs.config import StudyConfig, TrainConfig
+from napari_lrcs.config import AlsoMeasureConfig, StudyConfig, TrainConfig
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.layers import appearance, place_of, workspace_for
-from napari_lrcs.plugin.study import job
+from napari_lrcs.plugin.study import also_measure, job
 from napari_lrcs.plugin.study.dock import StudyDock
 from napari_lrcs.plugin.study.job import read_study
 from napari_lrcs.progress import Notice
@@ -122,6 +122,9 @@ def test_a_study_is_stopped_and_continued_in_another_window(
 
 
 def _assert_layers(viewer: Viewer, dock: StudyDock) -> None:
+    ensemble = viewer.layers["scan ensemble"]
+    assert (ensemble.visible, ensemble.editable) == (False, False)
+    assert not dock.setup.labels_choice.offers(ensemble)
     names = ("majority vote", "agreement", "disagreement")
     majority, agreement, disagreement = (viewer.layers[f"scan {n}"] for n in names)
     assert [m.visible for m in (majority, agreement, disagreement)] == [0, 0, 1]
@@ -153,6 +156,8 @@ def _assert_tables(dock: StudyDock, folder: Path, qtbot: QtBot) -> None:
     ]
     assert all("±" in row[1] for row in rows)
     assert not any("±" in row[2] for row in rows)  # one repeat has no deviation
+    assert all(row[3].endswith("%") and "±" not in row[3] for row in rows)  # ensemble
+    assert "not how far they are from the truth" in dock.results.caveat.text()
 
     clipboard = QApplication.clipboard()
     assert clipboard is not None
@@ -408,6 +413,34 @@ def test_the_sentence_tells_what_will_be_made(dock: StudyDock) -> None:
     assert "5 on the labels as painted" in told
 
 
+def test_phases_whose_tortuosity_is_measured_are_those_of_the_labels(
+    dock: StudyDock, viewer: Viewer
+) -> None:
+    pytest.importorskip("taufactor", reason="needs the extra transport")
+    choice = dock.setup.also_measure.tortuosity
+    texts = [choice.itemText(i) for i in range(choice.count())]
+
+    choice.setCurrentText("every phase")
+    every = dock.setup.task().also_measure
+    dock.setup.labels_choice.layer = viewer.add_labels(_truth(), name="unnamed")
+
+    assert texts == ["no phase", "pore", "NMC", "every phase"]
+    assert every.tortuosity == ("pore", "NMC")
+    assert dock.setup.task().also_measure == AlsoMeasureConfig()
+
+
+def test_without_taufactor_the_dock_names_the_extra(
+    viewer: Viewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(also_measure, "find_spec", lambda _: None)
+
+    part = also_measure.AlsoMeasure()
+
+    assert not part.tortuosity.isEnabled()
+    assert "napari-lrcs[transport]" in part.tortuosity.toolTip()
+    part.close()
+
+
 def test_a_tenth_is_suggested(dock: StudyDock, qtbot: QtBot) -> None:
     dock.setup.suggest.click()
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
@@ -422,6 +455,8 @@ def test_settings_are_kept_and_studies_go_where_they_are_told(
 ) -> None:
     dock.setup.training.preset.choose("paper")
     dock.setup.study.config = StudyConfig(n_members=7, n_repeats=0)
+    dock.setup.also_measure.area.setChecked(True)
+    dock.setup.also_measure.tortuosity.setCurrentText("NMC")
     dock.setup.choose_folder(tmp_path / "elsewhere")
     assert dock.setup.out == tmp_path / "elsewhere" / "study-1"
 
@@ -431,6 +466,9 @@ def test_settings_are_kept_and_studies_go_where_they_are_told(
 
     assert again.setup.training.preset.currentText() == "paper"
     assert again.setup.study.config == StudyConfig(n_members=7, n_repeats=0)
+    assert again.setup.also_measure.config == AlsoMeasureConfig(
+        surface_area=True, tortuosity=("NMC",)
+    )
     qtbot.wait(50)
 
 
