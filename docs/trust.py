@@ -1,7 +1,7 @@
 """Fill the tables on check patches, and draw their figures.
 
-``python benchmarks/coverage.py patches --work WORK --draws 600 --out WORK/patches.json``
-segments the volumes and counts; ``python docs/trust.py WORK`` writes what was found into
+``python benchmarks/coverage.py patches --work W --draws 600 --out W/patches.json``
+segments the volumes and counts; ``python docs/trust.py W`` writes what was found into
 docs/uncertainty.md and docs/referees.md, and draws the figures from the segmentation of
 the cathode, with the truth in the place of a painter.
 """
@@ -94,14 +94,9 @@ def _cells(rows: Sequence[Found]) -> Iterator[list[str]]:
         if title.split(",")[0] in ("Dice", "Precision", "Recall", "Surface"):
             continue
         own = [row for row in rows if row["quantity"] == title]
-        yield [
-            title,
-            f"{100 * own[0]['truth']:.1f}%",
-            ""
-            if np.isnan(own[0]["predicted"])
-            else f"{100 * own[0]['predicted']:.1f}%",
-            *map(_coverage, own),
-        ]
+        values = (own[0]["truth"], own[0]["predicted"])
+        shares = ["" if np.isnan(value) else f"{100 * value:.1f}%" for value in values]
+        yield [title, *shares, *map(_coverage, own)]
 
 
 def _coverage(row: Found) -> str:

@@ -429,8 +429,9 @@ def test_phases_whose_tortuosity_is_measured_are_those_of_the_labels(
     assert dock.setup.task().also_measure == AlsoMeasureConfig()
 
 
+@pytest.mark.usefixtures("viewer")
 def test_without_taufactor_the_dock_names_the_extra(
-    viewer: Viewer, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(also_measure, "find_spec", lambda _: None)
 
