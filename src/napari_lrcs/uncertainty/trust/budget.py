@@ -64,6 +64,8 @@ class Budget:
         The fraction at 1×, 2× and 4× coarser voxels: a trend, not part of the totals.
     confidence_level : float
         Of the half widths.
+    no_interval : str
+        Why the correction has no interval, if it has none.
     """
 
     kind: Budgeted
@@ -79,6 +81,7 @@ class Budget:
     finite_volume: FiniteVolume | None = None
     resolution: tuple[float, ...] = ()
     confidence_level: float = 0.95
+    no_interval: str = UNKNOWN_BIAS
 
     @property
     def title(self) -> str:
@@ -135,7 +138,7 @@ class Budget:
     def reason(self) -> str:
         """Why a total is missing, or rough; empty if neither."""
         if math.isnan(self.correction_half_width):
-            return UNKNOWN_BIAS
+            return self.no_interval
         found = self.finite_volume
         return "" if found is None else found.reason or ""
 
@@ -173,6 +176,7 @@ def budgets_of_report(
             correction=q.correction,
             correction_half_width=q.half_width,
             confidence_level=report.confidence_level,
+            no_interval=q.reason,
             finite_volume=beyond.finite.get((kind, q.labels)),
             resolution=beyond.resolution.get((kind, q.labels), ()),
             **scatter_of(study if _is_comparable(kind, report) else None, q),
