@@ -350,10 +350,9 @@ def _too_few(quantity: _Quantity) -> str:
     n, enough = quantity.n_holding, min(LEAST_HOLDING, quantity.estimate.influence.size)
     if n >= enough:
         return ""
-    return (
-        f"only {n} of {quantity.estimate.influence.size} patches hold {quantity.name}; "
-        f"an interval needs {LEAST_HOLDING}"
-    )
+    size = quantity.estimate.influence.size
+    found = f"only {n} of {size} patches hold" if n else f"none of {size} patches holds"
+    return f"{found} {quantity.name}; an interval needs {LEAST_HOLDING}"
 
 
 def _note(value: float, half: float, *, lowest: float) -> str:
