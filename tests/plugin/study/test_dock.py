@@ -406,7 +406,7 @@ def test_time_left_is_counted_from_the_first_step(
 def test_the_sentence_tells_what_will_be_made(dock: StudyDock) -> None:
     dock.setup.study.config = StudyConfig(n_members=15, n_repeats=5)
 
-    told = dock.setup.estimate
+    told = dock.setup.estimate.text()
 
     assert "20 networks" in told
     assert "15 on perturbed labels" in told

@@ -1,20 +1,15 @@
 """What to study: layers, slices, networks and perturbation, and where to."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from napari.viewer import Viewer
 from qtpy.QtCore import Signal
-from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QFileDialog, QLabel, QLineEdit, QWidget
 
 from napari_lrcs.annotation.workspace import Workspace
 from napari_lrcs.config import PerturbConfig, PredictConfig, StudyConfig, TrainConfig
-from napari_lrcs.errors import LrcsError
-from napari_lrcs.inference.estimate import amount
-from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
 from napari_lrcs.plugin.parts.forms import KERNELS, ConfigForm, form_rows
@@ -22,22 +17,18 @@ from napari_lrcs.plugin.parts.layers import (
     checks_of,
     labels_of,
     named_by_file,
-    phases_shown,
     volume_of,
     workspace_for,
 )
 from napari_lrcs.plugin.parts.training_form import TrainingForm
-from napari_lrcs.plugin.parts.widgets import button, clock, path_row, vbox
-from napari_lrcs.plugin.parts.workers import BackgroundReader
+from napari_lrcs.plugin.parts.widgets import button, path_row, vbox
 from napari_lrcs.plugin.project.training_layers import TrainingLayers
 from napari_lrcs.plugin.study.also_measure import AlsoMeasure
+from napari_lrcs.plugin.study.estimate import StudyEstimate
 from napari_lrcs.plugin.study.job import StudyJob
 from napari_lrcs.plugin.study.slices import StudySlices
 from napari_lrcs.preprocessing.slices import AXES
-from napari_lrcs.training.run_folder import list_runs
-from napari_lrcs.training.run_summary import RunSummary, expected_seconds
 from napari_lrcs.uncertainty.study.folder import StudyFolder
-from napari_lrcs.uncertainty.study.probabilities import disk_needed
 from napari_lrcs.uncertainty.study.task import StudyTask
 
 _PRESET = (
@@ -74,6 +65,9 @@ class StudySetup(QWidget):
         )
         self.training = TrainingForm(("device",))
         self.also_measure = AlsoMeasure()
+        self.estimate = StudyEstimate(
+            self.layers, study=self.study, training=self.training
+        )
         self.suggest = button(
             "Suggest 10%",
             "Find the kernel and the picked fraction that change 10% of the painted "
@@ -81,12 +75,7 @@ class StudySetup(QWidget):
             self.suggest_requested.emit,
         )
         self.folder = QLineEdit()
-        self._estimate = QLabel()
         self._has_own_folder = False
-        self._runs: Sequence[RunSummary] = ()
-        """Trainings on the image, the newest first, which tell how long more take."""
-        self._reader = BackgroundReader("Listing runs", self)
-        self._reader.answered.connect(self._show_runs)
         self._build()
         self._connect()
         self._follow_painting()
@@ -94,7 +83,6 @@ class StudySetup(QWidget):
 
     def _build(self) -> None:
         folder = path_row(self.folder, "Where to keep studies", self._ask_for_folder)
-        self._estimate.setWordWrap(True)
         layout = vbox(self, top=4)
         layout.addLayout(
             form_rows(
@@ -106,7 +94,7 @@ class StudySetup(QWidget):
         )
         for part in (
             self.study,
-            self._estimate,
+            self.estimate,
             QLabel("How far painted interfaces move:"),
             self.perturb,
             self.suggest,
@@ -121,17 +109,10 @@ class StudySetup(QWidget):
     def _connect(self) -> None:
         self.image_choice.chosen.connect(self._follow_image)
         self.labels_choice.chosen.connect(self._follow_painting)
-        self.study.changed.connect(self._update)
-        self.training.form.changed.connect(self._update)
         self.folder.textEdited.connect(self._note_own_folder)
         self.folder.editingFinished.connect(self.folder_changed.emit)
 
     # ---- what is chosen ----
-
-    @property
-    def estimate(self) -> str:
-        """The sentence on what will be made."""
-        return str(self._estimate.text())
 
     @property
     def out(self) -> Path:
@@ -236,25 +217,10 @@ class StudySetup(QWidget):
 
     # ---- following ----
 
-    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 Qt's name
-        """Look for trainings that there were meanwhile."""
-        super().showEvent(event)
-        self._list_runs()
-
-    def _list_runs(self) -> None:
-        image = self.image_choice.layer
-        if image is not None:
-            folder = workspace_for(image).path
-            self._reader.read(lambda: list_runs(folder))
-
-    def _show_runs(self, runs: Sequence[RunSummary]) -> None:
-        self._runs = runs
-        self._update()
-
     def disconnect_events(self) -> None:
         """Stop listening to the viewer."""
-        self._reader.cancel()
         for part in (
+            self.estimate,
             self.image_choice,
             self.labels_choice,
             self.slices,
@@ -263,11 +229,9 @@ class StudySetup(QWidget):
             part.disconnect_events()
 
     def _follow_image(self) -> None:
-        self._has_own_folder, self._runs = False, ()
-        self._list_runs()
+        self._has_own_folder = False
         self.new_folder()
         self._compare_slices()
-        self._update()
 
     def _follow_painting(self) -> None:
         labels = self.labels_choice.layer
@@ -280,27 +244,6 @@ class StudySetup(QWidget):
 
     def _compare_slices(self) -> None:
         self.training.context.follow(*self.layers.to_compare())
-
-    def _update(self) -> None:
-        try:
-            study = self.study.config
-            seconds = expected_seconds(self.training.config, self._runs)
-            n_bytes = self._bytes(study)
-        except (LrcsError, ValueError):  # told when it is to be run
-            self._estimate.clear()
-            return
-        self._estimate.setText(_estimate(study, n_bytes, seconds))
-
-    def _bytes(self, study: StudyConfig) -> int:
-        image, labels = self.image_choice.layer, self.labels_choice.layer
-        if image is None:
-            return 0
-        table = None if labels is None else phases_shown(labels)
-        return disk_needed(
-            math.prod(volume_of(image).shape),
-            n_phases=len(table or PhaseTable.numbered(2)),
-            n_members=study.n_members + study.n_repeats,
-        )
 
     # ---- settings ----
 
@@ -323,27 +266,3 @@ class StudySetup(QWidget):
             "study": self.study,
             "also_measure": self.also_measure,
         }
-
-
-def _estimate(study: StudyConfig, n_bytes: int, seconds: float | None = None) -> str:
-    """Say what a study makes, and how long its trainings take if that is known.
-
-    Examples
-    --------
-    >>> _estimate(StudyConfig(n_members=2, n_repeats=0), 2**21, 90.0)
-    'Trains 2 networks, each on different labels, and predicts the whole volume with \
-each: at most 2.0 MiB on disk. The trainings take about 3:00.'
-    """
-    n = study.n_members + study.n_repeats
-    parts = (
-        f"{study.n_members} on perturbed labels, {study.n_repeats} on the labels as "
-        "painted"
-        if study.n_repeats
-        else "each on different labels"
-    )
-    disk = f": at most {amount(n_bytes)} on disk" if n_bytes else ""
-    time = "" if seconds is None else f" The trainings take about {clock(n * seconds)}."
-    return (
-        f"Trains {n} networks, {parts}, and predicts the whole volume with each{disk}."
-        f"{time}"
-    )
