@@ -27,21 +27,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_lrcs.annotation.annotation import ROLES, Annotation, Role
+from napari_lrcs.annotation.annotation import Annotation, Role
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import CheckpointError, ResultExistsError
 from napari_lrcs.io.locks import is_in_use
 from napari_lrcs.io.provenance import Learnt
-from napari_lrcs.io.records import (
-    newest_first,
-)
+from napari_lrcs.io.records import newest_first
 from napari_lrcs.io.writing import replacing
 from napari_lrcs.models.header import BEST_CHECKPOINT, Row, read_header, read_summary
 from napari_lrcs.training.run_labels import (
     LabelledSlice,
     read_labels,
     read_slices,
+    roles_of,
     write_labels,
 )
 from napari_lrcs.training.run_summary import RunSummary
@@ -185,22 +184,8 @@ class RunFolder:
             raise self._damaged(_CONFIG, error) from error
 
     def read_roles(self) -> dict[Role, tuple[int, ...]]:
-        """Read which slices the run was begun with.
-
-        Returns
-        -------
-        dict of str to tuple of int
-            Slices of each role, ascending. Where a part of a training slice was held
-            out for validation, the slice is for training alone.
-        """
-        found = self.read_slices()
-        train = {s.index for s in found if s.role == "train"}
-        roles: dict[Role, tuple[int, ...]] = {
-            role: tuple(sorted({s.index for s in found if s.role == role} - train))
-            for role in ROLES
-        }
-        roles["train"] = tuple(sorted(train))
-        return roles
+        """Read which slices the run was begun with, by role as `roles_of` says."""
+        return roles_of(self.read_slices())
 
     def read_slices(self) -> tuple[LabelledSlice, ...]:
         """Read which slices of which volumes are labelled, but not their labels."""

@@ -1,14 +1,14 @@
 """The painted slices that a run was begun with: ``labels.tif`` of its folder."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import tifffile
 
-from napari_lrcs.annotation.annotation import Annotation, Role
+from napari_lrcs.annotation.annotation import ROLES, Annotation, Role
 from napari_lrcs.arrays import Labels
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.io.lazy_arrays import READ_ERRORS
@@ -63,6 +63,24 @@ def read_labels(path: Path) -> dict[LabelledSlice, Labels]:
     """Read the painted slices; raises as `read_slices` does."""
     with _pages(path) as pages:
         return {painted: page.asarray() for painted, page in pages.items()}
+
+
+def roles_of(slices: Sequence[LabelledSlice]) -> dict[Role, tuple[int, ...]]:
+    """Tell which slices have each role.
+
+    Returns
+    -------
+    dict of str to tuple of int
+        Slices of each role, ascending. Where a part of a training slice was held
+        out for validation, the slice is for training alone.
+    """
+    train = {s.index for s in slices if s.role == "train"}
+    roles: dict[Role, tuple[int, ...]] = {
+        role: tuple(sorted({s.index for s in slices if s.role == role} - train))
+        for role in ROLES
+    }
+    roles["train"] = tuple(sorted(train))
+    return roles
 
 
 @contextmanager
