@@ -23,7 +23,11 @@ from napari_lrcs.uncertainty.trust.judged import (
     estimate_all,
     judge_all,
 )
-from napari_lrcs.uncertainty.trust.patch_counts import count_patches, read_painted
+from napari_lrcs.uncertainty.trust.patch_counts import (
+    PaintedPatch,
+    count_patches,
+    read_painted,
+)
 from napari_lrcs.uncertainty.trust.seen import check_unseen
 
 LEAST_PATCHES = 3
@@ -266,35 +270,18 @@ def judge_counted(
     _check_wanted(confidence_level, half_width)
     check, phases = folder.read(), folder.painting.read().phases
     chosen = neighbourhood_of(check, neighbourhood)
-    painted = read_painted(
-        check,
-        painting or folder.open_painting(),
-        folder.field_of_view(),
-        only_done=painting is None and not check.design.blind,
-    )
-    if len(painted) < LEAST_PATCHES:
-        raise ValueError(
-            f"{len(painted)} of {len(check.patches)} check patches in {folder.path} "
-            f"are painted; an interval needs at least {LEAST_PATCHES}, and 20 are "
-            "advised"
+    painted = _read_enough(folder, check, painting)
+    estimated = []
+    for one in counted:
+        counts = count_patches(
+            check,
+            painted,
+            one.segmentation,
+            n_phases=len(phases),
+            neighbourhood=chosen,
         )
-    estimated = [
-        Estimated(
-            name=one.segmentation.name,
-            estimates=estimate_all(
-                one.composition,
-                count_patches(
-                    check,
-                    painted,
-                    one.segmentation,
-                    n_phases=len(phases),
-                    neighbourhood=chosen,
-                ),
-                phases=phases,
-            ),
-        )
-        for one in counted
-    ]
+        estimates = estimate_all(one.composition, counts, phases=phases)
+        estimated.append(Estimated(name=one.segmentation.name, estimates=estimates))
     wanted = half_width if len(painted) >= ENOUGH_PATCHES else None
     return CheckReport(
         check=check,
@@ -317,6 +304,24 @@ def judge_counted(
         ),
         warnings=tuple(one.warning for one in counted if one.warning),
     )
+
+
+def _read_enough(
+    folder: CheckFolder, check: Check, painting: Volume | None
+) -> list[PaintedPatch]:
+    painted = read_painted(
+        check,
+        painting or folder.open_painting(),
+        folder.field_of_view(),
+        only_done=painting is None and not check.design.blind,
+    )
+    if len(painted) < LEAST_PATCHES:
+        raise ValueError(
+            f"{len(painted)} of {len(check.patches)} check patches in {folder.path} "
+            f"are painted; an interval needs at least {LEAST_PATCHES}, and 20 are "
+            "advised"
+        )
+    return painted
 
 
 def _check_wanted(confidence_level: float, half_width: float | None) -> None:
