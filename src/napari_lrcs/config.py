@@ -2,8 +2,7 @@
 
 Defaults, limits and help of all settings are here; `settings` is what makes them work.
 
-Field types are real classes at run time, so this module does not postpone the
-evaluation of annotations.
+Field types are read at run time: the evaluation of annotations is not postponed.
 """
 
 import types
@@ -106,9 +105,7 @@ class OptimisationConfig(Config):
     n_epochs: int = setting(
         12, "Epochs; the network is validated after each", bounds=(1, 100_000)
     )
-    patches_per_epoch: int = setting(
-        400, "Patches drawn per epoch", bounds=(1, 10_000_000)
-    )
+    patches_per_epoch: int = setting(400, "Patches per epoch", bounds=(1, 10_000_000))
     batch_size: int = setting(
         8,
         "Patches per optimiser step (paper: small batches converge better)",
@@ -159,11 +156,6 @@ class OptimisationConfig(Config):
     def is_over(self, n_done: int, *, best_epoch: int) -> bool:
         """Whether no epoch is left, or the validation has not improved for long."""
         return n_done >= self.n_epochs or 0 < self.patience <= n_done - best_epoch
-
-
-SUGGESTED_BALANCE = 0.5
-"""The `balance` to suggest where a phase is not learnt: half of the patches still show
-how common the phases are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,15 +239,8 @@ class TrainConfig(Config):
     augmentation: AugmentationConfig = AugmentationConfig()
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings as `to_dict` does, to compare them or for a hash.
-
-        `balance`, which was added later, is left out where it is 0: so what was begun
-        without it compares equal.
-        """
-        values = self.to_dict()
-        if not values["balance"]:
-            del values["balance"]
-        return values
+        """Return `to_dict` to compare, without a `balance` of 0, which was added."""
+        return {k: v for k, v in self.to_dict().items() if k != "balance" or v}
 
 
 PRESETS: Mapping[str, TrainConfig] = types.MappingProxyType(
@@ -376,10 +361,7 @@ class AlsoMeasureConfig(Config):
 
     group = "also measure"
 
-    surface_area: bool = setting(
-        False,
-        "Surface area of each phase per volume, in real units",
-    )
+    surface_area: bool = setting(False, "Surface area of each phase per volume")
     tortuosity: tuple[str, ...] = setting(
         (),
         "Phases (names or labels) whose tortuosity is computed along z, y and x; needs "

@@ -5,12 +5,16 @@ from collections.abc import Mapping
 import numpy as np
 
 from napari_lrcs.arrays import Confusion
-from napari_lrcs.config import SUGGESTED_BALANCE, OptimisationConfig
+from napari_lrcs.config import OptimisationConfig
 from napari_lrcs.metrics.overlap import not_learnt
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.progress import Notice, NotLearnt
 
 TRAINING_PATCHES = "in the training patches"
+
+SUGGESTED_BALANCE = 0.5
+"""The `balance` to suggest where a phase is not learnt: half of the patches still show
+how common the phases are."""
 
 
 def find_not_learnt(

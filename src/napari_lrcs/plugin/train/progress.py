@@ -3,13 +3,14 @@
 from typing import Any
 
 from napari_lrcs.annotation.painted_slices import SlicesRead
-from napari_lrcs.config import SUGGESTED_BALANCE, TrainConfig
+from napari_lrcs.config import TrainConfig
 from napari_lrcs.metrics.overlap import mean_iou
 from napari_lrcs.models.header import Row
 from napari_lrcs.plugin.parts.widgets import Kind, Progress, clock
 from napari_lrcs.plugin.train.job import Prepared, Scored
 from napari_lrcs.plugin.train.preview import Worked
 from napari_lrcs.progress import Notice, StepEnded, TrainingEnded, TrainingStarted
+from napari_lrcs.training.not_learnt import SUGGESTED_BALANCE
 
 NEXT = "Next: Predict volume."
 

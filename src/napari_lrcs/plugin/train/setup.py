@@ -11,7 +11,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_lrcs.annotation.annotation import AnnotatedVolume
-from napari_lrcs.config import SUGGESTED_BALANCE, TrainConfig
+from napari_lrcs.config import TrainConfig
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
 from napari_lrcs.plugin.painting.role_fields import RoleFields
 from napari_lrcs.plugin.parts.current_slice import SliceInView
@@ -34,6 +34,7 @@ from napari_lrcs.plugin.train.advised_rate import AdvisedRate
 from napari_lrcs.plugin.train.job import TrainingJob
 from napari_lrcs.plugin.train.preview import PreviewSource
 from napari_lrcs.preprocessing.slices import AXES
+from napari_lrcs.training.not_learnt import SUGGESTED_BALANCE
 from napari_lrcs.training.run_folder import RunFolder
 from napari_lrcs.training.transfer import Origin
 
