@@ -1,6 +1,7 @@
 """The dock "Check segmentation": paint check patches, and see what they tell."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,8 +10,9 @@ from qtpy.compat import isalive
 
 from napari_lrcs.annotation.check_folder import CheckFolder, Drawing
 from napari_lrcs.annotation.check_patches import Check
+from napari_lrcs.comparison.measures import Measuring
 from napari_lrcs.plugin.check.form import CheckForm, Draw
-from napari_lrcs.plugin.check.job import Judge, Judged, save_report
+from napari_lrcs.plugin.check.job import Judge, Judged, save_budget, save_report
 from napari_lrcs.plugin.check.offer import CheckOffer
 from napari_lrcs.plugin.check.patches import CheckPatches
 from napari_lrcs.plugin.check.results import CheckResults
@@ -22,8 +24,10 @@ from napari_lrcs.plugin.parts.dock import Dock, Outcome
 from napari_lrcs.plugin.parts.keys import canvas_button
 from napari_lrcs.plugin.parts.layers import labels_of
 from napari_lrcs.plugin.parts.widgets import button, hbox
-from napari_lrcs.plugin.parts.workers import EXPECTED, Saved
+from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Saved
 from napari_lrcs.uncertainty.trust.report import LEAST_PATCHES, Counting
+
+Save = Callable[[Path, Judged], Events]
 
 
 class CheckDock(Dock):
@@ -51,7 +55,7 @@ class CheckDock(Dock):
         self.results.restore(kept)
         self.connections += [
             *self.form.connections,
-            *(self.results.plot, self.offer, self._outdated),
+            *(self.results.plot, self.results.budget.plot, self.offer, self._outdated),
         ]
         self._search()
         self.update_buttons()
@@ -84,11 +88,7 @@ class CheckDock(Dock):
         self.offer.open_requested.connect(self.open_check)
         self.offer.failed.connect(lambda text: self.show_message(text, "warning"))
         self.offer.searched.connect(self.update_buttons)
-        self.results.half_width_changed.connect(self.judge)
-        self.results.copy_requested.connect(self.copy_table)
-        self.results.save_requested.connect(
-            lambda name, kinds: self.ask_where_to_save(name, kinds, self.save)
-        )
+        _connect_results(self)
         self.tools.requested.connect(self._act)
 
     def _act(self, act: Callable[[PatchSession], None]) -> None:
@@ -154,7 +154,7 @@ class CheckDock(Dock):
 
     # ---- judging ----
 
-    def judge(self) -> None:
+    def judge(self, *, with_material: bool = False) -> None:
         """Judge the chosen segmentation by what is painted, now or once that can be."""
         session, judge = self.session, self._judge
         layer = self.form.segmentation.layer
@@ -172,11 +172,14 @@ class CheckDock(Dock):
             self.show_error(error)
             return
         self._outdated.follow([layer])
-        wanted, version = self.results.half_width, session.patches.version
-        self.begin(
-            f"Judging {layer.name}",
-            lambda: judge.events(segmentation, half_width=wanted, version=version),
+        begin = partial(
+            judge.events,
+            segmentation,
+            half_width=self.results.half_width,
+            version=session.patches.version,
+            with_material=with_material,
         )
+        self.begin(f"Judging {layer.name}", begin)
 
     def _judge_if_painted(self) -> None:
         """Judge anew once a patch is finished, unless nothing has changed."""
@@ -212,18 +215,20 @@ class CheckDock(Dock):
                 self.form.seed.setValue(self.form.seed.value() + 1)
                 self.open_check(CheckFolder(self._drawn.path))
             case Counting(share=share):
-                self._show_counting(share)
+                self._show_share(share, "Counting voxels")
+            case Measuring(share=share, text=text):
+                self._show_share(share, text)
             case Judged():
                 self._show_judged(event)
             case Saved():
                 self.show_message(str(event), "done")
 
-    def _show_counting(self, share: float) -> None:
+    def _show_share(self, share: float, text: str) -> None:
         if not self._is_counting:
             self._is_counting = True
-            self.progress.begin("Counting voxels…")
+            self.progress.begin(f"{text}…")
             self.update_buttons()
-        self.progress.show_share(share, "Counting voxels")
+        self.progress.show_share(share, text)
 
     def _show_judged(self, judged: Judged) -> None:
         self.results.setEnabled(True)
@@ -253,14 +258,15 @@ class CheckDock(Dock):
         )
         for made in (self.draw_button, self.offer, self.judge_button):
             made.setEnabled(not self.is_busy)
+        self.results.budget.material_button.setEnabled(not self.is_busy)
         self.stop_button.setVisible(self._is_counting and self.is_busy)
         self.stop_button.setEnabled(not self.is_stopping)
 
-    def save(self, path: Path) -> None:
-        """Write what is shown to `path`; see `save_report`."""
+    def save(self, path: Path, write: Save = save_report) -> None:
+        """Write what is shown to `path`, by default as `save_report` does."""
         judged = self.results.judged
         if judged is not None and not self.is_busy:
-            self.begin("Saving the report", lambda: save_report(path, judged))
+            self.begin("Saving the report", lambda: write(path, judged))
 
     # ---- the rest ----
 
@@ -276,3 +282,13 @@ class CheckDock(Dock):
         super().shut_down()
         if session is not None:
             session.close() if is_alone else session.disconnect_events()
+
+
+def _connect_results(dock: CheckDock) -> None:
+    dock.results.half_width_changed.connect(dock.judge)
+    budget = dock.results.budget
+    budget.material_requested.connect(lambda: dock.judge(with_material=True))
+    for part, write in ((dock.results, save_report), (budget, save_budget)):
+        save = partial(dock.save, write=write)
+        part.copy_requested.connect(dock.copy_table)
+        part.save_requested.connect(partial(dock.ask_where_to_save, save=save))

@@ -1,16 +1,30 @@
 """Judge a segmentation by check patches, in a thread."""
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
 from napari_lrcs.annotation.check_folder import CheckFolder
+from napari_lrcs.comparison.measures import Measuring
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.io.records import as_json
+from napari_lrcs.io.tables import write_csv
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.io.writing import replacing
 from napari_lrcs.plugin.parts.workers import Events, save_files
 from napari_lrcs.uncertainty.study.folder import StudyFolder, list_studies
 from napari_lrcs.uncertainty.study.summary import StudySummary
+from napari_lrcs.uncertainty.trust.budget import (
+    BeyondVolume,
+    Budget,
+    budgets_of_report,
+    look_beyond,
+)
+from napari_lrcs.uncertainty.trust.budget_tables import (
+    budget_dict,
+    budget_rows,
+    write_budget,
+)
 from napari_lrcs.uncertainty.trust.figures import write_intervals
 from napari_lrcs.uncertainty.trust.report import (
     CheckReport,
@@ -19,7 +33,6 @@ from napari_lrcs.uncertainty.trust.report import (
     judge_counted,
     neighbourhood_of,
 )
-from napari_lrcs.uncertainty.trust.seen import check_unseen
 from napari_lrcs.uncertainty.trust.tables import report_dict, write_report_csv
 
 
@@ -34,14 +47,17 @@ class Judged:
         The newest study of the same phases, to be shown beside.
     version : tuple of int
         What was painted by then; see `CheckPatches.version`.
-    warning : str
-        What `check_unseen` warns of; empty if nothing.
+    budgets : tuple of Budget
+        The error budget.
+    has_material : bool
+        Whether it has the finite volume.
     """
 
     report: CheckReport
     study: StudySummary | None
     version: tuple[int, int]
-    warning: str = ""
+    budgets: tuple[Budget, ...] = ()
+    has_material: bool = False
 
 
 class Judge:
@@ -56,6 +72,7 @@ class Judge:
     def __init__(self, folder: CheckFolder) -> None:
         self._folder = folder
         self._counted: CountedSegmentation | None = None
+        self._beyond: BeyondVolume | None = None
 
     def events(
         self,
@@ -63,6 +80,7 @@ class Judge:
         *,
         half_width: float | None,
         version: tuple[int, int],
+        with_material: bool = False,
     ) -> Events:
         """Judge the segmentation, whose labels are as they were the time before.
 
@@ -70,13 +88,14 @@ class Judge:
         ----------
         half_width : float, optional
             Wanted half width of the intervals, 0 to 1.
+        with_material : bool
+            Whether to look beyond the volume, which takes long; only once, too.
 
         Yields
         ------
-        Counting, and at last Judged
+        Counting or Measuring, and at last Judged
         """
         counted = self._counted
-        warning = check_unseen(segmentation, self._folder.read())
         if counted is None:
             # Whatever is wrong with the painting, before the long work.
             judge_counted([], self._folder)
@@ -91,12 +110,28 @@ class Judge:
             self._counted = counted
         assert counted is not None
         report = judge_counted([counted], self._folder, half_width=half_width)
+        if with_material and self._beyond is None:
+            self._beyond = yield from _look_beyond(segmentation, self._folder, report)
+        study = _newest_study(self._folder.path.parent, report)
         yield Judged(
             report=report,
-            study=_newest_study(self._folder.path.parent, report),
+            study=study,
             version=version,
-            warning=warning,
+            budgets=budgets_of_report(report, study=study, beyond=self._beyond),
+            has_material=self._beyond is not None,
         )
+
+
+def _look_beyond(
+    segmentation: Volume, folder: CheckFolder, report: CheckReport
+) -> Generator[Measuring, None, BeyondVolume]:
+    return look_beyond(
+        segmentation,
+        phases=report.phases,
+        view=folder.field_of_view(),
+        within_slices=(report.neighbourhood, report.check.design.axis) == (8, "z"),
+        confidence_level=report.confidence_level,
+    )
 
 
 def save_report(path: Path, judged: Judged) -> Events:
@@ -106,13 +141,27 @@ def save_report(path: Path, judged: Judged) -> Events:
     yield from save_files({path: lambda place: write(place, judged)})
 
 
+def save_budget(path: Path, judged: Judged) -> Events:
+    """Write the error budget as CSV or, by other suffixes, as a figure."""
+
+    def write(place: Path) -> None:
+        if path.suffix.lower() == ".csv":
+            write_csv(place, budget_rows(judged.budgets))
+        else:
+            write_budget(place, judged.budgets)
+
+    yield from save_files({path: write})
+
+
 def _write_csv(path: Path, judged: Judged) -> None:
     write_report_csv(path, judged.report)
 
 
 def _write_json(path: Path, judged: Judged) -> None:
     with replacing(path) as temporary:
-        temporary.write_text(as_json(report_dict(judged.report)) + "\n", "utf-8")
+        budget = [*map(budget_dict, judged.budgets)]
+        found = {**report_dict(judged.report), "budget": budget}
+        temporary.write_text(as_json(found) + "\n", "utf-8")
 
 
 def _write_figure(path: Path, judged: Judged) -> None:

@@ -9,11 +9,19 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QLabel, QWidget
 
 from napari_lrcs.io.tables import as_text
+from napari_lrcs.plugin.check.budget import BudgetPage
 from napari_lrcs.plugin.check.job import Judged
 from napari_lrcs.plugin.parts.forms import form_rows
 from napari_lrcs.plugin.parts.plots import Plot
 from napari_lrcs.plugin.parts.tables import Table, make_dense
-from napari_lrcs.plugin.parts.widgets import Notices, button, hbox, percent, vbox
+from napari_lrcs.plugin.parts.widgets import (
+    Notices,
+    Tabs,
+    button,
+    hbox,
+    percent,
+    vbox,
+)
 from napari_lrcs.progress import Notice
 from napari_lrcs.uncertainty.trust.figures import draw_intervals
 from napari_lrcs.uncertainty.trust.judged import KINDS
@@ -77,10 +85,15 @@ class CheckResults(QWidget):
             )
         )
         self.plot = Plot(viewer, height=330)
-        self._column = vbox(
-            self, self._title, self.table, self.notices, self._wanted_part, self.plot
-        )
+        intervals = QWidget()
+        parts = (self.table, self.notices, self._wanted_part, self.plot)
+        self._column = vbox(intervals, *parts, top=4)
         self._add_buttons()
+        self.budget = BudgetPage(viewer)
+        self.tabs = Tabs()
+        self.tabs.addTab(intervals, "Intervals")
+        self.tabs.addTab(self.budget, "Error budget")
+        vbox(self, self._title, self.tabs)
         self.clear()
 
     def _add_buttons(self) -> None:
@@ -146,13 +159,14 @@ class CheckResults(QWidget):
         )
         self._show_table(report)
         self.notices.clear()
-        for text in reversed([*filter(None, (judged.warning, *_remarks(report)))]):
+        for text in reversed([*_remarks(report)]):
             self.notices.add(Notice(kind="advice", text=f"{text}."))
         (ax,) = self.plot.axes
         ax.clear()
         draw_intervals(ax, report, study=judged.study)
         ax.set_xlabel("Difference from the corrected value (points)")
         self.plot.place_legends_above()
+        self.budget.show_judged(judged)
         self.setVisible(True)
 
     def _show_table(self, report: CheckReport) -> None:

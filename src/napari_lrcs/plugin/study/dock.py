@@ -10,7 +10,9 @@ from napari_lrcs.io.tables import as_text
 from napari_lrcs.plugin.parts.dock import Dock, Outcome
 from napari_lrcs.plugin.parts.widgets import Tabs, button, clock
 from napari_lrcs.plugin.parts.workers import EXPECTED, Saved
+from napari_lrcs.plugin.project.docks import show_dock
 from napari_lrcs.plugin.resumable import ResumableTable, ResumableWork
+from napari_lrcs.plugin.study.budget import StudyBudget
 from napari_lrcs.plugin.study.job import (
     Mapped,
     StudyJob,
@@ -47,6 +49,7 @@ class StudyDock(Dock):
         super().__init__(viewer)
         self.setup = StudySetup(viewer)
         self.results = StudyResults(viewer)
+        self.budget = StudyBudget()
         self.studies = ResumableTable(
             "Studies",
             ("Study", "Networks", "When"),
@@ -92,6 +95,7 @@ class StudyDock(Dock):
         self.tabs = Tabs()
         self.tabs.addTab(self.setup, "Setup")
         self.tabs.addTab(self.results, "Results")
+        self.tabs.addTab(self.budget, "Error budget")
         self.tabs.addTab(self.studies, self.studies.title)
         self.body.addWidget(self.tabs)
         self.footer.addWidget(self.work)
@@ -99,6 +103,9 @@ class StudyDock(Dock):
     def _connect(self) -> None:
         self.setup.folder_changed.connect(self._list_studies)
         self.setup.suggest_requested.connect(self.suggest)
+        self.budget.check_requested.connect(
+            lambda: show_dock(self.viewer, "Check segmentation")
+        )
         self.studies.open_requested.connect(self.open_study)
         self.studies.resume_requested.connect(self.continue_study)
 
@@ -118,6 +125,7 @@ class StudyDock(Dock):
             return
         self._keep_place()
         self.results.clear()
+        self.budget.clear()
         self.begin(f"Opening {out.name}", lambda: read_study(out))
 
     def suggest(self) -> None:
@@ -138,6 +146,7 @@ class StudyDock(Dock):
         if self.work.begin(make, self.setup.labels_choice.layer, kept=kept):
             self._keep_place()
             self.results.clear()
+            self.budget.clear()
 
     def _keep_place(self) -> None:
         """Keep where layers are to go: the image may be removed meanwhile."""
@@ -163,6 +172,7 @@ class StudyDock(Dock):
     def handle(self, event: Any) -> None:
         """Show an event of the study, or files as saved."""
         self.results.handle(event)
+        self.budget.handle(event)
         self.steps.handle(event)
         match event:
             case StudyStarted():
