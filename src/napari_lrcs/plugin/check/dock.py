@@ -50,9 +50,8 @@ class CheckDock(Dock):
         self.offer = CheckOffer()
         self._build()
         self._connect()
-        kept = self.recall()
-        self.form.restore(kept)
-        self.results.restore(kept)
+        for part in (self.form, self.results):
+            part.restore(self.recall())
         self.connections += [
             *self.form.connections,
             *(self.results.plot, self.results.budget.plot, self.offer, self._outdated),
@@ -231,7 +230,6 @@ class CheckDock(Dock):
         self.progress.show_share(share, text)
 
     def _show_judged(self, judged: Judged) -> None:
-        self.results.setEnabled(True)
         self.results.show_judged(judged)
         if judged.report.n_patches == (n := len(judged.report.check.patches)):
             self.show_message(f"All {n} patches are painted.", "done")
@@ -239,8 +237,8 @@ class CheckDock(Dock):
     def finish(self, outcome: Outcome) -> None:
         """Say so if the work was stopped, and judge what was painted meanwhile."""
         if outcome == "stopped":
-            what = "press Judge again" if self._drawn is None else "nothing was drawn"
-            self.show_message(f"Stopped; {what}")
+            is_drawn = self._drawn is None
+            self.show_message("Stopped" + ("" if is_drawn else "; nothing was drawn"))
         self._drawn, self._is_counting = None, False
         if self._is_waiting:
             self._is_waiting = False

@@ -151,6 +151,7 @@ class CheckResults(QWidget):
 
     def show_judged(self, judged: Judged) -> None:
         """Show what the patches tell of a segmentation."""
+        self.setEnabled(True)
         self.judged, report = judged, judged.report
         (judgement,) = report.segmentations
         n = len(report.check.patches)
