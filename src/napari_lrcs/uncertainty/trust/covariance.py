@@ -13,6 +13,18 @@ Field = NDArray[np.float32]
 _ZERO = 0.01
 """Share of C(0) that counts as zero: the noise of a sample is larger."""
 
+_REACH = 0.75
+"""Share of the volume along each axis within which a zero is looked for: beyond it, too
+few pairs of points are left."""
+
+_FURTHER, _MOST_WEIGHT = 2.5, 0.25
+"""How far beyond the first zero the covariance is added up, in ranges and in weight.
+
+Tried in ``benchmarks/material.py``: up to the first zero, 95% intervals contain a
+binder's fraction of the material in 84% of volumes, and so far in 91%. Three ranges add
+noise: they make the integral range of Boolean spheres too large by up to 8%.
+"""
+
 _NO_PART = 1e-6
 """Component of a unit vector that is a rounding error."""
 
@@ -75,11 +87,14 @@ def mean_variance(deviations: Field, support: Support) -> float:
     all lags h, weighted with the N(h) pairs of points in V at that lag: V⁻² Σ N C. An
     estimate of C is noise beyond the range of correlation, and about the sample's own
     mean it adds up to 0, so the sum ends where C is 0 first (Kanit et al. 2003, Int. J.
-    Solids Struct. 40:3647, doi 10.1016/S0020-7683(03)00143-4).
+    Solids Struct. 40:3647, doi 10.1016/S0020-7683(03)00143-4). Beyond, the sum falls
+    where C is negative, but may rise again: a binder in the necks between particles is
+    correlated over the size of a neck, and then over that of the particles. The largest
+    sum up to a few such ranges counts, so that the variance is rather too large.
 
     For a structure that is stretched, "first" refers to ellipsoids of lags, of the
     shape of the region in which C is above half of C(0): C is averaged over one after
-    another. Along an axis of the ellipsoid on which C has no zero within half of the
+    another. Along an axis of the ellipsoid on which C has no zero within most of the
     volume, as in the plane of a layer, the ellipsoid has no end: the volume counts as
     a single piece in that direction.
 
@@ -106,10 +121,20 @@ def mean_variance(deviations: Field, support: Support) -> float:
         return math.nan
     shells = ellipsoid.shells(deviations.shape)
     sums, pairs = (_sum_shells(shells, values) for values in (products, support.pairs))
-    zeros = np.flatnonzero(sums <= _ZERO * sums[0] / pairs[0] * pairs)
-    used = zeros[0] if zeros.size else sums.size
     n_pairs = float(support.counts.sum(dtype=np.float64)) ** 2
-    return float(sums[:used].sum() / (n_pairs - pairs[:used].sum()))
+    used = _used_shells(sums, pairs, n_pairs=n_pairs)
+    variances = sums[:used].cumsum() / (n_pairs - pairs[:used].cumsum())
+    return float(variances.max())
+
+
+def _used_shells(
+    sums: NDArray[np.float64], pairs: NDArray[np.float64], *, n_pairs: float
+) -> int:
+    """Count the shells before the first zero, and those a little further out."""
+    zeros = np.flatnonzero(sums <= _ZERO * sums[0] / pairs[0] * pairs)
+    before = int(zeros[0]) if zeros.size else sums.size
+    further = int(np.searchsorted(pairs.cumsum(), _MOST_WEIGHT * n_pairs))
+    return max(before, min(round(_FURTHER * before), further))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -157,8 +182,7 @@ def _lags(shape: tuple[int, ...]) -> list[NDArray[np.intp]]:
 
 
 def _ellipsoid(covariance: NDArray[np.floating], shape: tuple[int, ...]) -> _Ellipsoid:
-    # Beyond half of a side, few pairs are left.
-    z, y, x = reach = [math.ceil(n / 2) for n in shape]
+    z, y, x = reach = [max(1, math.ceil(n * _REACH)) for n in shape]
     inner = covariance[
         shape[0] - z : shape[0] + z - 1, shape[1] - y : shape[1] + y - 1, :x
     ]

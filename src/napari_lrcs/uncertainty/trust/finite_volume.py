@@ -190,7 +190,7 @@ def _judged(
     if not n_pieces >= _FEWEST:
         return _without_interval(
             fraction,
-            "the volume holds about one independent piece, and nothing shows how "
+            "the volume holds fewer than three independent pieces, too few to show how "
             "others would differ",
         )
     sd = math.sqrt(variance)

@@ -1,6 +1,7 @@
 """How the fractions of phases depend on the size of voxels."""
 
 from collections.abc import Generator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,11 +78,10 @@ def coarsened_fractions(
 def _sums_by_factor(
     labels: Labels, phases: Sequence[Phase]
 ) -> dict[int, NDArray[np.float64]]:
-    counts = [(labels == phase.label).astype(np.uint32) for phase in phases]
-    sums = {}
-    for factor in FACTORS:
-        if factor > 1:  # each is twice the one before
-            counts = [sum_blocks(count, (2, 2, 2)) for count in counts]
+    counts: list[NDArray[Any]] = [labels == phase.label for phase in phases]
+    sums = {1: np.array([np.count_nonzero(count) for count in counts], np.float64)}
+    for factor in FACTORS[1:]:  # each is twice the one before
+        counts = [sum_blocks(count, (2, 2, 2)) for count in counts]
         sums[factor] = _sums_of_majorities(np.stack(counts))
     return sums
 
