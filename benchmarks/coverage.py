@@ -5,6 +5,8 @@ seeds, and the share of 95% intervals that contain the true value is the coverag
 
 ``python benchmarks/coverage.py patches --work DIR`` segments each volume once (kept in
 DIR), draws patches 200 times for 10, 20 and 40 of them, and prints the tables.
+``pairs`` does so for differences of two segmentations, ``material`` for what small
+volumes tell of their material (``material.py``).
 """
 
 import argparse
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import material
 import numpy as np
 from baselines import DATA, ELECTRODE, FUEL_CELL, TRAIN, VALIDATION, Case, by_baseline
 
@@ -366,6 +369,7 @@ def main() -> None:
     parts: Mapping[str, Callable[[argparse.Namespace], None]] = {
         "patches": patches,
         "pairs": pairs,
+        "material": lambda given: material.run(given.draws, out=given.out),
     }
     parser.add_argument("part", choices=parts)
     parser.add_argument("--data", type=Path, default=DATA, help="default: %(default)s")

@@ -1,9 +1,10 @@
 """Fill the tables on check patches, and draw their figures.
 
 ``python benchmarks/coverage.py patches --work W --draws 600 --out W/patches.json``
-segments the volumes and counts; ``python docs/trust.py W`` writes what was found into
-docs/uncertainty.md and docs/referees.md, and draws the figures from the segmentation of
-the cathode, with the truth in the place of a painter.
+segments the volumes and counts, and ``coverage.py material --work W --out
+W/material.json`` counts for small volumes of one material; ``python docs/trust.py W``
+writes what was found into docs/uncertainty.md and docs/referees.md, and draws the
+figures from the segmentation of the cathode, with the truth in the place of a painter.
 """
 
 import argparse
@@ -45,7 +46,26 @@ def main() -> None:
     rows = json.loads((arguments.work / "patches.json").read_text())
     fill(DOCS / "uncertainty.md", "coverage", summary_lines(rows))
     fill(DOCS / "referees.md", "coverage", all_lines(rows))
+    small = json.loads((arguments.work / "material.json").read_text())
+    fill(DOCS / "referees.md", "material", material_lines(small))
     draw(arguments.work, arguments.data)
+
+
+def material_lines(rows: Sequence[Found]) -> Iterator[str]:
+    """Yield one line per quantity of the small volumes of one material."""
+    names = [
+        *("Quantity", "Fraction", "Standard deviation", "Predicted"),
+        *("Half width", "Contain the truth"),
+    ]
+    cells = (
+        [row["quantity"]]
+        + [
+            f"{100 * row[key]:.1f}%"
+            for key in ("truth", "sd", "predicted_sd", "half_width", "coverage")
+        ]
+        for row in rows
+    )
+    yield from table(names, cells)
 
 
 def summary_lines(rows: Sequence[Found]) -> Iterator[str]:
