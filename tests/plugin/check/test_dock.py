@@ -242,7 +242,7 @@ def assert_budgeted(dock: CheckDock, folder: Path, qtbot: QtBot) -> None:
     page.material_button.click()
     wait(dock, qtbot)
     rows = [item.text() for i in range(9) if (item := table.item(i, 0)) is not None]
-    assert rows[2:] == ["Finite volume", "This volume", "Material", "1×, 2×, 4× voxels"]
+    assert rows[2:] == ["Finite volume", "This volume", "Material", "1×, 2×, 4×"]
     assert page.material_button.isHidden()
     assert page.sentence.text().startswith("Volume fractions with 95% intervals: pore")
     dock.save(folder / "budget.csv", save_budget)

@@ -27,7 +27,7 @@ _ROWS = {
 }
 """Rows of the tables, and their tooltips."""
 
-_SHORT = {"At 1×, 2×, 4× voxels": "1×, 2×, 4× voxels"}
+_SHORT = {"At 1×, 2×, 4× voxels": "1×, 2×, 4×"}
 
 
 class BudgetTables(QWidget):

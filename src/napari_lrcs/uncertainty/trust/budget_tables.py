@@ -142,7 +142,7 @@ def draw_budget(ax: "Axes", budgets: Sequence[Budget]) -> None:
                 linewidth=2,
                 label=None if place else f"total of {TOTALS[field]}",
             )
-    names = [f"{b.title}\n{_total(b, b.this_volume)}%" for b in budgets]
+    names = [f"{b.title}\n{_percent(b)}" for b in budgets]
     ax.set_yticks(range(len(budgets)), names)
     ax.invert_yaxis()
     ax.set_xlabel("Half width of the 95% interval (percentage points)")
@@ -154,7 +154,7 @@ def _is_quotable(budget: Budget) -> bool:
 
 
 def _in_words(budget: Budget) -> str:
-    text = f"{budget.name} {_total(budget, budget.this_volume)}%"
+    text = f"{budget.name} {_percent(budget)}"
     if math.isnan(budget.material):
         return text
     return f"{text} (of the material ± {_share(budget.material)}%)"
@@ -176,6 +176,11 @@ def _total(budget: Budget, half_width: float) -> str:
     if math.isnan(half_width):
         return "unknown"
     return f"{_share(budget.value)} {_width(half_width)}"
+
+
+def _percent(budget: Budget) -> str:
+    total = _total(budget, budget.this_volume)
+    return total if math.isnan(budget.this_volume) else f"{total}%"
 
 
 def _trend(fractions: Sequence[float]) -> str:
