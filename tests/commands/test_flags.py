@@ -1,5 +1,5 @@
 import re
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace, _SubParsersAction
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -118,7 +118,22 @@ def test_every_path_is_checked_as_an_input_or_an_output(
 ) -> None:
     parser = ArgumentParser()
     command.add_arguments(parser)
-    given: dict[str, Any] = {}
+    for part, own in parts_of(parser).items():
+        assert_every_path_is_checked(command, own, part=part)
+
+
+def parts_of(parser: ArgumentParser) -> dict[str, ArgumentParser]:
+    """Return the parts of a command, as of check; else the command itself."""
+    for action in parser._actions:
+        if isinstance(action, _SubParsersAction):
+            return dict(action.choices)
+    return {"": parser}
+
+
+def assert_every_path_is_checked(
+    command: program.Command, parser: ArgumentParser, *, part: str
+) -> None:
+    given: dict[str, Any] = {"part": part}
     for action in parser._actions:
         value: Any = Path(action.dest) if action.type is Path else action.default
         if isinstance(action.default, list) and action.type is Path:

@@ -11,7 +11,6 @@ from typing import Self, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 from napari_lrcs.arrays import Labels
 from napari_lrcs.phases import UNPAINTED
@@ -224,6 +223,8 @@ def fit_temperature(logits: NDArray[np.floating], labels: Labels) -> float:
         scale = math.exp(-log_temperature)
         sums = np.exp(scale * double).sum(axis=1)
         return float(np.log(sums).mean() - scale * right)
+
+    from scipy.optimize import minimize_scalar  # slow, and not needed to evaluate
 
     low, high = map(math.log, TEMPERATURES)
     fit = minimize_scalar(loss, bounds=(low, high), method="bounded")
