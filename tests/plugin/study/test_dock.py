@@ -538,7 +538,9 @@ def test_a_study_that_is_read_says_what_its_networks_have_not_learnt(
     for member in record["members"]:
         member.update({} if not_learnt is None else {"not_learnt": not_learnt})
     (out / "study.json").write_text(json.dumps(record), "utf-8")
-    monkeypatch.setattr(job, "_opened", Path)  # its volumes are no fixtures
+    # Its volumes are no fixtures.
+    monkeypatch.setattr(job, "_opened", Path)
+    monkeypatch.setattr(job, "_provenance_of", lambda _: None)
 
     told = [event.text for event in read_study(out) if isinstance(event, Notice)]
 

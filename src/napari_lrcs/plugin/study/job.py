@@ -104,13 +104,17 @@ def read_study(out: Path) -> Events:
             out=out,
             volumes=volumes,
             phases=findings.phases,
-            provenance=open_volume(folder.volumes["majority"]).provenance,
+            provenance=_provenance_of(folder.volumes["majority"]),
         )
 
 
 def _opened(path: Path) -> Any:
     ((data, *_),) = read_layers(str(path))
     return data
+
+
+def _provenance_of(path: Path) -> Provenance | None:
+    return open_volume(path).provenance
 
 
 def suggest(task: StudyTask) -> Events:
