@@ -892,8 +892,7 @@ def test_fields_reach_the_config_of_the_run(
     end(dock, qtbot)
 
     (run,) = (run.path for run in list_runs(workspace_for(image).path))
-    text = (run / "config.json").read_text()
-    assert TrainConfig.from_dict(json.loads(text)) == TrainConfig.from_dict(wanted)
+    assert RunFolder(run).read_config() == TrainConfig.from_dict(wanted)
 
 
 def test_fields_reach_the_config_of_the_prediction(

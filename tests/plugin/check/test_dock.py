@@ -255,6 +255,7 @@ def assert_needed(dock: CheckDock, folder: Path, qtbot: QtBot) -> None:
     assert all(len(texts) == 3 for texts in cells(dock).values())
     dock.results.half_width = 0.01
     qtbot.waitUntil(lambda: dock.results.table.columnCount() == 5)
+    wait(dock, qtbot)
     assert int(cells(dock)["IoU (%): pore"][3]) > 0
     assert_budgeted(dock, folder, qtbot)
 
