@@ -23,6 +23,7 @@ from napari_lrcs.annotation.painting import ImageIdentity
 from napari_lrcs.io.opening import open_labels
 from napari_lrcs.io.volume import Volume, as_labels, as_volume
 from napari_lrcs.phases import ELECTRODE
+from napari_lrcs.progress import result_of
 from napari_lrcs.uncertainty.trust.budget import budgets_of_report, look_beyond
 from napari_lrcs.uncertainty.trust.budget_tables import write_budget
 from napari_lrcs.uncertainty.trust.figures import write_intervals
@@ -139,7 +140,7 @@ def draw(work: Path, data: Path) -> None:
     predicted = as_labels(as_volume(np.load(file), name="nmc-electrode"))
     report = judged(work / "check", predicted, truth)
     write_intervals(DOCS / "images" / "check-intervals.png", report)
-    beyond = _returned(look_beyond(predicted, phases=report.phases))
+    beyond = result_of(look_beyond(predicted, phases=report.phases))
     budgets = budgets_of_report(report, beyond=beyond)
     write_budget(DOCS / "images" / "check-budget.png", budgets)
 
@@ -159,14 +160,6 @@ def judged(path: Path, predicted: Volume, truth: Volume) -> CheckReport:
     *_, report = judge([predicted], CheckFolder(path), labels=truth)
     assert isinstance(report, CheckReport)
     return report
-
-
-def _returned(events: Any) -> Any:
-    while True:
-        try:
-            next(events)
-        except StopIteration as end:
-            return end.value
 
 
 if __name__ == "__main__":

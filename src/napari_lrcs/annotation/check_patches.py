@@ -298,8 +298,8 @@ def has_voxel(inside: Mask, size: int) -> Mask:
 def tile_edges(length: int, size: int) -> NDArray[np.int64]:
     """Divide a side of a slice into tiles that are equal to within a pixel.
 
-    Small tiles at the border would be drawn as often as others and tell less: from
-    equal ones, intervals are narrower for as much painting.
+    A small tile at the border would be drawn as often as others and count as one of
+    them in Student's degrees of freedom, but tell less.
 
     Parameters
     ----------

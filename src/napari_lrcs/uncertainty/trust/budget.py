@@ -112,8 +112,8 @@ class Budget:
         """
         return math.hypot(
             self.correction_half_width,
-            _or_nothing(self.label_half_width),
-            _or_nothing(self.seed_half_width),
+            or_nothing(self.label_half_width),
+            or_nothing(self.seed_half_width),
         )
 
     @property
@@ -225,7 +225,7 @@ def scatter_of(study: StudySummary | None, quantity: Judged | Quantity) -> Scatt
     if seeds is not None:
         scatter["seed_scatter"], scatter["n_seed"] = seeds.sd, len(seeds.defined)
     if both is not None:
-        of_seeds = 0.0 if seeds is None else _or_nothing(seeds.sd)
+        of_seeds = 0.0 if seeds is None else or_nothing(seeds.sd)
         scatter["label_scatter"] = math.sqrt(max(0.0, both.sd**2 - of_seeds**2))
         scatter["n_label"] = len(both.defined)
     return scatter
@@ -326,5 +326,6 @@ def look_beyond(
     return BeyondVolume(finite=finite, resolution=resolution)
 
 
-def _or_nothing(half_width: float) -> float:
+def or_nothing(half_width: float) -> float:
+    """Take an unknown half width as 0, which adds nothing to a total."""
     return 0.0 if math.isnan(half_width) else half_width

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_lrcs.io.tables import Row
 from napari_lrcs.io.writing import replacing
-from napari_lrcs.uncertainty.trust.budget import Budget
+from napari_lrcs.uncertainty.trust.budget import Budget, or_nothing
 from napari_lrcs.uncertainty.trust.report import CheckReport
 from napari_lrcs.uncertainty.trust.tables import points_text
 
@@ -127,7 +127,7 @@ def draw_budget(ax: "Axes", budgets: Sequence[Budget]) -> None:
         for i, (field, (name, colour)) in enumerate(known.items()):
             ax.barh(
                 place - 0.4 + (i + 0.5) * height,
-                100 * _or_nothing(getattr(budget, field)),
+                100 * or_nothing(getattr(budget, field)),
                 height,
                 color=colour,
                 label=None if place else name,
@@ -185,7 +185,3 @@ def _percent(budget: Budget) -> str:
 
 def _trend(fractions: Sequence[float]) -> str:
     return " ".join(map(_share, fractions)) or "–"
-
-
-def _or_nothing(value: float) -> float:
-    return 0.0 if math.isnan(value) else value
