@@ -117,9 +117,21 @@ def test_a_study_is_stopped_and_continued_in_another_window(
     assert "Done" in later.message
     assert json.loads((out / "study.json").read_text())["state"] == "complete"
     _assert_layers(second, later)
+    _assert_budget(later)
     assert second.layers.selection.active is painting
     _assert_tables(later, tmp_path, qtbot)
     second.close()
+
+
+def _assert_budget(dock: StudyDock) -> None:
+    """Check that the networks' own scatter is told, and no total of it alone."""
+    volumes = {row[0]: row[1:] for row in dock.budget.tables.tables["volume_fraction"].texts}
+    mean, _ = next(
+        row for row in dock.results.table.texts if row[0] == "Volume pore"
+    )[1].split(" ± ")
+    assert volumes["Prediction"][0] == mean
+    assert volumes["This volume"] == volumes["Material"] == ["unknown", "unknown"]
+    assert "Correction" not in volumes
 
 
 def _assert_layers(viewer: Viewer, dock: StudyDock) -> None:

@@ -36,6 +36,22 @@ def test_ratio_of_sums_by_hand() -> None:
     assert found.standard_error == pytest.approx(math.sqrt(0.32 * 2) / 10)
 
 
+def test_the_farthest_patch_counts_twice_in_the_interval() -> None:
+    # The squares 9, 1, 1, 1 add up to 12, with the largest again to 21: of five
+    # patches, the variance is 21 / 4, where that of the four is 12 / 3.
+    found = Estimate(value=0.5, influence=np.array([3.0, -1, -1, -1]))
+
+    assert found.standard_error == pytest.approx(math.sqrt(4 / 4))
+    # Student's t of three degrees of freedom at 95%.
+    assert found.half_width() == pytest.approx(3.1824 * math.sqrt(21 / 16), rel=1e-4)
+
+
+def test_an_interval_is_never_narrower_than_students() -> None:
+    found = Estimate(value=0.5, influence=np.array([1.0, -1, 1, -1]))
+
+    assert found.cautious_error == found.standard_error
+
+
 def test_a_perfect_prediction_is_not_corrected() -> None:
     counts = np.array([5, 1, 8])
 
@@ -88,7 +104,7 @@ def test_as_many_patches_as_needed_and_no_fewer(half_width: float) -> None:
     n = estimate.patches_needed(half_width)
 
     assert n is not None
-    scatter = np.std(estimate.influence, ddof=1)
+    scatter = estimate.cautious_error * math.sqrt(12)
 
     def width_with(n_patches: int) -> float:
         same = np.resize([1.0, -1.0], n_patches)

@@ -312,7 +312,7 @@ def look_beyond(
         for a, b in combinations(range(1, len(phases) + 1), 2):
             indicators["interface_fraction", (a, b)] = in_interface(a, b)
     finite = yield from finite_volumes(
-        segmentation, indicators, mask=view, coverage=confidence_level
+        segmentation, indicators, mask=view, confidence_level=confidence_level
     )
     coarser = yield from coarsened_fractions(
         segmentation, phases=tuple(phases), mask=view

@@ -41,8 +41,24 @@ class Estimate:
             return math.nan
         return float(np.std(self.influence, ddof=1)) / math.sqrt(n)
 
+    @property
+    def cautious_error(self) -> float:
+        """Standard error as if one patch more were as far off as the farthest.
+
+        What a network gets badly wrong is rare, so that a few patches often miss it and
+        their own scatter is too small. Never below `standard_error`.
+        """
+        n = self.influence.size
+        if n < 2:
+            return math.nan
+        squares = (self.influence - self.influence.mean()) ** 2
+        variance = float((squares.sum() + squares.max()) / n)
+        return max(self.standard_error, math.sqrt(variance / n))
+
     def half_width(self, confidence_level: float = 0.95) -> float:
         """Half the width of the interval, by Student's t with n - 1 degrees of freedom.
+
+        It is that of `cautious_error`.
 
         Parameters
         ----------
@@ -52,7 +68,7 @@ class Estimate:
         n = self.influence.size
         if n < 2:
             return math.nan
-        return _quantile(confidence_level, n) * self.standard_error
+        return _quantile(confidence_level, n) * self.cautious_error
 
     def patches_needed(
         self, half_width: float, confidence_level: float = 0.95
@@ -69,7 +85,7 @@ class Estimate:
         int or None
             At least 3; None if the scatter is unknown.
         """
-        scatter = self.standard_error * math.sqrt(self.influence.size)
+        scatter = self.cautious_error * math.sqrt(self.influence.size)
         if math.isnan(scatter):
             return None
         n = 3

@@ -101,7 +101,7 @@ def finite_volumes(
     indicators: Mapping[Key, Indicator],
     *,
     mask: Volume | None = None,
-    coverage: float = 0.95,
+    confidence_level: float = 0.95,
 ) -> Generator[Measuring, None, dict[Key, FiniteVolume]]:
     """Measure fractions of the labelled voxels, and how far the material's may be.
 
@@ -117,7 +117,7 @@ def finite_volumes(
         at a time.
     mask : Volume of bool, optional
         Voxels outside count as unpainted.
-    coverage : float
+    confidence_level : float
         How often the interval should contain the fraction of the material, 0 to 1.
 
     Yields
@@ -152,7 +152,7 @@ def finite_volumes(
             deviations = ((field - fraction * counts) / full).astype(np.float32)
             variance = mean_variance(deviations, support)
             found[key] = _judged(
-                fraction, variance, n_labelled=n_labelled, coverage=coverage
+                fraction, variance, n_labelled=n_labelled, level=confidence_level
             )
         else:
             where = "everywhere" if fraction else "nowhere"
@@ -183,7 +183,7 @@ def _sums(
 
 
 def _judged(
-    fraction: float, variance: float, *, n_labelled: int, coverage: float
+    fraction: float, variance: float, *, n_labelled: int, level: float
 ) -> FiniteVolume:
     # A sample's variance about its own mean is too low by the variance of the mean.
     n_pieces = fraction * (1 - fraction) / variance + 1
@@ -200,7 +200,7 @@ def _judged(
         integral_range=n_labelled / n_pieces,
         n_effective=n_pieces,
         sd=sd,
-        half_width=float(stats.t.ppf((1 + coverage) / 2, n_pieces - 1)) * sd,
+        half_width=float(stats.t.ppf((1 + level) / 2, n_pieces - 1)) * sd,
         reason=rough if n_pieces < _FEW else None,
     )
 
