@@ -164,6 +164,18 @@ def compare(rng: Random) -> Plan:
     return Plan(words=words, outputs=("m.tif", "a.zarr", "c.csv"))
 
 
+def check_draw(rng: Random) -> Plan:
+    words = ["check", "draw", rng.choice(corpus.LABELS), "--n-patches", "4"]
+    words += rng.choice(([], ["--mask", "mask.tif"], ["--json"], ["--axis", "x"]))
+    return Plan(words=[*words, "--size", "8", "--out", "new"], outputs=("new",))
+
+
+def check_report(rng: Random) -> Plan:
+    words = ["check", "report", rng.choice(corpus.LABELS), "second.tif", "check"]
+    words += rng.choice(([], ["--json"], ["--budget"], ["--csv", "c.csv"]))
+    return Plan(words=words, outputs=("c.csv",), states=("check",))
+
+
 def perturb(rng: Random) -> Plan:
     words = ["perturb", rng.choice(corpus.LABELS), "--n-members", "2"]
     words += ["--n-simulations", "2", *rng.choice(([], ["--json"], ["--z", "2:5"]))]
@@ -228,6 +240,8 @@ COMMANDS: dict[Callable[[Random], Plan], int] = {
     measure_particles: 6,
     compare: 7,
     perturb: 7,
+    check_draw: 2,
+    check_report: 8,
     uncertainty: 1,
     uncertainty_resumed: 8,
     baseline: 8,

@@ -231,7 +231,9 @@ def _write_states() -> int:
         _call("perturb labels.tif --out set --n-members 2 --n-simulations 2"),
         _call("", *UNCERTAINTY, "--out", "study"),
         _call("baseline plain.tif --method otsu --n-phases 2 --out done.tif"),
+        _call("check draw second.tif --out check --n-patches 6 --size 8"),
     ]
+    _paint_check()
     # As if the study had been killed during its last member.
     *_, last = sorted(Path("study/members").iterdir())
     (last / "member.json").unlink()
@@ -248,12 +250,22 @@ def _write_states() -> int:
         _call("measure labels.tif --particles 1 --csv particles.csv"),
         _call("compare labels.tif second.tif --majority m.tif --csv c.csv"),
         _call("evaluate labels.tif second.tif"),
+        _call("check report second.tif check --budget"),
         _call(f"{forest} --out b.tif"),
         _call("info"),
     ]
     for name in ("particles.csv", "m.tif", "c.csv", "b.tif"):
         Path(name).unlink()
     return max(map(abs, codes))
+
+
+def _paint_check() -> None:
+    import tifffile
+
+    from napari_lrcs.annotation.check_folder import CheckFolder
+
+    painting = CheckFolder(Path("check")).painting
+    painting.labels.array[:] = tifffile.imread("labels.tif")
 
 
 def _call(text: str, *more: str) -> int:

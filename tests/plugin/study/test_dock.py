@@ -125,10 +125,14 @@ def test_a_study_is_stopped_and_continued_in_another_window(
 
 def _assert_budget(dock: StudyDock) -> None:
     """Check that the networks' own scatter is told, and no total of it alone."""
-    volumes = {row[0]: row[1:] for row in dock.budget.tables.tables["volume_fraction"].texts}
-    mean, _ = next(
-        row for row in dock.results.table.texts if row[0] == "Volume pore"
-    )[1].split(" ± ")
+    table = dock.budget.tables.tables["volume_fraction"]
+    cells = [
+        [table.item(row, column).text() for column in range(table.columnCount())]
+        for row in range(table.rowCount())
+    ]
+    volumes = {first: rest for first, *rest in cells}
+    found = {row[0]: row[1] for row in dock.results.table.texts}
+    mean, _ = found["Volume pore"].split(" ± ")
     assert volumes["Prediction"][0] == mean
     assert volumes["This volume"] == volumes["Material"] == ["unknown", "unknown"]
     assert "Correction" not in volumes
