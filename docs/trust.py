@@ -1,6 +1,6 @@
 """Fill the tables on check patches, and draw their figures.
 
-``python benchmarks/coverage.py patches --work W --draws 600 --out W/patches.json``
+``python benchmarks/coverage.py patches --work W --draws 2000 --out W/patches.json``
 segments the volumes and counts, and ``coverage.py material --work W --out
 W/material.json`` counts for small volumes of one material; ``python docs/trust.py W``
 writes what was found into docs/uncertainty.md and docs/referees.md, and draws the

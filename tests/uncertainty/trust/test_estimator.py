@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 from napari_lrcs.uncertainty.trust.estimator import (
     Estimate,
@@ -36,20 +37,23 @@ def test_ratio_of_sums_by_hand() -> None:
     assert found.standard_error == pytest.approx(math.sqrt(0.32 * 2) / 10)
 
 
-def test_the_farthest_patch_counts_twice_in_the_interval() -> None:
-    # The squares 9, 1, 1, 1 add up to 12, with the largest again to 21: of five
-    # patches, the variance is 21 / 4, where that of the four is 12 / 3.
-    found = Estimate(value=0.5, influence=np.array([3.0, -1, -1, -1]))
+def test_heavy_tails_cost_degrees_of_freedom() -> None:
+    # One of ten is 9 off, the others 1: the squares have the mean 9, the fourth powers
+    # 657, so that the kurtosis is 657 / 81. Its excess over 3 is 5.111; the variance is
+    # as uncertain as with 2 / (0.5111 + 2 / 9) = 2.727 degrees of freedom.
+    found = Estimate(value=0.5, influence=np.array([9.0, *[-1.0] * 9]))
 
-    assert found.standard_error == pytest.approx(math.sqrt(4 / 4))
-    # Student's t of three degrees of freedom at 95%.
-    assert found.half_width() == pytest.approx(3.1824 * math.sqrt(21 / 16), rel=1e-4)
+    assert found.standard_error == pytest.approx(1)
+    expected = student.ppf(0.975, 2 / (5.1111 / 10 + 2 / 9))
+    assert expected > 3
+    assert found.half_width() == pytest.approx(expected, rel=1e-4)
 
 
-def test_an_interval_is_never_narrower_than_students() -> None:
+def test_light_tails_are_as_students() -> None:
     found = Estimate(value=0.5, influence=np.array([1.0, -1, 1, -1]))
 
-    assert found.cautious_error == found.standard_error
+    # Three degrees of freedom at 95%.
+    assert found.half_width() == pytest.approx(3.1824 * found.standard_error, rel=1e-4)
 
 
 def test_a_perfect_prediction_is_not_corrected() -> None:
@@ -98,18 +102,17 @@ def test_one_patch_gives_no_width() -> None:
 @pytest.mark.parametrize("half_width", [0.5, 0.1, 0.02, 0.003])
 def test_as_many_patches_as_needed_and_no_fewer(half_width: float) -> None:
     rng = np.random.default_rng(1)
-    influence = rng.normal(0, 0.2, 12)
+    influence = rng.uniform(-0.3, 0.3, 12)  # light tails
     estimate = Estimate(value=0.5, influence=influence - influence.mean())
 
     n = estimate.patches_needed(half_width)
 
     assert n is not None
-    scatter = estimate.cautious_error * math.sqrt(12)
+    scatter = np.std(estimate.influence, ddof=1)
 
     def width_with(n_patches: int) -> float:
-        same = np.resize([1.0, -1.0], n_patches)
-        same *= scatter / np.std(same, ddof=1)
-        return Estimate(value=0.5, influence=same).half_width()
+        t = float(student.ppf(0.975, n_patches - 1))
+        return t * float(scatter) / math.sqrt(n_patches)
 
     assert width_with(n) <= half_width
     assert n == 3 or width_with(n - 1) > half_width

@@ -42,33 +42,34 @@ class Estimate:
         return float(np.std(self.influence, ddof=1)) / math.sqrt(n)
 
     @property
-    def cautious_error(self) -> float:
-        """Standard error as if one patch more were as far off as the farthest.
-
-        What a network gets badly wrong is rare, so that a few patches often miss it and
-        their own scatter is too small. Never below `standard_error`.
-        """
-        n = self.influence.size
-        if n < 2:
-            return math.nan
+    def _excess_kurtosis(self) -> float:
+        """How much heavier than normal the tails of the influences are; at least 0."""
         squares = (self.influence - self.influence.mean()) ** 2
-        variance = float((squares.sum() + squares.max()) / n)
-        return max(self.standard_error, math.sqrt(variance / n))
+        if not squares.any():
+            return 0.0
+        return max(float(np.mean(squares**2) / np.mean(squares) ** 2) - 3, 0.0)
 
     def half_width(self, confidence_level: float = 0.95) -> float:
-        """Half the width of the interval, by Student's t with n - 1 degrees of freedom.
+        """Half the width of the interval, by Student's t.
 
-        It is that of `cautious_error`.
+        What a network gets badly wrong is rare, a few patches often miss it, and the
+        variance that they show is less certain than that of normal scatter. So the
+        degrees of freedom are those whose variance is as uncertain: n - 1 for normal
+        scatter, fewer for heavy tails.
 
         Parameters
         ----------
         confidence_level : float
             Share of such intervals that contain the truth, 0 to 1.
+
+        References
+        ----------
+        Satterthwaite (1946), Biometrics Bulletin 2:110, doi 10.2307/3002019.
         """
         n = self.influence.size
         if n < 2:
             return math.nan
-        return _quantile(confidence_level, n) * self.cautious_error
+        return self._quantile(confidence_level, n) * self.standard_error
 
     def patches_needed(
         self, half_width: float, confidence_level: float = 0.95
@@ -85,14 +86,20 @@ class Estimate:
         int or None
             At least 3; None if the scatter is unknown.
         """
-        scatter = self.cautious_error * math.sqrt(self.influence.size)
+        scatter = self.standard_error * math.sqrt(self.influence.size)
         if math.isnan(scatter):
             return None
         n = 3
-        while _quantile(confidence_level, n) * scatter / math.sqrt(n) > half_width:
+        while self._quantile(confidence_level, n) * scatter / math.sqrt(n) > half_width:
             # From where the quantile hardly changes, in one step.
             n = max(n + 1, math.ceil((1.96 * scatter / half_width) ** 2 * 0.9))
         return n
+
+    def _quantile(self, confidence_level: float, n: int) -> float:
+        """Return Student's t for `n` patches that scatter like these."""
+        # The relative variance of a variance: 2 / (n - 1) for normal scatter.
+        uncertainty = self._excess_kurtosis / n + 2 / (n - 1)
+        return float(student.ppf((1 + confidence_level) / 2, 2 / uncertainty))
 
     def __sub__(self, other: "Estimate") -> "Estimate":
         return Estimate(
@@ -170,7 +177,3 @@ def mean_estimate(estimates: "list[Estimate]") -> Estimate:
         value=float(np.mean([e.value for e in estimates])),
         influence=np.mean([e.influence for e in estimates], axis=0),
     )
-
-
-def _quantile(confidence_level: float, n: int) -> float:
-    return float(student.ppf((1 + confidence_level) / 2, n - 1))
