@@ -167,10 +167,20 @@ def test_unknown_field_is_refused() -> None:
         TrainConfig.from_dict({"width": 3, "n_layers": 2, "n_epochs": 1})
 
 
-def test_missing_fields_are_the_defaults() -> None:
-    assert TrainConfig.from_dict({"n_epochs": 3}) == TrainConfig().with_changes(
-        n_epochs=3
-    )
+def test_missing_fields_are_the_defaults_or_what_they_were_before_they_were() -> None:
+    found = TrainConfig.from_dict({"n_epochs": 3})
+
+    assert found == TrainConfig().with_changes(n_epochs=3, **TrainConfig.before)
+
+
+def test_settings_as_before_do_not_tell_one_training_from_another() -> None:
+    old = TrainConfig().with_changes(**TrainConfig.before)
+
+    assert not set(old.identity()) & set(TrainConfig.before)
+    assert old.with_changes(weight_averaging=0.5).identity() == {
+        **old.identity(),
+        "weight_averaging": 0.5,
+    }
 
 
 def test_changes_are_checked_and_leave_the_original() -> None:

@@ -141,6 +141,12 @@ class OptimisationConfig(Config):
         "Factor on the learning rate per epoch, for step and exponential (paper: 0.3)",
         bounds=(1e-3, 1.0),
     )
+    weight_averaging: float = setting(
+        0.99,
+        "Share that each step keeps of the moving average of the weights, which is "
+        "the network that is validated and used; 0 for the last weights",
+        bounds=(0, 0.9999),
+    )
     patience: int = setting(
         0,
         "Stop after this many epochs without a better validation score; 0 for never",
@@ -225,6 +231,7 @@ class TrainConfig(Config):
     """
 
     group = "training"
+    before = types.MappingProxyType({"balance": 0.0, "weight_averaging": 0.0})
 
     network: NetworkConfig = NetworkConfig()
     preprocessing: PreprocessingConfig = PreprocessingConfig()
@@ -239,8 +246,11 @@ class TrainConfig(Config):
     augmentation: AugmentationConfig = AugmentationConfig()
 
     def identity(self) -> dict[str, Any]:
-        """Return `to_dict` to compare, without a `balance` of 0, which was added."""
-        return {k: v for k, v in self.to_dict().items() if k != "balance" or v}
+        """Return `to_dict` to compare, without settings that are as `before`."""
+        own = self.to_dict()
+        return {
+            k: v for k, v in own.items() if k not in self.before or v != self.before[k]
+        }
 
 
 PRESETS: Mapping[str, TrainConfig] = types.MappingProxyType(
@@ -261,6 +271,7 @@ PRESETS: Mapping[str, TrainConfig] = types.MappingProxyType(
                 learning_rate=1e-4,
                 schedule="step",
                 decay_ratio=0.3,
+                weight_averaging=0.0,
                 pitfall_restarts=0,
             ),
             augmentation=AugmentationConfig(rotation=15.0, scaling=0.1, elastic=2.0),

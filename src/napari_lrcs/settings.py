@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
 
 T = TypeVar("T")
@@ -78,6 +79,8 @@ class Config:
 
     group: ClassVar[str]
     """Heading of the settings in a form and among the flags."""
+    before: ClassVar[Mapping[str, object]] = MappingProxyType({})
+    """What settings that were added later mean to files that lack them, by name."""
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -107,7 +110,7 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: object) -> Self:
-        """Read what `to_dict` wrote; what is missing takes its default.
+        """Read what `to_dict` wrote; what is missing is as `before`, or its default.
 
         Raises
         ------
@@ -123,7 +126,7 @@ class Config:
             raise ValueError(f"{cls.__name__} has no field {', '.join(unknown)}")
         lists_as_tuples = {
             name: tuple(value) if isinstance(value, list) else value
-            for name, value in values.items()
+            for name, value in {**cls.before, **values}.items()
         }
         return cls().with_changes(**lists_as_tuples)
 

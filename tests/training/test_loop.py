@@ -235,6 +235,21 @@ def test_learning_rate_follows_the_schedule(
     assert rates == pytest.approx([1e-2, 5e-3, 2.5e-3])
 
 
+def test_averaging_changes_the_network_that_is_kept_and_not_the_steps(
+    tiny_config: TrainConfig, finished_run: Callable[[TrainConfig], Path]
+) -> None:
+    config = tiny_config.with_changes(weight_averaging=0.0)
+    runs = [RunFolder(finished_run(c)) for c in (tiny_config, config)]
+
+    averaged, plain = (run.read_resume() for run in runs)
+
+    assert all(torch.equal(plain.model[name], t) for name, t in averaged.model.items())
+    assert not plain.averaged
+    kept = load_checkpoint(runs[0].path / "last.safetensors").state
+    assert all(torch.equal(averaged.averaged[name], t) for name, t in kept.items())
+    assert not all(torch.equal(averaged.model[name], t) for name, t in kept.items())
+
+
 def test_last_batch_of_an_epoch_is_whole(
     tiny_config: TrainConfig, striped_annotation: Annotate, tmp_path: Path
 ) -> None:
@@ -490,6 +505,7 @@ def hopeless(tiny_config: TrainConfig) -> TrainConfig:
         loss="cross_entropy",
         learning_rate=0.1,
         schedule="constant",
+        weight_averaging=0.0,
         n_epochs=4,
         patches_per_epoch=40,
     )

@@ -185,6 +185,7 @@ def _step(session: TrainingSession) -> None:
             steps_per_epoch=session.steps_per_epoch,
         )
     optimiser.step()
+    session.average.update(state.step)
     session.counts.add(loss, confusion)
     state.step += 1
 

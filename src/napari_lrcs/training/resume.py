@@ -115,6 +115,8 @@ class ResumeState:
     n_threads : int
         1 to `MAX_THREADS`, which may be more than this machine has cores: with
         another number, the last bits differ.
+    averaged : dict of str to Tensor
+        State dict of the averaged network; empty without averaging.
     """
 
     state: TrainingState
@@ -123,6 +125,7 @@ class ResumeState:
     precision: Literal["float32", "tf32", "bf16"]
     labels_hash: str
     n_threads: Annotated[int, Meta(ge=1, le=MAX_THREADS)]
+    averaged: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def from_saved(cls, saved: object) -> Self:

@@ -23,6 +23,7 @@ from napari_lrcs.models.registry import create_model
 from napari_lrcs.models.trained_on import TrainedOn, grey_quantiles
 from napari_lrcs.preprocessing.normalisation import fit_normalisation
 from napari_lrcs.progress import Notice
+from napari_lrcs.training.averaging import WeightAverage
 from napari_lrcs.training.counts import StepCounts
 from napari_lrcs.training.resume import TrainingState, check_same_config
 from napari_lrcs.training.run_folder import RunFolder
@@ -89,6 +90,8 @@ class TrainingSession:
             )
         self.model = on_device(model, self.device)
         self.optimiser = torch.optim.Adam(self.model.parameters())
+        kept = self.config.optimisation.weight_averaging
+        self.average = WeightAverage(self.model, kept=kept)
 
     def _new_sampler(self) -> PatchSampler:
         slices = self.annotation.with_role("train")
@@ -97,10 +100,8 @@ class TrainingSession:
         wanted = self.config.optimisation.patch_size
         fitting = fitting_patch_size(wanted, shortest=shortest, stride=stride)
         if fitting < wanted:
-            text = (
-                f"patches are {fitting} px, not {wanted}: the smallest "
-                f"training slice is {shortest} px and sides are multiples of {stride}"
-            )
+            text = f"patches are {fitting} px, not {wanted}: the smallest training "
+            text += f"slice is {shortest} px and sides are multiples of {stride}"
             self._notices.append(Notice(kind="patch_cut", text=text))
         return PatchSampler(
             slices,
@@ -169,6 +170,7 @@ class TrainingSession:
             self._notices += [Notice(kind="advice", text=text)] if text else []
         if parent is not None:
             self._continue(parent)
+        self.average.restart()
         self.run.check_place(overwrite=overwrite)
         self.run.begin()
         self.save()
@@ -203,6 +205,7 @@ class TrainingSession:
                 steps_per_epoch=self.steps_per_epoch,
             )
             saved.restore(self.model, self.optimiser)
+            self.average.restore(saved.averaged)
         except (ValueError, RuntimeError) as error:
             raise CheckpointError(
                 f"resume.pt in {self.run.path} does not belong to this run: {error}"
@@ -239,12 +242,12 @@ class TrainingSession:
     # ---- what it leaves ----
 
     def checkpoint(self) -> Checkpoint:
-        """Copy the network as it is now."""
+        """Copy the network as it is now, its weights averaged if that is set."""
         return Checkpoint(
             config=self.config,
             phases=self.annotation.phases,
             normalisation=self.normalisation,
-            state=cpu_copy(self.model.state_dict()),
+            state=cpu_copy(self.average.network.state_dict()),
             voxel_size=self.annotation.voxel_size,
             unit=self.annotation.unit,
             trained_on=self.trained_on,
@@ -263,6 +266,7 @@ class TrainingSession:
             {
                 "state": state,
                 "model": self.model.state_dict(),
+                "averaged": self.average.state(),
                 "optimiser": self.optimiser.state_dict(),
                 "precision": self.precision,
                 "labels_hash": self.annotation.labels_hash,
@@ -275,6 +279,6 @@ class TrainingSession:
         """Keep a best model and release the device, however the training ended."""
         if self.state.step and not self.run.best.exists():
             self.run.write_epoch(self.checkpoint(), epoch=0, is_best=True)
-        del self.model, self.optimiser, self.sampler, self.counts
+        del self.model, self.average, self.optimiser, self.sampler, self.counts
         torch.set_num_threads(self._n_threads)
         release_memory(self.device)

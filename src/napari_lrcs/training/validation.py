@@ -72,7 +72,7 @@ def end_epoch(session: TrainingSession) -> Iterator[TrainEvent]:
 def end_training(session: TrainingSession) -> Iterator[TrainEvent]:
     """Score the best network on all validation and test slices."""
     best = load_checkpoint(session.run.best)
-    session.model.load_state_dict(dict(best.state))
+    session.average.network.load_state_dict(dict(best.state))
     validation = _confusion_of((yield from _score(session, "validation")))
     test = _confusion_of((yield from _score(session, "test")))
     session.update_state()
@@ -130,7 +130,7 @@ def _score(
     session: TrainingSession, role: Role
 ) -> Generator[Scoring, None, SliceScore | None]:
     return score_slices(
-        session.model,
+        session.average.network,
         session.annotation.with_role(role),
         normalisation=session.normalisation,
         config=session.config.optimisation,
