@@ -6,9 +6,9 @@ from typing import Any, Literal, get_args, get_origin
 
 import pytest
 
+from napari_lrcs.augmentation import AugmentationConfig
 from napari_lrcs.config import (
     PRESETS,
-    AugmentationConfig,
     NetworkConfig,
     OptimisationConfig,
     PerturbConfig,

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_lrcs.config import AugmentationConfig
+from napari_lrcs.augmentation import AugmentationConfig
 
 _COARSENESS = (2, 4, 8)
 """Correlation lengths of coloured noise in pixels."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from napari_lrcs.annotation.annotation import AnnotatedSlice
-from napari_lrcs.config import AugmentationConfig
+from napari_lrcs.augmentation import AugmentationConfig
 from napari_lrcs.phases import UNPAINTED
 from napari_lrcs.preprocessing.normalisation import Normalisation
 
