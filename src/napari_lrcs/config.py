@@ -52,6 +52,16 @@ class NetworkConfig(Config):
         "Encoder convolutions at the coarsest level (paper: 2, SegmentPy: 1)",
         bounds=(1, 8),
     )
+    skip_connections: bool = setting(
+        False,
+        "Give the decoder of lrcsnet the maps of its encoder, as in unet (paper: no)",
+    )
+    filter_scales: int = setting(
+        0,
+        "Scales on which the network is given what a random forest sees: smoothed grey "
+        "level, gradient and curvatures, at 1, 2, 4 … px; 0 for none (paper: 0)",
+        bounds=(0, 5),
+    )
     context_slices: int = setting(
         2,
         "Neighbouring slices on either side that are given to the network as "
@@ -174,7 +184,14 @@ class TrainConfig(Config):
     """
 
     group = "training"
-    before = types.MappingProxyType({"balance": 0.0, "weight_averaging": 0.0})
+    before = types.MappingProxyType(
+        {
+            "balance": 0.0,
+            "weight_averaging": 0.0,
+            "skip_connections": False,
+            "filter_scales": 0,
+        }
+    )
 
     network: NetworkConfig = NetworkConfig()
     preprocessing: PreprocessingConfig = PreprocessingConfig()

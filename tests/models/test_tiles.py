@@ -132,13 +132,19 @@ def test_tile_size_is_rounded_up_to_the_stride() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model_name", "kernel_size"),
-    [("lrcsnet", 5), *((name, 3) for name in sorted(MODELS))],
+    "changes",
+    [
+        {"kernel_size": 5},
+        {"skip_connections": True, "filter_scales": 3},
+        {"model": "unet", "filter_scales": 1},
+        *({"model": name} for name in sorted(MODELS)),
+    ],
+    ids=str,
 )
 def test_tiled_equals_untiled(
-    model_name: str, kernel_size: int, tiny_config: TrainConfig, settled_model: Settle
+    changes: dict[str, object], tiny_config: TrainConfig, settled_model: Settle
 ) -> None:
-    config = tiny_config.with_changes(model=model_name, kernel_size=kernel_size)
+    config = tiny_config.with_changes(**changes)
     model = settled_model(config).double()
     image = textured_image((150, 323)).double()
 

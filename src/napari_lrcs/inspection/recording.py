@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from napari_lrcs.inspection.findings import Layer
 from napari_lrcs.models.layers import SegmentationNetwork
+from napari_lrcs.models.responses import N_RESPONSES
 
 Keep = Callable[[str, str, Tensor], None]
 """Takes the name of a layer, its kind, and its maps, shape (1, n_maps, rows, columns).
@@ -153,7 +154,8 @@ def layers_of(network: SegmentationNetwork) -> tuple[Layer, ...]:
         found.append(Layer(name=name, kind=kind, n_maps=n_maps, step=step))
 
     _, first = convolutions_of(network)[0]
-    image = torch.zeros(1, first.in_channels, side, side, dtype=network.dtype)
+    n_channels = first.in_channels - N_RESPONSES * network.n_scales
+    image = torch.zeros(1, n_channels, side, side, dtype=network.dtype)
     with torch.inference_mode(), recording(network, keep):
         network.logits(image)
     return tuple(found)

@@ -25,7 +25,8 @@ _CPU = torch.device("cpu")
 def first_kernels(checkpoint: Checkpoint) -> Kernels:
     """Return the kernels of the first convolution, which sees the image itself."""
     name, first = convolutions_of(checkpoint.build())[0]
-    return Kernels(name=name, values=_array(first.weight))
+    n_channels = checkpoint.config.network.n_channels  # what follows sees filters
+    return Kernels(name=name, values=_array(first.weight)[:, :n_channels])
 
 
 def weight_distributions(checkpoint: Checkpoint) -> tuple[Distribution, ...]:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from napari_lrcs.models.responses import append_responses, reach_of
+
 NEGATIVE_SLOPE = 0.2
 """Of the leaky ReLU: SegmentPy's default, the paper gives none."""
 
@@ -149,9 +151,9 @@ def halo_of(path: Sequence[Operation]) -> int:
 class SegmentationNetwork(nn.Module, ABC):
     """A network from grey images to one map of logits a phase.
 
-    Subclasses set `path`, `bytes_per_pixel` and `n_phases` and give `logits` for images
-    whose sides are multiples of `stride`; any other image is padded by reflection and
-    the result cropped back.
+    Subclasses set `path`, `bytes_per_pixel` and `n_phases` and give `_logits` for
+    images whose sides are multiples of `stride`; any other image is padded by
+    reflection and the result cropped back.
     """
 
     path: tuple[Operation, ...]
@@ -159,6 +161,8 @@ class SegmentationNetwork(nn.Module, ABC):
     bytes_per_pixel: int
     """Memory that prediction takes for a pixel of the input, in float32."""
     n_phases: int
+    n_scales: int = 0
+    """Scales of the filter responses that it is given beside the grey images."""
 
     @property
     def stride(self) -> int:
@@ -168,11 +172,15 @@ class SegmentationNetwork(nn.Module, ABC):
     @property
     def halo(self) -> int:
         """Pixels around a tile that its prediction depends on; multiple of `stride`."""
-        return halo_of(self.path)
+        return halo_of((2 * reach_of(self.n_scales) + 1, *self.path))
 
-    @abstractmethod
     def logits(self, x: Tensor) -> Tensor:
         """Map (B, n_channels, H, W) to (B, n_phases, H, W)."""
+        return self._logits(append_responses(x, n_scales=self.n_scales))
+
+    @abstractmethod
+    def _logits(self, x: Tensor) -> Tensor:
+        """Map images and filter responses to (B, n_phases, H, W)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, n_channels, H, W), any H and W ≥ 1, to (B, n_phases, H, W)."""

@@ -41,6 +41,9 @@ class LRCSNet(SegmentationNetwork):
     n_bottleneck_convs : int
         Convolutions of the encoder below its last pooling: 2 in the paper ("in total
         five layers of convolution"), 1 in SegmentPy.
+    skip_connections : bool
+        Whether the decoder is also given the encoder's maps, as in a U-Net; not in the
+        paper, whose un-poolings carry the places of the maxima alone.
     """
 
     def __init__(
@@ -51,9 +54,11 @@ class LRCSNet(SegmentationNetwork):
         n_filters: int = 32,
         kernel_size: int = 5,
         n_bottleneck_convs: int = 2,
+        skip_connections: bool = False,
     ) -> None:
         super().__init__()
         k, c = kernel_size, n_filters
+        s = self._skips = int(skip_connections)
 
         def conv(n_in: int, n_out: int) -> nn.Conv2d:
             return nn.Conv2d(n_in, n_out, k, padding="same")
@@ -73,9 +78,9 @@ class LRCSNet(SegmentationNetwork):
         self.decoder = nn.ModuleList(
             [
                 block(4 * c, 4 * c, 4 * c),
-                block(4 * c, 4 * c, 2 * c),
-                block(2 * c, 2 * c, 2 * c),
-                block(2 * c, c, c),
+                block((1 + s) * 4 * c, 4 * c, 2 * c),
+                block((1 + s) * 2 * c, 2 * c, 2 * c),
+                block((1 + s) * 2 * c, c, c),
             ]
         )
         self.classifier = conv(c, n_phases)
@@ -83,20 +88,21 @@ class LRCSNet(SegmentationNetwork):
         up: tuple[Operation, ...] = ("up", k, k)
         self.path = (*down * 3, *(k,) * (n_bottleneck_convs + 2), *up * 3, k)
         # In the finest block 2c maps, their un-pooled copies, c new ones and the places
-        # of the maxima live at once.
+        # of the maxima live at once; with skips, 2c of the encoder and 4c joined, too.
         self.n_phases = n_phases
-        self.bytes_per_pixel = 32 * c + 4 * (n_channels + 4 * n_phases)
+        self.bytes_per_pixel = (32 + 24 * s) * c + 4 * (n_channels + 4 * n_phases)
         self._initialise()
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Map (B, n_channels, H, W) to (B, n_phases, H, W)."""
-        places = []
+    def _logits(self, x: Tensor) -> Tensor:
+        places, skipped = [], []
         for conv in self.encoder:
             # The activation rises everywhere, so it may follow the pooling: a quarter
             # of the work, the same values.
-            x, where = max_pool(conv(x))
+            maps = conv(x)
+            x, where = max_pool(maps)
             x = leaky_relu(x)
             places.append(where)
+            skipped.append([maps] * self._skips)
         *inner, last = self.bottleneck
         for conv in inner:
             x = leaky_relu(conv(x))
@@ -104,6 +110,9 @@ class LRCSNet(SegmentationNetwork):
         coarsest, *finer = self.decoder
         x = coarsest(x)
         for block in finer:
-            x = block(max_unpool(x, places.pop()))
+            x = max_unpool(x, places.pop())
+            for maps in skipped.pop():
+                x = torch.cat([x, maps], dim=1)
+            x = block(x)
         logits: Tensor = self.classifier(x)
         return logits

@@ -8,6 +8,7 @@ from typing import Protocol
 from napari_lrcs.config import NetworkConfig
 from napari_lrcs.models.layers import SegmentationNetwork
 from napari_lrcs.models.lrcsnet import LRCSNet
+from napari_lrcs.models.responses import N_RESPONSES
 from napari_lrcs.models.segnet import SegNet
 from napari_lrcs.models.unet import UNet
 from napari_lrcs.models.xlearn import XlearnNet
@@ -22,19 +23,25 @@ class _Build(Protocol):
 
 
 def _lrcsnet(config: NetworkConfig, n_phases: int) -> SegmentationNetwork:
-    build = partial(LRCSNet, n_bottleneck_convs=config.n_bottleneck_convs)
+    build = partial(
+        LRCSNet,
+        n_bottleneck_convs=config.n_bottleneck_convs,
+        skip_connections=config.skip_connections,
+    )
     return _network(build, config, n_phases)
 
 
 def _network(
     build: _Build, config: NetworkConfig, n_phases: int
 ) -> SegmentationNetwork:
-    return build(
-        n_channels=config.n_channels,
+    network = build(
+        n_channels=config.n_channels + config.filter_scales * N_RESPONSES,
         n_phases=n_phases,
         n_filters=config.n_filters,
         kernel_size=config.kernel_size,
     )
+    network.n_scales = config.filter_scales
+    return network
 
 
 MODELS: Mapping[str, Callable[[NetworkConfig, int], SegmentationNetwork]] = (

@@ -81,8 +81,7 @@ class SegNet(SegmentationNetwork):
         self.bytes_per_pixel = 24 * c + 4 * (n_channels + 4 * n_phases)
         self._initialise()
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Map (B, n_channels, H, W) to (B, n_phases, H, W)."""
+    def _logits(self, x: Tensor) -> Tensor:
         places = []
         for block in self.encoder:
             x, where = max_pool(block(x))

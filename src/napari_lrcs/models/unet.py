@@ -67,8 +67,7 @@ class UNet(SegmentationNetwork):
         self.bytes_per_pixel = 40 * n_filters + 4 * (n_channels + 4 * n_phases)
         self._initialise()
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Map (B, n_channels, H, W) to (B, n_phases, H, W)."""
+    def _logits(self, x: Tensor) -> Tensor:
         maps = [self.first(x)]
         for block in self.encoder:
             maps.append(block(F.max_pool2d(maps[-1], 2)))

@@ -80,8 +80,7 @@ class XlearnNet(SegmentationNetwork):
         self.bytes_per_pixel = 28 * c + 4 * (n_channels + 4 * n_phases)
         self._initialise()
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Map (B, n_channels, H, W) to (B, n_phases, H, W)."""
+    def _logits(self, x: Tensor) -> Tensor:
         maps = []
         for block in self.encoder:
             x = _through(block, x)

@@ -35,7 +35,7 @@ _SHARE = 0.8
 _N_STEPS = 5
 """Steps to time."""
 
-_MEMORY = ("model", "n_filters", "kernel_size", "n_bottleneck_convs", "context_slices")
+_MEMORY = tuple(NetworkConfig().to_dict())
 _MEMORY_OF_BATCH = ("batch_size", "patch_size")
 """Settings that the memory depends on."""
 
