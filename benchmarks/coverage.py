@@ -11,7 +11,6 @@ volumes tell of their material (``material.py``).
 
 import argparse
 import json
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,9 +18,17 @@ from pathlib import Path
 
 import material
 import numpy as np
-from baselines import DATA, ELECTRODE, FUEL_CELL, TRAIN, VALIDATION, Case, by_baseline
+from cases import (
+    DATA,
+    ELECTRODE,
+    FUEL_CELL,
+    Case,
+    Phantom,
+    by_baseline,
+    learn,
+    predict,
+)
 
-from napari_lrcs.annotation.annotation import AnnotatedVolume, read_annotation
 from napari_lrcs.annotation.check_patches import (
     CheckDesign,
     CheckPatch,
@@ -29,17 +36,13 @@ from napari_lrcs.annotation.check_patches import (
     tile_edges,
 )
 from napari_lrcs.arrays import Labels
-from napari_lrcs.classical.phantom import electrode_phantom
 from napari_lrcs.config import PRESETS
-from napari_lrcs.inference.predict import predict_volume
 from napari_lrcs.inference.results import MemoryResult
-from napari_lrcs.io.volume import Volume, as_labels, as_volume
+from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.composition import Composition
 from napari_lrcs.metrics.counting import compose, compose_inner
 from napari_lrcs.metrics.overlap import confusion_matrix
-from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.training.loop import train
 from napari_lrcs.uncertainty.trust.judged import (
     Comparison,
     Estimated,
@@ -55,47 +58,34 @@ LEVEL = 0.95
 BLOCK = 16
 """Pixels of the squares in which a segmentation is replaced by a worse one."""
 
-Segment = Callable[[Volume, Volume, PhaseTable], Labels]
+Segment = Callable[[Case, Volume, Volume], Labels]
 
 
-def by_network(image: Volume, labels: Volume, phases: PhaseTable) -> Labels:
+def by_network(case: Case, image: Volume, labels: Volume) -> Labels:
     """Train LRCS-Net with the preset quick on one slice, and predict all."""
-    config = PRESETS["quick"]
-    volume = AnnotatedVolume(
-        image=image,
-        labels=labels,
-        roles={"train": (TRAIN,), "validation": (VALIDATION,)},
-    )
-    annotation = read_annotation([volume], config=config, phases=phases)
     segmentation = np.zeros(image.shape, np.uint8)
-    with tempfile.TemporaryDirectory() as folder:
-        for _ in train(annotation, config=config, run=Path(folder) / "run"):
-            pass
-        checkpoint = load_checkpoint(Path(folder) / "run")
-    for _ in predict_volume(
-        image, checkpoint, result=MemoryResult(labels=segmentation)
-    ):
-        pass
+    checkpoint = learn(case, image, labels, config=PRESETS["quick"])
+    predict(image, checkpoint, result=MemoryResult(labels=segmentation))
     return segmentation
 
 
-def by_forest(image: Volume, labels: Volume, phases: PhaseTable) -> Labels:
+def by_forest(case: Case, image: Volume, labels: Volume) -> Labels:
     """Train the random forest on one slice."""
     segmentation = np.zeros(image.shape, np.uint8)
     result = MemoryResult(labels=segmentation)
-    by_baseline(image, labels, phases, method="forest", result=result)
+    by_baseline(case, image, labels, method="forest", result=result)
     return segmentation
 
 
-def by_otsu(image: Volume, labels: Volume, phases: PhaseTable) -> Labels:
+def by_otsu(case: Case, image: Volume, labels: Volume) -> Labels:
     """Segment badly."""
     segmentation = np.zeros(image.shape, np.uint8)
     result = MemoryResult(labels=segmentation)
-    by_baseline(image, labels, phases, method="otsu", result=result)
+    by_baseline(case, image, labels, method="otsu", result=result)
     return segmentation
 
 
-def by_drifting(image: Volume, labels: Volume, phases: PhaseTable) -> Labels:
+def by_drifting(case: Case, image: Volume, labels: Volume) -> Labels:
     """Mix the truth with Otsu's result, whose share grows from 0 to 1 along z."""
     truth = labels.slab(0, labels.shape[0])
     n_z, n_y, n_x = truth.shape
@@ -103,19 +93,7 @@ def by_drifting(image: Volume, labels: Volume, phases: PhaseTable) -> Labels:
     chance = rng.random((n_z, -(-n_y // BLOCK), -(-n_x // BLOCK)))
     is_bad = chance < np.linspace(0, 1, n_z)[:, np.newaxis, np.newaxis]
     is_bad = is_bad.repeat(BLOCK, axis=1).repeat(BLOCK, axis=2)[:, :n_y, :n_x]
-    return np.where(is_bad, by_otsu(image, labels, phases), truth).astype(np.uint8)
-
-
-@dataclass(frozen=True, slots=True)
-class Phantom(Case):
-    """The built-in phantom, in the place of a volume of ../shared/data."""
-
-    def open(self, data: Path) -> tuple[Volume, Volume]:
-        """Make the image and the labels."""
-        del data
-        phantom = electrode_phantom(shape=(96, 256, 256), seed=0)
-        image = as_volume(phantom.volume, name=self.name)
-        return image, as_labels(as_volume(phantom.labels, name=self.name))
+    return np.where(is_bad, by_otsu(case, image, labels), truth).astype(np.uint8)
 
 
 ROWS: Sequence[tuple[Case, str, Segment]] = (
@@ -124,7 +102,7 @@ ROWS: Sequence[tuple[Case, str, Segment]] = (
     (Case("nmc-electrode", ELECTRODE), "Otsu", by_otsu),
     (Case("nmc-electrode", ELECTRODE), "drifting to Otsu", by_drifting),
     (Case("soc-nickel-ysz", FUEL_CELL, 4000), "LRCS-Net", by_network),
-    (Phantom("phantom", ELECTRODE), "LRCS-Net", by_network),
+    (Phantom("phantom", ELECTRODE, shape=(96, 256, 256)), "LRCS-Net", by_network),
 )
 
 
@@ -241,12 +219,11 @@ def segmented(work: Path, data: Path, *, only: str, size: int) -> Iterator[Judge
         if only not in title:
             continue
         image, labels = case.open(data)
-        phases = PhaseTable.named(*case.phases)
         file = work / f"{title.replace(' ', '-').replace(',', '')}.npy"
         if not file.exists():
-            np.save(file, segment(image, labels, phases))
+            np.save(file, segment(case, image, labels))
         truth = labels.slab(0, labels.shape[0])
-        yield Judged3D(title, phases, truth, np.load(file), size)
+        yield Judged3D(title, case.table, truth, np.load(file), size)
 
 
 def cover(

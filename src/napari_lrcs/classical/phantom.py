@@ -48,7 +48,10 @@ class Phantom:
 
 
 def electrode_phantom(
-    *, shape: tuple[int, int, int] = (64, 256, 256), seed: int = 0
+    *,
+    shape: tuple[int, int, int] = (64, 256, 256),
+    seed: int = 0,
+    binder_fraction: float = _BINDER_FRACTION,
 ) -> Phantom:
     """Simulate the tomogram of a cathode: packed particles, thin binder and pores.
 
@@ -60,7 +63,9 @@ def electrode_phantom(
     shape : tuple of int
         Slices, rows and columns, at least (8, 32, 32).
     seed : int
-        The same seed and shape give the same phantom.
+        The same seed, shape and fraction give the same phantom.
+    binder_fraction : float
+        Share of the voxels that are binder, 0 to 0.5.
 
     Raises
     ------
@@ -74,7 +79,7 @@ def electrode_phantom(
     rng = np.random.default_rng(seed)
     particles = _grow_particles(shape, rng)
     labels = np.where(particles, np.uint8(_PARTICLE), np.uint8(_PORE))
-    labels[_deposit_binder(particles, rng)] = _BINDER
+    labels[_deposit_binder(particles, rng, binder_fraction)] = _BINDER
     return Phantom(volume=_scan(labels, rng), labels=labels, voxel_size=_VOXEL_SIZE)
 
 
@@ -125,14 +130,14 @@ def _raise_particle(
     depth[box] = np.maximum(depth[box], radius - distance)
 
 
-def _deposit_binder(particles: Mask, rng: np.random.Generator) -> Mask:
+def _deposit_binder(particles: Mask, rng: np.random.Generator, fraction: float) -> Mask:
     """Fill where many particles are near, as a drying binder does, in patches."""
     solid = particles.astype(np.float32)
     affinity = ndimage.gaussian_filter(solid, 4.0)
     affinity += 0.09 * _smooth_noise(particles.shape, 2.0, rng)
     affinity += 0.09 * _smooth_noise(particles.shape, 8.0, rng)
     affinity[particles] = -np.inf
-    return affinity > np.quantile(affinity, 1 - _BINDER_FRACTION)
+    return affinity > np.quantile(affinity, 1 - fraction)
 
 
 def _scan(labels: Labels, rng: np.random.Generator) -> NDArray[np.uint16]:
