@@ -15,7 +15,7 @@ from napari_lrcs.settings import Config, setting
 
 Axis = Literal["z", "y", "x"]
 Loss = Literal["dice_cross_entropy", "dice", "cross_entropy"]
-Schedule = Literal["one_cycle", "step", "exponential", "constant"]
+Schedule = Literal["one_cycle", "step", "exponential", "trapezoidal", "constant"]
 Sampler = Literal["grid", "random", "tpe", "bayes"]
 Precision = Literal["auto", "float32", "tf32", "bf16"]
 Kernel = Literal[
@@ -145,7 +145,8 @@ class OptimisationConfig(Config):
     schedule: Schedule = setting(
         "one_cycle",
         "Learning rate over time: step multiplies it by the decay ratio after every "
-        "epoch (the paper's), exponential does so smoothly",
+        "epoch (the paper's), exponential does so smoothly; trapezoidal is constant "
+        "until the last epochs, as in training while you paint",
     )
     decay_ratio: float = setting(
         0.3,

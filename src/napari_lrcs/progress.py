@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from napari_lrcs.arrays import Confusion
+from napari_lrcs.arrays import Confusion, Labels
 
 Result = TypeVar("Result")
 Event = TypeVar("Event")
@@ -228,8 +228,60 @@ class PredictionEnded:
     """Sentences on what makes the volume foreign to the network."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingForStrokes:
+    """A live training cannot begin: fewer than two phases are painted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrokesTaken:
+    """A live training draws from new strokes from its next step on."""
+
+    slices: tuple[int, ...]
+    n_voxels: int
+    """Voxels whose label has changed."""
+    step: int
+    """Steps done before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resting:
+    """A live training computes nothing until the next stroke."""
+
+    checkpoint: Callable[[], Any] = field(repr=False, compare=False)
+    """As of `StepEnded`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverlayChosen:
+    """What labels the slice in view during a live training, until the next choice."""
+
+    by: Literal["forest", "network"]
+    predict: Callable[[int], Labels] | None = field(
+        default=None, repr=False, compare=False
+    )
+    """Labels a slice by the forest; None for the network."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finishing:
+    """A live training takes no more strokes and comes to its end."""
+
+    n_epochs: int
+    """Epochs that it will have had."""
+
+
+LiveEvent: TypeAlias = (
+    WaitingForStrokes | StrokesTaken | Resting | OverlayChosen | Finishing
+)
 TrainEvent: TypeAlias = (
-    Notice | TrainingStarted | StepEnded | Scoring | EpochEnded | TrainingEnded
+    Notice
+    | TrainingStarted
+    | StepEnded
+    | Scoring
+    | EpochEnded
+    | TrainingEnded
+    | LiveEvent
 )
 PredictEvent: TypeAlias = (
     Notice

@@ -751,7 +751,7 @@ def test_crash_costs_what_was_not_saved_and_no_bit(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(loop, "_SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(TrainingSession, "save_seconds", 0.0)
     annotation, config = striped_annotation(), tiny_config.with_changes(**RANDOM)
     events = train(annotation, config=config, run=tmp_path / "crashed")
     steps = (event for event in events if isinstance(event, StepEnded))
@@ -1223,7 +1223,7 @@ from napari_lrcs.annotation.project import open_annotated
 from napari_lrcs.training import loop, scoring
 
 torch.set_num_threads(1)
-loop._EVENT_SECONDS = loop._SAVE_SECONDS = 0.0  # tell and save at every step
+loop._EVENT_SECONDS = TrainingSession.save_seconds = 0.0  # tell and save at every step
 folder = Path(sys.argv[1])
 config = TrainConfig.from_dict(json.loads(sys.argv[2]))
 volume = open_annotated(

@@ -261,7 +261,7 @@ def read_slices(volume: AnnotatedVolume, config: TrainConfig) -> list[AnnotatedS
     reader = SliceReader.for_config(image, config, mask=volume.mask)
     _check_roles(volume.roles, reader)
     return [
-        _read_slice(reader, volume, role, index)
+        read_slice(reader, volume, role, index)
         for role, places in volume.roles.items()
         for index in places
     ]
@@ -285,9 +285,10 @@ def _check_roles(roles: Mapping[Role, Sequence[int]], reader: SliceReader) -> No
         )
 
 
-def _read_slice(
+def read_slice(
     reader: SliceReader, volume: AnnotatedVolume, role: Role, index: int
 ) -> AnnotatedSlice:
+    """Read a slice and its painting; raises as `read_annotation`."""
     inside = reader.inside(index, index + 1)
     whole, painting = (
         read_painting(labels, reader, index)

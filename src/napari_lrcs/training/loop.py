@@ -6,8 +6,9 @@ an epoch and a training, in `training.validation`.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -31,11 +32,10 @@ from napari_lrcs.training.session import TrainingSession
 from napari_lrcs.training.transfer import Origin
 from napari_lrcs.training.validation import end_epoch, end_training
 
+Session = TypeVar("Session", bound=TrainingSession)
+
 _EVENT_SECONDS = 0.25
 """Between step events: often enough for a stop to feel prompt."""
-
-_SAVE_SECONDS = 60.0
-"""Between saved states within an epoch: what a crash may cost."""
 
 
 def train(  # noqa: PLR0913 where it starts from
@@ -95,15 +95,47 @@ def train(  # noqa: PLR0913 where it starts from
     if not resume:
         RunFolder(run).check_place(overwrite=overwrite)
     session = TrainingSession(annotation, config=config, run=RunFolder(run))
+
+    def begin() -> None:
+        former = None if parent is None else RunFolder(parent)
+        session.begin(origin, parent=former, overwrite=overwrite)
+
+    yield from run_session(
+        session, begin=session.resume if resume else begin, work=train_to_the_end
+    )
+
+
+def run_session(
+    session: Session,
+    *,
+    begin: Callable[[], None],
+    work: Callable[[Session], Iterator[TrainEvent]],
+) -> Iterator[TrainEvent]:
+    """Train in a run folder that nobody else writes to, and save when it is stopped.
+
+    Parameters
+    ----------
+    begin : callable
+        Begins or resumes the session.
+    work : callable
+        Yields the events of the training.
+    """
+    run = session.run.path
     run.parent.mkdir(parents=True, exist_ok=True)
     with only_writer(run):
-        if resume:
-            session.resume()
-        else:
-            former = None if parent is None else RunFolder(parent)
-            session.begin(origin, parent=former, overwrite=overwrite)
+        begin()
         try:
-            yield from _run(session)
+            yield from session.take_notices()
+            yield TrainingStarted(
+                device=str(session.device),
+                precision=session.precision,
+                n_parameters=sum(p.numel() for p in session.model.parameters()),
+                n_epochs=session.config.optimisation.n_epochs,
+                steps_per_epoch=session.steps_per_epoch,
+                first_epoch=session.n_epochs_done + 1,
+            )
+            session.start_clock()
+            yield from work(session)
         except GeneratorExit:  # closed between two steps
             session.save()
             raise
@@ -111,25 +143,15 @@ def train(  # noqa: PLR0913 where it starts from
             session.close()
 
 
-def _run(session: TrainingSession) -> Iterator[TrainEvent]:
+def train_to_the_end(session: TrainingSession) -> Iterator[TrainEvent]:
     """Run the epochs that are left, then the test."""
-    yield from session.take_notices()
-    yield TrainingStarted(
-        device=str(session.device),
-        precision=session.precision,
-        n_parameters=sum(p.numel() for p in session.model.parameters()),
-        n_epochs=session.config.optimisation.n_epochs,
-        steps_per_epoch=session.steps_per_epoch,
-        first_epoch=session.n_epochs_done + 1,
-    )
-    session.start_clock()
     while not session.is_over:
-        yield from _train_epoch(session)
+        yield from train_epoch(session)
         yield from end_epoch(session)
     yield from end_training(session)
 
 
-def _train_epoch(session: TrainingSession) -> Iterator[TrainEvent]:
+def train_epoch(session: TrainingSession) -> Iterator[TrainEvent]:
     """Take the steps of an epoch; tell of them, and save, every now and then."""
     state, n_steps = session.state, session.steps_per_epoch
     n_before = session.n_epochs_done * n_steps
@@ -138,6 +160,7 @@ def _train_epoch(session: TrainingSession) -> Iterator[TrainEvent]:
     reported_at = 0.0
     session.model.train()
     while state.step < n_before + n_steps:
+        session.prepare_step()
         _step_within_memory(session)
         yield from session.take_notices()
         if time.monotonic() - reported_at >= _EVENT_SECONDS:
@@ -149,7 +172,7 @@ def _train_epoch(session: TrainingSession) -> Iterator[TrainEvent]:
                 loss=session.update_state(),
                 checkpoint=session.checkpoint,
             )
-        if time.monotonic() - session.saved_at >= _SAVE_SECONDS:
+        if time.monotonic() - session.saved_at >= session.save_seconds:
             session.save()
 
 

@@ -57,6 +57,7 @@ _CONFIG = "config.json"
 _HISTORY = "history.csv"
 _LABELS = "labels.tif"
 _STATE = "resume.pt"
+_STROKES = "strokes.csv"
 _LAST_CHECKPOINT = "last.safetensors"
 
 
@@ -85,6 +86,11 @@ class RunFolder:
     def last(self) -> Path:
         """Checkpoint of the last epoch."""
         return self.path / _LAST_CHECKPOINT
+
+    @property
+    def strokes(self) -> Path:
+        """Strokes that a live training has taken in; there if it is one."""
+        return self.path / _STROKES
 
     @property
     def moments(self) -> dict[int, Path]:
@@ -283,7 +289,7 @@ class RunFolder:
     def remove(self) -> None:
         """Remove the files of the run, and nothing else."""
         self.keep_best()
-        for name in (BEST_CHECKPOINT, _HISTORY, _LABELS, _CONFIG):
+        for name in (BEST_CHECKPOINT, _HISTORY, _STROKES, _LABELS, _CONFIG):
             (self.path / name).unlink(missing_ok=True)
 
     def keep_best(self) -> None:

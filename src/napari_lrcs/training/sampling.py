@@ -72,22 +72,12 @@ class PatchSampler:
         self._balance = balance
         self._device = device
         images = [normalisation(s.image) for s in slices]
-        labels = np.concatenate([s.labels.ravel() for s in slices])
         shapes = np.array([s.labels.shape for s in slices])
         # One flat buffer holds slices of any sizes, (pixels, channels) so that one
         # look-up fetches all channels of a pixel.
         self._images = torch.from_numpy(
             np.concatenate([i.reshape(len(i), -1) for i in images], axis=1).T.copy()
         ).to(device)
-        self._labels = torch.from_numpy(labels).to(device)
-        painted = np.flatnonzero(labels != UNPAINTED)
-        counts = np.array([len(painted)])
-        if balance:  # phase by phase; else in the order that all runs have drawn from
-            painted = painted[np.argsort(labels[painted], kind="stable")]
-            _, counts = np.unique(labels[painted], return_counts=True)
-        self._painted = torch.from_numpy(painted).to(device)
-        self._phase_counts = torch.from_numpy(counts).to(device)
-        self._phase_starts = torch.from_numpy(np.cumsum(counts) - counts).to(device)
         self._heights = torch.from_numpy(shapes[:, 0]).to(device)
         self._widths = torch.from_numpy(shapes[:, 1]).to(device)
         starts = np.concatenate([[0], np.cumsum(shapes.prod(axis=1))])
@@ -95,10 +85,25 @@ class PatchSampler:
         # Here, since copying to a GPU makes each step wait for it.
         self._symmetries = _SYMMETRIES.to(device)
         self._corners = _CORNERS.to(device)
+        self.repaint(slices)
+
+    def repaint(self, slices: Sequence[AnnotatedSlice]) -> None:
+        """Take other labels of the same slices."""
+        labels = np.concatenate([s.labels.ravel() for s in slices])
+        self._labels = torch.from_numpy(labels).to(self._device)
+        painted = np.flatnonzero(labels != UNPAINTED)
+        counts = np.array([len(painted)])
+        if self._balance:  # by phase; else in the order that all runs have drawn from
+            painted = painted[np.argsort(labels[painted], kind="stable")]
+            _, counts = np.unique(labels[painted], return_counts=True)
+        self._painted = torch.from_numpy(painted).to(self._device)
+        self._phase_counts = torch.from_numpy(counts).to(self._device)
+        starts = np.cumsum(counts) - counts
+        self._phase_starts = torch.from_numpy(starts).to(self._device)
 
     def sample(self, n: int, *, generator: torch.Generator) -> Patches:
         """Draw `n` patches, image and labels cropped and distorted together."""
-        chosen = self._painted[self._places(n, generator)]
+        chosen = self._centres(n, generator)
         slice_index = torch.searchsorted(self._starts, chosen, right=True) - 1
         within = chosen - self._starts[slice_index]
         width = self._widths[slice_index]
@@ -110,6 +115,10 @@ class PatchSampler:
             images=self._interpolate(places, slice_index),
             labels=self._labels[self._look_up(places.round().long(), slice_index)],
         )
+
+    def _centres(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw painted pixels of the flat buffer."""
+        return self._painted[self._places(n, generator)]
 
     def _places(self, n: int, generator: torch.Generator) -> Tensor:
         """Draw places in the list of painted pixels."""

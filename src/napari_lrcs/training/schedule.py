@@ -13,6 +13,13 @@ _END_RATIO = 1e-4
 """The one-cycle schedule as PyTorch's OneCycleLR has it: Smith & Topin,
 https://arxiv.org/abs/1708.07120."""
 
+_UP_STEPS = 20
+DOWN_EPOCHS = 3
+"""Steps up and epochs down of the trapezoidal schedule: Hägele et al., "Scaling laws
+and compute-optimal training beyond fixed training durations",
+https://arxiv.org/abs/2405.18392. A training that nobody knows the length of can end
+at any time after so many more epochs."""
+
 
 def learning_rate_at(
     step: int, *, config: OptimisationConfig, steps_per_epoch: int
@@ -29,7 +36,8 @@ def learning_rate_at(
     float
         ``step``: multiplied by `decay_ratio` at the end of every epoch, as in the
         paper ("decay applied at the end of each epoch"); ``exponential``: the same,
-        smoothly; ``one_cycle``: a cosine up and a longer one down; ``constant``.
+        smoothly; ``one_cycle``: a cosine up and a longer one down; ``trapezoidal``:
+        up within some steps, and down to 0 in the last epochs; ``constant``.
 
     Examples
     --------
@@ -47,6 +55,9 @@ def learning_rate_at(
             factor = config.decay_ratio ** (step / steps_per_epoch)
         case "one_cycle":
             factor = _one_cycle(step / max(1, config.n_epochs * steps_per_epoch - 1))
+        case "trapezoidal":
+            n_left = config.n_epochs * steps_per_epoch - step
+            factor = _trapezoid(step, n_left, n_down=DOWN_EPOCHS * steps_per_epoch)
         case "constant":
             factor = 1.0
     return config.learning_rate * factor
@@ -57,6 +68,10 @@ def _one_cycle(progress: float) -> float:
         return _cosine(_START_RATIO, 1.0, progress / _WARM_UP)
     end = _START_RATIO * _END_RATIO
     return _cosine(1.0, end, (progress - _WARM_UP) / (1 - _WARM_UP))
+
+
+def _trapezoid(n_done: int, n_left: int, *, n_down: int) -> float:
+    return max(0.0, min(1.0, (1 + n_done) / _UP_STEPS, n_left / (n_down + 1)))
 
 
 def _cosine(start: float, end: float, progress: float) -> float:

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import fields
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -25,11 +26,17 @@ from napari_lrcs.preprocessing.normalisation import fit_normalisation
 from napari_lrcs.progress import Notice
 from napari_lrcs.training.averaging import WeightAverage
 from napari_lrcs.training.counts import StepCounts
-from napari_lrcs.training.resume import TrainingState, check_same_config
+from napari_lrcs.training.resume import (
+    ResumeState,
+    TrainingState,
+    check_same_config,
+)
 from napari_lrcs.training.run_folder import RunFolder
 from napari_lrcs.training.sampling import PatchSampler, fitting_patch_size
 from napari_lrcs.training.scoring import phase_weights_of
 from napari_lrcs.training.transfer import Origin
+
+Sampler = TypeVar("Sampler", bound=PatchSampler)
 
 
 class TrainingSession:
@@ -45,6 +52,9 @@ class TrainingSession:
     ValueError
         If the device is absent, the image is constant, or there is no such network.
     """
+
+    save_seconds = 60.0
+    """Between saved states within an epoch: what a crash may cost."""
 
     def __init__(
         self, annotation: Annotation, *, config: TrainConfig, run: RunFolder
@@ -63,6 +73,8 @@ class TrainingSession:
         self.learnt = annotation.learnt
         self.temperature = 1.0
         """Temperature of the network at the last validation."""
+        self.parent: RunFolder | None = None
+        """Run that this one continues with another painting."""
         optimisation = config.optimisation
         n_phases = len(annotation.phases)
         self.weights = phase_weights_of(optimisation, n_phases, self.device)
@@ -80,7 +92,9 @@ class TrainingSession:
             *(Notice(kind="advice", text=text) for text in annotation.advice),
         ]
         self._new_model()
-        self.sampler = self._new_sampler()
+        self.patch_size = self._fitting_patch_size()
+        """Side of a patch that fits the training slices."""
+        self.sampler = make_sampler(self, PatchSampler)
 
     def _new_model(self) -> None:
         with torch.random.fork_rng(devices=[]):
@@ -93,7 +107,7 @@ class TrainingSession:
         kept = self.config.optimisation.weight_averaging
         self.average = WeightAverage(self.model, kept=kept)
 
-    def _new_sampler(self) -> PatchSampler:
+    def _fitting_patch_size(self) -> int:
         slices = self.annotation.with_role("train")
         shortest = min(min(s.labels.shape) for s in slices)
         stride = self.model.stride
@@ -103,14 +117,7 @@ class TrainingSession:
             text = f"patches are {fitting} px, not {wanted}: the smallest training "
             text += f"slice is {shortest} px and sides are multiples of {stride}"
             self._notices.append(Notice(kind="patch_cut", text=text))
-        return PatchSampler(
-            slices,
-            normalisation=self.normalisation,
-            config=self.config.augmentation,
-            patch_size=fitting,
-            balance=self.config.optimisation.balance,
-            device=self.device,
-        )
+        return fitting
 
     # ---- where it stands ----
 
@@ -125,6 +132,9 @@ class TrainingSession:
         return self.config.optimisation.is_over(
             self.n_epochs_done, best_epoch=self.state.best_epoch
         )
+
+    def prepare_step(self) -> None:
+        """Do what comes before each step: nothing, where the painting stays."""
 
     def start_clock(self) -> None:
         """Count the seconds of the training from now on."""
@@ -168,14 +178,19 @@ class TrainingSession:
             text = origin.fill(self.model, self.config.network, self.annotation.phases)
             self.learnt = origin.read_learnt() + self.learnt
             self._notices += [Notice(kind="advice", text=text)] if text else []
+        self.parent = parent
         if parent is not None:
             self._continue(parent)
         self.average.restart()
         self.run.check_place(overwrite=overwrite)
         self.run.begin()
         self.save()
+        self.write_task()
+
+    def write_task(self) -> None:
+        """Write what is trained, and on what."""
         self.run.write_task(
-            self.annotation, self.config, parent=parent, learnt=self.learnt
+            self.annotation, self.config, parent=self.parent, learnt=self.learnt
         )
 
     def _continue(self, parent: RunFolder) -> None:
@@ -198,6 +213,10 @@ class TrainingSession:
                 f"the labels differ from those that the run in {self.run.path} was "
                 "started with; restore them, or start a new run from its weights"
             )
+        self.restore(saved)
+
+    def restore(self, saved: ResumeState) -> None:
+        """Go on from a state of this run."""
         try:
             saved.state.check(
                 n_phases=len(self.annotation.phases),
@@ -282,3 +301,15 @@ class TrainingSession:
         del self.model, self.average, self.optimiser, self.sampler, self.counts
         torch.set_num_threads(self._n_threads)
         release_memory(self.device)
+
+
+def make_sampler(session: TrainingSession, kind: type[Sampler]) -> Sampler:
+    """Make what draws patches of the session's training slices."""
+    return kind(
+        session.annotation.with_role("train"),
+        normalisation=session.normalisation,
+        config=session.config.augmentation,
+        patch_size=session.patch_size,
+        balance=session.config.optimisation.balance,
+        device=session.device,
+    )

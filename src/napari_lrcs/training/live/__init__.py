@@ -1,0 +1,1 @@
+"""Training that goes on while its user paints."""
