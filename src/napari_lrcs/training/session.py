@@ -92,7 +92,7 @@ class TrainingSession:
             *(Notice(kind="advice", text=text) for text in annotation.advice),
         ]
         self._new_model()
-        self.patch_size = self._fitting_patch_size()
+        self.patch_size = _fit_patch_size(self, self._notices)
         """Side of a patch that fits the training slices."""
         self.sampler = make_sampler(self, PatchSampler)
 
@@ -106,18 +106,6 @@ class TrainingSession:
         self.optimiser = torch.optim.Adam(self.model.parameters())
         kept = self.config.optimisation.weight_averaging
         self.average = WeightAverage(self.model, kept=kept)
-
-    def _fitting_patch_size(self) -> int:
-        slices = self.annotation.with_role("train")
-        shortest = min(min(s.labels.shape) for s in slices)
-        stride = self.model.stride
-        wanted = self.config.optimisation.patch_size
-        fitting = fitting_patch_size(wanted, shortest=shortest, stride=stride)
-        if fitting < wanted:
-            text = f"patches are {fitting} px, not {wanted}: the smallest training "
-            text += f"slice is {shortest} px and sides are multiples of {stride}"
-            self._notices.append(Notice(kind="patch_cut", text=text))
-        return fitting
 
     # ---- where it stands ----
 
@@ -313,3 +301,17 @@ def make_sampler(session: TrainingSession, kind: type[Sampler]) -> Sampler:
         balance=session.config.optimisation.balance,
         device=session.device,
     )
+
+
+def _fit_patch_size(session: TrainingSession, notices: list[Notice]) -> int:
+    """Return the side of patches; add a notice if it is not the one in the config."""
+    slices = session.annotation.with_role("train")
+    shortest = min(min(s.labels.shape) for s in slices)
+    stride = session.model.stride
+    wanted = session.config.optimisation.patch_size
+    fitting = fitting_patch_size(wanted, shortest=shortest, stride=stride)
+    if fitting < wanted:
+        text = f"patches are {fitting} px, not {wanted}: the smallest training "
+        text += f"slice is {shortest} px and sides are multiples of {stride}"
+        notices.append(Notice(kind="patch_cut", text=text))
+    return fitting

@@ -1,7 +1,9 @@
 """A training while somebody paints: the one who paints is the test."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +31,7 @@ from napari_lrcs.progress import (
     WaitingForStrokes,
 )
 from napari_lrcs.training import loop
+from napari_lrcs.training.live import first_overlay
 from napari_lrcs.training.live import loop as live_loop
 from napari_lrcs.training.live.loop import train_live
 from napari_lrcs.training.live.run import LiveRunFolder, StrokeRow
@@ -184,7 +187,7 @@ def test_finished_it_is_a_run_as_any_other(painter: Painter) -> None:
     assert summary.is_finished
     assert not summary.can_resume
     rates = [row["learning_rate"] or 0.0 for row in history]
-    assert rates[1] > rates[2] > rates[3]
+    assert rates[3] < rates[2]  # it had just begun
     learnt = [(s.index, s.rows) for s in header.learnt.slices if s.rows != (0, 32)]
     assert learnt == [(1, (4, 20))]
     painted = RunFolder(painter.run).read_labels()
@@ -254,19 +257,41 @@ def _validation(run: Path) -> dict[int, list[int]]:
 def test_forest_labels_slices_until_the_network_is_better(
     painter: Painter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    scores = iter([1.0, 0.0])
+    monkeypatch.setattr(first_overlay, "ThreadPoolExecutor", AtOnce)
+    monkeypatch.setattr(first_overlay, "mean_iou", lambda _: 0.5)
+    fit = first_overlay._fit
+    monkeypatch.setattr(
+        first_overlay, "_fit", lambda painted: (fit(painted)[0], next(scores))
+    )
     painter.paint(0, slice(0, 32))
     painter.paint(3, slice(0, 32))
     with closing(painter.train()) as events:
-        chosen = next_of(events, OverlayChosen)
-        assert chosen.predict is not None
-        right = float((chosen.predict(2) == painter.truth[2]).mean())
+        at_first = next_of(events, OverlayChosen)
+        forest = next_of(events, OverlayChosen)
+        assert forest.predict is not None
+        right = float((forest.predict(2) == painter.truth[2]).mean())
+        next_of(events, EpochEnded)  # .5, which is less than 1
         painter.paint(0, slice(0, 4), 1)
         again = next_of(events, OverlayChosen)
-        monkeypatch.setattr(live_loop.FirstOverlay, "_validate", lambda _: 0.0)
-        last = next_of(events, OverlayChosen)
+        last = next_of(events, OverlayChosen)  # .5, which is more than 0
 
     assert right > 0.9
-    assert [chosen.by, again.by, last.by] == ["forest", "forest", "network"]
+    order = [chosen.by for chosen in (at_first, forest, again, last)]
+    assert order == ["network", "forest", "forest", "network"]
+
+
+class AtOnce:
+    """Calls what is submitted to it at once."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def submit(self, function: Callable[..., Any], *values: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(function(*values))
+        return future
+
+    def shutdown(self, **_: object) -> None: ...
 
 
 def test_weights_of_another_run_need_no_forest(
@@ -277,9 +302,9 @@ def test_weights_of_another_run_need_no_forest(
     origin = Origin(path=finished_run(tiny_config))
     painter.paint(0, slice(0, 32))
     with closing(painter.train(origin=origin)) as events:
-        chosen = next_of(events, OverlayChosen)
+        chosen = [e for e in islice(events, 30) if isinstance(e, OverlayChosen)]
 
-    assert chosen.by == "network"
+    assert [c.by for c in chosen] == ["network"]
 
 
 def test_learning_rate_is_constant_until_the_end_is_planned(

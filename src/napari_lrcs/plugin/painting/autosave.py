@@ -45,6 +45,9 @@ class AutoSave:
         Painted voxels that the folder holds.
     """
 
+    touched = Signal(tuple)
+    """Carries slices that may have changed: at once, and also when they are shown."""
+
     changed = Signal()
     """Other voxels are painted, or `save` was called after another change."""
 
@@ -92,8 +95,10 @@ class AutoSave:
 
     def mark_changed(self, indices: Iterable[int]) -> None:
         """Count and save some slices soon."""
-        self._stale.update(indices)
+        touched = tuple(indices)
+        self._stale.update(touched)
         self._schedule(_SOON_MS)
+        self.touched.emit(touched)
 
     def save(self, *, has_changed: bool = False) -> None:
         """Count and save now what has changed.

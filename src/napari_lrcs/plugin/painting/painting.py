@@ -63,6 +63,9 @@ class Painting:
     changed = Signal()
     """Roles, phases, counts or the field of view have changed."""
 
+    touched = Signal(tuple)
+    """Carries slices that may have changed, as soon as they have."""
+
     failed = Signal(str)
     """Saving failed, and is tried again; the reason. Empty once it has succeeded."""
 
@@ -82,10 +85,15 @@ class Painting:
         self._renumbering: Job | None = None
         self._lock: FileLock | None = folder.lock()
         self._autosave = AutoSave(layer, folder, state=state, counts=counts)
-        self._masks = MaskKeeper(folder, state.mask, save=self._write_mask)
+        self._masks = MaskKeeper(
+            folder,
+            state.mask,
+            save=lambda mask: self._write(replace(self._state, mask=mask)),
+        )
         self._slice_writer = SliceWriter(layer, state.axis)
         # Not `emit`, which psygnal would call to learn how many arguments it takes.
         self._autosave.changed.connect(self.changed)
+        self._autosave.touched.connect(self.touched.emit)
         self._autosave.failed.connect(self.failed)
         self._masks.failed.connect(self.failed)
         layer.metadata[PAINTING_KEY] = self
@@ -173,9 +181,6 @@ class Painting:
     def mask_volume(self, shape: tuple[int, int, int]) -> Volume | None:
         """Return the field of view of a volume, as `MaskKeeper.volume` does."""
         return self._masks.volume(shape)
-
-    def _write_mask(self, mask: str | None) -> None:
-        self._write(replace(self._state, mask=mask))
 
     # ---- phases ----
 

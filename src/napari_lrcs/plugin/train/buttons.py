@@ -20,6 +20,10 @@ class TrainButtons(QWidget):
     runs_requested = Signal()
     """Show the runs of the image."""
     train_requested = Signal()
+    live_requested = Signal()
+    """Train as long as somebody paints."""
+    finish_requested = Signal()
+    """Bring such a training to its end."""
     continue_requested = Signal(object)
     """Continue the run whose path it carries."""
     balance_requested = Signal()
@@ -38,6 +42,18 @@ class TrainButtons(QWidget):
         )
         self.train = button(
             "Train", "Train a network on the painted slices", self.train_requested.emit
+        )
+        self.live = button(
+            "Train as I paint",
+            "Train on and on while you paint: each stroke is learnt at once, and the "
+            "overlay answers within seconds",
+            self.live_requested.emit,
+        )
+        self.finish = button(
+            "Finish",
+            "Learn no more strokes, and let the network settle: within a minute or "
+            "so it is scored and ready to predict, as after Train",
+            self.finish_requested.emit,
         )
         self.resume = button(
             "Continue last run",
@@ -69,12 +85,13 @@ class TrainButtons(QWidget):
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.addWidget(self.balance, 0, 0, 1, 2)
-        start = hbox(self.train, self.resume, stretch=(1, 1))
-        grid.addLayout(start, 1, 0, 1, 2)
-        grid.addWidget(self.stop, 2, 0)
-        grid.addWidget(self.cancel, 2, 1)
+        grid.addLayout(hbox(self.train, self.live, stretch=(1, 1)), 1, 0, 1, 2)
+        grid.addWidget(self.resume, 2, 0, 1, 2)
+        grid.addWidget(self.stop, 3, 0)
+        grid.addWidget(self.cancel, 3, 1)
         # Where Train was: a second click by mistake does no harm there.
-        grid.addWidget(self.pause, 3, 0, 1, 2)
+        pause = hbox(self.pause, self.finish, stretch=(1, 1))
+        grid.addLayout(pause, 4, 0, 1, 2)
 
     def update_for(
         self,
@@ -83,15 +100,19 @@ class TrainButtons(QWidget):
         newest: Path | None,
         can_balance: bool,
         is_comparing: bool,
+        can_finish: bool,
     ) -> None:
         """Show the buttons for a job, or for none and the run to be continued."""
         self._newest = newest
         self.resume.setVisible(job is None and newest is not None)
         self.train.setVisible(job is None)
+        self.live.setVisible(job is None)
+        self.finish.setVisible(job is not None and can_finish)
         self.balance.setVisible(job is None and can_balance)
         self.pause.setText("Resume" if job is not None and job.is_paused else "Pause")
         for made in (self.pause, self.stop, self.cancel):
             made.setVisible(job is not None)
+        for made in (self.pause, self.finish, self.stop, self.cancel):
             made.setEnabled(job is not None and not job.abort_requested)
         self.cancel.setVisible(job is not None and not is_comparing)
         self.stop.setText("Stop and keep all" if is_comparing else _STOP)

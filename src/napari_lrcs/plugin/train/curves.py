@@ -15,6 +15,9 @@ from napari_lrcs.plugin.parts.plots import Plot
 _GREY = "#9a9a9a"
 """A grey that is legible on napari's dark and light backgrounds."""
 
+_GROWTH = 1.5
+"""How much wider the plot becomes at a time, where nobody has planned the epochs."""
+
 _TRAINING: dict[str, Any] = {"linestyle": "--", "linewidth": 0.9}
 _VALIDATION: dict[str, Any] = {
     "linestyle": "-",
@@ -75,6 +78,8 @@ class Curves(Plot):
         """Add an epoch, in place of one that a restart has undone."""
         del self._rows[int(row["epoch"] or 1) - 1 :]
         self._rows.append(row)
+        if len(self._rows) > self._n_epochs:  # of a training without a planned end
+            self._n_epochs = round(_GROWTH * len(self._rows))
         self._move()
 
     def _style_axes(self) -> None:

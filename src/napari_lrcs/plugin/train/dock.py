@@ -26,12 +26,16 @@ from napari_lrcs.plugin.train.job import (
     TrainingJob,
 )
 from napari_lrcs.plugin.train.last_run import LastRun
+from napari_lrcs.plugin.train.live_job import continued_training, new_live_training
+from napari_lrcs.plugin.train.live_status import LiveStatus
 from napari_lrcs.plugin.train.new_strokes import NewStrokes
 from napari_lrcs.plugin.train.preview import PreviewLayer, SlicePreview
 from napari_lrcs.plugin.train.progress import TrainingProgress
 from napari_lrcs.plugin.train.setup import TrainSetup
 from napari_lrcs.plugin.train.transfer_page import TransferPage
 from napari_lrcs.progress import Notice, TrainingEnded, TrainingStarted
+
+_CANCELLED = "Cancelled: this run was removed; all others are unchanged."
 
 
 class TrainDock(Dock):
@@ -48,6 +52,7 @@ class TrainDock(Dock):
         self.transfer = TransferPage(self, self.setup)
         self.buttons = TrainButtons()
         self.new_strokes = NewStrokes()
+        self.live = LiveStatus()
         self._training: TrainingJob | None = None
         self._in_view = Replaceable()
         self._preview: PreviewLayer | None = None
@@ -60,7 +65,7 @@ class TrainDock(Dock):
         moved = project_of(viewer.layers).run_moved
         self.connections += [
             *(self.setup, self.curves, self.last_run, self.new_strokes, self._in_view),
-            self.transfer,
+            *(self.transfer, self.live),
             Connections((moved, self.setup.start.follow_run)),
         ]
         self._connect()
@@ -72,6 +77,11 @@ class TrainDock(Dock):
             lambda: show_dock(self.viewer, "Training runs")
         )
         self.buttons.train_requested.connect(self.train)
+        self.buttons.live_requested.connect(self.train_live)
+        self.buttons.finish_requested.connect(self.live.finish)
+        self.live.changed.connect(self.update_buttons)
+        self.live.stop_requested.connect(self._stop)
+        self.live.closed.connect(self.new_strokes.follow)
         self.buttons.continue_requested.connect(self.continue_run)
         self.buttons.balance_requested.connect(self.balance_and_train)
         self.buttons.pause_requested.connect(self.pause)
@@ -92,6 +102,7 @@ class TrainDock(Dock):
         self.tabs.currentChanged.connect(lambda _: self.update_buttons())
         self.tabs.setCornerWidget(self.buttons.runs)
         self.body.addWidget(self.tabs)
+        self.footer.addWidget(self.live)
         self.footer.addWidget(self.new_strokes)
         self.footer.addWidget(self.buttons)
 
@@ -101,6 +112,10 @@ class TrainDock(Dock):
         """Start a training with the settings of the form."""
         self._begin(lambda: self.setup.new_training(self._follow_view))
 
+    def train_live(self) -> None:
+        """Start a training that goes on while its user paints."""
+        self._begin(lambda: new_live_training(self.setup, self._follow_view))
+
     def balance_and_train(self) -> None:
         """Train again as last, with patches balanced between the phases."""
         assert self._steps.config is not None
@@ -109,7 +124,7 @@ class TrainDock(Dock):
 
     def continue_run(self, run: Path) -> None:
         """Continue a run that was stopped."""
-        self._begin(lambda: self.setup.resumed_training(run, self._follow_view))
+        self._begin(lambda: continued_training(self.setup, run, self._follow_view))
 
     def restart(self) -> None:
         """Stop, and continue from the present weights with the new strokes."""
@@ -143,11 +158,10 @@ class TrainDock(Dock):
         training.discarded.set()
         if self._preview is not None:
             self._preview.remove()
-        self._stop(
+        kept = (
             f"Stopped. {training.run.name} was continued, so it is kept as it is now."
-            if is_kept
-            else "Cancelled: this run was removed; all others are unchanged."
         )
+        self._stop(kept if is_kept else _CANCELLED)
 
     def _stop(self, text: str, kind: Kind = "hint") -> None:
         self._steps.message, self._steps.kind = text, kind
@@ -161,6 +175,7 @@ class TrainDock(Dock):
             newest=self.last_run.newest,
             can_balance=self._steps.can_balance,
             is_comparing=is_comparing,
+            can_finish=self.live.can_finish,
         )
         is_elsewhere = self.tabs.currentWidget() is not self.transfer
         self.buttons.setVisible(self.is_busy or is_elsewhere)
@@ -180,7 +195,9 @@ class TrainDock(Dock):
         self._training, self._preview = training, None
         self._layers = self.setup.layers.read()
         self.notices.clear()
-        self.new_strokes.follow(painting_of(self.setup.labels_choice.layer))
+        painting = painting_of(self.setup.labels_choice.layer)
+        self.live.follow(painting, training)
+        self.new_strokes.follow(None if self.live.can_finish else painting)
         self.remember()
         self.begin(
             f"Training {training.run.name}",
@@ -204,6 +221,7 @@ class TrainDock(Dock):
         self._announce_runs()
         self._training = self._layers = self._preview = None  # and so the image
         self._in_view.disconnect_events()
+        self.live.follow(None, None)
         self.new_strokes.follow(None)
         if self._steps.message and outcome != "failed":
             self.show_message(self._steps.message, self._steps.kind)
@@ -228,6 +246,7 @@ class TrainDock(Dock):
 
     def _handle(self, event: Any) -> None:
         self._steps.handle(event)
+        self.live.handle(event)
         match event:
             case Notice():
                 self.notices.add(event)

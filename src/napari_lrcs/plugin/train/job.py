@@ -1,11 +1,11 @@
 """A training as the dock runs it: all of this happens in the thread."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
-from typing import cast
+from typing import Any, cast
 
 from napari_lrcs.annotation.annotation import AnnotatedVolume, Role, read_annotation
 from napari_lrcs.annotation.check_patches import Check
@@ -34,6 +34,8 @@ class Prepared:
     config: TrainConfig
     history: tuple[Row, ...]
     """Rows of the epochs that a continued run has done."""
+    is_live: bool = False
+    """Whether the painting may grow, and nobody knows how many epochs there will be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,17 +109,17 @@ class TrainingJob:
         """Train; yields also what only a dock shows."""
         run = RunFolder(self.run)
         try:
-            if self.is_resumed and self._needs_new_run(run):
+            if self.is_resumed and self.needs_new_run(run):
                 yield from self._branch()
             else:
-                yield from self._events()
+                yield from self.train()
         except PaintingChangedError:
             yield from self._branch()
         finally:
             if not self.is_resumed:
                 run.clean_up(keep=not self.discarded.is_set())
 
-    def _needs_new_run(self, run: RunFolder) -> bool:
+    def needs_new_run(self, run: RunFolder) -> bool:
         """Tell whether a run has ended, or slices were painted that it does not know.
 
         Other strokes on its own slices are noticed when these are read.
@@ -144,7 +146,8 @@ class TrainingJob:
         )
         yield from training.events()
 
-    def _events(self) -> Events:
+    def train(self) -> Events:
+        """Train in the run folder as it is."""
         load_torch()
         from napari_lrcs.training.loop import train
 
@@ -170,9 +173,7 @@ class TrainingJob:
             checks=self.checks,
         )
         if self.fits_context:
-            config, reason = fit_context_slices(config, [volume])
-            if reason and not config.network.context_slices:
-                yield Notice(kind="advice", text=reason)
+            config = yield from fit_context(config, volume)
         annotation = read_annotation(
             [volume], config=config, phases=self.labels.phases, begun_at=begun_at
         )
@@ -185,11 +186,25 @@ class TrainingJob:
             origin=self.origin,
             parent=self.parent,
         )
+        yield from self.shown(events, config)
+
+    def shown(self, events: Iterator[Any], config: TrainConfig) -> Events:
+        """Add what only a dock shows to the events of a training."""
         yield from with_previews(
             _with_rows(cast(Events, events)),
             run=self.run,
-            source=self.source,
+            source=replace(self.source, axis=config.preprocessing.axis),
         )
+
+
+def fit_context(
+    config: TrainConfig, volume: AnnotatedVolume
+) -> Generator[Notice, None, TrainConfig]:
+    """Give the network neighbours only if they resemble the slices; say so if not."""
+    config, reason = fit_context_slices(config, [volume])
+    if reason and not config.network.context_slices:
+        yield Notice(kind="advice", text=reason)
+    return config
 
 
 def _with_rows(events: Events) -> Events:

@@ -1,11 +1,11 @@
 """The overlay of a training: the network's labels on the slice in view, as it learns.
 
 The first one comes after a handful of steps. Then they follow one another so that they
-take a small share of the time.
+take a small share of the time; but another slice in view is predicted at once.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,14 @@ from napari_lrcs.plugin.parts.layer_kinds import kind_of, marked
 from napari_lrcs.plugin.parts.layers import appearance, place_of, selection_kept
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events
 from napari_lrcs.preprocessing.slices import AXES
-from napari_lrcs.progress import EpochEnded, Notice, StepEnded, TrainingEnded
+from napari_lrcs.progress import (
+    EpochEnded,
+    Notice,
+    OverlayChosen,
+    Resting,
+    StepEnded,
+    TrainingEnded,
+)
 from napari_lrcs.training.run_folder import RunFolder
 
 if TYPE_CHECKING:  # loading torch takes seconds
@@ -87,6 +94,8 @@ class PreviewSource:
     mask: Volume | None
     shape: tuple[int, ...]
     in_view: Callable[[Axis], int]
+    axis: Axis = "z"
+    """That the slices lie across."""
     unwanted: Event = field(default_factory=Event)
     """Set to have no more previews."""
 
@@ -135,27 +144,59 @@ class _Previews:
         self._cost = 0.0
         self._is_behind = False
         """Whether the network of the last epoch was not shown."""
+        self._shown: int | None = None
+        """Slice of the last preview."""
+        self._forest: Callable[[int], LabelsArray] | None = None
+        """What labels slices until the network is better."""
 
     def after(self, event: object, worked: float) -> Events:
         """Make a preview if one is due after an event and some seconds of training."""
         if self._source.unwanted.is_set():
             return
+        load = self._network_due(event, worked)
+        if load is not None:
+            yield from self._show(load, worked)
+
+    def _network_due(
+        self, event: object, worked: float
+    ) -> "Callable[[], Checkpoint] | None":
+        """Return what gives the network of a preview that is due; None if none is."""
         match event:
+            case OverlayChosen():
+                self._forest = event.predict
+                is_ready = self._forest is not None or self._last.is_file()
+                return self._load_last if is_ready else None
+            case StepEnded() | Resting() if self._has_moved:
+                return event.checkpoint
+            case _ if self._forest is not None:
+                return None
             case StepEnded():
-                if self._is_due(worked, pause=_PAUSE if self._cost else _FIRST):
-                    yield from self._show(event.checkpoint, worked)
+                pause = _PAUSE if self._cost else _FIRST
+                return event.checkpoint if self._is_due(worked, pause=pause) else None
+        return self._last_due(event, worked)
+
+    def _last_due(
+        self, event: object, worked: float
+    ) -> "Callable[[], Checkpoint] | None":
+        match event:
             case EpochEnded():
                 self._is_behind = not self._is_due(worked, pause=0.0)
-                if not self._is_behind:
-                    yield from self._show(self._load_last, worked)
+                return None if self._is_behind else self._load_last
             case TrainingEnded() if self._is_behind:
-                yield from self._show(self._load_last, worked)
+                return self._load_last
+        return None
 
     def _is_due(self, worked: float, *, pause: float) -> bool:
         if self._shown_at is None:
             self._shown_at = worked
         pause = max(pause, self._cost * (1 / _SHARE - 1))
         return worked - self._shown_at >= pause
+
+    @property
+    def _has_moved(self) -> bool:
+        """Whether another slice is in view than that of the last preview."""
+        source = self._source
+        return self._shown is not None and source.in_view(source.axis) != self._shown
 
     def _load_last(self) -> "Checkpoint":
         from napari_lrcs.models.checkpoint import load_checkpoint
@@ -170,34 +211,42 @@ class _Previews:
                 yield event
 
     def _predict(self, load: Callable[[], "Checkpoint"]) -> Events:
-        from napari_lrcs.inference.predict import predict_slice
-
         source = self._source
+        index = source.in_view(source.axis)
         try:
-            checkpoint = load()
-            trained = checkpoint.config
-            axis = trained.preprocessing.axis
-            index = source.in_view(axis)
-            labels = yield from predict_slice(
-                source.volume,
-                checkpoint,
-                index,
-                config=PredictConfig(
-                    device=trained.device, precision=trained.precision, memory=_MEMORY
-                ),
-                mask=source.mask,
-            )
+            labels = yield from self._labels_of(index, load)
         except EXPECTED as error:
             yield Notice(kind="advice", text=f"no preview: {error}")
             return
-        across = len(source.shape) - 3 + AXES[axis]
+        across = len(source.shape) - 3 + AXES[source.axis]
         if self._array is None:
             self._array = create_in_memory(source.shape, across=across)
         # Here rather than on the GUI thread: a large slice takes tens of milliseconds.
         _write_slice(self._array, across, index, labels)
+        self._shown = index
         yield SlicePreview(
-            index=index, axis=axis, array=self._array, unwanted=source.unwanted
+            index=index, axis=source.axis, array=self._array, unwanted=source.unwanted
         )
+
+    def _labels_of(
+        self, index: int, load: Callable[[], "Checkpoint"]
+    ) -> Generator[Any, None, LabelsArray]:
+        from napari_lrcs.inference.predict import predict_slice
+
+        if self._forest is not None:
+            return self._forest(index)
+        checkpoint = load()
+        trained = checkpoint.config
+        labels = yield from predict_slice(
+            self._source.volume,
+            checkpoint,
+            index,
+            config=PredictConfig(
+                device=trained.device, precision=trained.precision, memory=_MEMORY
+            ),
+            mask=self._source.mask,
+        )
+        return labels
 
 
 def _write_slice(

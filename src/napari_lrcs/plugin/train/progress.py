@@ -9,7 +9,14 @@ from napari_lrcs.models.header import Row
 from napari_lrcs.plugin.parts.widgets import Kind, Progress, clock
 from napari_lrcs.plugin.train.job import Prepared, Scored
 from napari_lrcs.plugin.train.preview import Worked
-from napari_lrcs.progress import Notice, StepEnded, TrainingEnded, TrainingStarted
+from napari_lrcs.progress import (
+    Finishing,
+    Notice,
+    StepEnded,
+    TrainingEnded,
+    TrainingStarted,
+    WaitingForStrokes,
+)
 from napari_lrcs.training.not_learnt import SUGGESTED_BALANCE
 
 NEXT = "Next: Predict volume."
@@ -37,6 +44,7 @@ class TrainingProgress:
         self._is_all_learnt = True
         self._best: float | None = None
         self._n_epochs = 1
+        self._is_endless = False
         self.seconds = 0.0
         """Time that was spent on this training, without previews and pauses."""
         self._timed_from: float | None = None
@@ -77,6 +85,7 @@ class TrainingProgress:
             case Prepared():
                 self.config = event.config
                 self._n_epochs = event.config.optimisation.n_epochs
+                self._is_endless = event.is_live
                 for row in event.history:
                     self._update_best(row)
             case Scored():
@@ -96,6 +105,9 @@ class TrainingProgress:
             self._best = score if self._best is None else max(self._best, score)
 
     def _move_bar(self, event: Any) -> None:
+        if self._is_endless:
+            self._follow_endless(event)
+            return
         match event:
             case SlicesRead():
                 self._bar.show_share(event.share, "Looking for painted slices")
@@ -104,6 +116,15 @@ class TrainingProgress:
                 self._bar.begin(f"Training on {event.device}", share=share)
             case StepEnded():
                 self._show_step(event)
+
+    def _follow_endless(self, event: Any) -> None:
+        """Show no bar before the end is in sight."""
+        match event:
+            case Finishing():
+                self._n_epochs, self._is_endless = event.n_epochs, False
+                self._bar.begin("Finishing")
+            case WaitingForStrokes() | TrainingStarted():
+                self._bar.end()
 
     def _show_step(self, event: StepEnded) -> None:
         done = event.epoch - 1 + event.step / event.steps_per_epoch

@@ -20,11 +20,9 @@ from napari_lrcs.io.locks import check_not_in_use
 from napari_lrcs.io.paths import follow_link
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.progress import (
-    EpochEnded,
     Finishing,
     OverlayChosen,
     Resting,
-    StrokesTaken,
     TrainEvent,
     WaitingForStrokes,
 )
@@ -113,7 +111,7 @@ def train_live(  # noqa: PLR0913 where it starts from
     yield from run_session(
         session,
         begin=session.resume if resume else begin,
-        work=_train_on if has_network else _train_after_forest,
+        work=_train if has_network else _train_after_forest,
     )
 
 
@@ -129,29 +127,20 @@ def _wait_for_phases(
     return annotation
 
 
-def _train_on(session: LiveSession) -> Iterator[TrainEvent]:
-    yield OverlayChosen(by="network")
-    yield from _train(session)
-
-
 def _train_after_forest(session: LiveSession) -> Iterator[TrainEvent]:
     """Train, and let a forest label the slice in view until the network is better."""
-    first = FirstOverlay(session)
-    yield first.fit()
-    with closing(_train(session)) as events:
+    with closing(FirstOverlay(session)) as first, closing(_train(session)) as events:
         for event in events:
             yield event
-            if not first.is_used:
-                continue
-            match event:
-                case StrokesTaken():
-                    yield first.fit()
-                case EpochEnded() if first.give_way(event):
-                    yield OverlayChosen(by="network")
+            if not first.is_over:
+                yield from first.update()
+            if not first.is_over:
+                yield from first.compare(event)
 
 
 def _train(session: LiveSession) -> Generator[TrainEvent, None, None]:
     painting = session.growing.painting
+    yield OverlayChosen(by="network")
     while not painting.is_finishing:
         session.plan_epoch()
         yield from _with_strokes(session, train_epoch(session))
