@@ -86,9 +86,7 @@ class Painting:
         self._lock: FileLock | None = folder.lock()
         self._autosave = AutoSave(layer, folder, state=state, counts=counts)
         self._masks = MaskKeeper(
-            folder,
-            state.mask,
-            save=lambda mask: self._write(replace(self._state, mask=mask)),
+            folder, state.mask, save=lambda mask: self._change(mask=mask)
         )
         self._slice_writer = SliceWriter(layer, state.axis)
         # Not `emit`, which psygnal would call to learn how many arguments it takes.
@@ -165,7 +163,7 @@ class Painting:
 
     def set_roles(self, roles: Mapping[int, Role]) -> None:
         """Give slices their roles, and no other slice one; else as `set_role`."""
-        self._write(replace(self._state, roles=dict(sorted(roles.items()))))
+        self._change(roles=dict(sorted(roles.items())))
 
     # ---- field of view ----
 
@@ -187,17 +185,12 @@ class Painting:
     def rename(self, phases: PhaseTable) -> None:
         """Give the phases other names and colours, or add some at the end.
 
-        Raises
-        ------
-        ValueError
-            If there are fewer; see `renumber`.
-        OSError, VolumeError
-            If it cannot be saved.
+        Raises as `set_role` does, and a ValueError also if there are fewer phases.
         """
         if (n_missing := len(self.phases) - len(phases)) > 0:
             raise ValueError(f"{n_missing} phases are missing; renumber the labels")
         self._autosave.renumber({}, n_phases=len(phases))
-        self._write(replace(self._state, phases=phases))
+        self._change(phases=phases)
         show_phases(self.layer, phases)
 
     def renumber(self, mapping: Mapping[int, int], *, phases: PhaseTable) -> None:
@@ -283,7 +276,8 @@ class Painting:
         self._slice_writer.finish()
         self._autosave.save()
 
-    def _write(self, state: PaintingState) -> None:
+    def _change(self, **fields: Any) -> None:
+        state = replace(self._state, **fields)
         self.folder.write(state)
         self._state = state
         self._slice_writer.finish()

@@ -68,29 +68,9 @@ class TrainDock(Dock):
             *(self.transfer, self.live),
             Connections((moved, self.setup.start.follow_run)),
         ]
-        self._connect()
+        _connect_parts(self)
         self._follow_image()
         self.update_buttons()
-
-    def _connect(self) -> None:
-        self.buttons.runs_requested.connect(
-            lambda: show_dock(self.viewer, "Training runs")
-        )
-        self.buttons.train_requested.connect(self.train)
-        self.buttons.live_requested.connect(self.train_live)
-        self.buttons.finish_requested.connect(self.live.finish)
-        self.live.changed.connect(self.update_buttons)
-        self.live.stop_requested.connect(self._stop)
-        self.live.closed.connect(self.new_strokes.follow)
-        self.buttons.continue_requested.connect(self.continue_run)
-        self.buttons.balance_requested.connect(self.balance_and_train)
-        self.buttons.pause_requested.connect(self.pause)
-        self.buttons.stop_requested.connect(self.stop_and_keep)
-        self.buttons.cancel_requested.connect(self.cancel)
-        self.new_strokes.restart_requested.connect(self.restart)
-        self.setup.failed.connect(lambda text: self.show_message(text, "error"))
-        self.setup.image_choice.chosen.connect(self._follow_image)
-        self.last_run.found.connect(self._show_last_run)
 
     def _build(self) -> None:
         watch = QWidget()
@@ -303,3 +283,22 @@ class TrainDock(Dock):
         """Let docks that list the runs of the image list them anew."""
         if self._layers is not None:
             self._layers[0].events.metadata()
+
+
+def _connect_parts(dock: TrainDock) -> None:
+    dock.buttons.runs_requested.connect(lambda: show_dock(dock.viewer, "Training runs"))
+    dock.buttons.train_requested.connect(dock.train)
+    dock.buttons.live_requested.connect(dock.train_live)
+    dock.buttons.finish_requested.connect(dock.live.finish)
+    dock.live.changed.connect(dock.update_buttons)
+    dock.live.stop_requested.connect(dock._stop)
+    dock.live.closed.connect(dock.new_strokes.follow)
+    dock.buttons.continue_requested.connect(dock.continue_run)
+    dock.buttons.balance_requested.connect(dock.balance_and_train)
+    dock.buttons.pause_requested.connect(dock.pause)
+    dock.buttons.stop_requested.connect(dock.stop_and_keep)
+    dock.buttons.cancel_requested.connect(dock.cancel)
+    dock.new_strokes.restart_requested.connect(dock.restart)
+    dock.setup.failed.connect(lambda text: dock.show_message(text, "error"))
+    dock.setup.image_choice.chosen.connect(dock._follow_image)
+    dock.last_run.found.connect(dock._show_last_run)

@@ -23,7 +23,9 @@ _OVERLAYS = {
     "network": "Overlay: network.",
 }
 
-_PHASES = "Stopped, since the phases have changed. Train as I paint goes on with the new ones."
+_PHASES = (
+    "Stopped: the phases have changed. Train as I paint goes on with the new ones."
+)
 
 
 class LiveStatus(QLabel):

@@ -211,6 +211,7 @@ class LiveSession(TrainingSession):
         """Take the last strokes; let only the epochs follow that end the training."""
         self.follow(everything=True)
         self._is_following = False
+        torch.set_num_threads(self._n_threads)  # nobody waits for an answer any more
         self._plan(self.n_epochs_done + DOWN_EPOCHS)
 
     def _plan(self, n_epochs: int) -> None:

@@ -1,0 +1,277 @@
+"""How soon the overlay answers a stroke while a network trains as its user paints.
+
+Paints eight corrections over two minutes into napari's window, each where the overlay
+is wrong most, and finishes. A correction counts as answered when half of what was wrong
+under it is right in the overlay. Then trains `quick` on the same painting, for as long.
+
+    xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/live.py [FOLDER]
+
+FOLDER holds ``nmc-electrode-raw.tif`` and ``nmc-electrode-labels.tif``; without it, the
+built-in sample is painted.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import napari
+import numpy as np
+from napari.layers import Labels
+from numpy.typing import NDArray
+from qtpy.QtCore import QTimer
+from scipy.ndimage import uniform_filter
+from window import (
+    Watch,
+    newest_run,
+    open_dock,
+    own_settings,
+    press,
+    report,
+    wait_until,
+)
+
+from napari_lrcs.annotation.annotation import AnnotatedVolume, read_annotation
+from napari_lrcs.config import TrainConfig
+from napari_lrcs.inference.predict import predict_slice
+from napari_lrcs.io.volume import as_labels, as_volume
+from napari_lrcs.metrics.overlap import confusion_matrix, iou_per_phase, mean_iou
+from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint
+from napari_lrcs.plugin.painting.painting import painting_of
+from napari_lrcs.plugin.train.preview import PREVIEW_NAME
+from napari_lrcs.progress import result_of
+from napari_lrcs.training.loop import train
+from napari_lrcs.training.run_folder import RunFolder
+
+SECONDS, N_STROKES, FIRST = 120.0, 8, 8.0
+PAINTED = (10, 20, 30)
+"""Slices that the corrections are painted on, in turn."""
+LENGTH, RADIUS = 48, 4
+"""Of a stroke, in pixels."""
+
+
+@dataclass
+class Correction:
+    """A stroke, and how the overlay follows it."""
+
+    index: int
+    mask: NDArray[np.bool_]
+    painted_at: float
+    share_before: float
+    answered_at: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """From the stroke to its answer; infinite without one."""
+        if self.answered_at is None:
+            return np.inf
+        return self.answered_at - self.painted_at
+
+
+class Painter:
+    """Paints corrections, and watches the overlay answer."""
+
+    def __init__(self, viewer: napari.Viewer, truth: NDArray[np.uint8]) -> None:
+        self.viewer, self.truth = viewer, truth
+        layer = viewer.layers.selection.active
+        assert isinstance(layer, Labels)
+        self.layer = layer
+        self.corrections: list[Correction] = []
+        self.rng = np.random.default_rng(0)
+
+    def show(self, index: int) -> None:
+        self.viewer.dims.set_current_step(0, index)
+
+    def begin(self) -> None:
+        """Paint three strokes to start from."""
+        self.show(PAINTED[0])
+        for _ in range(3):
+            places = [self.rng.integers(LENGTH, n - LENGTH) for n in self.shape]
+            self.paint(PAINTED[0], places)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.truth.shape[1], self.truth.shape[2]
+
+    def paint(self, index: int, place: Sequence[Any]) -> NDArray[np.bool_]:
+        """Paint the true labels along a line, as one stroke; return where."""
+        angle = self.rng.uniform(0, np.pi)
+        rows, columns = np.indices(self.shape)
+        mask = np.zeros(self.shape, np.bool_)
+        for t in np.linspace(-LENGTH / 2, LENGTH / 2, LENGTH):
+            y, x = place[0] + t * np.sin(angle), place[1] + t * np.cos(angle)
+            mask |= (rows - y) ** 2 + (columns - x) ** 2 <= RADIUS**2
+        at = np.nonzero(mask)
+        with self.layer.block_history():
+            self.layer.data_setitem(
+                (np.full(len(at[0]), index), *at), self.truth[index][mask]
+            )
+        return mask
+
+    def correct(self) -> None:
+        """Paint where the overlay is wrong most."""
+        index = PAINTED[len(self.corrections) % len(PAINTED)]
+        if self.overlay(index) is None:
+            return
+        wrong = (self.overlay(index) != self.truth[index]).astype(float)
+        density = uniform_filter(wrong, 32)
+        edge = LENGTH
+        inner = density[edge:-edge, edge:-edge]
+        place = np.array(np.unravel_index(inner.argmax(), inner.shape)) + edge
+        mask = self.paint(index, place.tolist())
+        self.corrections.append(
+            Correction(index, mask, time.monotonic(), self.share_right(index, mask))
+        )
+
+    def overlay(self, index: int) -> NDArray[np.uint8] | None:
+        if PREVIEW_NAME not in self.viewer.layers:
+            return None
+        plane = np.asarray(self.viewer.layers[PREVIEW_NAME].data[index])
+        return plane if plane.any() else None
+
+    def share_right(self, index: int, mask: NDArray[np.bool_]) -> float:
+        overlay = self.overlay(index)
+        if overlay is None:
+            return 0.0
+        return float((overlay == self.truth[index])[mask].mean())
+
+    def look(self) -> None:
+        """Note which corrections the overlay has answered by now."""
+        for c in self.corrections:
+            goal = c.share_before + 0.5 * (1 - c.share_before)
+            if c.answered_at is None and self.share_right(c.index, c.mask) >= goal:
+                c.answered_at = time.monotonic()
+
+
+def main() -> None:
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    with own_settings(), TemporaryDirectory() as scratch:
+        viewer = napari.Viewer()
+        viewer.window.resize(1400, 900)
+        truth = open_volume(viewer, folder, Path(scratch))
+        press(open_dock(viewer, "Label phases"), "New labels layer")
+        painter = Painter(viewer, truth)
+        painter.begin()
+        dock = open_dock(viewer, "Train LRCS-Net")
+        press(dock, "Train as I paint")
+        wait_until(lambda: PREVIEW_NAME in viewer.layers, seconds=300)
+        gaps = paint_for_two_minutes(painter)
+        run = RunFolder(newest_run(viewer))
+        config = run.read_config()
+        live = load_checkpoint(run.last)
+        press(dock, "Finish")
+        begun = time.monotonic()
+        wait_until(lambda: not dock.is_busy, seconds=600)
+        print(f"finished in {time.monotonic() - begun:.0f} s: {dock.message}")
+        image = viewer.layers[0].data
+        labels = np.array(painting_of(painter.layer).layer.data)  # type: ignore[union-attr]
+        finished = load_checkpoint(run.best)
+        viewer.close()
+        report_answers(painter.corrections)
+        report("live", gaps)
+        quick = train_quick(image, labels, config, Path(scratch) / "quick")
+        networks = {"after two minutes": live, "finished": finished, "quick": quick}
+        report_scores(networks, image, truth)
+
+
+def open_volume(
+    viewer: napari.Viewer, folder: Path | None, scratch: Path
+) -> NDArray[np.uint8]:
+    """Open the image, from a copy where nothing is kept of it; return the truth."""
+    import tifffile
+
+    if folder is None:
+        viewer.open_sample("napari-lrcs", "nmc_electrode")
+        truth = np.asarray(viewer.layers[1].data, np.uint8)
+        viewer.layers.pop(1)
+        return truth
+    image = scratch / "nmc-electrode-raw.tif"
+    image.write_bytes((folder / image.name).read_bytes())
+    viewer.open(image)
+    return np.asarray(tifffile.imread(folder / "nmc-electrode-labels.tif"), np.uint8)
+
+
+def paint_for_two_minutes(painter: Painter) -> list[float]:
+    """Correct at fixed times; return the gaps of the window."""
+    begun = time.monotonic()
+    pause = (SECONDS - FIRST) / N_STROKES
+
+    def turn() -> None:
+        painter.look()
+        n = len(painter.corrections)
+        elapsed = time.monotonic() - begun
+        if n < N_STROKES and elapsed >= FIRST + n * pause:
+            painter.correct()
+        # The slice is in view some seconds before its correction.
+        if n < N_STROKES and elapsed >= FIRST + n * pause - 5:
+            painter.show(PAINTED[n % len(PAINTED)])
+
+    watch, timer = Watch(), QTimer()
+    timer.timeout.connect(turn)
+    timer.start(200)
+    watch.start()
+    wait_until(lambda: time.monotonic() - begun > SECONDS, seconds=2 * SECONDS)
+    watch.stop()
+    timer.stop()
+    return watch.gaps
+
+
+def train_quick(
+    image: Any, labels: NDArray[np.uint8], like: TrainConfig, run: Path
+) -> Checkpoint:
+    """Train by the preset, on the network that was live, for two minutes at most."""
+    config = TrainConfig().with_changes(
+        context_slices=like.network.context_slices, device=like.device
+    )
+    volume = AnnotatedVolume(
+        image=as_volume(image, name="image"),
+        labels=as_labels(as_volume(labels, name="labels")),
+        roles={"train": [z for z in range(len(labels)) if labels[z].any()]},
+    )
+    begun = time.monotonic()
+    with closing(
+        train(read_annotation([volume], config=config), config=config, run=run)
+    ) as events:  # type: ignore[type-var]
+        for _ in events:
+            if time.monotonic() - begun > SECONDS:
+                break
+    print(f"quick: {len(RunFolder(run).read_history())} epochs in two minutes")
+    return load_checkpoint(RunFolder(run).best)
+
+
+def report_answers(corrections: Sequence[Correction]) -> None:
+    seconds = [c.seconds for c in corrections]
+    each = ", ".join(f"{s:.1f}" for s in seconds)
+    print(f"answers: median {np.median(seconds):.1f} s, worst {max(seconds):.1f} s")
+    print(f"each: {each}")
+
+
+def report_scores(
+    networks: dict[str, Checkpoint], image: Any, truth: NDArray[np.uint8]
+) -> None:
+    hidden = range(len(truth) // 2, len(truth), 5)
+    volume = as_volume(image)
+    print("| network | mean IoU on hidden slices | IoU of each phase |\n|---|---|---|")
+    for name, network in networks.items():
+        n_phases = len(network.phases)
+        parts = [
+            confusion_matrix(
+                truth[z],
+                result_of(predict_slice(volume, network, z)),
+                n_phases=n_phases,
+            )
+            for z in hidden
+        ]
+        confusion = reduce(add, parts)
+        each = ", ".join(f"{iou:.3f}" for iou in iou_per_phase(confusion))
+        print(f"| {name} | {mean_iou(confusion):.3f} | {each} |")
+
+
+if __name__ == "__main__":
+    main()
