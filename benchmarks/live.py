@@ -1,8 +1,9 @@
 """How soon the overlay answers a stroke while a network trains as its user paints.
 
 Paints eight corrections over two minutes into napari's window, each where the overlay
-is wrong most, and finishes. A correction counts as answered when half of what was wrong
-under it is right in the overlay. Then trains `quick` on the same painting, for as long.
+is wrong most, and finishes. A correction is shown with the first overlay that has
+learnt from it, and answered when the overlay has made half of the gain under it that it
+has made at the end. Then trains `quick` on the same painting, for as long.
 
     xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/live.py [FOLDER]
 
@@ -44,8 +45,8 @@ from napari_lrcs.io.volume import as_labels, as_volume
 from napari_lrcs.metrics.overlap import confusion_matrix, iou_per_phase, mean_iou
 from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint
 from napari_lrcs.plugin.painting.painting import painting_of
-from napari_lrcs.plugin.train.preview import PREVIEW_NAME
-from napari_lrcs.progress import result_of
+from napari_lrcs.plugin.train.preview import PREVIEW_NAME, SlicePreview
+from napari_lrcs.progress import OverlayChosen, StrokesTaken, result_of
 from napari_lrcs.training.loop import train
 from napari_lrcs.training.run_folder import RunFolder
 
@@ -63,15 +64,19 @@ class Correction:
     index: int
     mask: NDArray[np.bool_]
     painted_at: float
-    share_before: float
-    answered_at: float | None = None
+    shares: list[tuple[float, float]]
+    """Seconds since the stroke, and share of it that is right in the overlay."""
+    shown: float = np.inf
+    """Seconds to the first overlay that has learnt from it."""
 
     @property
-    def seconds(self) -> float:
-        """From the stroke to its answer; infinite without one."""
-        if self.answered_at is None:
-            return np.inf
-        return self.answered_at - self.painted_at
+    def answered(self) -> float:
+        """Seconds to half of the gain; to the first overlay, if there is none."""
+        before, at_end = self.shares[0][1], self.shares[-1][1]
+        if at_end <= before:
+            return self.shown
+        goal = (before + at_end) / 2
+        return next(seconds for seconds, share in self.shares if share >= goal)
 
 
 class Painter:
@@ -125,9 +130,9 @@ class Painter:
         inner = density[edge:-edge, edge:-edge]
         place = np.array(np.unravel_index(inner.argmax(), inner.shape)) + edge
         mask = self.paint(index, place.tolist())
-        self.corrections.append(
-            Correction(index, mask, time.monotonic(), self.share_right(index, mask))
-        )
+        share = self.share_right(index, mask)
+        made = Correction(index, mask, time.monotonic(), [(0.0, share)])
+        self.corrections.append(made)
 
     def overlay(self, index: int) -> NDArray[np.uint8] | None:
         if PREVIEW_NAME not in self.viewer.layers:
@@ -142,11 +147,31 @@ class Painter:
         return float((overlay == self.truth[index])[mask].mean())
 
     def look(self) -> None:
-        """Note which corrections the overlay has answered by now."""
+        """Note how much of each correction is right in the overlay by now."""
         for c in self.corrections:
-            goal = c.share_before + 0.5 * (1 - c.share_before)
-            if c.answered_at is None and self.share_right(c.index, c.mask) >= goal:
-                c.answered_at = time.monotonic()
+            share = self.share_right(c.index, c.mask)
+            if share != c.shares[-1][1]:
+                c.shares.append((time.monotonic() - c.painted_at, share))
+
+    def follow(self, dock: Any) -> None:
+        """Note when the first overlay is shown that has learnt from a correction."""
+        handle, waiting, by_forest = dock.handle, list[Correction](), [False]
+
+        def spy(event: Any) -> None:
+            handle(event)
+            match event:
+                case StrokesTaken():
+                    waiting[:] = [c for c in self.corrections if c.shown == np.inf]
+                    is_learnt[0] = not by_forest[0]
+                case OverlayChosen():
+                    by_forest[0], is_learnt[0] = event.by == "forest", True
+                case SlicePreview() if is_learnt[0]:
+                    for c in waiting:
+                        c.shown = time.monotonic() - c.painted_at
+                    waiting.clear()
+
+        is_learnt = [True]
+        dock.handle = spy
 
 
 def main() -> None:
@@ -159,6 +184,7 @@ def main() -> None:
         painter = Painter(viewer, truth)
         painter.begin()
         dock = open_dock(viewer, "Train LRCS-Net")
+        painter.follow(dock)
         press(dock, "Train as I paint")
         wait_until(lambda: PREVIEW_NAME in viewer.layers, seconds=300)
         gaps = paint_for_two_minutes(painter)
@@ -246,10 +272,14 @@ def train_quick(
 
 
 def report_answers(corrections: Sequence[Correction]) -> None:
-    seconds = [c.seconds for c in corrections]
-    each = ", ".join(f"{s:.1f}" for s in seconds)
-    print(f"answers: median {np.median(seconds):.1f} s, worst {max(seconds):.1f} s")
-    print(f"each: {each}")
+    print("| correction | median | worst | each, s |\n|---|---|---|---|")
+    for what in ("shown", "answered"):
+        seconds = [getattr(c, what) for c in corrections]
+        each = ", ".join(f"{s:.1f}" for s in seconds)
+        print(f"| {what} | {np.median(seconds):.1f} | {max(seconds):.1f} | {each} |")
+    shares = [(c.shares[0][1], c.shares[-1][1]) for c in corrections]
+    each = ", ".join(f"{a:.0%} → {b:.0%}" for a, b in shares)
+    print(f"right under each, before and at the end: {each}")
 
 
 def report_scores(

@@ -11,7 +11,13 @@ import pytest
 from napari_lrcs.io.volume import as_volume
 from napari_lrcs.plugin.train import preview
 from napari_lrcs.plugin.train.preview import PreviewSource, Worked, with_previews
-from napari_lrcs.progress import EpochEnded, StepEnded, TrainingEnded
+from napari_lrcs.progress import (
+    EpochEnded,
+    OverlayChosen,
+    Resting,
+    StepEnded,
+    TrainingEnded,
+)
 
 pytestmark = pytest.mark.gui
 
@@ -32,6 +38,7 @@ ENDED = TrainingEnded(
     best=Path("best"), epochs=2, seconds=1.0, device="cpu", validation=None, test=None
 )
 STEP = StepEnded(epoch=1, step=1, steps_per_epoch=100, loss=0.5, checkpoint=dict)
+RESTING = Resting(checkpoint=dict)
 PREVIEW = "preview"
 
 
@@ -39,16 +46,17 @@ class Training:
     """A training whose steps and previews take times of their own."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, cost: float) -> None:
-        self.now = 0.0
+        self.now, self.in_view = 0.0, 0
         self.source = PreviewSource(
             volume=as_volume(np.zeros((2, 8, 8), np.float32)),
             mask=None,
             shape=(2, 8, 8),
-            in_view=lambda _axis: 0,
+            in_view=lambda _axis: self.in_view,
         )
 
-        def predict(_previews: Any, load: Any) -> Iterator[str]:
+        def predict(previews: Any, load: Any) -> Iterator[str]:
             del load
+            previews._shown = self.in_view
             self.now += cost
             yield PREVIEW
 
@@ -131,3 +139,32 @@ def test_neither_previews_nor_pauses_count_as_work(
         training.now += 100.0
 
     assert worked == [9.0, 10.0, 11.0, 12.0]
+
+
+def test_another_slice_in_view_is_shown_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    training = Training(monkeypatch, cost=0.1)
+    found = []
+    for event in training.run(*[(STEP, 0.5)] * 5, *[(RESTING, 0.5)] * 9):
+        found.append(event)
+        training.in_view = int(len(found) > 8) + int(len(found) > 15)
+
+    shown = [i for i, event in enumerate(found) if event == PREVIEW]
+    before = [type(found[i - 1]).__name__ for i in shown]
+    assert before == ["StepEnded", "StepEnded", "Resting"]
+
+
+def test_forest_is_shown_when_it_is_fitted_and_where_the_view_moves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    training = Training(monkeypatch, cost=0.1)
+    forest = OverlayChosen(by="forest", predict=lambda _: np.zeros((8, 8), np.uint8))
+    found = []
+    for event in training.run((STEP, 0.1), (forest, 0.1), *[(STEP, 5.0)] * 4):
+        found.append(event)
+        training.in_view = int(len(found) > 7)
+
+    kinds = [type(event).__name__ for event in found if not isinstance(event, Worked)]
+    steps = ["StepEnded"] * 2
+    assert kinds == ["StepEnded", "OverlayChosen", "str", *steps, "str", *steps]
