@@ -215,7 +215,7 @@ class GrowingAnnotation:
         """Hold out a part of a stroke where what is held out is too little by now."""
         if painted.role != "train" or self._has_validation:
             return
-        n_held_out = sum(np.count_nonzero(m) for m in self._held_out.values())
+        n_held_out = sum(int(np.count_nonzero(m)) for m in self._held_out.values())
         n_painted = sum(s.n_painted for s in self._slices.values())
         if not is_enough(n_held_out, n_painted):
             chosen = held_out_of_stroke(before, painted.labels)

@@ -67,7 +67,8 @@ def held_out_of_stroke(before: Labels, now: Labels) -> Mask:
     stroke = np.where(np.isin(blocks, known), UNPAINTED, now)
     if len(np.unique(blocks[stroke != UNPAINTED])) < _FEWEST_FRESH:
         return np.zeros(now.shape, np.bool_)
-    return held_out_blocks(stroke) & (stroke != UNPAINTED)
+    held_out: Mask = held_out_blocks(stroke) & (stroke != UNPAINTED)
+    return held_out
 
 
 def is_enough(n_held_out: int, n_painted: int) -> bool:

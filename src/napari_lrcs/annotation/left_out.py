@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 
 from napari_lrcs.annotation.check_patches import Check, Region
-from napari_lrcs.arrays import Labels
+from napari_lrcs.arrays import Labels, Mask
 from napari_lrcs.config import Axis
 from napari_lrcs.io.lazy_arrays import Wrapper
 from napari_lrcs.io.provenance import Learnt, LearntSlice
@@ -66,7 +66,7 @@ def read_painting(labels: Volume, reader: SliceReader, index: int) -> Labels:
 
 def learnt_from(
     image: Volume,
-    painted: Mapping[int, Labels],
+    painted: Mapping[int, Labels | Mask],
     *,
     axis: Axis,
     begun_at: datetime,
@@ -76,7 +76,7 @@ def learnt_from(
 
     Parameters
     ----------
-    painted : mapping of int to ndarray of uint8, shape (rows, columns)
+    painted : mapping of int to ndarray of uint8 or bool, shape (rows, columns)
         Slices with a painted voxel or more, by their places along the axis.
     begun_at : datetime
         When that began, with its time zone.
@@ -103,7 +103,7 @@ def learnt_from(
     )
 
 
-def _painted_box(labels: Labels) -> tuple[tuple[int, int], tuple[int, int]]:
+def _painted_box(labels: Labels | Mask) -> tuple[tuple[int, int], tuple[int, int]]:
     rows, columns = (np.flatnonzero(labels.any(axis=axis)).tolist() for axis in (1, 0))
     return (rows[0], rows[-1] + 1), (columns[0], columns[-1] + 1)
 

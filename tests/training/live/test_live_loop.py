@@ -1,6 +1,6 @@
 """A training while somebody paints: the one who paints is the test."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import closing
 from itertools import islice
@@ -76,7 +76,7 @@ class Painter:
         self.labels[index, rows] = truth if labels is None else labels
         self.painting.mark_changed([index])
 
-    def train(self, **arguments: Any) -> Iterator[TrainEvent]:
+    def train(self, **arguments: Any) -> Generator[TrainEvent, None, None]:
         return train_live(
             self.painting,
             config=self.config,

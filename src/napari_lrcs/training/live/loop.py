@@ -53,7 +53,7 @@ def train_live(  # noqa: PLR0913 where it starts from
     overwrite: bool = False,
     origin: Origin | None = None,
     parent: Path | None = None,
-) -> Iterator[TrainEvent]:
+) -> Generator[TrainEvent, None, None]:
     """Train a network on a painting that grows, and leave a run folder.
 
     Parameters
