@@ -14,6 +14,7 @@ built-in sample is painted.
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import reduce
@@ -97,40 +98,43 @@ class Painter:
         """Paint three strokes to start from."""
         self.show(PAINTED[0])
         for _ in range(3):
-            places = [self.rng.integers(LENGTH, n - LENGTH) for n in self.shape]
-            self.paint(PAINTED[0], places)
+            place = [self.rng.integers(LENGTH, n - LENGTH) for n in self.shape]
+            self.paint(PAINTED[0], self.stroke(place))
 
     @property
     def shape(self) -> tuple[int, int]:
         return self.truth.shape[1], self.truth.shape[2]
 
-    def paint(self, index: int, place: Sequence[Any]) -> NDArray[np.bool_]:
-        """Paint the true labels along a line, as one stroke; return where."""
+    def stroke(self, place: Sequence[Any]) -> NDArray[np.bool_]:
+        """Choose the pixels along a line in any direction."""
         angle = self.rng.uniform(0, np.pi)
-        rows, columns = np.indices(self.shape)
-        mask = np.zeros(self.shape, np.bool_)
-        for t in np.linspace(-LENGTH / 2, LENGTH / 2, LENGTH):
-            y, x = place[0] + t * np.sin(angle), place[1] + t * np.cos(angle)
-            mask |= (rows - y) ** 2 + (columns - x) ** 2 <= RADIUS**2
+        rows, columns = np.ogrid[: self.shape[0], : self.shape[1]]
+        y, x = rows - place[0], columns - place[1]
+        along = y * np.sin(angle) + x * np.cos(angle)
+        beside = y * np.cos(angle) - x * np.sin(angle)
+        return (np.abs(along) <= LENGTH / 2) & (np.abs(beside) <= RADIUS)
+
+    def paint(self, index: int, mask: NDArray[np.bool_]) -> None:
+        """Paint the true labels, as one stroke."""
         at = np.nonzero(mask)
         with self.layer.block_history():
             self.layer.data_setitem(
                 (np.full(len(at[0]), index), *at), self.truth[index][mask]
             )
-        return mask
 
-    def correct(self) -> None:
-        """Paint where the overlay is wrong most."""
-        index = PAINTED[len(self.corrections) % len(PAINTED)]
-        if self.overlay(index) is None:
-            return
-        wrong = (self.overlay(index) != self.truth[index]).astype(float)
-        density = uniform_filter(wrong, 32)
-        edge = LENGTH
-        inner = density[edge:-edge, edge:-edge]
-        place = np.array(np.unravel_index(inner.argmax(), inner.shape)) + edge
-        mask = self.paint(index, place.tolist())
-        share = self.share_right(index, mask)
+    def plan(self, index: int) -> tuple[NDArray[np.bool_], float] | None:
+        """Choose where the overlay is wrong most; None before there is one."""
+        overlay = self.overlay(index)
+        if overlay is None:
+            return None
+        density = uniform_filter((overlay != self.truth[index]).astype(float), 32)
+        inner = density[LENGTH:-LENGTH, LENGTH:-LENGTH]
+        place = np.array(np.unravel_index(inner.argmax(), inner.shape)) + LENGTH
+        mask = self.stroke(place.tolist())
+        return mask, self.share_right(index, mask)
+
+    def correct(self, index: int, mask: NDArray[np.bool_], share: float) -> None:
+        self.paint(index, mask)
         made = Correction(index, mask, time.monotonic(), [(0.0, share)])
         self.corrections.append(made)
 
@@ -224,19 +228,31 @@ def open_volume(
 
 
 def paint_for_two_minutes(painter: Painter) -> list[float]:
-    """Correct at fixed times; return the gaps of the window."""
+    """Correct at fixed times; return the gaps of the window.
+
+    What a user would do by eye is done in a thread, so that the window does not wait.
+    """
     begun = time.monotonic()
     pause = (SECONDS - FIRST) / N_STROKES
+    eye = ThreadPoolExecutor(1)
+    looking: list[Future[Any]] = [eye.submit(lambda: None)]
+    plans: list[Future[Any]] = [eye.submit(lambda: None)]
 
     def turn() -> None:
-        painter.look()
-        n = len(painter.corrections)
-        elapsed = time.monotonic() - begun
-        if n < N_STROKES and elapsed >= FIRST + n * pause:
-            painter.correct()
-        # The slice is in view some seconds before its correction.
-        if n < N_STROKES and elapsed >= FIRST + n * pause - 5:
-            painter.show(PAINTED[n % len(PAINTED)])
+        n, elapsed = len(painter.corrections), time.monotonic() - begun
+        if looking[0].done():
+            looking[0] = eye.submit(painter.look)
+        if n == N_STROKES:
+            return
+        index, due = PAINTED[n % len(PAINTED)], FIRST + n * pause
+        if elapsed >= due - 5:  # the slice is in view before it is corrected
+            painter.show(index)
+        if elapsed >= due and plans[0].done():
+            plan = plans[0].result()
+            if plan is not None:
+                painter.correct(index, *plan)
+            is_made = plan is not None
+            plans[0] = eye.submit(lambda: None if is_made else painter.plan(index))
 
     watch, timer = Watch(), QTimer()
     timer.timeout.connect(turn)
@@ -245,6 +261,7 @@ def paint_for_two_minutes(painter: Painter) -> list[float]:
     wait_until(lambda: time.monotonic() - begun > SECONDS, seconds=2 * SECONDS)
     watch.stop()
     timer.stop()
+    eye.shutdown()
     return watch.gaps
 
 

@@ -1221,6 +1221,7 @@ from napari_lrcs.config import TrainConfig
 from napari_lrcs.annotation.annotation import read_annotation
 from napari_lrcs.annotation.project import open_annotated
 from napari_lrcs.training import loop, scoring
+from napari_lrcs.training.session import TrainingSession
 
 torch.set_num_threads(1)
 loop._EVENT_SECONDS = TrainingSession.save_seconds = 0.0  # tell and save at every step

@@ -1,5 +1,6 @@
 """A training while somebody paints: the one who paints is the test."""
 
+import json
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import closing
@@ -36,11 +37,12 @@ from napari_lrcs.training.live import loop as live_loop
 from napari_lrcs.training.live.loop import train_live
 from napari_lrcs.training.live.run import LiveRunFolder, StrokeRow
 from napari_lrcs.training.live.sampling import LiveSampler
-from napari_lrcs.training.live.session import live_config
+from napari_lrcs.training.live.session import LiveSession, live_config
 from napari_lrcs.training.run_folder import RunFolder, list_runs
 from napari_lrcs.training.sampling import Patches
 from napari_lrcs.training.schedule import learning_rate_at
 from napari_lrcs.training.transfer import Origin
+from scripts import Script
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -330,3 +332,81 @@ def test_strokes_are_read_as_they_were_written(tmp_path: Path) -> None:
         "seconds,step,slice,voxels\n1.5,3,0,12\n"
     )
     assert LiveRunFolder(tmp_path).read_strokes() == rows
+
+
+@pytest.mark.slow
+def test_killed_it_goes_on_from_what_was_saved_last(
+    painter: Painter, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "grey.npy", painter.grey)
+    np.save(tmp_path / "labels.npy", painter.truth)
+    config = json.dumps(painter.config.to_dict())
+    with Script(_CHILD, tmp_path, config, painter.run) as child:
+        steps = [int(line) for line in islice(child.stdout, 7)]
+        child.kill()
+        child.wait()
+    saved = RunFolder(painter.run).read_resume().state.step
+    rows = LiveRunFolder(painter.run).read_strokes()
+
+    painter.labels[0] = painter.truth[0]
+    painter.painting = LivePainting(painter.read, painted=[0])
+    painter.config = RunFolder(painter.run).read_config()
+    with closing(painter.train(resume=True)) as events:
+        next_of(events, StepEnded)
+    again = RunFolder(painter.run).read_resume().state.step
+
+    assert LiveSession.save_seconds <= 10
+    assert saved >= steps[-1] - 1  # the child saves after each step
+    assert [row.slice for row in rows] == [1]
+    assert again >= saved + 1
+
+
+_CHILD = """
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from napari_lrcs.annotation.annotation import AnnotatedVolume
+from napari_lrcs.annotation.live_painting import LivePainting
+from napari_lrcs.config import TrainConfig
+from napari_lrcs.io.volume import as_labels, as_volume
+from napari_lrcs.phases import PhaseTable
+from napari_lrcs.progress import StepEnded
+from napari_lrcs.training import loop
+from napari_lrcs.training.live.loop import train_live
+from napari_lrcs.training.live.session import LiveSession
+
+torch.set_num_threads(1)
+loop._EVENT_SECONDS = LiveSession.save_seconds = 0.0  # tell and save at every step
+folder = Path(sys.argv[1])
+grey, truth = (np.load(folder / f"{name}.npy") for name in ("grey", "labels"))
+labels = np.zeros_like(truth)
+labels[0] = truth[0]
+
+
+def read():
+    return AnnotatedVolume(
+        image=as_volume(grey, name="scan"),
+        labels=as_labels(as_volume(labels, name="painting")),
+        roles={},
+    )
+
+
+painting = LivePainting(read, painted=[0])
+n_steps = 0
+for event in train_live(
+    painting,
+    config=TrainConfig.from_dict(json.loads(sys.argv[2])),
+    phases=PhaseTable.numbered(3),
+    run=Path(sys.argv[3]),
+):
+    if isinstance(event, StepEnded):
+        n_steps += 1
+        print(n_steps, flush=True)
+        if n_steps == 3:
+            labels[1, :4] = truth[1, :4]
+            painting.mark_changed([1])
+"""
