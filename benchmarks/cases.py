@@ -1,7 +1,7 @@
 """Volumes to measure on, with their slices, and how a method learns and predicts."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,7 +105,7 @@ class Stacked(Case):
         )
 
 
-def _read(opened: type[Volume], path: Path) -> np.ndarray:
+def _read(opened: Callable[[Path], Volume], path: Path) -> np.ndarray:
     volume = opened(path)
     return volume.slab(0, volume.shape[0])
 

@@ -221,6 +221,12 @@ def test_quick_preset_is_the_default() -> None:
     assert PRESETS["quick"] == TrainConfig()
 
 
+def test_added_settings_are_off_in_the_papers_preset() -> None:
+    paper = PRESETS["paper"].to_dict()
+
+    assert {name: paper[name] for name in TrainConfig.before} == TrainConfig.before
+
+
 def test_paper_preset_is_the_papers() -> None:
     network = PRESETS["paper"].network
     paper = PRESETS["paper"].optimisation

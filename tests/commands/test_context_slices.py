@@ -60,6 +60,7 @@ def _write(name: str, image: NDArray[np.float64]) -> None:
         (f"train alike.tif labels.tif {FLAGS}", 2),
         (f"train single.tif labels.tif {FLAGS}", 0),
         (f"train single.tif labels.tif {FLAGS} --context-slices 1", 1),
+        (f"train single.tif labels.tif {FLAGS} --preset best", 0),
         (f"train alike.tif labels.tif {FLAGS} --preset paper", 0),
         ("train both.toml --out run", 0),
         (f"uncertainty alike.tif labels.tif {STUDY}", 2),

@@ -46,7 +46,7 @@ MISTAKES = {
         search(flags=f"{RATES} --seed 2147483647"), "seed must be at most 2147483648"
     ),
     "unknown preset": Mistake(
-        search(flags=f"{RATES} --preset best"), "known: quick, paper"
+        search(flags=f"{RATES} --preset finest"), "known: quick, best, paper"
     ),
     "preset of the package": Mistake(
         search(flags=f"{RATES} --save-preset quick"), "the preset quick cannot be"

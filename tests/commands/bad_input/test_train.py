@@ -82,7 +82,7 @@ MISTAKES = {
     # settings
     "unknown value": Mistake(train(flags="--loss focal"), "invalid choice: 'focal'"),
     "unknown preset": Mistake(
-        train(flags="--preset best"), "no preset 'best'; known: quick, paper"
+        train(flags="--preset finest"), "no preset 'finest'; known: quick, best"
     ),
     "unknown flag": Mistake(train(flags="--epochs 3"), "--epochs 3; see napari-lrcs"),
     "even kernel": Mistake(train(flags="--kernel-size 4"), "must be odd, got 4"),

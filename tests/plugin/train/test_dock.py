@@ -1010,6 +1010,11 @@ def test_a_value_that_the_user_has_set_is_kept_but_warned_of(
     assert form["context_slices"].value == 0
     dock.setup.preset.choose("quick")
     assert form["context_slices"].value == 2
+    show(viewer.layers["noise"])
+    dock.setup.preset.choose("best")
+    assert form["context_slices"].value == 0
+    show(alike)
+    dock.setup.preset.choose("quick")
 
     dock.remember()
     again = TrainDock(viewer)

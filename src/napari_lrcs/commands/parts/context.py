@@ -15,9 +15,10 @@ def fit(
     arguments: argparse.Namespace,
     volumes: "Sequence[AnnotatedVolume]",
 ) -> "tuple[TrainConfig, str]":
-    """Fit the neighbours of the preset ``quick``; see `fit_context_slices`."""
+    """Fit the neighbours of ``quick`` and ``best``; see `fit_context_slices`."""
     from napari_lrcs.annotation.context_slices import fit_context_slices
+    from napari_lrcs.config import FITTED_PRESETS
 
-    if arguments.preset != "quick" or "context_slices" in arguments:
+    if arguments.preset not in FITTED_PRESETS or "context_slices" in arguments:
         return config, ""
     return fit_context_slices(config, volumes)

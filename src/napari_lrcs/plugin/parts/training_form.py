@@ -6,7 +6,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QWidget
 
-from napari_lrcs.config import PRESETS, Axis, TrainConfig
+from napari_lrcs.config import FITTED_PRESETS, PRESETS, Axis, TrainConfig
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.models import NETWORKS
 from napari_lrcs.plugin.parts.devices import DeviceLine, Devices
@@ -72,7 +72,8 @@ class ContextChoice(QLabel):
     ----------
     form : ConfigForm of TrainConfig
     preset : PresetChoice
-        What is measured becomes a part of *quick*; another preset has its own value.
+        What is measured becomes a part of *quick* and *best*; another preset has its
+        own value.
     """
 
     def __init__(self, form: ConfigForm[TrainConfig], preset: "PresetChoice") -> None:
@@ -136,7 +137,7 @@ class ContextChoice(QLabel):
 
     def _show(self, found: Resemblance | None) -> None:
         self._found = found
-        self._preset.fit_quick(context_slices=self._suitable)
+        self._preset.fit(context_slices=self._suitable)
         if self.is_fitted:
             self._field.value = self._suitable
         self._describe()
@@ -151,7 +152,7 @@ class ContextChoice(QLabel):
         self._describe()
 
     def _on_preset(self, name: str) -> None:
-        self.is_fitted = name == "quick"
+        self.is_fitted = name in FITTED_PRESETS
 
     def _describe(self) -> None:
         n, found = self._field.value, self._found
@@ -176,7 +177,7 @@ class PresetChoice(QComboBox):
     def __init__(self, form: ConfigForm[TrainConfig]) -> None:
         super().__init__()
         self._form = form
-        self._quick = PRESETS["quick"]
+        self._fitted = {name: PRESETS[name] for name in FITTED_PRESETS}
         self._presets: dict[str, TrainConfig] = {}
         self.refresh()
         self.activated.connect(lambda _index: self._fill())
@@ -184,7 +185,7 @@ class PresetChoice(QComboBox):
 
     def refresh(self) -> None:
         """Offer the presets as they are now; one may have been saved meanwhile."""
-        self._presets = {**read_presets(), "quick": self._quick}
+        self._presets = {**read_presets(), **self._fitted}
         self.clear()
         self.addItems([*self._presets, _CUSTOM])
         self._name()
@@ -199,10 +200,11 @@ class PresetChoice(QComboBox):
         self.setCurrentText(name)
         self._fill()
 
-    def fit_quick(self, **settings: object) -> None:
-        """Make settings that were measured a part of the preset *quick*."""
-        self._quick = PRESETS["quick"].with_changes(**settings)
-        self._presets["quick"] = self._quick
+    def fit(self, **settings: object) -> None:
+        """Make settings that were measured a part of the presets that are fitted."""
+        for name in FITTED_PRESETS:
+            self._fitted[name] = PRESETS[name].with_changes(**settings)
+        self._presets |= self._fitted
         self._name()
 
     def _fill(self) -> None:

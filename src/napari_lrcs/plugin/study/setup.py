@@ -32,8 +32,8 @@ from napari_lrcs.uncertainty.study.folder import StudyFolder
 from napari_lrcs.uncertainty.study.task import StudyTask
 
 _PRESET = (
-    "quick: a minute or two per network, on a CPU too; paper: the published network "
-    "and schedule, for a GPU"
+    "quick: a minute or two per network, on a CPU too; best: up to ten minutes on a "
+    "CPU; paper: the published network and schedule, for a GPU"
 )
 _FOLDER = "Folder for the study and all its results"
 

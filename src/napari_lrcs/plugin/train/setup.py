@@ -90,8 +90,9 @@ class TrainSetup(QWidget):
             (
                 "Preset",
                 self.preset,
-                "quick: a good overlay within minutes, on a CPU too; paper: the "
-                "published network and schedule, for a GPU",
+                "quick: a good overlay within two minutes, on a CPU too; best: up to "
+                "ten minutes on a CPU; paper: the published network and schedule, for "
+                "a GPU",
             ),
             (
                 "Start from",
