@@ -23,10 +23,17 @@ def convolutions(module: nn.Module) -> list[nn.Conv2d]:
     return [m for m in module.modules() if isinstance(m, nn.Conv2d)]
 
 
-def small_net(n_channels: int = 1, n_phases: int = 3, **widths: int) -> LRCSNet:
+def small_net(
+    n_channels: int = 1,
+    n_phases: int = 3,
+    *,
+    skip_connections: bool = False,
+    **widths: int,
+) -> LRCSNet:
     return LRCSNet(
         n_channels=n_channels,
         n_phases=n_phases,
+        skip_connections=skip_connections,
         **{"n_filters": 2, "kernel_size": 3, **widths},
     )
 
@@ -75,7 +82,7 @@ def test_skips_join_the_maps_of_the_encoder_before_their_activation() -> None:
 
     maps, joined = seen
     assert torch.equal(joined[:, 4:], maps)
-    widths = [block[0].conv.in_channels for block in model.decoder]
+    widths = [convolutions(block)[0].in_channels for block in model.decoder]
     assert widths == [8, 16, 8, 8]  # 8, 4 and 4 of the encoder
 
 
