@@ -13,7 +13,7 @@ from napari_lrcs.config import TrainConfig
 from napari_lrcs.models.header import Row
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.current_slice import SliceInView
-from napari_lrcs.plugin.parts.layers import workspace_for
+from napari_lrcs.plugin.parts.layers import labels_of, workspace_for
 from napari_lrcs.plugin.parts.workers import Events, load_torch
 from napari_lrcs.plugin.project.training_layers import TrainingLayers
 from napari_lrcs.plugin.train.job import Prepared, TrainingJob, fit_context
@@ -118,7 +118,7 @@ def _following(training: TrainingJob, layers: TrainingLayers) -> LiveTrainingJob
     def read() -> AnnotatedVolume:
         return AnnotatedVolume(
             image=training.source.volume,
-            labels=training.labels,
+            labels=labels_of(labels),  # its array is another after a renaming
             roles=_by_role(painting.roles),
             mask=training.source.mask,
             checks=workspace.read_checks(shape),

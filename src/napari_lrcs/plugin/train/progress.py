@@ -20,6 +20,7 @@ from napari_lrcs.progress import (
 from napari_lrcs.training.not_learnt import SUGGESTED_BALANCE
 
 NEXT = "Next: Predict volume."
+_NOTHING = "Nothing was learnt: fewer than two phases are painted."
 
 
 class TrainingProgress:
@@ -123,7 +124,10 @@ class TrainingProgress:
             case Finishing():
                 self._n_epochs, self._is_endless = event.n_epochs, False
                 self._bar.begin("Finishing")
-            case WaitingForStrokes() | TrainingStarted():
+            case WaitingForStrokes():
+                self.message, self.kind = _NOTHING, "hint"
+                self._bar.end()
+            case TrainingStarted():
                 self._bar.end()
 
     def _show_step(self, event: StepEnded) -> None:
