@@ -97,6 +97,7 @@ def painter(tmp_path: Path, tiny_config: TrainConfig) -> Painter:
 def _every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "_EVENT_SECONDS", 0.0)
     monkeypatch.setattr(live_loop, "_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(first_overlay, "ThreadPoolExecutor", Never)
 
 
 def next_of(
@@ -283,17 +284,25 @@ def test_forest_labels_slices_until_the_network_is_better(
     assert order == ["network", "forest", "forest", "network"]
 
 
-class AtOnce:
-    """Calls what is submitted to it at once."""
+class Never:
+    """Calls nothing that is submitted to it: forests take seconds."""
 
     def __init__(self, *_: object) -> None: ...
+
+    def submit(self, function: Callable[..., Any], *values: Any) -> Future[Any]:
+        del function, values
+        return Future()
+
+    def shutdown(self, **_: object) -> None: ...
+
+
+class AtOnce(Never):
+    """Calls what is submitted to it at once."""
 
     def submit(self, function: Callable[..., Any], *values: Any) -> Future[Any]:
         future: Future[Any] = Future()
         future.set_result(function(*values))
         return future
-
-    def shutdown(self, **_: object) -> None: ...
 
 
 def test_weights_of_another_run_need_no_forest(
