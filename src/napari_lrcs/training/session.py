@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import fields
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -36,8 +35,6 @@ from napari_lrcs.training.sampling import PatchSampler, fitting_patch_size
 from napari_lrcs.training.scoring import phase_weights_of
 from napari_lrcs.training.transfer import Origin
 
-Sampler = TypeVar("Sampler", bound=PatchSampler)
-
 
 class TrainingSession:
     """All that the steps of a training work on, and what they change.
@@ -53,6 +50,7 @@ class TrainingSession:
         If the device is absent, the image is constant, or there is no such network.
     """
 
+    sampler_kind: type[PatchSampler] = PatchSampler
     save_seconds = 60.0
     """Between saved states within an epoch: what a crash may cost."""
 
@@ -93,8 +91,7 @@ class TrainingSession:
         ]
         self._new_model()
         self.patch_size = _fit_patch_size(self, self._notices)
-        """Side of a patch that fits the training slices."""
-        self.sampler = make_sampler(self, PatchSampler)
+        self.sampler = make_sampler(self)
 
     def _new_model(self) -> None:
         with torch.random.fork_rng(devices=[]):
@@ -291,9 +288,9 @@ class TrainingSession:
         release_memory(self.device)
 
 
-def make_sampler(session: TrainingSession, kind: type[Sampler]) -> Sampler:
+def make_sampler(session: TrainingSession) -> PatchSampler:
     """Make what draws patches of the session's training slices."""
-    return kind(
+    return session.sampler_kind(
         session.annotation.with_role("train"),
         normalisation=session.normalisation,
         config=session.config.augmentation,

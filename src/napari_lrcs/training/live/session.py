@@ -60,6 +60,8 @@ class LiveSession(TrainingSession):
         From `live_config`, or of the run that is continued.
     """
 
+    sampler: LiveSampler
+    sampler_kind = LiveSampler
     save_seconds = 8.0
     """A crash may cost ten seconds of training; a step takes one at most."""
 
@@ -83,7 +85,6 @@ class LiveSession(TrainingSession):
         """What is learnt besides the painting: by the network that it started from."""
         self._is_written = True
         self._is_following = True
-        self._sampler = self.sampler = make_sampler(self, LiveSampler)
         self._leave_a_core()
 
     def _leave_a_core(self) -> None:
@@ -118,7 +119,7 @@ class LiveSession(TrainingSession):
         self.changed_at_epoch = self.n_epochs_done
         if self.run.last.is_file():
             self.normalisation = read_header(self.run.last).normalisation
-            self._sampler = self.sampler = make_sampler(self, LiveSampler)
+            self._draw_anew()
         self._forget_best()
         self._is_written = False
         self._leave_a_core()
@@ -145,13 +146,18 @@ class LiveSession(TrainingSession):
         self.annotation = annotation
         self.learnt = self._former + annotation.learnt
         if is_known:
-            self._sampler.repaint(annotation.with_role("train"))
+            self.sampler.repaint(annotation.with_role("train"))
         else:
-            self._sampler = self.sampler = make_sampler(self, LiveSampler)
+            self._draw_anew()
         self._note(strokes)
         self._is_written = False
         self._forget_best()
         self.changed_at_epoch = self.n_epochs_done
+
+    def _draw_anew(self) -> None:
+        sampler = make_sampler(self)
+        assert isinstance(sampler, LiveSampler)
+        self.sampler = sampler
 
     def _differs(self, annotation: Annotation, strokes: tuple[Stroke, ...]) -> bool:
         """Tell whether labels have changed, or roles."""
@@ -184,7 +190,7 @@ class LiveSession(TrainingSession):
         oldest = time.monotonic() - _FRESH_SECONDS
         self._fresh = [(at, stroke) for at, stroke in self._fresh if at > oldest]
         training = [s.index for s in self.annotation.with_role("train")]
-        self._sampler.freshen(
+        self.sampler.freshen(
             [
                 (training.index(stroke.index), stroke.places)
                 for _, stroke in self._fresh
