@@ -85,6 +85,8 @@ class LiveSession(TrainingSession):
         """What is learnt besides the painting: by the network that it started from."""
         self._is_written = True
         self._is_following = True
+        # Whoever paints sees it, and paints more: only the end is worth a notice.
+        self.told_not_learnt = {phase.label for phase in annotation.phases}
         self._leave_a_core()
 
     def _leave_a_core(self) -> None:
@@ -217,6 +219,7 @@ class LiveSession(TrainingSession):
         """Take the last strokes; let only the epochs follow that end the training."""
         self.follow(everything=True)
         self._is_following = False
+        self.told_not_learnt.clear()
         torch.set_num_threads(self._n_threads)  # nobody waits for an answer any more
         self._plan(self.n_epochs_done + DOWN_EPOCHS)
 
