@@ -16,6 +16,7 @@ from napari_lrcs.progress import (
     OverlayChosen,
     Resting,
     StepEnded,
+    StrokesTaken,
     TrainingEnded,
 )
 
@@ -168,3 +169,16 @@ def test_forest_is_shown_when_it_is_fitted_and_where_the_view_moves(
     kinds = [type(event).__name__ for event in found if not isinstance(event, Worked)]
     steps = ["StepEnded"] * 2
     assert kinds == ["StepEnded", "OverlayChosen", "str", *steps, "str", *steps]
+
+
+def test_stroke_is_answered_after_a_second_of_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stroke = StrokesTaken(slices=(0,), n_voxels=5, step=1)
+    training = Training(monkeypatch, cost=1.0)
+    before, after = [(STEP, 1.0)] * 3, [(STEP, 0.5)] * 19
+
+    found = places(training.run(*before, (stroke, 0.0), *after))
+
+    # The first, one a second after the stroke, and the next after nine seconds.
+    assert found == [1, 4]

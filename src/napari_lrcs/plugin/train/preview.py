@@ -31,6 +31,7 @@ from napari_lrcs.progress import (
     OverlayChosen,
     Resting,
     StepEnded,
+    StrokesTaken,
     TrainingEnded,
 )
 from napari_lrcs.training.run_folder import RunFolder
@@ -47,7 +48,8 @@ _MEMORY = 32
 """Memory for activations, in MiB: tiles are small, so that a stop acts at once."""
 
 _FIRST, _PAUSE = 1.0, 3.0
-"""Seconds of training from the first step to the first preview, and between two."""
+"""Seconds of training from the first step, or a stroke, to the first preview, and
+between two."""
 
 _SHARE = 0.1
 """Largest share of the time that previews take."""
@@ -166,6 +168,8 @@ class _Previews:
                 self._forest = event.predict
                 is_ready = self._forest is not None or self._last.is_file()
                 return self._load_last if is_ready else None
+            case StrokesTaken() if self._cost:  # answered soon, as the start is
+                self._shown_at, self._cost = worked, 0.0
             case StepEnded() | Resting() if self._has_moved:
                 return event.checkpoint
             case _ if self._forest is not None:
