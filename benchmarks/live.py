@@ -194,19 +194,21 @@ def main() -> None:
         gaps = paint_for_two_minutes(painter)
         run = RunFolder(newest_run(viewer))
         config = run.read_config()
-        live = load_checkpoint(run.last)
+        networks: dict[str, Checkpoint] = {}
+        if run.last.is_file():  # an epoch has ended
+            networks["after two minutes"] = load_checkpoint(run.last)
         press(dock, "Finish")
         begun = time.monotonic()
         wait_until(lambda: not dock.is_busy, seconds=600)
         print(f"finished in {time.monotonic() - begun:.0f} s: {dock.message}")
         image = viewer.layers[0].data
         labels = np.array(painting_of(painter.layer).layer.data)  # type: ignore[union-attr]
-        finished = load_checkpoint(run.best)
+        networks["finished"] = load_checkpoint(run.best)
         viewer.close()
         report_answers(painter.corrections)
         report("live", gaps)
-        quick = train_quick(image, labels, config, Path(scratch) / "quick")
-        networks = {"after two minutes": live, "finished": finished, "quick": quick}
+        place = Path(scratch) / "quick"
+        networks["quick"] = train_quick(image, labels, config, place)
         report_scores(networks, image, truth)
 
 
