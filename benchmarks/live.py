@@ -45,7 +45,6 @@ from napari_lrcs.inference.predict import predict_slice
 from napari_lrcs.io.volume import as_labels, as_volume
 from napari_lrcs.metrics.overlap import confusion_matrix, iou_per_phase, mean_iou
 from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint
-from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.train.preview import PREVIEW_NAME, SlicePreview
 from napari_lrcs.progress import OverlayChosen, StrokesTaken, result_of
 from napari_lrcs.training.loop import train
@@ -184,32 +183,35 @@ def main() -> None:
         viewer = napari.Viewer()
         viewer.window.resize(1400, 900)
         truth = open_volume(viewer, folder, Path(scratch))
+        image = viewer.layers[0].data
         press(open_dock(viewer, "Label phases"), "New labels layer")
         painter = Painter(viewer, truth)
-        painter.begin()
-        dock = open_dock(viewer, "Train LRCS-Net")
-        painter.follow(dock)
-        press(dock, "Train as I paint")
-        wait_until(lambda: PREVIEW_NAME in viewer.layers, seconds=300)
-        gaps = paint_for_two_minutes(painter)
-        run = RunFolder(newest_run(viewer))
-        config = run.read_config()
-        networks: dict[str, Checkpoint] = {}
-        if run.last.is_file():  # an epoch has ended
-            networks["after two minutes"] = load_checkpoint(run.last)
-        press(dock, "Finish")
-        begun = time.monotonic()
-        wait_until(lambda: not dock.is_busy, seconds=600)
-        print(f"finished in {time.monotonic() - begun:.0f} s: {dock.message}")
-        image = viewer.layers[0].data
-        labels = np.array(painting_of(painter.layer).layer.data)  # type: ignore[union-attr]
-        networks["finished"] = load_checkpoint(run.best)
+        networks = watch_live(viewer, painter)
+        labels = np.asarray(painter.layer.data)
         viewer.close()
-        report_answers(painter.corrections)
-        report("live", gaps)
-        place = Path(scratch) / "quick"
-        networks["quick"] = train_quick(image, labels, config, place)
+        like, place = networks["finished"].config, Path(scratch) / "quick"
+        networks["quick"] = train_quick(image, labels, like, place)
         report_scores(networks, image, truth)
+
+
+def watch_live(viewer: napari.Viewer, painter: Painter) -> dict[str, Checkpoint]:
+    """Paint while a network trains, and finish; report how it went."""
+    painter.begin()
+    dock = open_dock(viewer, "Train LRCS-Net")
+    painter.follow(dock)
+    press(dock, "Train as I paint")
+    wait_until(lambda: PREVIEW_NAME in viewer.layers, seconds=300)
+    gaps = paint_for_two_minutes(painter)
+    run, networks = RunFolder(newest_run(viewer)), {}
+    if run.last.is_file():  # an epoch has ended
+        networks["after two minutes"] = load_checkpoint(run.last)
+    press(dock, "Finish")
+    begun = time.monotonic()
+    wait_until(lambda: not dock.is_busy, seconds=600)
+    print(f"finished in {time.monotonic() - begun:.0f} s: {dock.message}")
+    report_answers(painter.corrections)
+    report("live", gaps)
+    return {**networks, "finished": load_checkpoint(run.best)}
 
 
 def open_volume(
