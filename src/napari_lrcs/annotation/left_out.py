@@ -55,6 +55,28 @@ def without_checks(labels: Volume, checks: Sequence[Check]) -> Volume:
     return replace(labels, array=_Cleared(labels.array, tuple(regions)))
 
 
+def check_pixels(
+    volume: Volume, checks: Sequence[Check], index: int, *, axis: Axis
+) -> Mask:
+    """Find the pixels of a slice that lie in check patches, or in their margins.
+
+    Parameters
+    ----------
+    volume : Volume
+        The image, or its painting, for its shape.
+    index : int
+        Place of the slice along `axis`.
+
+    Returns
+    -------
+    ndarray of bool, shape (rows, columns)
+    """
+    everything = np.broadcast_to(np.uint8(1), volume.shape)
+    whole = without_checks(replace(volume, array=everything), checks)
+    is_in_checks: Mask = whole.slab(index, index + 1, axis=axis)[0] == UNPAINTED
+    return is_in_checks
+
+
 def read_painting(labels: Volume, reader: SliceReader, index: int) -> Labels:
     """Read the labels of a slice; they are 0 outside the field of view."""
     painting: Labels = labels.slab(index, index + 1, axis=reader.axis)[0]

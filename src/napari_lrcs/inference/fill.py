@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from napari_lrcs.inference.segment import BaselineTask, label_slice
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.phases import UNPAINTED, PhaseTable
 from napari_lrcs.progress import PredictEvent
+
+if TYPE_CHECKING:  # loading torch takes seconds
+    from napari_lrcs.models.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -146,20 +150,42 @@ def fill_by_network(
         If the network was trained across another axis, or on phases of other names.
     """
     from napari_lrcs.inference.predict import predict_slice
-    from napari_lrcs.models.checkpoint import load_checkpoint
 
-    checkpoint = load_checkpoint(model)
-    axis = checkpoint.config.preprocessing.axis
-    if axis != target.axis:
-        raise ValueError(
-            f"the network was trained on slices across {axis}, the painting's lie "
-            f"across {target.axis}; choose another network"
-        )
-    mapping = _own_labels(checkpoint.phases, target.phases)
+    checkpoint, mapping = load_for(model, axis=target.axis, phases=target.phases)
     labels = yield from predict_slice(
         target.image, checkpoint, target.index, mask=target.mask
     )
     yield target.filled(relabelled(labels, mapping))
+
+
+def load_for(
+    model: Path, *, axis: Axis, phases: PhaseTable
+) -> tuple["Checkpoint", dict[int, int]]:
+    """Load a network for a painting.
+
+    Returns
+    -------
+    checkpoint : Checkpoint
+    own : dict of int to int
+        The painting's label by the network's.
+
+    Raises
+    ------
+    CheckpointError
+        If it is not a checkpoint, or a damaged one.
+    ValueError
+        If the network was trained across another axis, or on phases of other names.
+    """
+    from napari_lrcs.models.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(model)
+    trained = checkpoint.config.preprocessing.axis
+    if trained != axis:
+        raise ValueError(
+            f"the network was trained on slices across {trained}, the painting's lie "
+            f"across {axis}; choose another network"
+        )
+    return checkpoint, _own_labels(checkpoint.phases, phases)
 
 
 def _own_labels(network: PhaseTable, own: PhaseTable) -> dict[int, int]:
