@@ -1,10 +1,10 @@
 """A painting on disk that is its own autosave: every stroke is saved as it is made."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self, TypedDict
+from typing import Any, NotRequired, Self, TypedDict
 
 import numpy as np
 
@@ -67,6 +67,8 @@ class PaintingState:
         Field of view, as `open_mask` takes it.
     image : ImageIdentity
         The image that is painted on; its shape never changes.
+    propagated : tuple of int
+        Slices that a network has filled, and nobody has gone through yet.
 
     Raises
     ------
@@ -79,6 +81,7 @@ class PaintingState:
     roles: Mapping[int, Role]
     mask: str | None
     image: ImageIdentity
+    propagated: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.axis not in AXES:
@@ -95,6 +98,15 @@ class PaintingState:
         """Number of slices across the axis."""
         return self.image.shape[AXES[self.axis]]
 
+    def with_role(self, index: int, role: Role | None) -> Self:
+        """Give a slice a role, or none; then somebody has gone through it."""
+        roles = {**self.roles, index: role}
+        return replace(
+            self,
+            roles={i: found for i, found in sorted(roles.items()) if found},
+            propagated=tuple(i for i in self.propagated if i != index),
+        )
+
 
 class _PaintingDict(TypedDict):
     """Content of ``painting.json``."""
@@ -103,6 +115,7 @@ class _PaintingDict(TypedDict):
     roles: dict[str, Role]
     mask: str | None
     image: ImageIdentity
+    propagated: NotRequired[tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +309,7 @@ class PaintingFolder:
             roles={int(index): role for index, role in saved["roles"].items()},
             mask=str(self.mask) if mask == _MASK else mask,
             image=saved["image"],
+            propagated=saved.get("propagated", ()),
         )
 
     def _write_json(self, state: PaintingState) -> None:
@@ -306,5 +320,6 @@ class PaintingFolder:
             "roles": {str(index): role for index, role in sorted(state.roles.items())},
             "mask": _MASK if state.mask == str(self.mask) else state.mask,
             "image": asdict(state.image),
+            "propagated": state.propagated,
         }
         write_json(self._json, content)

@@ -158,8 +158,7 @@ class Painting:
         OSError, VolumeError
             If it cannot be saved.
         """
-        roles = {i: found for i, found in self.roles.items() if i != index}
-        self.set_roles(roles if role is None else {**roles, index: role})
+        self._write(self._state.with_role(index, role))
 
     def set_roles(self, roles: Mapping[int, Role]) -> None:
         """Give slices their roles, and no other slice one; else as `set_role`."""
@@ -259,7 +258,7 @@ class Painting:
 
     def set_plane(self, index: int, labels: LabelArray) -> None:
         """Replace the labels of a slice, soon; see `SliceWriter.write`."""
-        self._slice_writer.write(index, labels)
+        self._slice_writer.write({index: labels})
 
     def mark_changed(self, indices: Iterable[int]) -> None:
         """Count and save slices soon: they were changed by other means than strokes."""
@@ -294,6 +293,28 @@ def _relabel(
     else:
         labels = folder.labels.retrying_array
     yield labels, mapping, phases
+
+
+def propagated_slices(painting: Painting) -> tuple[int, ...]:
+    """List painted slices that a network has filled, and nobody has gone through yet.
+
+    A slice is gone through once it is given a role, or none.
+    """
+    painted = painting.painted()
+    return tuple(i for i in painting.state.propagated if i in painted)
+
+
+def propagate_to(painting: Painting, planes: Mapping[int, LabelArray]) -> None:
+    """Replace the labels of slices, soon, as one step of the undo history; mark them.
+
+    Raises
+    ------
+    OSError, VolumeError
+        If the marks cannot be saved.
+    """
+    marked = tuple(sorted({*painting.state.propagated, *planes}))
+    painting._write(replace(painting.state, propagated=marked))
+    painting._slice_writer.write(planes)
 
 
 def rename_painting(painting: Painting, name: str) -> Path:

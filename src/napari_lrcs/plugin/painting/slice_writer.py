@@ -1,7 +1,7 @@
 """Write whole slices into a labels layer while its window stays responsive."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -32,20 +32,18 @@ class SliceWriter:
 
     def __init__(self, layer: Labels, axis: Axis) -> None:
         self._layer, self._axis = layer, axis
-        self._waiting: deque[tuple[int, LabelArray]] = deque()
+        self._waiting: deque[Mapping[int, LabelArray]] = deque()
         self._steps: Iterator[None] | None = None
 
-    def write(self, index: int, labels: LabelArray) -> None:
-        """Replace the labels of a slice, as one step of the layer's undo history.
+    def write(self, planes: Mapping[int, LabelArray]) -> None:
+        """Replace the labels of slices, as one step of the layer's undo history.
 
         Parameters
         ----------
-        index : int
-            Place of the slice along the axis, from 0.
-        labels : ndarray of uint8, shape (rows, columns)
-            The new labels.
+        planes : mapping of int to ndarray of uint8, shape (rows, columns)
+            The new labels by the place of their slice along the axis, from 0.
         """
-        self._waiting.append((index, labels))
+        self._waiting.append(planes)
         if self._steps is None:
             self._steps = self._write_all()
             self._write_some()
@@ -68,13 +66,12 @@ class SliceWriter:
 
     def _write_all(self) -> Iterator[None]:
         while self._waiting:
-            index, labels = self._waiting.popleft()
-            height = max(1, _BAND_VOXELS // labels.shape[1])
+            planes = self._waiting.popleft()
             with self._without_brush(), self._layer.block_history():
-                for start in range(0, len(labels), height):
-                    if start:
+                for i, (index, start, labels) in enumerate(_bands(planes)):
+                    if i:
                         yield
-                    self._write_band(index, start, labels[start : start + height])
+                    self._write_band(index, start, labels)
             if self._waiting:
                 yield
 
@@ -95,3 +92,11 @@ class SliceWriter:
         finally:
             if self._layer.mode == "pan_zoom":
                 self._layer.mode = mode
+
+
+def _bands(planes: Mapping[int, LabelArray]) -> Iterator[tuple[int, int, LabelArray]]:
+    """Cut slices into bands; yields slice, first row and labels of each."""
+    for index, labels in planes.items():
+        height = max(1, _BAND_VOXELS // labels.shape[1])
+        for start in range(0, len(labels), height):
+            yield index, start, labels[start : start + height]
