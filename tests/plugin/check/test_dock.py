@@ -34,9 +34,9 @@ from napari_lrcs.plugin.check.form import OVER_PREDICTION
 from napari_lrcs.plugin.check.job import save_budget
 from napari_lrcs.plugin.check.patches import CheckPatches
 from napari_lrcs.plugin.check.session import PatchSession
-from napari_lrcs.plugin.check.view import _camera_of, shorter_side
 from napari_lrcs.plugin.label.dock import LabelDock
 from napari_lrcs.plugin.painting.layer_checks import LayerChecks
+from napari_lrcs.plugin.parts.camera import camera_of, shorter_side
 from napari_lrcs.plugin.parts.layer_choice import LayerChoice
 from napari_lrcs.plugin.parts.layer_kinds import kind_of, marked
 from napari_lrcs.plugin.parts.layers import PROVENANCE_KEY, appearance, place_of
@@ -207,7 +207,7 @@ def assert_in_view(viewer: Viewer, patches: CheckPatches, dock: CheckDock) -> No
         layer.data_to_world((0, 0, 0)), image.data_to_world(start)
     )
     middle = image.data_to_world([(p.start + p.stop - 1) / 2 for p in region])
-    camera = _camera_of(viewer)
+    camera = camera_of(viewer)
     np.testing.assert_allclose(camera.center[-2:], middle[-2:])
     assert viewer.dims.point[0] == pytest.approx(middle[0])
     height = shorter_side(dock)

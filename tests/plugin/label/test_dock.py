@@ -29,6 +29,7 @@ from napari_lrcs.plugin.painting.painting import Painting, painting_of
 from napari_lrcs.plugin.parts.keys import (
     DONE,
     NEXT,
+    NEXT_SPOT,
     PHASE_ACTIONS,
     PREVIOUS,
     keys_of,
@@ -653,13 +654,13 @@ def all_of_naparis_keys() -> set[str]:
 
 def test_no_key_is_one_of_naparis(make_napari_viewer: MakeViewer) -> None:
     make_napari_viewer()  # registers its actions
-    own = [keys_of(action) for action in (*PHASE_ACTIONS, NEXT, PREVIOUS)]
+    own = [keys_of(action) for action in (*PHASE_ACTIONS, NEXT, PREVIOUS, NEXT_SPOT)]
 
     napari = all_of_naparis_keys()
 
     assert {"E", "P", "Ctrl+Z", "1", "7"} <= napari
     assert not napari & set(own)
-    assert len({*own, keys_of(DONE)}) == 10
+    assert len({*own, keys_of(DONE)}) == 11
     assert keys_of(DONE) not in keys_bound_to(Viewer, Labels)  # it acts on labels alone
 
 

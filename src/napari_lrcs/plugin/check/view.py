@@ -2,25 +2,28 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from napari.layers import Image, Shapes
 from napari.viewer import Viewer
 from numpy.typing import NDArray
-from qtpy.QtWidgets import QMainWindow, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_lrcs.annotation.check_patches import CheckDesign, Region
 from napari_lrcs.arrays import Mask
 from napari_lrcs.plugin.check.patches import CheckPatches
+from napari_lrcs.plugin.parts.camera import (
+    Box,
+    camera_of,
+    corners_in_slice,
+    shorter_side,
+    zoom_to,
+)
 from napari_lrcs.plugin.parts.current_slice import go_to
 from napari_lrcs.plugin.parts.hidden_layers import HiddenLayers
 from napari_lrcs.plugin.parts.layer_kinds import marked
 from napari_lrcs.plugin.parts.layers import place_of, selection_kept
 from napari_lrcs.preprocessing.slices import AXES
-
-Box = tuple[int, int, int, int]
-"""First row, end of the rows, first column, end of the columns."""
 
 _SHARE = 1 / 3
 """Share of the canvas, along its shorter side, that a patch fills."""
@@ -29,9 +32,6 @@ _DIM, _CLEAR = "#000000a0", "#00000000"
 _PATCH_EDGE, _MARGIN_EDGE, _MISSING_EDGE = "#ffd60a", "#ffd60a90", "#ff3b30"
 _PATCH_WIDTH, _MARGIN_WIDTH, _MISSING_WIDTH = 0.35, 0.15, 0.35
 """Width of the outlines, in voxels."""
-
-_USUAL_SIDE = 600
-"""Side of the canvas for a dock that is in no window, in pixels."""
 
 _MOST_BOXES = 300
 """Dimmed boxes outside the field of view beyond which none are drawn: each costs time.
@@ -58,7 +58,7 @@ class PatchView:
         dock: QWidget,
     ) -> None:
         self._viewer, self._patches, self._dock = viewer, patches, dock
-        camera = _camera_of(viewer)
+        camera = camera_of(viewer)
         self._before = (camera.center, camera.zoom, viewer.dims.point)
         self._selected = viewer.layers.selection.active
         self._hidden = HiddenLayers(viewer.layers)
@@ -125,7 +125,7 @@ class PatchView:
         if self._selected in layers:
             layers.selection.active = self._selected
         center, zoom, point = self._before
-        camera = _camera_of(self._viewer)
+        camera = camera_of(self._viewer)
         camera.center, camera.zoom = center, zoom
         self._viewer.dims.set_point(range(len(point)), point)
 
@@ -171,46 +171,17 @@ class PatchView:
                 )
 
     def _corners(self, box: Box, index: int) -> NDArray[np.float64]:
-        """Return the corners of a box in a slice; voxels reach half a step further."""
-        top, bottom, left, right = np.subtract(box, 0.5)
-        corners = np.array([[top, left], [top, right], [bottom, right], [bottom, left]])
-        across = AXES[self._patches.check.design.axis]
-        placed: NDArray[np.float64] = np.insert(corners, across, index, axis=1)
-        return placed[:, -self._frame.ndim :]
+        axis = self._patches.check.design.axis
+        return corners_in_slice(box, index, axis=axis, ndim=self._frame.ndim)
 
     # ---- the camera ----
 
     def _zoom(self) -> None:
         """Let a patch of full size fill a third of the canvas."""
         layer, size = self._patches.layer, self._patches.check.design.size
-        shape = np.array(layer.data.shape)
-        displayed = [*self._viewer.dims.displayed][-2:]
-        offset = self._viewer.dims.ndim - layer.ndim
-        axes = [axis - offset for axis in displayed]
-        middle = np.array(layer.data_to_world((shape - 1) / 2))
-        sides = np.zeros((4, layer.ndim))
-        sides[0, axes[0]] = sides[1, axes[1]] = size
-        sides[2, axes] = (size, size)
-        world = np.array([layer.data_to_world(corner) for corner in sides])[:, axes]
-        extent = float(np.ptp(world, axis=0).max())
-        camera = _camera_of(self._viewer)
-        camera.center = (0.0, *(float(middle[axis]) for axis in axes))
-        camera.zoom = _SHARE * shorter_side(self._dock) / extent
-
-
-def shorter_side(dock: QWidget) -> int:
-    """Measure the canvas of the window that a dock is in, in pixels."""
-    window: QWidget | None = dock
-    while window is not None and not isinstance(window, QMainWindow):
-        window = window.parentWidget()
-    canvas = None if window is None else window.centralWidget()
-    return _USUAL_SIDE if canvas is None else min(canvas.width(), canvas.height())
-
-
-def _camera_of(viewer: Viewer) -> Any:
-    """Return the camera; napari 0.9 has moved it."""
-    scene = getattr(viewer, "scene", None)
-    return viewer.camera if scene is None else scene.camera
+        middle = (np.array(layer.data.shape) - 1) / 2
+        pixels = _SHARE * shorter_side(self._dock)
+        zoom_to(self._viewer, layer, middle, size=size, pixels=pixels)
 
 
 def _shape_of_slice(design: CheckDesign) -> tuple[int, int]:

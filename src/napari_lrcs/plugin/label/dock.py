@@ -9,10 +9,12 @@ from napari.viewer import Viewer
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QWidget
 
+from napari_lrcs.annotation.spots import Spot
 from napari_lrcs.inference.fill import Filled
+from napari_lrcs.inference.propagate import Propagated
 from napari_lrcs.plugin.label.large_3d import LargeIn3D
 from napari_lrcs.plugin.label.layers import NO_IMAGE, LayersPart
-from napari_lrcs.plugin.label.paint_help import PaintHelp, merge
+from napari_lrcs.plugin.label.paint_help import PaintHelp
 from napari_lrcs.plugin.label.painting_controller import PaintingController
 from napari_lrcs.plugin.label.paintings_table import PaintingsFold
 from napari_lrcs.plugin.label.pairs import Exported, Imported
@@ -20,13 +22,12 @@ from napari_lrcs.plugin.label.phases import PhaseEditor
 from napari_lrcs.plugin.label.phases_controller import PhasesController, kept_phases
 from napari_lrcs.plugin.label.restore import RestoreLine
 from napari_lrcs.plugin.label.slices import SlicesPart
-from napari_lrcs.plugin.label.slices_table import next_step
 from napari_lrcs.plugin.label.whole_volume import Segmented
 from napari_lrcs.plugin.painting.painting import Painting
 from napari_lrcs.plugin.parts.closable import Closable
 from napari_lrcs.plugin.parts.connections import Connections
 from napari_lrcs.plugin.parts.dock import Dock
-from napari_lrcs.plugin.parts.keys import Keys, canvas_button
+from napari_lrcs.plugin.parts.keys import NEXT_SPOT, Keys, canvas_button
 from napari_lrcs.plugin.parts.widgets import Kind, vbox
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events
 from napari_lrcs.plugin.project.found_work import FoundPainting
@@ -104,12 +105,14 @@ class LabelDock(Dock):
         for part in (self.paintings, self.phases_controller, self.slices, self.help):
             part.failed.connect(self._on_failed)
         self.help.job_requested.connect(self._start_job)
+        self.help.guide.done.connect(lambda text: self.show_message(text, "done"))
         self.help.stop_requested.connect(self.stop)
 
     def _listen(self) -> None:
         dims = self.viewer.dims.events
         view_events = (dims.current_step, dims.order, dims.ndisplay)
         actions = {**self.slices.step_actions, **self.phases_controller.actions}
+        actions[NEXT_SPOT] = self.help.guide.suggest
         self.connections += [
             self.image,
             self.labels,
@@ -221,7 +224,7 @@ class LabelDock(Dock):
 
     def _next_step(self) -> str:
         if self.painting is not None:
-            return next_step(self.painting, self.slices.index)
+            return self.slices.next_step
         return self.restore_line.next_step or self._choices.next_step
 
     def _warn(self, text: str) -> None:
@@ -240,10 +243,10 @@ class LabelDock(Dock):
     def handle(self, event: Any) -> None:
         """Show what a job has made."""
         match event:
-            case Filled() | Imported():
+            case Filled() | Imported() | Propagated() | Spot():
                 painting = self._worked_on
                 if painting is not None and painting.layer in self.viewer.layers:
-                    merge(painting, event)
+                    self.help.show_made(painting, event)
             case Exported():
                 self.show_message(f"Saved {event.n} pairs in {event.folder}.", "done")
             case Segmented():

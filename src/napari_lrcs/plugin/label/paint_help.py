@@ -10,21 +10,25 @@ from napari.viewer import Viewer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
+from napari_lrcs.annotation.spots import Spot
 from napari_lrcs.inference.fill import Filled, SliceToFill
+from napari_lrcs.inference.propagate import Propagated
 from napari_lrcs.phases import UNPAINTED
 from napari_lrcs.plugin.label.fill import FillPanel
+from napari_lrcs.plugin.label.guide import Guide
 from napari_lrcs.plugin.label.pairs import (
     Imported,
     PairsPanel,
     read_pairs,
     write_pairs,
 )
+from napari_lrcs.plugin.label.targets import slice_to_fill
 from napari_lrcs.plugin.label.whole_volume import WholeVolume
 from napari_lrcs.plugin.painting.field_of_view import FieldOfView
 from napari_lrcs.plugin.painting.painting import Painting
 from napari_lrcs.plugin.parts.forms import Fold
 from napari_lrcs.plugin.parts.keys import canvas_button, keys_hint
-from napari_lrcs.plugin.parts.layers import checks_of, labels_of, volume_of
+from napari_lrcs.plugin.parts.layers import volume_of
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events
 
 
@@ -69,6 +73,9 @@ class PaintHelp(QWidget):
         self._segment_button = canvas_button("", "", self.segment_volume)
         self.fill.add_buttons(self._fill_button, self._segment_button)
         self._name_segment_button()
+        self.guide = Guide(
+            viewer, image=image, index=index, networks=self.fill.networks
+        )
         # isinstance takes a union, although it is not a type.
         either = cast("type[Layer]", Image | Labels)
         self.field_of_view = FieldOfView(
@@ -79,11 +86,14 @@ class PaintHelp(QWidget):
         self._keys_text.setWordWrap(True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.guide)
         layout.addWidget(Fold("Help to paint", self.fill))
         layout.addWidget(Fold("Field of view", self.field_of_view))
         layout.addWidget(Fold("Import and export", self.pairs))
         layout.addWidget(self._keys_text)
         self.fill.networks.failed.connect(self.failed)
+        self.guide.failed.connect(self.failed)
+        self.guide.job_requested.connect(self.job_requested)
         self.field_of_view.requested.connect(self.set_mask)
         self.pairs.export_requested.connect(self.export_pairs)
         self.pairs.import_requested.connect(self.import_pairs)
@@ -91,6 +101,7 @@ class PaintHelp(QWidget):
     def show_painting(self, painting: Painting | None) -> None:
         """Help with another painting, or the same as it is now."""
         self._painting = painting
+        self.guide.show_painting(painting)
         if painting is not None:
             self.field_of_view.show_mask(painting.mask)
             self.show_keys()
@@ -98,6 +109,7 @@ class PaintHelp(QWidget):
     def show_keys(self) -> None:
         """Show which keys do what."""
         painting = self._painting
+        self.guide.show_keys()
         if painting is not None:
             n_phases = len(painting.phases)
             self._keys_text.setText(keys_hint(n_phases, n_slices=painting.n_slices))
@@ -106,14 +118,28 @@ class PaintHelp(QWidget):
         """Stop listening to the viewer."""
         self.field_of_view.layers.disconnect_events()
         self.fill.networks.disconnect_events()
+        self.guide.disconnect_events()
 
     def enable(self, *, is_free: bool) -> None:
         """Enable what can be done now: `is_free` is False while a job runs."""
         self.pairs.setEnabled(is_free)
+        self.guide.enable(is_free=is_free)
         self._fill_button.setEnabled(is_free and self._index() is not None)
         self._is_segmenting &= not is_free
         self._segment_button.setEnabled(is_free or self._is_segmenting)
         self._name_segment_button()
+
+    def show_made(
+        self, painting: Painting, event: Filled | Imported | Propagated | Spot
+    ) -> None:
+        """Put what a job has made into a painting, or go where it says."""
+        match event:
+            case Spot():
+                self.guide.show_spot(event, painting)
+            case Propagated():
+                self.guide.merge(event, painting)
+            case _:
+                merge(painting, event)
 
     def fill_slice(self) -> None:
         """Fill the slice in view, as the form says."""
@@ -163,29 +189,8 @@ class PaintHelp(QWidget):
         )
 
     def _target(self, painting: Painting, image: Image, index: int) -> SliceToFill:
-        painting.save()  # and count the last strokes
-        volume = volume_of(image)
-        if volume.shape != (expected := painting.state.image.shape):
-            raise ValueError(
-                f"{image.name} is {volume.shape} (z, y, x), the painting is of an "
-                f"image of {expected}; choose that image"
-            )
-        return SliceToFill(
-            image=volume,
-            axis=painting.axis,
-            index=index,
-            labels=painting.plane(index),
-            phases=painting.phases,
-            mask=painting.mask_volume(volume.shape),
-            only_unpainted=self.fill.only_unpainted,
-            painting=labels_of(painting.layer),
-            learnt=tuple(
-                i
-                for i in painting.painted()
-                if painting.roles.get(i) not in ("validation", "test")
-            ),
-            checks=checks_of(image),
-        )
+        keeps = self.fill.only_unpainted
+        return slice_to_fill(painting, image, index, only_unpainted=keeps)
 
     def set_mask(self, mask: Any) -> None:
         """Give the painting a field of view."""

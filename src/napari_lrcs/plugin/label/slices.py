@@ -9,14 +9,21 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidge
 
 from napari_lrcs.annotation.annotation import Role
 from napari_lrcs.annotation.suggested_slices import suggest_slices
-from napari_lrcs.plugin.label.slices_table import SlicesTable, annotated, gaps
-from napari_lrcs.plugin.painting.painting import Painting
+from napari_lrcs.plugin.label.slices_table import (
+    SlicesTable,
+    annotated,
+    gaps,
+    next_step,
+)
+from napari_lrcs.plugin.painting.painting import Painting, propagated_slices
 from napari_lrcs.plugin.parts.current_slice import go_to, show_across, slice_in_view
 from napari_lrcs.plugin.parts.keys import NEXT, PREVIOUS, canvas_button, with_keys
 from napari_lrcs.plugin.parts.workers import EXPECTED
 
 _N_SLICES = 3
 """Slices to annotate at first: to train on, to validate with and to test with."""
+
+_CORRECT = "Correct what the network has filled here, then give the slice a role."
 
 _ROLES: Mapping[Role | None, tuple[str, str]] = {
     "train": ("Train", "Train on the slice in view"),
@@ -96,6 +103,15 @@ class SlicesPart(QWidget):
         if painting is None:
             return None
         return slice_in_view(self._viewer, painting.layer, painting.axis)
+
+    @property
+    def next_step(self) -> str:
+        """What to do next; empty without a painting."""
+        if self._painting is None:
+            return ""
+        if self.index in propagated_slices(self._painting):
+            return _CORRECT
+        return next_step(self._painting, self.index)
 
     @property
     def gaps(self) -> str:

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_lrcs.phases import Phase
-from napari_lrcs.plugin.painting.painting import Painting
+from napari_lrcs.plugin.painting.painting import Painting, propagated_slices
 from napari_lrcs.plugin.parts.widgets import fit_height
 
 _MISSING = QColor("#c87f0a")
@@ -102,9 +102,13 @@ class SlicesTable(QTableWidget):
         role = painting.roles.get(index)
         is_tight = len(painting.phases) > _MOST_BESIDE_LONG
         name = _SHORT[role] if role and is_tight else role
+        use = f"For {role}" if role else "For nothing yet"
+        if index in propagated_slices(painting):
+            name = f"{name} ⚠" if name else "⚠ correct"
+            use += "; filled by a network: correct it by hand, then give it a role"
         cells = [_cell(str(index)), _cell(name or "–")]
         cells[0].setToolTip(_painted_share(painting, index))
-        cells[1].setToolTip(f"For {role}" if role else "For nothing yet")
+        cells[1].setToolTip(use)
         for phase in painting.phases:
             n = 0 if counts is None else int(counts[phase.label - 1])
             cell = _cell(compact(n) if n else "–")

@@ -28,6 +28,7 @@ PHASE_ACTIONS = tuple(
 NEXT = "napari-lrcs:next_slice"
 PREVIOUS = "napari-lrcs:previous_slice"
 DONE = "napari-lrcs:patch_done"
+NEXT_SPOT = "napari-lrcs:next_spot"
 
 _ACTIONS: Mapping[str, tuple[str, str]] = {
     NEXT: ("N", "Go to the next painted slice, or patch (LRCS-Net)"),
@@ -35,6 +36,7 @@ _ACTIONS: Mapping[str, tuple[str, str]] = {
         "Shift-N",
         "Go to the previous painted slice, or patch (LRCS-Net)",
     ),
+    NEXT_SPOT: ("Shift-S", "Suggest where to paint next (LRCS-Net)"),
     DONE: ("D", "Mark the check patch as done (LRCS-Net)"),
     **{
         action: (key, f"Paint phase {label} (LRCS-Net)")
@@ -93,11 +95,14 @@ def keys_hint(n_phases: int, *, n_slices: int) -> str:
     Examples
     --------
     >>> keys_hint(2, n_slices=1)
-    'Keys: Q W paint a phase.'
+    'Keys: Q W paint a phase, Shift+S suggests where.'
     """
     keys = " ".join(map(keys_of, PHASE_ACTIONS[:n_phases]))
     steps = f", {keys_of(NEXT)} and {keys_of(PREVIOUS)} go between slices"
-    return f"Keys: {keys} paint a phase{steps if n_slices > 1 else ''}."
+    return (
+        f"Keys: {keys} paint a phase, {keys_of(NEXT_SPOT)} suggests where"
+        f"{steps if n_slices > 1 else ''}."
+    )
 
 
 def patch_keys_hint(n_phases: int) -> str:

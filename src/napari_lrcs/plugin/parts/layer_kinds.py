@@ -27,6 +27,7 @@ Kind = Literal[
     "difference map",
     "stack of maps",
     "check patch",
+    "suggested square",
 ]
 """Kind of a layer that this plugin makes, worded to follow "is a"."""
 
