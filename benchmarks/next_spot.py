@@ -19,7 +19,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from baselines import DATA, ELECTRODE, FUEL_CELL, Case
+from cases import DATA, ELECTRODE, FUEL_CELL, Case
 
 from napari_lrcs.annotation.annotation import AnnotatedVolume, read_annotation
 from napari_lrcs.annotation.spots import SPOT_SIZE, Squares, choose_square
