@@ -158,7 +158,8 @@ class Painting:
         OSError, VolumeError
             If it cannot be saved.
         """
-        self._write(self._state.with_role(index, role))
+        state = self._state.with_role(index, role)
+        self._change(roles=state.roles, propagated=state.propagated)
 
     def set_roles(self, roles: Mapping[int, Role]) -> None:
         """Give slices their roles, and no other slice one; else as `set_role`."""
@@ -313,7 +314,7 @@ def propagate_to(painting: Painting, planes: Mapping[int, LabelArray]) -> None:
         If the marks cannot be saved.
     """
     marked = tuple(sorted({*painting.state.propagated, *planes}))
-    painting._write(replace(painting.state, propagated=marked))
+    painting._change(propagated=marked)
     painting._slice_writer.write(planes)
 
 
