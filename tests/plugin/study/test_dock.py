@@ -21,6 +21,7 @@ from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.layers import appearance, place_of, workspace_for
+from napari_lrcs.plugin.parts.tables import Table
 from napari_lrcs.plugin.study import also_measure, job
 from napari_lrcs.plugin.study.dock import StudyDock
 from napari_lrcs.plugin.study.job import read_study
@@ -123,12 +124,18 @@ def test_a_study_is_stopped_and_continued_in_another_window(
     second.close()
 
 
+def _text(table: Table, row: int, column: int) -> str:
+    item = table.item(row, column)
+    assert item is not None
+    return item.text()
+
+
 def _assert_budget(dock: StudyDock) -> None:
     """Check that the networks' own scatter is told, and no total of it alone."""
     table = dock.budget.tables.tables["volume_fraction"]
     cells = [
-        [table.item(row, column).text() for column in range(table.columnCount())]
-        for row in range(table.rowCount())
+        [_text(table, r, c) for c in range(table.columnCount())]
+        for r in range(table.rowCount())
     ]
     volumes = {first: rest for first, *rest in cells}
     found = {row[0]: row[1] for row in dock.results.table.texts}
