@@ -781,6 +781,25 @@ def test_a_tiff_cut_anywhere_is_refused_or_whole(
     np.testing.assert_array_equal(slab, GREY)
 
 
+@pytest.mark.parametrize(
+    ("options", "n_bytes"),
+    [
+        ({"compression": "zlib"}, 744),
+        ({"compression": "zlib", "bigtiff": True}, 902),
+        ({"tile": (16, 16)}, 1646),
+    ],
+)
+def test_a_tiff_cut_within_its_tags_is_refused(
+    tmp_path: Path, options: dict[str, Any], n_bytes: int
+) -> None:
+    path = tmp_path / "a.tif"
+    tiff(**options)(path)
+    path.write_bytes(path.read_bytes()[:n_bytes])
+
+    with pytest.raises(VolumeError, match="truncated"):
+        open_volume(path)
+
+
 def test_a_page_that_does_not_decode_is_named_when_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     tiff(compression="zlib")(path)

@@ -164,8 +164,27 @@ def _check_complete(
     ends_properly = tif.filehandle.read(n_bytes) == bytes(n_bytes)
     n_promised = (tif.imagej_metadata or {}).get("images", 1)
     n_found = math.prod(series.get_shape(squeeze=True)[:-2])
-    if not ends_properly or n_promised > n_found or not _has_data(tif, series):
+    is_whole = ends_properly and n_promised <= n_found and _has_data(tif, series)
+    if not is_whole or _lacks_pages(tif, series):
         raise truncated(name, tif.filehandle.size)
+
+
+def _lacks_pages(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> bool:
+    """Tell whether tifffile has written more slices than it finds again.
+
+    Where a list of tags is cut, it takes their bytes for the place of the next page,
+    and may find an end there.
+    """
+    if len(tif.pages) == 1:  # a page may have been taken out, with its description
+        return False
+    first = tif.pages.first
+    n_found = math.prod(series.get_shape(squeeze=False))
+    for description in (first.description, first.description1):
+        try:
+            return bool(math.prod(json.loads(description)["shape"]) > n_found)
+        except READ_ERRORS:  # another program's
+            continue
+    return False
 
 
 def _has_data(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> bool:
