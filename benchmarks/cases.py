@@ -1,11 +1,15 @@
 """Volumes to measure on, with their slices, and how a method learns and predicts."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+import torch
 
 from napari_lrcs.annotation.annotation import AnnotatedVolume, Role, read_annotation
 from napari_lrcs.annotation.context_slices import fit_context_slices
@@ -21,6 +25,7 @@ from napari_lrcs.io.volume import Volume, as_labels, as_volume
 from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.training.loop import train
+from napari_lrcs.training.transfer import Origin
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 NOISE_SEED = 0
@@ -191,9 +196,19 @@ def by_baseline(
 
 
 def learn(
-    case: Case, image: Volume, labels: Volume, *, config: TrainConfig
+    case: Case,
+    image: Volume,
+    labels: Volume,
+    *,
+    config: TrainConfig,
+    run: Path | None = None,
+    origin: Origin | None = None,
 ) -> Checkpoint:
-    """Train a network."""
+    """Train a network, in a run folder that is kept or in one that is not."""
+    if run is None:
+        with tempfile.TemporaryDirectory() as folder:
+            kept = Path(folder) / "run"
+            return learn(case, image, labels, config=config, run=kept, origin=origin)
     roles: dict[Role, tuple[int, ...]] = {"train": case.train}
     if case.validation:
         roles["validation"] = case.validation
@@ -203,10 +218,9 @@ def learn(
     else:
         config = config.with_changes(context_slices=case.context_slices)
     annotation = read_annotation([volume], config=config, phases=case.table)
-    with tempfile.TemporaryDirectory() as folder:
-        for _ in train(annotation, config=config, run=Path(folder) / "run"):
-            pass
-        return load_checkpoint(Path(folder) / "run")
+    for _ in train(annotation, config=config, run=run, origin=origin):
+        pass
+    return load_checkpoint(run)
 
 
 def predict(
@@ -219,3 +233,22 @@ def predict(
     """Predict some slices, or all."""
     for _ in predict_volume(image, checkpoint, result=result, slices=slices):
         pass
+
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+def in_processes(
+    work: Callable[[Task], Result], tasks: Sequence[Task], *, n_jobs: int
+) -> Iterator[Result]:
+    """Work on tasks, here or in processes that share the cores, as they get done."""
+    if n_jobs <= 1:
+        yield from map(work, tasks)
+        return
+    n_threads = max(1, torch.get_num_threads() // n_jobs)
+    with ProcessPoolExecutor(
+        n_jobs, get_context("spawn"), torch.set_num_threads, (n_threads,)
+    ) as pool:
+        for future in as_completed([pool.submit(work, task) for task in tasks]):
+            yield future.result()

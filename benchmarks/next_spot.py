@@ -12,14 +12,15 @@ import argparse
 import csv
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from cases import DATA, ELECTRODE, FUEL_CELL, Case
+from cases import DATA, ELECTRODE, FUEL_CELL, Case, in_processes
 
 from napari_lrcs.annotation.annotation import AnnotatedVolume, read_annotation
 from napari_lrcs.annotation.spots import SPOT_SIZE, Squares, choose_square
@@ -131,7 +132,6 @@ class Effort:
             n_epochs=1,
             patches_per_epoch=8 * n_steps,
             patch_size=48,
-            device="cpu",
             seed=seed,
         )
 
@@ -229,9 +229,11 @@ class Simulation:
 
 
 def simulate(
-    task: Task, strategy: str, *, effort: Effort, data: Path, seed: int
-) -> Iterator[dict[str, object]]:
-    """Paint square after square; yields a row after each training."""
+    run: tuple[Task, str, int], *, effort: Effort, data: Path
+) -> list[dict[str, object]]:
+    """Paint square after square; return a row for each training."""
+    task, strategy, seed = run
+    rows: list[dict[str, object]] = []
     simulation = Simulation(task, effort=effort, data=data, seed=seed)
     choose = STRATEGIES[strategy]
     places = simulation.first_places()
@@ -241,10 +243,10 @@ def simulate(
         former: Path | None = None
         for n in range(N_FIRST, effort.n_squares + 1):
             started = time.monotonic()
-            run = Path(folder) / f"run-{n}"
-            simulation.learn(run, former=former)
-            confusion = simulation.score(run)
-            yield {
+            learnt = Path(folder) / f"run-{n}"
+            simulation.learn(learnt, former=former)
+            confusion = simulation.score(learnt)
+            row = {
                 "data": task.case.title,
                 "strategy": strategy,
                 "repeat": seed,
@@ -254,14 +256,16 @@ def simulate(
                 "last_place": " ".join(map(str, places[-1])),
                 "seconds": round(time.monotonic() - started, 1),
             }
+            rows.append(row)
             place = (
                 simulation.random_place()
                 if choose is None
-                else simulation.place_by(choose, run)
+                else simulation.place_by(choose, learnt)
             )
             places.append(place)
             simulation.paint(place)
-            former = run
+            former = learnt
+    return rows
 
 
 def read_complete(path: Path, n_squares: int) -> list[dict[str, str]]:
@@ -293,6 +297,7 @@ def main() -> None:
     parser.add_argument("--first-steps", type=int, default=200)
     parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--filters", type=int, default=16)
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
     a = parser.parse_args()
     effort = Effort(
         n_squares=a.squares,
@@ -303,11 +308,15 @@ def main() -> None:
     rows: list[Mapping[str, object]] = [*read_complete(a.out, a.squares)]
     known = {run_of(row) for row in rows}
     tasks = [task for task in TASKS if a.only in task.case.title]
-    for seed, task, strategy in product(range(a.repeats), tasks, a.strategies):
-        if (task.case.title, strategy, str(seed)) not in known:
-            for row in simulate(task, strategy, effort=effort, data=a.data, seed=seed):
-                rows.append(row)
-                write(a.out, rows)
+    wanted = [
+        (task, strategy, seed)
+        for seed, task, strategy in product(range(a.repeats), tasks, a.strategies)
+        if (task.case.title, strategy, str(seed)) not in known
+    ]
+    work = partial(simulate, effort=effort, data=a.data)
+    for done in in_processes(work, wanted, n_jobs=a.jobs):
+        rows.extend(done)
+        write(a.out, rows)
     draw(rows, a.out.with_suffix(".png"))
     print_rows(rows)
 

@@ -73,11 +73,13 @@ def tiny_config() -> TrainConfig:
     """Make the smallest network and schedule: on a CPU, without augmentation."""
     return TrainConfig().with_changes(
         n_filters=2,
+        skip_connections=False,
         context_slices=0,
         n_epochs=2,
         patches_per_epoch=8,
         batch_size=4,
         patch_size=16,
+        balance=0.0,
         learning_rate=1e-2,
         pitfall_restarts=0,
         device="cpu",

@@ -53,7 +53,7 @@ class NetworkConfig(Config):
         bounds=(1, 8),
     )
     skip_connections: bool = setting(
-        False,
+        True,
         "Give the decoder of lrcsnet the maps of its encoder, as in unet (paper: no)",
     )
     filter_scales: int = setting(
@@ -114,7 +114,7 @@ class OptimisationConfig(Config):
     group = "training"
 
     n_epochs: int = setting(
-        12, "Epochs; the network is validated after each", bounds=(1, 100_000)
+        10, "Epochs; the network is validated after each", bounds=(1, 100_000)
     )
     patches_per_epoch: int = setting(400, "Patches per epoch", bounds=(1, 10_000_000))
     batch_size: int = setting(
@@ -124,7 +124,7 @@ class OptimisationConfig(Config):
     )
     patch_size: int = setting(128, "Side of a patch", bounds=(8, 8192), unit="px")
     balance: float = setting(
-        0.0,
+        0.5,
         "Share of the patches that are centred on each phase equally often, so that "
         "a rare phase is seen as often as the others",
         bounds=(0, 1),
@@ -217,22 +217,25 @@ class TrainConfig(Config):
 PRESETS: Mapping[str, TrainConfig] = types.MappingProxyType(
     {
         "quick": TrainConfig(),  # the defaults above
-        # A wider network, trained for longer, on patches of which half are balanced.
+        # A wider network, given filter responses, and trained for longer.
         "best": TrainConfig(
-            network=NetworkConfig(n_filters=24, skip_connections=True, filter_scales=4),
-            optimisation=OptimisationConfig(n_epochs=20, balance=0.5),
+            network=NetworkConfig(n_filters=24, filter_scales=4),
+            optimisation=OptimisationConfig(n_epochs=20),
         ),
         # Fig. 3 and Methods of the paper; Adam, batch 2, crops of 512 and 5 epochs are
         # SegmentPy's. 12,000 patches in batches of 2 make 6,000 steps an epoch and
         # 30,000 in all, where the paper's transfer gain levels off.
         "paper": TrainConfig(
-            network=NetworkConfig(n_filters=32, kernel_size=5, context_slices=0),
+            network=NetworkConfig(
+                n_filters=32, kernel_size=5, skip_connections=False, context_slices=0
+            ),
             preprocessing=PreprocessingConfig(median_size=3),
             optimisation=OptimisationConfig(
                 n_epochs=5,
                 patches_per_epoch=12_000,
                 batch_size=2,
                 patch_size=512,
+                balance=0.0,
                 loss="dice",
                 learning_rate=1e-4,
                 schedule="step",
@@ -272,6 +275,12 @@ class PredictConfig(Config):
         "what is free on a GPU",
         bounds=(0, None),
         unit="MiB",
+    )
+    average_turns: bool = setting(
+        False,
+        "Predict each slice in eight views, turned and mirrored, and average the "
+        "probabilities: mostly better, eight times slower",
+        group="result",
     )
     min_size: int = setting(
         0,

@@ -228,6 +228,37 @@ def test_tiles_give_the_labels_of_whole_slices(
     np.testing.assert_array_equal(tiled, by_hand(grey, checkpoint))
 
 
+def test_averaged_turns_follow_the_image_in_tiles_too(
+    make_checkpoint: MakeCheckpoint,
+) -> None:
+    grey = textured_volume((2, 64, 96))
+    checkpoint = make_checkpoint()
+    plain, config = (
+        labels_of(grey, checkpoint),
+        FLOAT32.with_changes(average_turns=True),
+    )
+
+    labels = labels_of(grey, checkpoint, config=config)
+    turned = labels_of(np.rot90(grey, axes=(1, 2)).copy(), checkpoint, config=config)
+    tiled = labels_of(grey, checkpoint, config=config.with_changes(tile_size=24))
+
+    def share_of_others(found: Labels) -> float:
+        return float((found != labels).mean())
+
+    assert share_of_others(np.rot90(turned, -1, axes=(1, 2))) < 1e-3
+    assert share_of_others(tiled) < 1e-3
+    assert share_of_others(plain) > 1e-2
+
+
+def test_prediction_of_other_turns_is_not_continued(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    out, config = tmp_path / "out.zarr", FLOAT32.with_changes(average_turns=True)
+    begun(make_checkpoint(), out)
+
+    assert n_found_done(GREY, make_checkpoint(), out, config=config) == 0
+
+
 @pytest.mark.parametrize("memory", [1, 2, 1000])
 def test_memory_changes_batches_and_no_label(
     memory: int, make_checkpoint: MakeCheckpoint
@@ -725,8 +756,7 @@ def n_found_done(
         as_volume(grey),
         checkpoint,
         result=DiskResult(labels=out),
-        config=FLOAT32,
-        **options,
+        **{"config": FLOAT32, **options},
     )
     with closing(events):  # type: ignore[type-var]  # generators close
         started = next(events)

@@ -103,7 +103,7 @@ def predict_volume(
         closing(Predictor(checkpoint, config, reader.slice_shape)) as predictor,
         result.open(
             replace(geometry, provenance=_provenance(volume, checkpoint)),
-            _identity(reader, checkpoint, wanted),
+            _identity(reader, checkpoint, wanted, config),
             min_size=config.min_size,
         ) as sink,
     ):
@@ -269,7 +269,10 @@ def _provenance(volume: Volume, checkpoint: Checkpoint) -> Provenance:
 
 
 def _identity(
-    reader: SliceReader, checkpoint: Checkpoint, wanted: list[int]
+    reader: SliceReader,
+    checkpoint: Checkpoint,
+    wanted: list[int],
+    config: PredictConfig,
 ) -> dict[str, Any]:
     """Tell one prediction from another: it is continued only if all of this agrees."""
     # Across other axes, too, slices along z are sampled: files are read fastest so.
@@ -277,7 +280,10 @@ def _identity(
     last = len(places) - 1
     samples = sorted({places[i * last // (_N_SAMPLES - 1)] for i in range(_N_SAMPLES)})
     mask = reader.mask
+    # Only where it is asked for, so that what was interrupted before can go on.
+    turns = {"average_turns": True} if config.average_turns else {}
     return {
+        **turns,
         "checkpoint": fingerprint(checkpoint),
         "volume": reader.volume.name,
         "shape": reader.volume.shape,

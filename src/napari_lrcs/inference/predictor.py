@@ -55,8 +55,10 @@ class Predictor:
     def _load(self, device: torch.device) -> None:
         self.device = device
         precision = resolve_precision(self._config.precision, device)
+        model = for_prediction(self._checkpoint.build(), device, precision)
+        model.averages_turns = self._config.average_turns
         self.network = TiledNetwork(
-            for_prediction(self._checkpoint.build(), device, precision),
+            model,
             self._shape,
             precision=precision,
             memory=self._config.memory * _MEBI or _free_memory(device),

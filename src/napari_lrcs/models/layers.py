@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_lrcs.models.responses import append_responses, reach_of
+from napari_lrcs.models.turns import average_turns
 
 NEGATIVE_SLOPE = 0.2
 """Of the leaky ReLU: SegmentPy's default, the paper gives none."""
@@ -163,6 +164,8 @@ class SegmentationNetwork(nn.Module, ABC):
     n_phases: int
     n_scales: int = 0
     """Scales of the filter responses that it is given beside the grey images."""
+    averages_turns: bool = False
+    """Whether its logits are the mean over turned and mirrored images."""
 
     @property
     def stride(self) -> int:
@@ -176,6 +179,11 @@ class SegmentationNetwork(nn.Module, ABC):
 
     def logits(self, x: Tensor) -> Tensor:
         """Map (B, n_channels, H, W) to (B, n_phases, H, W)."""
+        if self.averages_turns:
+            return average_turns(self._logits_of_view, x)
+        return self._logits_of_view(x)
+
+    def _logits_of_view(self, x: Tensor) -> Tensor:
         return self._logits(append_responses(x, n_scales=self.n_scales))
 
     @abstractmethod
