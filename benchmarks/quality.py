@@ -14,8 +14,9 @@ presets were chosen from, by the score in validation. ``--jobs`` processes share
 import argparse
 import csv
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -52,11 +53,18 @@ PAPER = PRESETS["paper"].with_changes(patches_per_epoch=600)
 LONG = {"n_epochs": 36, "patience": 12}
 """Three times the steps, unless the validation stops getting better."""
 
+COLUMNS = {
+    "validation": "Mean IoU, validation slices",
+    "mean_iou": "Mean IoU, test slices",
+    "iou_2": "IoU of the second phase, test slices",
+    "iou_3": "IoU of the third phase, test slices",
+}
+
 MOST_PHASES = 4
 TIMED_STEPS = 10
 ABLATED = ("nmc-electrode", "nmc-real-a", "phantom")
 
-STEPS_IN_EQUAL_TIME = {"unet": 0.59, "segnet": 0.71}
+STEPS_IN_EQUAL_TIME = {"unet": 0.81, "segnet": 0.94}
 """For one of quick, on two cores of a processor with bf16: ``--pace``."""
 
 
@@ -89,38 +97,40 @@ def in_equal_time(model: str) -> TrainConfig:
     return other(model).with_changes(patches_per_epoch=round(n_steps) * own.batch_size)
 
 
+BOTH = {"skip_connections": True, "filter_scales": 4}
+IDEAS: Mapping[str, Mapping[str, object]] = {
+    "plain": {},
+    "weights averaged": {"weight_averaging": 0.99},
+    "half of the patches balanced": {"balance": 0.5},
+    "filter responses, 3 scales": {"filter_scales": 3},
+    "filter responses, 4 scales": {"filter_scales": 4},
+    "skip connections": {"skip_connections": True},
+    "skip connections and 4 scales": BOTH,
+    "the same, weights averaged, balanced": {
+        **BOTH,
+        "weight_averaging": 0.99,
+        "balance": 0.5,
+    },
+    "three times the steps, stopped early": LONG,
+    "twice the width": {"n_filters": 32},
+    "cross-entropy alone": {"loss": "cross_entropy"},
+    "Dice alone": {"loss": "dice"},
+    "U-Net, as many steps": {"model": "unet"},
+    "SegNet, as many steps": {"model": "segnet"},
+}
+"""What is changed in the plain network."""
+
+
 def ablated() -> dict[str, Way]:
     """List the ideas, each alone upon the plain network."""
-    both = {"skip_connections": True, "filter_scales": 4}
-    ideas: dict[str, dict[str, object]] = {
-        "plain": {},
-        "weights averaged": {"weight_averaging": 0.99},
-        "half of the patches balanced": {"balance": 0.5},
-        "filter responses, 3 scales": {"filter_scales": 3},
-        "filter responses, 4 scales": {"filter_scales": 4},
-        "skip connections": {"skip_connections": True},
-        "skip connections and 4 scales": both,
-        "the same, weights averaged, balanced": {
-            **both,
-            "weight_averaging": 0.99,
-            "balance": 0.5,
-        },
-        "three times the steps, stopped early": LONG,
-        "twice the width": {"n_filters": 2 * PLAIN.network.n_filters},
-        "cross-entropy alone": {"loss": "cross_entropy"},
-        "Dice alone": {"loss": "dice"},
-        "U-Net, as many steps": {"model": "unet"},
-        "SegNet, as many steps": {"model": "segnet"},
-    }
-    others = {
-        "eight turns averaged at prediction": turned(PLAIN),
+    return {
+        **{name: network(PLAIN.with_changes(**own)) for name, own in IDEAS.items()},
         "phases weighted by their share": weighted(PLAIN),
+        "eight turns averaged at prediction": turned(PLAIN),
         "self-training": self_trained(PLAIN),
         "pre-training on hidden pixels": pre_trained(PLAIN),
         "mean of three networks": members(PLAIN),
     }
-    changed = {name: network(PLAIN.with_changes(**own)) for name, own in ideas.items()}
-    return {**changed, **others}
 
 
 def candidates() -> dict[str, Way]:
@@ -214,7 +224,7 @@ def main() -> None:
             rows.append(row)
             write_csv(arguments.out, rows)
             print(row, flush=True)
-    print("\n".join(table(rows)))
+    print("\n".join(tables(rows, arguments.sets)))
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -286,15 +296,11 @@ def scored(confusion: Confusion) -> Row:
 
 
 def pace() -> Iterator[str]:
-    """Time the steps of networks in turn; tell how many fit into one of quick."""
+    """Time the steps of networks in turn, and compare them with those of plain."""
     configs = {
+        **{name: PLAIN.with_changes(**own) for name, own in IDEAS.items()},
         "quick": QUICK,
-        "plain": PLAIN,
-        **{model: other(model) for model in STEPS_IN_EQUAL_TIME},
-        **{
-            f"best, {n} filters": PRESETS["best"].with_changes(n_filters=n)
-            for n in (24, 32)
-        },
+        "best": PRESETS["best"],
     }
     seconds: dict[str, list[float]] = {name: [] for name in configs}
     for _ in range(TIMED_STEPS):
@@ -302,7 +308,7 @@ def pace() -> Iterator[str]:
             seconds[name].append(seconds_per_step(config))
     medians = {name: float(np.median(s)) for name, s in seconds.items()}
     for name, median in medians.items():
-        yield f"{name}: {medians['quick'] / median:.2f} steps for one of quick"
+        yield f"a step of {name}: {median / medians['plain']:.2f} × one of plain"
 
 
 def seconds_per_step(config: TrainConfig) -> float:
@@ -320,26 +326,35 @@ def seconds_per_step(config: TrainConfig) -> float:
     return time.perf_counter() - started
 
 
-def table(rows: Sequence[Row]) -> Iterator[str]:
-    """Print mean ± standard deviation over the seeds, as Markdown."""
-    yield "| data | method | seeds | validation | mean IoU | IoU of each phase |"
-    yield "|---|---|---|---|---|---|"
-    for data, method in dict.fromkeys((row["data"], row["method"]) for row in rows):
-        own = [row for row in rows if (row["data"], row["method"]) == (data, method)]
-        ious = [spread(own, f"iou_{i}") for i in range(1, MOST_PHASES + 1)]
-        yield (
-            f"| {data} | {method} | {len(own)} | {spread(own, 'validation')} | "
-            f"{spread(own, 'mean_iou')} | {', '.join(filter(None, ious))} |"
-        )
+def tables(rows: Sequence[Row], sets: Iterable[str]) -> Iterator[str]:
+    """Print a Markdown table per set and score, mean ± standard deviation of seeds."""
+    for name_of_set, column in product(sets, COLUMNS):
+        methods = SETS[name_of_set]()
+        own = [row for row in rows if row["method"] in methods]
+        titles = [
+            case.title for case in CASES if case.title in {r["data"] for r in own}
+        ]
+        yield f"\n{COLUMNS[column]}\n"
+        yield f"| {name_of_set} | {' | '.join(titles)} |"
+        yield "|---" * (len(titles) + 1) + "|"
+        for method in methods:
+            cells = [
+                spread(
+                    [r for r in own if (r["method"], r["data"]) == (method, t)], column
+                )
+                for t in titles
+            ]
+            if any(cells):
+                yield f"| {method} | {' | '.join(cells)} |"
 
 
-def spread(rows: Sequence[Row], name: str) -> str:
+def spread(rows: Sequence[Row], column: str) -> str:
     """Format mean and standard deviation; empty if there is nothing."""
-    values = np.array([float(row[name] or "nan") for row in rows])
+    values = np.array([float(row[column] or "nan") for row in rows])
     if np.isnan(values).all():
         return ""
     deviation = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
-    return f"{values.mean():.3f}{deviation}"
+    return f"{values.mean():.3f}{deviation}".replace("0.", ".")
 
 
 if __name__ == "__main__":

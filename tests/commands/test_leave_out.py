@@ -153,7 +153,7 @@ def test_a_search_leaves_patches_out_that_were_drawn_before_it(
     search = (
         f"search image.tif labels.tif {SLICES} {TINY} --search learning_rate=1e-4:1e-3"
     )
-    search = f"{search} --sampler random --out found"
+    search = f"{search} --sampler random --n-repeats 1 --out found"
 
     assert call(f"{search} --n-trials 1") == 0
     assert ADVICE in said(capsys)

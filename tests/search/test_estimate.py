@@ -11,7 +11,7 @@ MIB = 2**20
 def test_memory_is_that_of_a_measured_step() -> None:
     # The growth of the process in a step with these settings, in PyTorch 2.13.
     wide = PRESETS["quick"].with_changes(n_filters=32, batch_size=16, kernel_size=5)
-    measured = {PRESETS["quick"].with_changes(batch_size=16): 292, wide: 562}
+    measured = {PRESETS["quick"].with_changes(batch_size=16): 384, wide: 696}
 
     for config, expected in measured.items():
         needed = memory_needed(config, n_phases=3) / MIB

@@ -65,7 +65,7 @@ class PredictSetup(QWidget):
         self.overwrite = QCheckBox("Overwrite an existing file")
         self.confidence = QCheckBox("Confidence")
         self.probabilities = QCheckBox("Probabilities")
-        self.form = ConfigForm(PredictConfig(), main=("min_size",))
+        self.form = ConfigForm(PredictConfig(), main=("average_turns", "min_size"))
         self.more = MoreVolumes()
         self._hint = QLabel()
         self._hint.setWordWrap(True)
