@@ -65,7 +65,7 @@ TIMED_STEPS = 10
 ABLATED = ("nmc-electrode", "nmc-real-a", "phantom")
 
 STEPS_IN_EQUAL_TIME = {"unet": 0.81, "segnet": 0.94}
-"""For one of quick, on two cores of a processor with bf16: ``--pace``."""
+"""For one of quick, on two cores of a processor: ``--pace``."""
 
 
 def compared() -> dict[str, Way]:

@@ -857,7 +857,7 @@ def test_fields_reach_the_config_of_the_run(
         **tiny_config.to_dict(),
         "kernel_size": 5,
         "n_bottleneck_convs": 1,
-        "skip_connections": True,
+        "skip_connections": False,
         "filter_scales": 1,
         "context_slices": 1,
         "median_size": 3,
@@ -915,6 +915,7 @@ def test_fields_reach_the_config_of_the_prediction(
         "precision": "float32",
         "tile_size": 64,
         "memory": 100,
+        "average_turns": True,
         "min_size": 5,
     }
     assert wanted.keys() == {f.name for f in fields(PredictConfig)}
