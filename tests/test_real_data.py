@@ -27,9 +27,9 @@ pytestmark = [
     pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not here"),
 ]
 
-# Slices have no neighbours here; a quarter of the preset's steps, on patches of a
+# Slices have no neighbours here; two fifths of the preset's steps, on patches of a
 # quarter of its area, is a test's worth.
-FLAGS = "--context-slices 0 --n-epochs 3 --patch-size 64"
+FLAGS = "--context-slices 0 --n-epochs 4 --patch-size 64"
 
 Scores = Callable[..., dict[str, Any]]
 
@@ -106,4 +106,4 @@ def test_membranes_are_told_by_their_texture(scores: Scores) -> None:
     )
 
     confusion = otsu(read(image)[7:], read(labels)[7:], 2)
-    assert found["phases"][0]["iou"] > iou_per_phase(confusion)[0] + 0.05
+    assert found["phases"][0]["iou"] > iou_per_phase(confusion)[0] + 0.1
