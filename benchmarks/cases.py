@@ -16,7 +16,7 @@ from napari_lrcs.annotation.context_slices import fit_context_slices
 from napari_lrcs.annotation.painted_labels import count_phases
 from napari_lrcs.classical.baselines import Method
 from napari_lrcs.classical.phantom import electrode_phantom
-from napari_lrcs.config import TrainConfig
+from napari_lrcs.config import PredictConfig, TrainConfig
 from napari_lrcs.inference.predict import predict_volume
 from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.inference.segment import BaselineTask, segment_volume
@@ -229,9 +229,12 @@ def predict(
     *,
     result: MemoryResult,
     slices: Sequence[int] | None = None,
+    config: PredictConfig | None = None,
 ) -> None:
     """Predict some slices, or all."""
-    for _ in predict_volume(image, checkpoint, result=result, slices=slices):
+    for _ in predict_volume(
+        image, checkpoint, result=result, slices=slices, config=config
+    ):
         pass
 
 

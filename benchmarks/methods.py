@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from napari_lrcs.annotation.painted_labels import count_phases
 from napari_lrcs.arrays import Labels
 from napari_lrcs.classical.baselines import Method
-from napari_lrcs.config import TrainConfig
+from napari_lrcs.config import PredictConfig, TrainConfig
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.predict import predict_volume
 from napari_lrcs.inference.results import MemoryResult
@@ -92,9 +92,6 @@ def validated(case: Case, labels: Volume, predicted: Labels) -> float:
 
 # ---- several predictions, of which the mean is used ----
 
-TURNS = [(turn, mirror) for turn in range(4) for mirror in (False, True)]
-"""Quarters of a turn, and whether to mirror afterwards: all that keeps a square."""
-
 
 def turned(config: TrainConfig) -> Way:
     """Average the predictions of the turned and mirrored slices."""
@@ -104,31 +101,12 @@ def turned(config: TrainConfig) -> Way:
     ) -> float:
         own = config.with_changes(seed=seed)
         checkpoint = learn(case, image, labels, config=own)
-        grey = image.slab(0, image.shape[0])
-
-        def mean(slices: Sequence[int]) -> Probabilities:
-            views = [_back(_one_view(grey, checkpoint, t, slices), t) for t in TURNS]
-            return np.mean(views, axis=0)
-
-        return _write_mean(case, labels, mean, result)
+        slices = sorted({*case.test, *case.validation})
+        turns = PredictConfig(average_turns=True)
+        predict(image, checkpoint, result=result, slices=slices, config=turns)
+        return validated(case, labels, result.labels)
 
     return Way(segment)
-
-
-def _one_view(
-    grey: NDArray[np.generic],
-    checkpoint: Checkpoint,
-    turn: tuple[int, bool],
-    slices: Sequence[int],
-) -> Probabilities:
-    view = np.rot90(grey, turn[0], axes=(1, 2))
-    view = np.ascontiguousarray(view[..., ::-1] if turn[1] else view)
-    return probabilities(as_volume(view, name="turned"), checkpoint, slices)
-
-
-def _back(turned_: Probabilities, turn: tuple[int, bool]) -> Probabilities:
-    view = turned_[..., ::-1] if turn[1] else turned_
-    return np.rot90(view, -turn[0], axes=(2, 3))
 
 
 def members(config: TrainConfig, n_members: int = 3) -> Way:
@@ -137,30 +115,15 @@ def members(config: TrainConfig, n_members: int = 3) -> Way:
     def segment(
         case: Case, image: Volume, labels: Volume, seed: int, result: MemoryResult
     ) -> float:
-        seeds = range(100 + n_members * seed, 100 + n_members * (seed + 1))
-        learnt = [
-            learn(case, image, labels, config=config.with_changes(seed=s))
-            for s in seeds
-        ]
-
-        def mean(slices: Sequence[int]) -> Probabilities:
-            return np.mean([probabilities(image, c, slices) for c in learnt], axis=0)
-
-        return _write_mean(case, labels, mean, result)
+        slices = sorted({*case.test, *case.validation})
+        total = 0.0
+        for own in range(100 + n_members * seed, 100 + n_members * (seed + 1)):
+            learnt = learn(case, image, labels, config=config.with_changes(seed=own))
+            total = total + probabilities(image, learnt, slices)
+        result.labels[slices] = np.argmax(total, axis=0) + 1
+        return validated(case, labels, result.labels)
 
     return Way(segment)
-
-
-def _write_mean(
-    case: Case,
-    labels: Volume,
-    mean: Callable[[Sequence[int]], Probabilities],
-    result: MemoryResult,
-) -> float:
-    for slices in (case.test, case.validation):
-        if slices:
-            result.labels[list(slices)] = mean(slices).argmax(axis=0) + 1
-    return validated(case, labels, result.labels)
 
 
 def probabilities(

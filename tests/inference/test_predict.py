@@ -233,11 +233,9 @@ def test_averaged_turns_follow_the_image_in_tiles_too(
 ) -> None:
     grey = textured_volume((2, 64, 96))
     checkpoint = make_checkpoint()
-    plain, config = (
-        labels_of(grey, checkpoint),
-        FLOAT32.with_changes(average_turns=True),
-    )
+    config = FLOAT32.with_changes(average_turns=True)
 
+    plain = labels_of(grey, checkpoint)
     labels = labels_of(grey, checkpoint, config=config)
     turned = labels_of(np.rot90(grey, axes=(1, 2)).copy(), checkpoint, config=config)
     tiled = labels_of(grey, checkpoint, config=config.with_changes(tile_size=24))
