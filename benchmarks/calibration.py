@@ -1,8 +1,9 @@
 """Measure how far the confidence of a network is right, before and after calibration.
 
 Each volume is learnt from one slice, with the preset quick unless flags say otherwise;
-another slice validates, and gives the temperature. The expected calibration error (15
-bins) is that of the test slices, with a temperature of 1 and with the fitted one.
+another slice validates, and gives the calibration. The expected calibration error (15
+bins) is that of the test slices, without the calibration, with the temperature alone
+and with the curve of the confidence too.
 ``python benchmarks/calibration.py --out calibration.csv`` prints the table.
 """
 
@@ -20,7 +21,7 @@ from napari_lrcs.config import PRESETS, TrainConfig
 from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.io.tables import Row, write_csv
 from napari_lrcs.io.volume import Volume
-from napari_lrcs.metrics.calibration import Reliability, count_reliability
+from napari_lrcs.metrics.calibration import UNCALIBRATED, Reliability, count_reliability
 from napari_lrcs.models.checkpoint import Checkpoint
 
 DATA_SETS = ("nmc-electrode", "soc-nickel-ysz", "nmc-real-a", "isbi-membrane")
@@ -39,8 +40,8 @@ def main() -> None:
     flags.add_config(parser, TrainConfig)
     arguments = parser.parse_args()
     config = PRESETS["quick"].with_changes(**flags.given(arguments, TrainConfig))
-    print("| data | temperature | error before | error after | accuracy | seconds |")
-    print("|---|---|---|---|---|---|", flush=True)
+    print("| data | temperature | error before | with it | and curve | accuracy | s |")
+    print("|---|---|---|---|---|---|---|", flush=True)
     rows = []
     for case in CASES:
         if case.name in DATA_SETS and arguments.only in case.title:
@@ -56,13 +57,16 @@ def measured(case: Case, *, data: Path, config: TrainConfig) -> Row:
     started = time.monotonic()
     checkpoint = learn(case, image, labels, config=config)
     seconds = time.monotonic() - started
-    before, plain = judged(case, image, labels, replace(checkpoint, temperature=1.0))
+    straight = replace(checkpoint, confidence_curve=UNCALIBRATED)
+    before, plain = judged(case, image, labels, replace(straight, temperature=1.0))
+    between, _ = judged(case, image, labels, straight)
     after, calibrated = judged(case, image, labels, checkpoint)
     assert np.array_equal(plain, calibrated), "calibration has changed a label"
     return {
         "data": case.title,
         "temperature": checkpoint.temperature,
         "before": round(before.expected_calibration_error, 4),
+        "temperature alone": round(between.expected_calibration_error, 4),
         "after": round(after.expected_calibration_error, 4),
         "accuracy": round(float(after.n_right.sum() / after.n_voxels.sum()), 4),
         "seconds": round(seconds, 1),

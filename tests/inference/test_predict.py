@@ -23,11 +23,12 @@ from napari_lrcs.config import Axis, PredictConfig, TrainConfig
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.inference import cleaning, geometry, predictor
 from napari_lrcs.inference.disk import DiskResult
-from napari_lrcs.inference.predict import predict_slice, predict_volume
+from napari_lrcs.inference.predict import fingerprint, predict_slice, predict_volume
 from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.io.ome_zarr import create_ome_zarr
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.volume import Volume, as_volume
+from napari_lrcs.metrics.calibration import ConfidenceCurve
 from napari_lrcs.models.checkpoint import Checkpoint, save_checkpoint
 from napari_lrcs.models.lrcsnet import LRCSNet
 from napari_lrcs.models.registry import MODELS
@@ -545,6 +546,24 @@ def test_temperature_changes_the_confidence_and_no_label(
     expected = 255 * (powers / powers.sum(axis=0)).max(axis=0)
     if config.precision == "float32":
         np.testing.assert_allclose(result.confidence, expected, atol=0.51)
+
+
+def test_curve_changes_the_confidence_alone(make_checkpoint: MakeCheckpoint) -> None:
+    checkpoint = make_checkpoint()
+    curve = ConfidenceCurve(rising=0.5, falling=2.0, shift=-0.25)
+    curved = replace(checkpoint, confidence_curve=curve)
+    result = MemoryResult(
+        labels=np.zeros(SHAPE, np.uint8), confidence=np.zeros(SHAPE, np.uint8)
+    )
+
+    list(predict_volume(as_volume(GREY), curved, result=result, config=FLOAT32))
+
+    p = probabilities_by_hand(GREY, checkpoint).max(axis=0)
+    odds = p**0.5 / (1 - p) ** 2 * np.exp(-0.25)
+    np.testing.assert_array_equal(result.labels, labels_of(GREY, checkpoint))
+    assert result.confidence is not None
+    np.testing.assert_allclose(result.confidence, 255 * odds / (1 + odds), atol=0.52)
+    assert fingerprint(curved) != fingerprint(checkpoint)
 
 
 def test_temperature_calibrates_all_probabilities(

@@ -12,10 +12,14 @@ from napari_lrcs.io.records import as_json
 from napari_lrcs.metrics.calibration import (
     FEWEST_VOXELS,
     FEWEST_WRONG,
+    FEWEST_WRONG_FOR_CURVE,
     N_BINS,
     TEMPERATURES,
+    UNCALIBRATED,
+    ConfidenceCurve,
     Reliability,
     count_reliability,
+    fit_confidence_curve,
     fit_temperature,
 )
 from napari_lrcs.phases import UNPAINTED
@@ -166,3 +170,74 @@ def test_temperature_is_bounded_and_logits_that_diverged_fix_none() -> None:
     assert fit_temperature(logits, wrong) == pytest.approx(TEMPERATURES[1], rel=1e-3)
     logits[5, 1] = np.nan
     assert fit_temperature(logits, wrong) == 1
+
+
+# ---- confidence curve ----
+
+
+def two_phases(curve: ConfidenceCurve, *, n: int) -> tuple[NDArray[np.float64], Labels]:
+    """Draw phases that are predicted right as often as a curve says."""
+    rng = np.random.default_rng(4)
+    p = rng.uniform(0.5, 1, n)
+    score = curve.rising * np.log(p) - curve.falling * np.log(1 - p) + curve.shift
+    is_wrong = rng.random(n) > 1 / (1 + np.exp(-score))
+    logits = np.stack([np.log(p / (1 - p)), np.zeros(n)], axis=1)
+    return logits, is_wrong.astype(np.uint8) + 1
+
+
+def test_the_curve_of_a_confidence_is_found() -> None:
+    curve = ConfidenceCurve(rising=2.0, falling=0.5, shift=0.3)
+    logits, drawn = two_phases(curve, n=400_000)
+
+    for temperature in (1.0, 0.5):  # the latter undone by half the logits
+        found = fit_confidence_curve(
+            temperature * logits, drawn, temperature=temperature
+        )
+        assert found.rising == pytest.approx(2.0, abs=0.2)
+        assert found.falling == pytest.approx(0.5, abs=0.05)
+        assert found.shift == pytest.approx(0.3, abs=0.1)
+
+
+def test_calibrated_logits_need_no_curve() -> None:
+    logits, drawn = calibrated_sample(400_000, 2, seed=5)
+
+    found = fit_confidence_curve(logits, drawn, temperature=1.0)
+
+    assert found.falling == pytest.approx(1, abs=0.05)
+    assert found.rising == pytest.approx(1, abs=0.2)
+    assert found.shift == pytest.approx(0, abs=0.1)
+
+
+def test_a_curve_never_falls() -> None:
+    logits, drawn = two_phases(ConfidenceCurve(falling=0.3), n=5000)
+    order = np.argsort(logits[:, 0])
+    drawn[order] = np.sort(drawn)  # the less often right, the more probable
+
+    found = fit_confidence_curve(logits, drawn, temperature=1.0)
+
+    assert found.rising == 0
+    assert found.falling == 0
+    share = np.mean(drawn == 1)
+    assert 1 / (1 + np.exp(-found.shift)) == pytest.approx(share, abs=0.001)
+
+
+def test_too_few_voxels_or_mistakes_fix_no_curve() -> None:
+    logits, drawn = calibrated_sample(FEWEST_VOXELS, 3, seed=2)
+    with_mistakes = logits.argmax(axis=1).astype(np.uint8) + 1
+    n = FEWEST_WRONG_FOR_CURVE - 1
+    with_mistakes[:n] = with_mistakes[:n] % 3 + 1
+
+    assert fit_confidence_curve(logits, drawn, temperature=1.0) != UNCALIBRATED
+    for some, chosen in [(logits[1:], drawn[1:]), (logits, with_mistakes)]:
+        found = fit_confidence_curve(some, chosen, temperature=1.0)
+        assert found == UNCALIBRATED
+    logits[5, 1] = np.nan
+    assert fit_confidence_curve(logits, drawn, temperature=1.0) == UNCALIBRATED
+
+
+@pytest.mark.parametrize(
+    "change", [{"rising": -0.1}, {"falling": -0.1}, {"shift": math.nan}], ids=str
+)
+def test_a_curve_that_falls_is_refused(change: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="expected a confidence curve"):
+        ConfidenceCurve(**change)

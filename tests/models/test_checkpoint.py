@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import CheckpointError
+from napari_lrcs.metrics.calibration import UNCALIBRATED, ConfidenceCurve
 from napari_lrcs.models.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -40,6 +41,7 @@ def checkpoint(make_checkpoint: MakeCheckpoint) -> Checkpoint:
         voxel_size=(0.5, 0.25, 0.25),
         unit="micrometer",
         temperature=1.75,
+        confidence_curve=ConfidenceCurve(rising=0.5, falling=0.75, shift=0.25),
         labels_hash="ab12",
         history=({"epoch": 1, "validation_mean_iou": None, "training_loss": 0.5},),
     )
@@ -136,14 +138,15 @@ def test_run_folder_stands_for_its_best_checkpoint(
     assert load_checkpoint(tmp_path).labels_hash == "ab12"
 
 
-def test_networks_without_a_temperature_have_1(
+def test_networks_without_a_calibration_have_none(
     checkpoint: Checkpoint, saved: Path
 ) -> None:
     header = header_of(saved)
-    del header["temperature"]
+    del header["temperature"], header["confidence_curve"]
     write(saved, checkpoint, header)
 
     assert load_checkpoint(saved).temperature == 1
+    assert load_checkpoint(saved).confidence_curve == UNCALIBRATED
 
 
 def test_fields_of_later_versions_are_ignored(
@@ -245,6 +248,9 @@ def test_another_format_version_is_refused(checkpoint: Checkpoint, saved: Path) 
         {"temperature": math.nan},
         {"temperature": 1e999},
         {"temperature": "hot"},
+        {"confidence_curve": 1.0},
+        {"confidence_curve": {"rising": -1.0}},
+        {"confidence_curve": {"shift": "up"}},
         {"format_version": "1"},
         {"config": {"model": "resnet"}},
         {"config": {"phase_weights": [1, 1, 1e999]}},

@@ -32,7 +32,11 @@ from napari_lrcs.errors import (
 )
 from napari_lrcs.inference.predict import predict_slice
 from napari_lrcs.io.volume import as_volume
-from napari_lrcs.metrics.calibration import fit_temperature
+from napari_lrcs.metrics.calibration import (
+    UNCALIBRATED,
+    fit_confidence_curve,
+    fit_temperature,
+)
 from napari_lrcs.metrics.overlap import accuracy
 from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from napari_lrcs.models.lrcsnet import LRCSNet
@@ -292,7 +296,7 @@ def test_best_is_the_epoch_with_the_highest_validation_score(
     assert len(load_checkpoint(tmp_path / "last.safetensors").history) == 4
 
 
-def test_best_network_has_the_temperature_of_its_own_validation(
+def test_best_network_has_the_calibration_of_its_own_validation(
     tiny_config: TrainConfig, striped_annotation: Annotate, tmp_path: Path
 ) -> None:
     annotation = striped_annotation(shape=(40, 80))
@@ -305,10 +309,12 @@ def test_best_network_has_the_temperature_of_its_own_validation(
     with torch.no_grad():
         image = torch.from_numpy(best.normalisation(validation.image))[None]
         logits = best.build()(image)[0].flatten(1).T.numpy()
+    labels = validation.labels.ravel()
     assert best.temperature != 1
-    assert best.temperature == pytest.approx(
-        fit_temperature(logits, validation.labels.ravel()), rel=1e-3
-    )
+    assert best.temperature == pytest.approx(fit_temperature(logits, labels), rel=1e-3)
+    curve = fit_confidence_curve(logits, labels, temperature=best.temperature)
+    assert best.confidence_curve != UNCALIBRATED
+    assert best.confidence_curve.falling == pytest.approx(curve.falling, abs=0.01)
 
 
 def test_without_validation_nothing_is_calibrated(
@@ -317,6 +323,7 @@ def test_without_validation_nothing_is_calibrated(
     list(train(striped_annotation(("train",)), config=tiny_config, run=tmp_path))
 
     assert load_checkpoint(tmp_path).temperature == 1
+    assert load_checkpoint(tmp_path).confidence_curve == UNCALIBRATED
 
 
 def test_pitfall_after_better_epochs_costs_no_model(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # importing scikit-learn takes a second
 _N_TREES, _DEPTH = 50, 10
 """As in scikit-image's gallery, "Trainable segmentation using local features and random
 forests". Deeper and more trees gained .003 in IoU at most on an electrode and a fuel
-cell (see benchmarks/RESULTS.md)."""
+cell."""
 _VOXELS_PER_TREE = 10_000
 _PAINTED_VOXELS = 2**18
 """Voxels that a forest learns from, drawn from all that are painted."""

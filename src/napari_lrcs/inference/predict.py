@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from hashlib import sha256
 from itertools import pairwise
@@ -27,6 +27,7 @@ from napari_lrcs.inference.results import Result, Sink
 from napari_lrcs.io.paths import check_outputs
 from napari_lrcs.io.provenance import Provenance
 from napari_lrcs.io.volume import Volume, sources_of
+from napari_lrcs.metrics.calibration import UNCALIBRATED
 from napari_lrcs.models.checkpoint import Checkpoint
 from napari_lrcs.preprocessing.normalisation import Normalisation
 from napari_lrcs.preprocessing.slices import SliceReader
@@ -259,6 +260,8 @@ def fingerprint(checkpoint: Checkpoint) -> str:
     weights.update(json.dumps(checkpoint.normalisation.to_dict()).encode())
     if checkpoint.temperature != 1:  # so that those of older networks stay the same
         weights.update(json.dumps(checkpoint.temperature).encode())
+    if checkpoint.confidence_curve != UNCALIBRATED:
+        weights.update(json.dumps(asdict(checkpoint.confidence_curve)).encode())
     return weights.hexdigest()
 
 

@@ -82,9 +82,8 @@ class Predictor:
         slab = torch.from_numpy(image)
         n_channels = len(image) - n_slices + 1
         windows = slab.unfold(0, n_channels, 1).movedim(-1, 1)  # (n, C, H, W)
-        temperature = self._checkpoint.temperature
         targets = [
-            (torch.from_numpy(a), output.reduced_at(temperature))
+            (torch.from_numpy(a), output.reduced_for(self._checkpoint))
             for output, a in arrays.items()
         ]
         notices, self._notices = self._notices, []

@@ -1,8 +1,9 @@
 """Calibration: how often predictions of a given confidence are right.
 
 `Reliability` counts it, and its counts add up over slabs. `fit_temperature` finds the
-one number that the logits of a network are divided by so that its confidence is about
-right on average; it does not change which phase is the most probable one.
+one number that the logits of a network are divided by so that its probabilities are
+about right on average, and `fit_confidence_curve` the curve that turns the largest of
+them into a confidence. Neither changes which phase is the most probable one.
 """
 
 import math
@@ -29,6 +30,12 @@ The relative standard error of the temperature is about one over the square root
 wrong voxels. If none is wrong, the likelihood has no maximum.
 """
 
+FEWEST_WRONG_FOR_CURVE = 100
+"""Likewise for the confidence curve, which has three numbers."""
+
+CLOSEST = 1e-6
+"""How close to 0 or 1 a probability may come before its logarithm is taken."""
+
 _FULL = 255
 """Confidence of 1 in a file of uint8."""
 
@@ -50,6 +57,42 @@ class CalibrationDict(TypedDict):
 
     ece: float
     bins: list[BinDict]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfidenceCurve:
+    """How often a phase that is predicted with the probability p is right.
+
+    ``1 / (1 + exp(-(rising * log(p) - falling * log(1 - p) + shift)))``, the beta
+    calibration of Kull, Silva Filho & Flach 2017 (Proc. AISTATS, PMLR 54:623-631). The
+    defaults give p itself.
+
+    Parameters
+    ----------
+    rising, falling : float
+        At least 0, so that what is more probable is never less certain.
+    shift : float
+
+    Raises
+    ------
+    ValueError
+        If a number is negative that must not be, or is not finite.
+    """
+
+    rising: float = 1.0
+    falling: float = 1.0
+    shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        slopes = self.rising, self.falling
+        if not all(map(math.isfinite, (*slopes, self.shift))) or min(slopes) < 0:
+            raise ValueError(
+                "expected a confidence curve of three finite numbers, rising and "
+                f"falling at least 0, got {self}"
+            )
+
+
+UNCALIBRATED = ConfidenceCurve()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -209,13 +252,10 @@ def fit_temperature(logits: NDArray[np.floating], labels: Labels) -> float:
     >>> round(1 / fit_temperature(logits, labels), 3)  # log(3)
     1.099
     """
+    if not _tells_enough(logits, labels, fewest_wrong=FEWEST_WRONG):
+        return 1.0
     chosen = np.arange(len(labels)), labels.astype(np.intp) - 1
-    n_wrong = np.count_nonzero(logits.argmax(axis=1) != chosen[1]) if len(labels) else 0
-    if len(labels) < FEWEST_VOXELS or n_wrong < FEWEST_WRONG:
-        return 1.0
     double = logits.astype(np.float64)
-    if not np.isfinite(double).all():
-        return 1.0
     double -= double.max(axis=1, keepdims=True)  # no exponential overflows
     right = double[chosen].mean()
 
@@ -230,3 +270,57 @@ def fit_temperature(logits: NDArray[np.floating], labels: Labels) -> float:
     fit = minimize_scalar(loss, bounds=(low, high), method="bounded")
     # Few digits: they are more than the voxels can tell.
     return round(math.exp(float(fit.x)), 4)
+
+
+def fit_confidence_curve(
+    logits: NDArray[np.floating], labels: Labels, *, temperature: float
+) -> ConfidenceCurve:
+    """Find how often the most probable phase is right, by its probability.
+
+    Parameters
+    ----------
+    logits, labels
+        As of `fit_temperature`.
+    temperature : float
+        What the logits are divided by.
+
+    Returns
+    -------
+    ConfidenceCurve
+        The one of the greatest likelihood; that which changes nothing for fewer than
+        `FEWEST_VOXELS` voxels, if fewer than `FEWEST_WRONG_FOR_CURVE` of them are
+        predicted wrong, or if a logit is not finite.
+
+    Examples
+    --------
+    >>> logits = np.repeat([[1.0, 0.0], [3.0, 0.0]], 2000, axis=0)
+    >>> right_half_the_time = np.array([1, 2] * 2000, np.uint8)
+    >>> fit_confidence_curve(logits, right_half_the_time, temperature=1.0)
+    ConfidenceCurve(rising=0.0, falling=0.0, shift=0.0)
+    """
+    if not _tells_enough(logits, labels, fewest_wrong=FEWEST_WRONG_FOR_CURVE):
+        return UNCALIBRATED
+    from scipy.optimize import minimize
+    from scipy.special import expit, softmax
+
+    p = softmax(logits.astype(np.float64) / temperature, axis=1).max(axis=1)
+    p = p.clip(CLOSEST, 1 - CLOSEST)
+    terms = np.stack([np.log(p), -np.log1p(-p), np.ones_like(p)])
+    is_right = logits.argmax(axis=1) == labels.astype(np.intp) - 1
+
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        score = weights @ terms
+        slope = terms @ (expit(score) - is_right) / len(p)
+        return float((np.logaddexp(0, score) - is_right * score).mean()), slope
+
+    fit = minimize(loss, (1, 1, 0), jac=True, bounds=[(0, None)] * 2 + [(None, None)])
+    rising, falling, shift = (round(float(x), 4) + 0.0 for x in fit.x)  # no -0.0
+    return ConfidenceCurve(rising=rising, falling=falling, shift=shift)
+
+
+def _tells_enough(
+    logits: NDArray[np.floating], labels: Labels, *, fewest_wrong: int
+) -> bool:
+    if len(labels) < FEWEST_VOXELS or not np.isfinite(logits).all():
+        return False
+    return np.count_nonzero(logits.argmax(axis=1) + 1 != labels) >= fewest_wrong

@@ -15,6 +15,7 @@ from napari_lrcs.io.provenance import Learnt, to_json
 from napari_lrcs.io.records import convert, parse_json
 from napari_lrcs.io.units import METRES, SYMBOLS, known_unit
 from napari_lrcs.io.volume import Volume, VoxelSize
+from napari_lrcs.metrics.calibration import UNCALIBRATED, ConfidenceCurve
 from napari_lrcs.models.trained_on import TrainedOn
 from napari_lrcs.phases import Phase, PhaseTable
 from napari_lrcs.preprocessing.normalisation import Normalisation
@@ -54,6 +55,9 @@ class NetworkInfo:
     temperature : float
         What the logits are divided by for calibrated probabilities, from
         `metrics.calibration.fit_temperature`; 1 where none was fitted.
+    confidence_curve : ConfidenceCurve
+        What the largest of these probabilities becomes as a confidence, from
+        `metrics.calibration.fit_confidence_curve`.
 
     Raises
     ------
@@ -69,6 +73,7 @@ class NetworkInfo:
     unit: str | None = None
     trained_on: TrainedOn | None = None
     temperature: float = 1.0
+    confidence_curve: ConfidenceCurve = UNCALIBRATED
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "unit", known_unit(self.unit))
@@ -141,6 +146,7 @@ class Header(NetworkInfo):
             "unit": self.unit,
             "trained_on": None if self.trained_on is None else asdict(self.trained_on),
             "temperature": self.temperature,
+            "confidence_curve": asdict(self.confidence_curve),
             "labels_hash": self.labels_hash,
             "learnt": to_json(self.learnt),
             "history": self.history,
@@ -200,6 +206,7 @@ class _HeaderDict(TypedDict):
     unit: NotRequired[str | None]
     trained_on: NotRequired[TrainedOn | None]
     temperature: NotRequired[float]
+    confidence_curve: NotRequired[ConfidenceCurve]
     labels_hash: NotRequired[str]
     learnt: NotRequired[Learnt]
     history: NotRequired[tuple[dict[str, float | int | None], ...]]

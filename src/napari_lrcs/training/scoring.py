@@ -15,7 +15,12 @@ from torch import Tensor
 from napari_lrcs.annotation.annotation import AnnotatedSlice
 from napari_lrcs.arrays import Confusion, Labels
 from napari_lrcs.config import OptimisationConfig, Precision
-from napari_lrcs.metrics.calibration import fit_temperature
+from napari_lrcs.metrics.calibration import (
+    UNCALIBRATED,
+    ConfidenceCurve,
+    fit_confidence_curve,
+    fit_temperature,
+)
 from napari_lrcs.metrics.overlap import accuracy, iou_per_phase, mean_iou
 from napari_lrcs.models.header import Row
 from napari_lrcs.models.layers import SegmentationNetwork
@@ -96,12 +101,14 @@ class SliceScore:
     predicted: NDArray[np.int64]
     sample: LogitSample | None = None
 
-    @property
-    def temperature(self) -> float:
-        """Temperature that calibrates the network on these slices, fitted anew."""
+    def calibration(self) -> tuple[float, ConfidenceCurve]:
+        """Fit a temperature to these slices, and a curve to probabilities at it."""
         if self.sample is None:
-            return 1.0
-        return fit_temperature(self.sample.logits, self.sample.labels)
+            return 1.0, UNCALIBRATED
+        logits, labels = self.sample.logits, self.sample.labels
+        temperature = fit_temperature(logits, labels)
+        curve = fit_confidence_curve(logits, labels, temperature=temperature)
+        return temperature, curve
 
 
 def evaluate_slice(

@@ -11,6 +11,7 @@ import torch
 from napari_lrcs.annotation.annotation import Annotation
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import CheckpointError, PaintingChangedError
+from napari_lrcs.metrics.calibration import UNCALIBRATED
 from napari_lrcs.models.checkpoint import Checkpoint, cpu_copy
 from napari_lrcs.models.device import (
     device_notices,
@@ -70,7 +71,8 @@ class TrainingSession:
         """What the next checkpoint says of its training."""
         self.learnt = annotation.learnt
         self.temperature = 1.0
-        """Temperature of the network at the last validation."""
+        self.confidence_curve = UNCALIBRATED
+        """Calibration of the network at the last validation."""
         self.parent: RunFolder | None = None
         """Run that this one continues with another painting."""
         optimisation = config.optimisation
@@ -256,6 +258,7 @@ class TrainingSession:
             unit=self.annotation.unit,
             trained_on=self.trained_on,
             temperature=self.temperature,
+            confidence_curve=self.confidence_curve,
             labels_hash=self.annotation.labels_hash,
             learnt=self.learnt,
             history=tuple(self.state.history),

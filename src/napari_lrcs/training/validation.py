@@ -59,7 +59,7 @@ def end_epoch(session: TrainingSession) -> Iterator[TrainEvent]:
     if validation is not None:
         known = session.trained_on.with_predicted(validation.predicted)
         session.trained_on = known
-        session.temperature = validation.temperature
+        session.temperature, session.confidence_curve = validation.calibration()
     session.run.write_epoch(session.checkpoint(), epoch=epoch, is_best=is_best)
     session.run.write_history(state.history)
     notices = [*answer_pitfall(session, confusion), *_notices_halfway(session, event)]
