@@ -8,3 +8,10 @@ __version__ = "0.1.0"
 if sys.platform == "darwin":
     # PyTorch looks at it once, when it is loaded: see `models.device.device_notices`.
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
+
+# GNU's OpenMP, which PyTorch uses on Linux, looks at it once too. A thread that waits
+# for another spins 300,000 times before it sleeps, which takes milliseconds. Where
+# another process keeps a core busy, a training on all cores was then twice as slow as
+# on one of them (benchmarks/threads.py).
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")

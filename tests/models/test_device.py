@@ -114,6 +114,28 @@ def test_the_switch_is_set_on_macs_before_torch_is_loaded(
     subprocess.run([sys.executable, "-c", code], env=env, check=True)
 
 
+@pytest.mark.parametrize(
+    ("given", "spins"),
+    [
+        ({}, "10000"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "active"}, None),
+    ],
+    ids=str,
+)
+def test_threads_soon_sleep_unless_the_user_has_chosen(
+    given: dict[str, str], spins: str | None
+) -> None:
+    code = (
+        "import os, sys, napari_lrcs; assert 'torch' not in sys.modules; "
+        f"assert os.environ.get('GOMP_SPINCOUNT') == {spins!r}"
+    )
+    chosen = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    env = {k: v for k, v in os.environ.items() if k not in chosen} | given
+
+    subprocess.run([sys.executable, "-c", code], env=env, check=True)
+
+
 def test_memory_of_an_apple_gpu_is_what_is_not_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
