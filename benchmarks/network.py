@@ -1,7 +1,8 @@
 """Measure the networks against each other and against the device's own convolutions.
 
 All figures are ratios of times taken in turn in one run; absolute times depend on the
-machine. ``python benchmarks/network.py`` prints a table for ``benchmarks/RESULTS.md``.
+machine. ``python benchmarks/network.py`` prints a table for ``benchmarks/RESULTS.md``,
+``--cost`` one of how the cost of a network grows with its size.
 """
 
 import argparse
@@ -40,6 +41,16 @@ from napari_lrcs.training.losses import dice_loss
 PAPER = PRESETS["paper"]
 QUICK = PRESETS["quick"]
 UNET = PAPER.with_changes(model="unet", n_filters=64, kernel_size=3)
+SIZES = (
+    *(QUICK.with_changes(n_filters=n, skip_connections=False) for n in (8, 16, 24, 32)),
+    QUICK,
+    QUICK.with_changes(context_slices=0),
+    QUICK.with_changes(context_slices=3),
+    QUICK.with_changes(kernel_size=5),
+    PRESETS["best"],
+    PAPER,
+    UNET,
+)
 SIDE = 512
 ROUNDS = 5
 
@@ -57,7 +68,11 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu")
-    device = torch.device(parser.parse_args().device)
+    parser.add_argument(
+        "--cost", action="store_true", help="how the cost grows with the network"
+    )
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
     installation = describe_installation()
     fastest = resolve_precision("auto", device)
     name = (
@@ -66,6 +81,9 @@ def main() -> None:
         else f"CPU, {installation['processor threads']} threads"
     )
     print(f"{name}, torch {installation['torch']}, fastest arithmetic: {fastest}\n")
+    if arguments.cost:
+        print_costs(device, fastest)
+        return
     print("| what | goal | measured |\n|---|---|---|", flush=True)
     precisions: list[Precision] = (
         ["float32"] if fastest == "float32" else ["float32", fastest]
@@ -86,6 +104,30 @@ def main() -> None:
     for measure in measures:
         row = measure()
         print(f"| {row.what} | {row.goal} | {row.measured} |", flush=True)
+
+
+def print_costs(device: torch.device, precision: Precision) -> None:
+    """Compare networks of several sizes with the preset quick."""
+    print("| network | neighbours | multiplications a voxel | forward | step |")
+    print("|---|---|---|---|---|")
+    quick, *_ = _forward(QUICK, device, precision)
+    quick_step = _training_step(QUICK, device, precision)
+    for config in SIZES:
+        forward, model, image = _forward(config, device, precision)
+        calls = _convolution_calls(model, image, device, precision)
+        n = sum(_multiplications(conv, given) for conv, given in calls) / SIDE**2
+        step = _training_step(config, device, precision)
+        print(
+            f"| {_name(config)}{', skips' * config.network.skip_connections} "
+            f"| {config.network.context_slices} | {n:,.0f} "
+            f"| {_ratio(forward, quick, device):.2f} × "
+            f"| {_ratio(step, quick_step, device):.2f} × |",
+            flush=True,
+        )
+
+
+def _multiplications(conv: nn.Conv2d, given: Tensor) -> int:
+    return conv.weight.numel() * given.shape[-2] * given.shape[-1]
 
 
 def forward_against_ceiling(

@@ -20,8 +20,11 @@ from PIL import Image as Picture
 from qtpy.QtCore import QSettings
 from qtpy.QtWidgets import QApplication, QPushButton
 
+from napari_lrcs.plugin.train.preview import PREVIEW_NAME
+
 SIZES = ((1400, 900), (1100, 700))
 TRAIN, VALIDATION, SHOWN = 8, 24, 40
+NMC = 3
 
 
 def main(folder: Path) -> None:
@@ -35,6 +38,8 @@ def main(folder: Path) -> None:
             ("compare", show_comparison),
             ("perturb", show_perturbation),
             ("study", show_study),
+            ("live", show_live_training),
+            ("check", show_check),
         ):
             dock, widget = show(viewer)
             photograph(viewer, folder / name)
@@ -153,6 +158,46 @@ def show_study(viewer: Viewer) -> tuple[Any, Any]:
     press(widget, "Run")
     wait_until(lambda: not widget.is_busy, seconds=1800)
     return dock, widget
+
+
+def show_live_training(viewer: Viewer) -> tuple[Any, Any]:
+    """Paint a stroke while the network learns; of those open, the painting is first."""
+    truth, painting = viewer.layers[1:3]
+    for layer in list(viewer.layers)[1:]:
+        layer.visible = layer is painting
+    viewer.dims.set_current_step(0, TRAIN)
+    dock, widget = open_dock(viewer, "Train LRCS-Net")
+    press(widget, "Train as I paint")
+    wait_until(lambda: PREVIEW_NAME in viewer.layers, seconds=300)
+    wait(20)
+    scribble(painting, np.asarray(truth.data[TRAIN]), TRAIN + 1, strokes=slice(3))
+    wait(20)
+    return dock, widget
+
+
+def show_check(viewer: Viewer) -> tuple[Any, Any]:
+    """Paint five patches of twenty, and a part of the next."""
+    truth = np.asarray(viewer.layers[1].data)
+    for layer in list(viewer.layers)[1:]:
+        layer.visible = False
+    dock, widget = open_dock(viewer, "Check segmentation")
+    press(widget, "Draw patches")
+    wait_until(lambda: widget.session is not None and not widget.is_busy)
+    for _ in range(5):
+        fill_patch(widget.session.patches, truth)
+        widget.tools.done_button.click()
+        wait_until(lambda: not widget.is_busy)
+    fill_patch(widget.session.patches, truth, only=NMC)
+    wait(2)
+    return dock, widget
+
+
+def fill_patch(patches: Any, truth: Any, *, only: int | None = None) -> None:
+    """Paint a check patch with the truth, or one phase of it."""
+    places = np.moveaxis(np.mgrid[patches.region], 0, -1).reshape(-1, 3)
+    labels = truth[patches.region].ravel()
+    painted = labels == only if only else labels > 0
+    patches.layer.data_setitem(tuple(places[painted].T), labels[painted])
 
 
 def scribble(
