@@ -138,6 +138,28 @@ def _coloured(
     return np.where(labels[..., np.newaxis] == UNPAINTED, background, overlay)
 
 
+def write_cover(
+    path: Path, image: "NDArray[Any]", labels: Labels, phases: PhaseTable
+) -> None:
+    """Write a slice, and beside it what is predicted, as a picture without margins.
+
+    Parameters
+    ----------
+    path : Path
+        ``.png``.
+    image : ndarray, shape (rows, columns)
+        Grey levels.
+    labels : ndarray of uint8, the same shape
+    """
+    from matplotlib.image import imsave
+
+    low, high = np.percentile(image, [0.5, 99.5])
+    grey = np.clip((image - low) / max(high - low, 1e-9), 0, 1)
+    background = np.repeat(grey[..., np.newaxis], 3, axis=-1)
+    both = [background, _coloured(labels, phases, background)]
+    imsave(path, np.concatenate(both, axis=1))
+
+
 def write_comparison_figure(path: Path, comparison: Comparison) -> None:
     """Draw a comparison: its confusion matrix, both compositions and the slices.
 

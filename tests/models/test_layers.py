@@ -20,10 +20,13 @@ from napari_lrcs.models.layers import (
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture(params=["native", "comparisons"])
+@pytest.fixture(params=["native", "on a GPU", "for ONNX"])
 def pooling(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take PyTorch's kernels as on a CPU, or comparisons as on CUDA and for ONNX."""
-    monkeypatch.setattr(layers, "_exporting", lambda: request.param == "comparisons")
+    """Take PyTorch's kernels, as on a CPU, or comparisons, as elsewhere."""
+    monkeypatch.setattr(layers, "_exporting", lambda: request.param != "native")
+    if request.param == "on a GPU":
+        by_comparison = layers._unpool_by_comparison
+        monkeypatch.setattr(layers, "_unpool_without_sizes", by_comparison)
 
 
 def pool_and_unpool(x: Tensor) -> tuple[Tensor, Tensor]:

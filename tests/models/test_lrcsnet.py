@@ -175,25 +175,3 @@ def test_folded_network_gives_the_same_logits(
         after = model(x)
 
     torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.slow
-def test_exported_network_needs_no_pooling_indices(
-    tiny_config: TrainConfig, settled_model: Callable[..., SegmentationNetwork]
-) -> None:
-    model = settled_model(tiny_config)
-    height, width = (8 * torch.export.Dim(name) for name in ("height", "width"))
-    x = torch.randn(1, 1, 24, 32)
-
-    exported = torch.export.export(model, (x,), dynamic_shapes=({2: height, 3: width},))
-
-    operations = {
-        str(n.target) for n in exported.graph.nodes if n.op == "call_function"
-    }
-    assert "aten.batch_norm.default" in operations
-    assert not [name for name in operations if "pool" in name]
-    other_size = torch.randn(1, 1, 16, 40)
-    with torch.no_grad():
-        torch.testing.assert_close(
-            exported.module()(other_size), model(other_size), rtol=1e-5, atol=1e-5
-        )

@@ -16,6 +16,7 @@ from napari_lrcs.commands import (
     compare,
     demo,
     evaluate,
+    export,
     info,
     look,
     measure,
@@ -70,6 +71,7 @@ COMMANDS: Mapping[str, Command] = {
     "search": search,
     "transfer": transfer,
     "look": look,
+    "export": export,
     "baseline": baseline,
     "info": info,
 }

@@ -61,6 +61,12 @@ def max_unpool(x: Tensor, where: Tensor) -> Tensor:
         # Autocast would compute it in float32, for nothing: it only moves values.
         with torch.autocast(x.device.type, enabled=False):
             return F.max_unpool2d(x, where, (2, 2))
+    if _exporting():
+        return _unpool_without_sizes(x, where)
+    return _unpool_by_comparison(x, where)
+
+
+def _unpool_by_comparison(x: Tensor, where: Tensor) -> Tensor:
     places = torch.arange(4, dtype=where.dtype, device=x.device).reshape(2, 1, 2, 1)
     # Computed with the channels last, as the convolutions of a GPU want them.
     values, where = (
@@ -68,6 +74,14 @@ def max_unpool(x: Tensor, where: Tensor) -> Tensor:
     )
     windows = values * (where == places)
     return windows.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+
+
+def _unpool_without_sizes(x: Tensor, where: Tensor) -> Tensor:
+    """Do the same, but leave no size of an image in a graph that is traced."""
+    copies = torch.arange(4 * x.shape[1], device=x.device)
+    channels, places = copies // 4, (copies % 4).to(where.dtype)
+    is_there = where.index_select(1, channels) == places[:, None, None]
+    return F.pixel_shuffle(x.index_select(1, channels) * is_there, 2)
 
 
 def _larger(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

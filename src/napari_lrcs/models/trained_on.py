@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from napari_lrcs.arrays import GreyImage
 from napari_lrcs.preprocessing.normalisation import Normalisation
 
-_QUANTILES = np.linspace(0.005, 0.995, 34)
+QUANTILES = np.linspace(0.005, 0.995, 34)
+"""Of which values `TrainedOn.grey_levels` has."""
 _MOST_VALUES = 2**16
 """Grey levels of a slice that quantiles are taken of."""
 
@@ -39,9 +40,9 @@ class TrainedOn:
     fractions: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.grey_levels) != len(_QUANTILES):
+        if len(self.grey_levels) != len(QUANTILES):
             raise ValueError(
-                f"expected {len(_QUANTILES)} quantiles of the grey levels, got "
+                f"expected {len(QUANTILES)} quantiles of the grey levels, got "
                 f"{len(self.grey_levels)}"
             )
         for number in (*self.grey_levels, *self.fractions):
@@ -86,5 +87,5 @@ def grey_quantiles(
         Grey levels of slices, flat; of large ones, a part is used.
     """
     parts = [values[:: max(1, values.size // _MOST_VALUES)] for values in slices]
-    quantiles = np.quantile(normalisation(np.concatenate(parts)), _QUANTILES)
+    quantiles = np.quantile(normalisation(np.concatenate(parts)), QUANTILES)
     return tuple(round(float(value), 4) for value in quantiles)

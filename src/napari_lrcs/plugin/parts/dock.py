@@ -1,6 +1,7 @@
 """What all docks share: a body that scrolls, a footer in sight, one job at a time."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -234,9 +235,10 @@ class Dock(Closable):
         Parameters
         ----------
         default : str
-            File name; its suffix is added where the user types none.
+            File name.
         kinds : str
-            Kinds of files, as Qt's dialogs take them.
+            Kinds of files, as Qt's dialogs take them. Where the user types no suffix,
+            the first one of the chosen kind is added.
         save : callable
             Takes the path.
         """
@@ -244,12 +246,14 @@ class Dock(Closable):
         beside = (Path(source).parent for source in sources if source)
         folder = self._saved_in or next(beside, Path())
         place = str(folder / default)
-        text, _ = QFileDialog.getSaveFileName(self, "Save", place, kinds)
+        text, kind = QFileDialog.getSaveFileName(self, "Save", place, kinds)
         if not text:
             return
         path = Path(text)
         self._saved_in = path.parent
-        named = path if path.suffix else path.with_suffix(Path(default).suffix)
+        first = re.search(r"\*(\.\w+)", kind)
+        suffix = first[1] if first else Path(default).suffix
+        named = path if path.suffix else path.with_suffix(suffix)
         if named != path and named.exists():  # the dialog asked about another name
             self.show_message(
                 f"{named.name} exists already; choose another name", "error"

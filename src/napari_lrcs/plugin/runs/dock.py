@@ -9,8 +9,9 @@ from qtpy.QtWidgets import QFileDialog, QLineEdit, QWidget
 from superqt.utils import qdebounced
 
 from napari_lrcs.errors import LrcsError
+from napari_lrcs.export.events import Exported, Exporting
 from napari_lrcs.plugin.parts.connections import Connections, Replaceable
-from napari_lrcs.plugin.parts.dock import Dock
+from napari_lrcs.plugin.parts.dock import Dock, Outcome
 from napari_lrcs.plugin.parts.forms import form_rows
 from napari_lrcs.plugin.parts.layer_choice import LayerChoice
 from napari_lrcs.plugin.parts.layers import (
@@ -23,6 +24,7 @@ from napari_lrcs.plugin.parts.workers import BackgroundReader, Saved, save_files
 from napari_lrcs.plugin.project.docks import TrainsFromRuns, show_dock
 from napari_lrcs.plugin.project.project import project_of
 from napari_lrcs.plugin.runs.comparison import RunComparison
+from napari_lrcs.plugin.runs.export import KINDS, export_run
 from napari_lrcs.plugin.runs.labels import RunLabels, read_run_labels, show_run_labels
 from napari_lrcs.plugin.runs.table import RunsTable
 from napari_lrcs.runs.table import write_runs
@@ -66,7 +68,10 @@ class RunsDock(Dock):
             "Words that a run must have in any column, in any order; a setting and its "
             "value as learning_rate=0.001"
         )
-        export = button("Export CSV…", "Save the runs in the table", self.export)
+        self.csv_button = button(
+            "Export CSV…", "Save the runs in the table", self.export
+        )
+        self.stop_button = button("Stop", "Stop; no file is written", self.stop)
         place = path_row(self.folder, "Choose another folder", self.choose_folder)
         self.body.addLayout(
             form_rows(
@@ -75,10 +80,12 @@ class RunsDock(Dock):
             )
         )
         filters = QWidget()
-        filters.setLayout(hbox(self.filter, export))
+        filters.setLayout(hbox(self.filter, self.csv_button))
         self.body.addWidget(filters)
         self.body.addWidget(self.table, stretch=1)
         self.body.addWidget(self.comparison)
+        self.footer.addWidget(self.stop_button)
+        self.update_buttons()
 
     def _connect(self) -> None:
         self.image_choice.chosen.connect(self._follow_image)
@@ -90,6 +97,7 @@ class RunsDock(Dock):
         self.table.start_requested.connect(self.start_from)
         self.table.resume_requested.connect(self.resume)
         self.table.labels_requested.connect(self.show_labels)
+        self.table.export_requested.connect(self.export_network)
         self.table.moved.connect(self._on_moved)
         self.table.reported.connect(self.show_message)
         self._labels.answered.connect(self._lay_over_image)
@@ -226,10 +234,36 @@ class RunsDock(Dock):
             lambda: save_files({path: lambda place: write_runs(place, runs)}),
         )
 
+    def export_network(self, run: Path) -> None:
+        """Ask where to write a run's network, for other programs."""
+        self.ask_where_to_save(run.name, KINDS, lambda out: self.save_network(run, out))
+
+    def save_network(self, run: Path, out: Path) -> None:
+        """Write a run's network in the format of the file's suffix."""
+        self.begin(f"Exporting {run.name}", lambda: export_run(run, out))
+        self.progress.begin(f"Exporting {run.name}…")
+
     def handle(self, event: Any) -> None:
-        """Say what was saved."""
-        if isinstance(event, Saved):
-            self.show_message(str(event), "done")
+        """Show how far an export is, and say what was saved."""
+        match event:
+            case Exporting():
+                self.progress.show_share(event.share, "Exporting and testing")
+            case Exported():
+                self.show_message(_describe(event), "done")
+            case Saved():
+                self.show_message(str(event), "done")
+
+    def finish(self, outcome: Outcome) -> None:
+        """Say so if an export was stopped."""
+        if outcome == "stopped":
+            self.show_message("Stopped; nothing was written")
+
+    def update_buttons(self) -> None:
+        """Enable or disable what starts or stops a job."""
+        self.table.set_busy(self.is_busy)
+        self.csv_button.setEnabled(not self.is_busy)
+        self.stop_button.setVisible(self.is_busy)
+        self.stop_button.setEnabled(not self.is_stopping)
 
     def shut_down(self) -> None:
         """Stop reading."""
@@ -237,3 +271,8 @@ class RunsDock(Dock):
         self._announce_soon.cancel()
         self._labels.cancel()
         super().shut_down()
+
+
+def _describe(exported: Exported) -> str:
+    advice = "".join(f"; note that {text}" for text in exported.advice)
+    return f"Exported and tested {exported.out.name}{advice}"

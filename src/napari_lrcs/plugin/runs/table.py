@@ -36,6 +36,8 @@ class RunsTable(FolderTable[RunRecord]):
     """Continue this run."""
     labels_requested = Signal(object)
     """Show the slices that it was trained on."""
+    export_requested = Signal(object)
+    """Write its best network for other programs."""
 
     buttons_per_row: ClassVar[int] = 3
 
@@ -88,6 +90,13 @@ class RunsTable(FolderTable[RunRecord]):
             "Show the painted slices that this run was trained on, over the image",
             self.labels_requested,
             allow=lambda run: bool(run.slices),
+        )
+        self.export_button = self.add_button(
+            "Export…",
+            "Write the best network of this run for other programs: as an ONNX file, "
+            "or as a package of bioimage.io",
+            self.export_requested,
+            allow=lambda run: run.has_network,
         )
         self.add_folder_buttons(self._content, allow=lambda run: not run.is_part)
 

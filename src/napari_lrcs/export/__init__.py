@@ -1,0 +1,1 @@
+"""Networks in the formats of other programs: ONNX, and packages of bioimage.io."""
