@@ -124,10 +124,9 @@ def labels_by_onnx(file: Path, volume: Volume, z: int) -> Labels:
     grey = volume.slab(0, volume.shape[0], axis=slices["across"])
     for step in steps:
         grey = prepared(grey, step)
-    reflected = np.pad(
-        grey, [(z_ := max(slices["offsets"]), z_), (0, 0), (0, 0)], _mode(grey)
-    )
-    window = reflected[[z + z_ + offset for offset in slices["offsets"]]]
+    n = max(slices["offsets"])
+    padded = np.pad(grey, ((n, n), (0, 0), (0, 0)), mode="reflect")
+    window = padded[[z + n + offset for offset in slices["offsets"]]]
     (logits,) = session.run(["logits"], {"image": window[np.newaxis]})
     return logits[0].argmax(axis=0).astype(np.uint8) + np.uint8(1)
 
@@ -150,10 +149,6 @@ def prepared(grey: NDArray[Any], step: dict[str, Any]) -> NDArray[Any]:
         case "divide":
             return grey / step["value"]
     raise ValueError(f"unknown step {step}")
-
-
-def _mode(grey: NDArray[Any]) -> Any:
-    return "reflect" if len(grey) > 1 else "edge"
 
 
 # ---- bioimageio.core ----

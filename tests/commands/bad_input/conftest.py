@@ -116,6 +116,8 @@ def write_places() -> None:
     Path("mine.zarr").mkdir()
     Path("mine.zarr/thesis.txt").write_text("years of work")
     Path("mine.tif").mkdir()
+    Path("folder.onnx").mkdir()
+    Path("taken.onnx").write_bytes(b"a network")
     tifffile.imwrite("done.tif", LABELS)
     zarr.create_array("done.zarr", data=LABELS)
     shutil.copytree("run", "damaged")
