@@ -8,7 +8,7 @@ import pytest
 from napari import Viewer
 from napari.layers import Image, Labels
 from pytestqt.qtbot import QtBot
-from qtpy.QtWidgets import QInputDialog, QMessageBox, QPushButton
+from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox, QPushButton
 
 from napari_lrcs.annotation.annotation import Annotation
 from napari_lrcs.io.locks import only_writer
@@ -234,3 +234,37 @@ def test_a_run_predicts_and_starts_a_training_and_is_followed_when_renamed(
     )
     assert [train.setup.initial_weights, image.metadata[RUN_KEY]] == [None, None]
     qtbot.waitUntil(lambda: network.path == folder / "run-2")
+
+
+def test_network_is_exported_in_the_kind_that_the_dialog_names(
+    dock: RunsDock, tmp_path: Path, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxscript", reason="needs the extra export")
+    typed = str(tmp_path / "network")
+    monkeypatch.setattr(
+        QFileDialog, "getSaveFileName", lambda *_: (typed, "ONNX (*.onnx)")
+    )
+
+    _press(dock, "Export…")
+    assert (dock.message, dock.is_busy) == ("", True)
+    assert dock.stop_button.isVisible()
+    assert not dock.table.export_button.isEnabled()
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=120_000)
+
+    assert dock.message == "Exported and tested network.onnx"
+    assert [path.name for path in tmp_path.glob("*.onnx")] == ["network.onnx"]
+    assert not dock.stop_button.isVisible()
+    assert dock.table.export_button.isEnabled()
+
+
+def test_export_to_an_unknown_kind_says_which_there_are(
+    dock: RunsDock, tmp_path: Path, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed = str(tmp_path / "network.pt")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (typed, ""))
+
+    _press(dock, "Export…")
+    qtbot.waitUntil(lambda: not dock.is_busy)
+
+    assert dock.message.endswith("end it in .onnx (onnx) or .zip (bioimageio)")
+    assert not [*tmp_path.glob("network*")]
