@@ -67,6 +67,7 @@ def test_bioimageio_labels_as_a_prediction_does(
     package: Path, checkpoint: Checkpoint, phantom: NDArray[np.uint16]
 ) -> None:
     from bioimageio.core import Sample, Tensor, create_prediction_pipeline
+    from bioimageio.core.common import MemberId
     from bioimageio.spec import load_model_description
 
     volume = as_volume(phantom)
@@ -78,22 +79,20 @@ def test_bioimageio_labels_as_a_prediction_does(
             model, weight_format="onnx", devices=["CPUExecutionProvider"]
         ) as pipeline:
             output = pipeline.predict_sample_without_blocking(
-                Sample(members={"image": tensor}, stat={}, id=None),
+                Sample(members={MemberId("image"): tensor}, stat={}, id=None),
                 skip_input_padding=True,
                 skip_output_cropping=True,
             )
 
-    result = MemoryResult(
-        labels=np.zeros(phantom.shape, np.uint8),
-        confidence=np.zeros(phantom.shape, np.uint8),
-    )
+    expected = np.zeros(phantom.shape, np.uint8)
+    result = MemoryResult(labels=np.zeros_like(expected), confidence=expected)
     config = PredictConfig(device="cpu", precision="float32")
     list(predict_volume(volume, checkpoint, result=result, config=config))
-    probabilities = output.members["probabilities"].data.to_numpy()[0]
+    probabilities = output.members[MemberId("probabilities")].data.to_numpy()[0]
     labels = probabilities.argmax(axis=0) + 1
     assert (labels == result.labels[4]).mean() > 0.999  # ties, in float32
     confidence = np.rint(probabilities.max(axis=0) * 255)
-    assert np.median(np.abs(confidence - result.confidence[4])) == 0
+    assert np.median(np.abs(confidence - expected[4])) == 0
 
 
 def test_package_whose_output_is_not_reproduced_is_refused(

@@ -109,7 +109,7 @@ def _make(
     check = partial(_check, network, model, checkpoint.normalisation(image))
     logits = yield from _wait_for(thread, check, share=0.6)
     if task.format == "onnx":
-        return network.SerializeToString()
+        return bytes(network.SerializeToString())
     from napari_lrcs.export.package import PackageContent, make_package
 
     content = PackageContent(
@@ -130,7 +130,8 @@ def _check(
     from napari_lrcs.export.graph import check_graph
 
     check_graph(network, model, np.ascontiguousarray(image[np.newaxis, :, 3:, 1:]))
-    return check_graph(network, model, image[np.newaxis])[0]
+    logits: NDArray[np.float32] = check_graph(network, model, image[np.newaxis])[0]
+    return logits
 
 
 def _advice(task: ExportTask) -> Iterator[str]:

@@ -36,4 +36,5 @@ def sample_slices(network: NetworkInfo, *, side: int) -> GreyImage:
         known = np.quantile(standard, QUANTILES)
         standard = np.interp(standard, known, network.trained_on.grey_levels)
     scale = network.normalisation
-    return (standard * scale.sd + scale.mean).astype(np.float32)
+    grey: GreyImage = (standard * scale.sd + scale.mean).astype(np.float32)
+    return grey
