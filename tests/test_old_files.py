@@ -11,7 +11,7 @@ import pytest
 from napari_lrcs.annotation.painting import ImageIdentity, PaintingFolder
 from napari_lrcs.config import AlsoMeasureConfig, StudyConfig
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.inference.predict import fingerprint
+from napari_lrcs.inference.task import fingerprint
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.models.header import read_header
 from napari_lrcs.phases import ELECTRODE, PhaseTable

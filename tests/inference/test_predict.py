@@ -23,8 +23,9 @@ from napari_lrcs.config import Axis, PredictConfig, TrainConfig
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.inference import cleaning, geometry, predictor
 from napari_lrcs.inference.disk import DiskResult
-from napari_lrcs.inference.predict import fingerprint, predict_slice, predict_volume
+from napari_lrcs.inference.predict import predict_slice, predict_volume
 from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.task import fingerprint
 from napari_lrcs.io.ome_zarr import create_ome_zarr
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.volume import Volume, as_volume

@@ -67,7 +67,8 @@ def predict_series(
     ResultExistsError
         If something else is in a result's place that may not be replaced.
     """
-    from napari_lrcs.inference.predict import fingerprint, predict_volume
+    from napari_lrcs.inference.predict import predict_volume
+    from napari_lrcs.inference.task import fingerprint
 
     config = config or PredictConfig()
     read_from: list[Path] = []
