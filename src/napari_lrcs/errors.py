@@ -48,3 +48,7 @@ class ResultExistsError(LrcsError, FileExistsError):
 
 class InUseError(LrcsError):
     """A file or folder that another process, window or thread is using."""
+
+
+class ClusterError(LrcsError):
+    """A cluster that does not answer, or does not answer any more."""

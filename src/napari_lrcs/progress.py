@@ -177,12 +177,14 @@ class PredictionStarted:
     """Prediction is about to read its first slab."""
 
     device: str
+    """What computes: a device of this computer, or how many workers."""
     precision: str
+    """Arithmetic of the convolutions; empty if each worker chooses its own."""
     n_slices: int
     n_done: int
     """Slices that an earlier, interrupted prediction has finished."""
     n_tiles: int
-    """Tiles per slice; 1 if whole slices fit into memory."""
+    """Tiles per slice; 1 if whole slices fit into memory, 0 if workers differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,6 +64,10 @@ class Script:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill it, and show what it has said of errors."""
         self.kill()
         self.wait()
         sys.stderr.write(self.stderr.read())  # for whoever looks for a reason

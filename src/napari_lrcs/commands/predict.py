@@ -5,14 +5,17 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from glob import glob
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_lrcs.commands.parts import flags
+from napari_lrcs.commands.parts.cluster import connected
 from napari_lrcs.commands.parts.output import print_json
 from napari_lrcs.commands.parts.places import Places, network_file
 from napari_lrcs.config import PredictConfig
+from napari_lrcs.errors import ClusterError
 
 if TYPE_CHECKING:
+    from napari_lrcs.distributed import ClusterExecutor
     from napari_lrcs.inference.disk import DiskResult
     from napari_lrcs.models.checkpoint import Checkpoint
     from napari_lrcs.progress import PredictEvent
@@ -42,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.zarr",
         help="write the probability of each phase",
     )
-    flags.add(parser, "--overwrite", "--json")
+    flags.add(parser, "--overwrite", "--json", "--cluster", "--n-workers")
     flags.add_config(parser, PredictConfig)
 
 
@@ -59,30 +62,14 @@ def places(arguments: argparse.Namespace) -> Places:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from napari_lrcs.commands.parts.progress import follow
     from napari_lrcs.models.checkpoint import load_checkpoint
 
-    config = PredictConfig().with_changes(**flags.given(arguments, PredictConfig))
-    slices = flags.chosen_slices(arguments)
     results = _results(arguments)
     checkpoint = load_checkpoint(arguments.model)
-    predictions = _predictions(arguments, results, checkpoint, config, slices)
-    foreign: dict[str, Sequence[str]] = {}
-    with closing(predictions):
-        for image, events in predictions:
-            try:
-                ended = follow(events, phases=checkpoint.phases)
-                foreign[image] = getattr(ended, "foreign", ())
-            except KeyboardInterrupt:
-                if not all(result.is_complete for result in results.values()):
-                    raise  # otherwise Ctrl-C came too late
-            except OSError as error:
-                if results[image].is_unfinished:
-                    error.add_note(
-                        f"what is finished is kept in {results[image].partial}: run "
-                        "the same command again to continue"
-                    )
-                raise
+    with connected(arguments) as executor:
+        predictions = _predictions(arguments, results, checkpoint, executor)
+        with closing(predictions):
+            foreign = _follow(predictions, results, checkpoint)
     if arguments.json:
         print_json(
             {
@@ -92,6 +79,32 @@ def run(arguments: argparse.Namespace) -> None:
                 ]
             }
         )
+
+
+def _follow(
+    predictions: "Iterator[tuple[str, Iterator[PredictEvent]]]",
+    results: "dict[str, DiskResult]",
+    checkpoint: "Checkpoint",
+) -> dict[str, Sequence[str]]:
+    """Show the progress; return what makes each image foreign to the network."""
+    from napari_lrcs.commands.parts.progress import follow
+
+    foreign: dict[str, Sequence[str]] = {}
+    for image, events in predictions:
+        try:
+            ended = follow(events, phases=checkpoint.phases)
+            foreign[image] = getattr(ended, "foreign", ())
+        except KeyboardInterrupt:
+            if not all(result.is_complete for result in results.values()):
+                raise  # otherwise Ctrl-C came too late
+        except (OSError, ClusterError) as error:
+            if results[image].is_unfinished:
+                error.add_note(
+                    f"what is finished is kept in {results[image].partial}: run the "
+                    "same command again to continue"
+                )
+            raise
+    return foreign
 
 
 def _images(text: str) -> list[str]:
@@ -134,6 +147,11 @@ def _results(arguments: argparse.Namespace) -> "dict[str, DiskResult]":
     }
     if images == [arguments.image]:  # `predict_series` checks those of a series
         results[arguments.image].check_new()
+    elif arguments.cluster is not None:
+        raise ValueError(
+            "--cluster works with a single image, not with a series; predict one image "
+            "after the other"
+        )
     return results
 
 
@@ -141,32 +159,32 @@ def _predictions(
     arguments: argparse.Namespace,
     results: "dict[str, DiskResult]",
     checkpoint: "Checkpoint",
-    config: PredictConfig,
-    slices: Sequence[int] | None,
+    executor: "ClusterExecutor | None",
 ) -> "Generator[tuple[str, Iterator[PredictEvent]]]":
     """Yield the events of the image, or of each image of a series."""
     from napari_lrcs.inference.predict import predict_volume
     from napari_lrcs.inference.series import predict_series
-    from napari_lrcs.io.opening import open_volume
+    from napari_lrcs.inference.spread import predict_volume_spread
+    from napari_lrcs.inference.task import PredictTask
+    from napari_lrcs.io.opening import open_to_share
     from napari_lrcs.preprocessing.mask import open_mask
 
+    given: dict[str, Any] = {
+        "config": PredictConfig().with_changes(**flags.given(arguments, PredictConfig)),
+        "slices": flags.chosen_slices(arguments),
+    }
     if list(results) != [arguments.image]:
         yield from predict_series(
-            results,
-            checkpoint,
-            folder=arguments.out,
-            config=config,
-            slices=slices,
-            mask=arguments.mask,
+            results, checkpoint, folder=arguments.out, mask=arguments.mask, **given
         )
         return
-    volume = open_volume(arguments.image)
-    events = predict_volume(
-        volume,
-        checkpoint,
-        result=results[arguments.image],
-        config=config,
-        slices=slices,
-        mask=open_mask(arguments.mask, shape=volume.shape),
-    )
+    volume, result = open_to_share(arguments.image), results[arguments.image]
+    given["mask"] = open_mask(arguments.mask, shape=volume.shape)
+    if executor is None:
+        events = predict_volume(volume, checkpoint, result=result, **given)
+    else:
+        task = PredictTask(volume=volume, checkpoint=checkpoint, **given)
+        events = predict_volume_spread(
+            task, result=result, executor=executor, n_workers=executor.n_workers
+        )
     yield arguments.image, events

@@ -116,16 +116,12 @@ def _task(arguments: argparse.Namespace) -> "tuple[StudyTask, str]":
     from napari_lrcs.annotation.project import read_checks
     from napari_lrcs.io.opening import open_labels, open_to_share
     from napari_lrcs.io.volume import parse_slices
-    from napari_lrcs.preprocessing.mask import CYLINDER, as_mask, open_mask
+    from napari_lrcs.preprocessing.mask import open_mask
     from napari_lrcs.uncertainty.study.task import StudyTask
 
     start = _initial_settings(arguments)
     config = start.config.with_changes(**flags.given(arguments, TrainConfig))
     image = open_to_share(arguments.image)
-    if arguments.mask in (None, CYLINDER):
-        mask = open_mask(arguments.mask, shape=image.shape)
-    else:
-        mask = as_mask(open_to_share(arguments.mask), shape=image.shape)
     task = StudyTask(
         image=image,
         labels=open_labels(arguments.labels),
@@ -137,7 +133,7 @@ def _task(arguments: argparse.Namespace) -> "tuple[StudyTask, str]":
         also_measure=_also_measure(arguments, start.also_measure),
         predict=PredictConfig(device=config.device, precision=config.precision),
         phases=flags.named_phases(arguments) or start.phases,
-        mask=mask,
+        mask=open_mask(arguments.mask, shape=image.shape),
         checks=read_checks(arguments.image, arguments.leave_out, shape=image.shape),
     )
     reason = ""

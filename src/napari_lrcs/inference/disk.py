@@ -18,6 +18,7 @@ from napari_lrcs.inference.outputs import (
 from napari_lrcs.inference.partial import PartialFolder
 from napari_lrcs.inference.publishing import Publication
 from napari_lrcs.inference.results import Sink
+from napari_lrcs.inference.sharing import end_sessions
 from napari_lrcs.io.locks import only_writer
 from napari_lrcs.io.paths import (
     check_destination,
@@ -202,6 +203,7 @@ class DiskResult:
             try:
                 yield _DiskSink(publication)
             finally:
+                end_sessions(self.partial)
                 self.is_complete = publication.is_complete
                 self._folder.clean_up(keep=identity is not None)
 
@@ -211,6 +213,7 @@ class DiskResult:
         """Make the folder, unless it is that of the same prediction."""
         folder = publication.folder
         folder.check_ours()
+        end_sessions(self.partial)  # of a process that was killed
         if identity is None and self._moved() == {*self.wanted}:
             folder.discard()  # of one that was killed at its very end
         names = [output.name for output in self.wanted]
@@ -248,4 +251,5 @@ class _DiskSink:
 
     def publish(self) -> Iterator[float]:
         self._arrays = {}
+        end_sessions(self._publication.folder.path)
         return self._publication.run()

@@ -121,16 +121,17 @@ class PredictedPhases:
     """Counts what a network predicts, to warn of a result that is foreign to it."""
 
     network: NetworkInfo
-    _counts: NDArray[np.int64] = field(init=False)
+    counts: NDArray[np.int64] = field(init=False)
+    """Voxels of each label, from 0."""
 
     def __post_init__(self) -> None:
-        self._counts = np.zeros(len(self.network.phases) + 1, np.int64)
+        self.counts = np.zeros(len(self.network.phases) + 1, np.int64)
 
     def count(self, labels: Labels, inside: Mask | None) -> None:
         """Take in labels of any shape, in the field of view."""
         for i, plane in enumerate(labels):
             seen = plane if inside is None else plane[inside[i]]
-            self._counts += np.bincount(seen.ravel(), minlength=len(self._counts))
+            self.counts += np.bincount(seen.ravel(), minlength=len(self.counts))
 
     def warn_after(self, name: str) -> list[Notice]:
         """Warn of phases whose share is far from what the network was trained on.
@@ -140,7 +141,7 @@ class PredictedPhases:
         name : str
             Name of the volume.
         """
-        counts, known = self._counts[1:], self.network.trained_on
+        counts, known = self.counts[1:], self.network.trained_on
         if known is None or not known.fractions or not counts.any():
             return []
         found = [

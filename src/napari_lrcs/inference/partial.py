@@ -18,6 +18,7 @@ from napari_lrcs.io.records import read_json, read_text, write_json
 from napari_lrcs.io.writing import move_aside, remove, replacing
 
 _IDENTITY = "identity.json"
+_DONE = "done.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,9 @@ class PartialFolder:
     """Reads and writes the folder of a prediction that is not complete.
 
     It holds each output as OME-Zarr of one level, and what tells the prediction from
-    others (``identity.json``), which slabs are there (``done.txt``) and, once all
-    outputs are ready to be moved, where they go (``places.json``).
+    others (``identity.json``), which slabs are there (``done.txt``, and a file for each
+    other process that has written some) and, once all outputs are ready to be moved,
+    where they go (``places.json``).
 
     Parameters
     ----------
@@ -107,7 +109,7 @@ class PartialFolder:
                     provenance=geometry.provenance if output is LABELS else None,
                     name=output.name,
                 )
-            (folder / "done.txt").touch()
+            (folder / _DONE).touch()
             (folder / _IDENTITY).write_text(identity, encoding="utf-8")
 
     def discard(self) -> None:
@@ -118,8 +120,8 @@ class PartialFolder:
 
     def clean_up(self, *, keep: bool) -> None:
         """Remove the folder if nothing can be continued from it, or is to be."""
-        done = self.path / "done.txt"
-        is_empty = done.is_file() and not done.stat().st_size
+        notes = self._notes()
+        is_empty = bool(notes) and not any(note.stat().st_size for note in notes)
         if self.is_ours and (is_empty or not keep):
             self.discard()
 
@@ -154,21 +156,28 @@ class PartialFolder:
             if not (path.is_file() or path.is_dir()):
                 raise VolumeError(f"{path.name} is not a regular file")
 
+    def _notes(self) -> list[Path]:
+        return sorted(self.path.glob("done*.txt"))
+
     def read_done(self) -> set[int]:
         """Read the starts of the slabs that are there."""
-        note = self.path / "done.txt"
+        starts: set[int] = set()
         try:
-            *lines, torn = read_text(note).split("\n")
-            starts = {int(line) for line in lines}
+            for note in self._notes() or [self.path / _DONE]:
+                *lines, torn = read_text(note).split("\n")
+                starts.update(int(line) for line in lines)
+                # By a crash: what is noted next must begin a line. Nobody goes on with
+                # the notes of other processes.
+                if torn and note.name == _DONE:
+                    text = "".join(f"{line}\n" for line in lines)
+                    note.write_text(text, encoding="ascii")
         except READ_ERRORS as error:
             raise self.damaged(error) from error
-        if torn:  # by a crash: what is noted next must begin a line
-            note.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
         return starts
 
-    def note_done(self, slab: Slab) -> None:
-        """Note that a slab is written."""
-        with (self.path / "done.txt").open("a", encoding="ascii") as file:
+    def note_done(self, slab: Slab, *, writer: str = "") -> None:
+        """Note that a slab is written; each process but the first needs a name."""
+        with (self.path / f"done{writer}.txt").open("a", encoding="ascii") as file:
             file.write(f"{slab.start}\n")
 
     def read_places(self) -> dict[str, tuple[str, str]]:

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from napari_lrcs.arrays import Labels
@@ -160,7 +160,7 @@ def run_prediction(
     n_slices = len(task.wanted)
     phases = PredictedPhases(task.checkpoint)
     check_outputs(result.places, inputs=sources_of(task.volume, task.mask))
-    geometry = task.geometry()
+    geometry = replace(task.geometry, provenance=task.provenance())
     with result.open(geometry, task.identity(), min_size=task.config.min_size) as sink:
         slabs = geometry.slabs(task.wanted)
         left = [slab for slab in slabs if slab.start not in sink.done]

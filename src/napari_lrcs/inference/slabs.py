@@ -1,6 +1,6 @@
 """Compute slabs one after another: read ahead, write behind."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 
@@ -26,7 +26,7 @@ def compute_slabs(
     outputs: Sequence[Output],
     write: Write,
     phases: PredictedPhases,
-) -> Iterator[Notice | TilePredicted | SlabPredicted]:
+) -> Generator[Notice | TilePredicted | SlabPredicted]:
     """Predict slabs of a volume.
 
     While a slab is computed, the next one is read and filtered, and the last one is

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any
 
@@ -79,15 +79,18 @@ class PredictTask:
         inside = reader.inside(slab.start, slab.stop)
         return self.checkpoint.normalisation(image), inside
 
+    @property
     def geometry(self) -> Geometry:
-        """Return what the result has in common with the volume."""
-        provenance = Provenance(
+        """What the result has in common with the volume."""
+        return Geometry.of(self.reader, self.checkpoint.phases)
+
+    def provenance(self) -> Provenance:
+        """Tell what the result is of; reads a slice."""
+        return Provenance(
             image=self.volume.name,
             fingerprint=self.volume.fingerprint(),
             learnt=self.checkpoint.learnt,
         )
-        geometry = Geometry.of(self.reader, self.checkpoint.phases)
-        return replace(geometry, provenance=provenance)
 
     def warnings(self) -> Iterator[Notice]:
         """Warn of a volume that is foreign to the network."""

@@ -8,7 +8,7 @@ import numpy as np
 from napari_lrcs.arrays import Mask
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.lazy_arrays import Wrapper
-from napari_lrcs.io.opening import open_volume
+from napari_lrcs.io.opening import open_to_share
 from napari_lrcs.io.volume import Volume
 
 CYLINDER = "cylinder"
@@ -22,7 +22,7 @@ def open_mask(spec: str | Path | None, *, shape: tuple[int, int, int]) -> Volume
     ----------
     spec : {"cylinder"}, str, Path or None
         ``"cylinder"`` is the largest circle that fits the slice (y, x), the same in
-        each slice; else a file or folder that `open_volume` takes, whose voxels are
+        each slice; else a file or folder that `open_to_share` takes, whose voxels are
         inside where they are not 0 (NaN is outside); None is no mask.
     shape : tuple of int
         Of the volume, z, y and x.
@@ -46,7 +46,7 @@ def open_mask(spec: str | Path | None, *, shape: tuple[int, int, int]) -> Volume
         return None
     if str(spec) == CYLINDER:
         return Volume(array=_Cylinder(shape), name=CYLINDER)
-    return as_mask(open_volume(spec), shape=shape)
+    return as_mask(open_to_share(spec), shape=shape)
 
 
 def as_mask(volume: Volume, *, shape: tuple[int, int, int]) -> Volume:

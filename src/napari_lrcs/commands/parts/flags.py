@@ -22,6 +22,12 @@ def _phase_name(text: str) -> str:
 
 
 _SHARED: Mapping[str, Mapping[str, Any]] = {
+    "--cluster": {
+        "metavar": "ADDRESS",
+        "help": "compute by dask: local for processes of one thread each on this "
+        "computer, or the address or file of a scheduler, as in tcp://host:8786; needs "
+        "the extra cluster",
+    },
     "--json": {"action": "store_true", "help": "print one JSON object"},
     "--leave-out": {
         "type": Path,
@@ -34,6 +40,11 @@ _SHARED: Mapping[str, Mapping[str, Any]] = {
     "--mask": {
         "metavar": "FILE",
         "help": "field of view: a volume (nonzero inside), or the word cylinder",
+    },
+    "--n-workers": {
+        "type": int,
+        "metavar": "N",
+        "help": "processes of --cluster local (default: one per core)",
     },
     "--overwrite": {"action": "store_true", "help": "replace an existing result"},
     "--phases": {

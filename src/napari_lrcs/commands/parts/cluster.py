@@ -1,0 +1,54 @@
+"""The cluster that ``--cluster`` names."""
+
+import argparse
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_lrcs.commands.parts.output import console
+from napari_lrcs.commands.parts.terminal import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_lrcs.distributed import ClusterExecutor
+
+
+@contextmanager
+def connected(arguments: argparse.Namespace) -> "Iterator[ClusterExecutor | None]":
+    """Connect to the cluster, if one is named.
+
+    Its workers must see the image, the mask and the folder of the result.
+
+    Raises
+    ------
+    LrcsError
+        If it does not answer, or its workers cannot do the work.
+    ValueError
+        If a number of workers is given for something else than a local cluster.
+    """
+    address, n_workers = arguments.cluster, arguments.n_workers
+    if n_workers is not None and (n_workers < 1 or address != "local"):
+        raise ValueError(
+            f"--n-workers is at least 1, and for --cluster local; got {n_workers} and "
+            f"{address or 'no cluster'}"
+        )
+    if address is None:
+        yield None
+        return
+    from napari_lrcs.distributed import connect
+
+    with connect(address, n_workers=n_workers) as executor:
+        executor.check_files(_read(arguments), folder=arguments.out.absolute().parent)
+        if not executor.n_workers:
+            text = printable(f"no worker has joined {address} yet: waiting for one")
+            console(stderr=True).print(text, soft_wrap=True)
+        yield executor
+
+
+def _read(arguments: argparse.Namespace) -> list[Path]:
+    from napari_lrcs.io.opening import split_dataset
+    from napari_lrcs.preprocessing.mask import CYLINDER
+
+    given = (arguments.image, arguments.mask)
+    return [split_dataset(p)[0] for p in given if p and str(p) != CYLINDER]

@@ -1,0 +1,109 @@
+"""A scheduler and workers of dask in processes of their own, which tests may kill."""
+
+from pathlib import Path
+
+from scripts import Script
+
+SCHEDULER = """
+import asyncio
+
+from distributed import Scheduler
+
+
+async def main():
+    async with Scheduler(host="127.0.0.1", port=0, dashboard=False) as scheduler:
+        print(scheduler.address, flush=True)
+        await scheduler.finished()
+
+
+asyncio.run(main())
+"""
+
+# A worker notes each slab that it has finished, and takes its time, so that there is
+# always one to be killed.
+WORKER = """
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+from distributed import Worker
+
+from napari_lrcs.inference.partial import PartialFolder
+
+torch.set_num_threads(1)
+note = PartialFolder.note_done
+
+
+def note_done(self, slab, *, writer=""):
+    note(self, slab, writer=writer)
+    with (Path(sys.argv[2]) / f"log-{os.getpid()}").open("a") as file:
+        print(slab.start, self.path, file=file, flush=True)
+    time.sleep(float(sys.argv[3]))
+
+
+PartialFolder.note_done = note_done
+
+
+async def main():
+    async with Worker(sys.argv[1], nthreads=1, dashboard=False) as worker:
+        print(worker.address, flush=True)
+        await worker.finished()
+
+
+asyncio.run(main())
+"""
+
+
+class Cluster:
+    """A scheduler and two workers.
+
+    Parameters
+    ----------
+    folder : Path
+        For the notes of the workers.
+    pause : float
+        Seconds that a worker waits after each slab.
+    """
+
+    def __init__(self, folder: Path, *, pause: float = 0.1) -> None:
+        self._folder, self._pause = folder, pause
+        self.scheduler: Script | None = None
+        self.workers: list[Script] = []
+
+    def start(self) -> str:
+        """Start what does not run; returns the address."""
+        if self.scheduler is None or not self.scheduler.is_running:
+            self.stop()
+            self.scheduler = Script(SCHEDULER)
+            self.address = self.scheduler.stdout.readline().strip()
+        for worker in [*self.workers]:
+            if not worker.is_running:
+                worker.close()
+                self.workers.remove(worker)
+        new = [
+            Script(WORKER, self.address, self._folder, self._pause)
+            for _ in range(2 - len(self.workers))
+        ]
+        for worker in new:
+            assert worker.stdout.readline().startswith("tcp://")
+        self.workers += new
+        return self.address
+
+    def stop(self) -> None:
+        for script in (*self.workers, self.scheduler):
+            if script is not None:
+                script.close()
+        self.workers, self.scheduler = [], None
+
+    def finished(self, out: Path) -> list[int]:
+        """List the starts of the slabs that were written for a result, in order."""
+        lines = [
+            line.split(maxsplit=1)
+            for log in self._folder.glob("log-*")
+            for line in log.read_text().splitlines()
+        ]
+        place = f"{out}.partial"
+        return sorted(int(start) for start, path in lines if path == place)
