@@ -32,6 +32,9 @@ LOCAL = "local"
 _LOGGERS = ("distributed", "distributed.client", "tornado", "tornado.application")
 """Those that dask.distributed configures."""
 
+_IGNORE_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+"""Run by local workers: whoever started them ends them."""
+
 _ANSWER_SECONDS = 10
 """Seconds for a scheduler to answer."""
 
@@ -111,8 +114,10 @@ def _local(n_workers: int | None) -> LocalCluster:
         threads_per_worker=1,
         processes=True,
         memory_limit=0,  # predictions keep within their own
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",  # any free port, as None would not do
+        scheduler_kwargs={"dashboard": False},
         silence_logs=logging.CRITICAL,
+        preload=[_IGNORE_CTRL_C],
     )
 
 
@@ -187,8 +192,8 @@ class ClusterExecutor(Executor):
             )
         if isinstance(error, KilledWorker):
             error = LrcsError(
-                f"{error.allowed_failures + 1} workers have died at the same work; see "
-                "whether their memory is enough"
+                "workers have died at the same work "
+                f"{error.allowed_failures + 1} times; see whether their memory is enough"
             )
         if not future.set_running_or_notify_cancel():
             return

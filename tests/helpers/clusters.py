@@ -6,12 +6,16 @@ from scripts import Script
 
 SCHEDULER = """
 import asyncio
+import logging
 
 from distributed import Scheduler
 
+logging.getLogger("distributed").setLevel(logging.CRITICAL)
+
 
 async def main():
-    async with Scheduler(host="127.0.0.1", port=0, dashboard=False) as scheduler:
+    there = {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}
+    async with Scheduler(dashboard=False, **there) as scheduler:
         print(scheduler.address, flush=True)
         await scheduler.finished()
 
@@ -23,6 +27,7 @@ asyncio.run(main())
 # always one to be killed.
 WORKER = """
 import asyncio
+import logging
 import os
 import sys
 import time
@@ -33,6 +38,7 @@ from distributed import Worker
 
 from napari_lrcs.inference.partial import PartialFolder
 
+logging.getLogger("distributed").setLevel(logging.CRITICAL)
 torch.set_num_threads(1)
 note = PartialFolder.note_done
 
@@ -48,7 +54,7 @@ PartialFolder.note_done = note_done
 
 
 async def main():
-    async with Worker(sys.argv[1], nthreads=1, dashboard=False) as worker:
+    async with Worker(sys.argv[1], nthreads=1, local_directory=sys.argv[2]) as worker:
         print(worker.address, flush=True)
         await worker.finished()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_lrcs.commands.parts import context, flags
+from napari_lrcs.commands.parts.cluster import connected
 from napari_lrcs.commands.parts.output import percent, print_json, print_table
 from napari_lrcs.commands.parts.places import Places
 from napari_lrcs.config import (
@@ -17,7 +18,7 @@ from napari_lrcs.config import (
     StudyConfig,
     TrainConfig,
 )
-from napari_lrcs.errors import LrcsError
+from napari_lrcs.errors import ClusterError, ResultExistsError
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -62,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="train in parallel, with one process per device, as in cuda:0 cuda:1; by "
         "default one network after another",
     )
+    flags.add(parser, "--cluster", "--n-workers")
     parser.add_argument("--resume", action="store_true", help="continue a study")
     flags.add(parser, "--overwrite", "--json", "--wanted-share")
     flags.add(parser, "--surface-area", "--tortuosity")
@@ -84,10 +86,10 @@ def run(arguments: argparse.Namespace) -> None:
     for device in arguments.devices:
         resolve_device(device)
     task, reason = _task(arguments)
-    with _process_per_device(arguments.devices) as executor:
+    with _executor(arguments) as executor:
         events = run_study(
             task,
-            out=arguments.out,
+            out=arguments.out.absolute() if arguments.cluster else arguments.out,
             resume=arguments.resume,
             overwrite=arguments.overwrite,
             executor=executor,
@@ -96,9 +98,9 @@ def run(arguments: argparse.Namespace) -> None:
         try:
             with closing(events):
                 ended = _follow(events, reason)
-        except OSError as error:
-            is_begun = StudyFolder(arguments.out).has_members
-            if is_begun and not isinstance(error, LrcsError):
+        except (OSError, ClusterError) as error:
+            is_begun = StudyFolder(arguments.out).is_study
+            if is_begun and not isinstance(error, ResultExistsError):
                 error.add_note(
                     f"what is finished is kept in {arguments.out}: continue with "
                     "--resume"
@@ -169,6 +171,21 @@ def _initial_settings(arguments: argparse.Namespace) -> "StudySettings":
             "--resume cannot be combined with --overwrite; leave one of them out"
         )
     return StudyFolder(arguments.out).read_settings()
+
+
+@contextmanager
+def _executor(arguments: argparse.Namespace) -> "Iterator[Executor | None]":
+    """Give what trains the networks; None for this process."""
+    if arguments.devices and arguments.cluster:
+        raise ValueError(
+            "--devices is for processes of this computer, and the workers of a cluster "
+            "have their own devices; leave out --devices or --cluster"
+        )
+    with (
+        connected(arguments) as cluster,
+        _process_per_device(arguments.devices) as processes,
+    ):
+        yield cluster or processes
 
 
 @contextmanager

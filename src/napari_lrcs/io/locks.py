@@ -57,15 +57,15 @@ def only_writer(*places: Path) -> Iterator[None]:
 
 
 @contextmanager
-def one_at_a_time(path: Path) -> Iterator[None]:
+def one_at_a_time(path: Path, *, pause: float = _PAUSE) -> Iterator[None]:
     """Wait until nobody else holds a lock, and hold it until the block ends.
-
-    For blocks that take a moment.
 
     Parameters
     ----------
     path : Path
         The lock file; it is created, and removed afterwards.
+    pause : float
+        Seconds between attempts; the default is for blocks that take a moment.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def one_at_a_time(path: Path) -> Iterator[None]:
             lock = FileLock(path, refusal="")
             break
         except InUseError:
-            time.sleep(_PAUSE)
+            time.sleep(pause)
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from napari_lrcs.comparison.agreement import write_agreement
-from napari_lrcs.errors import LrcsError, one_line
+from napari_lrcs.errors import ClusterError, LrcsError, one_line
 from napari_lrcs.io.locks import only_writer
 from napari_lrcs.io.paths import check_outputs, follow_link
 from napari_lrcs.io.volume import sources_of
@@ -104,6 +104,8 @@ def run_study(
         If the folder holds something that is to be neither resumed nor replaced.
     InUseError
         If another process, or another window, is running the study.
+    ClusterError
+        If the executor is a cluster that is lost.
     LrcsError
         If fewer than two members on perturbed labels succeed.
     OSError
@@ -266,6 +268,8 @@ class _Study:
     ) -> Iterator[MemberProgress | MemberEnded | MemberFailed]:
         try:
             member = future.result()
+        except ClusterError:  # of all members
+            raise
         except _FAILURES as error:
             yield self._failed(task, error)
             return

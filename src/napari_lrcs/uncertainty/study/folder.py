@@ -180,11 +180,6 @@ class StudyFolder:
         """Whether the folder holds a study."""
         return self.record.exists
 
-    @property
-    def has_members(self) -> bool:
-        """Whether a member has ended."""
-        return (self.path / _TABLE).exists()
-
     # ---- reading and writing ----
 
     def read_settings(self) -> StudySettings:

@@ -13,7 +13,9 @@ from napari_lrcs.comparison.measures import Measuring
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.predict import predict_volume
+from napari_lrcs.io.locks import one_at_a_time
 from napari_lrcs.io.opening import open_labels
+from napari_lrcs.io.paths import lock_of
 from napari_lrcs.io.records import read_json, write_json
 from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.io.volume import Volume
@@ -36,6 +38,9 @@ from napari_lrcs.uncertainty.study.events import MemberProgress
 from napari_lrcs.uncertainty.study.measuring import measure, score
 from napari_lrcs.uncertainty.study.summary import Group, Member, MemberDict
 from napari_lrcs.uncertainty.study.task import StudyTask
+
+_PAUSE = 1.0
+"""Seconds between looks at whether another process still runs a member."""
 
 _TRAINED, _PREDICTED = 0.7, 0.95
 """Approximate shares of a member's work that are done after training and prediction."""
@@ -145,12 +150,19 @@ class MemberTask:
 def run_member(task: MemberTask) -> Member:
     """Run a member to its end without events, for use in other processes.
 
+    If another process is running it, whose study was killed, its result is awaited.
+
     Raises
     ------
     LrcsError, OSError, ValueError, MemoryError, RuntimeError
         If anything goes wrong.
     """
-    return result_of(member_events(task))
+    task.folder.mkdir(parents=True, exist_ok=True)
+    with one_at_a_time(lock_of(task.place), pause=_PAUSE):
+        member = task.finished()
+        if member and (not task.keeps_probabilities or task.probabilities.exists()):
+            return member
+        return result_of(member_events(task))
 
 
 def member_events(task: MemberTask) -> Generator[MemberProgress, None, Member]:
