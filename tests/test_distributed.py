@@ -3,10 +3,11 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import wait
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from distributed import LocalCluster
+from distributed.scheduler import KilledWorker
 
 from napari_lrcs import __version__, distributed
 from napari_lrcs.distributed import ClusterExecutor, connect
@@ -67,6 +68,13 @@ def test_the_file_of_a_scheduler_stands_for_it(
 
     with connect(str(file)) as executor:
         assert executor.submit(os.getpid).result() == os.getpid()
+
+
+def test_work_that_kills_its_workers_is_told_in_a_sentence() -> None:
+    error = distributed._in_our_words(KilledWorker("run", cast(Any, None), 3))
+
+    assert isinstance(error, LrcsError)
+    assert "workers have died at the same work 4 times" in str(error)
 
 
 # ---- what is refused ----

@@ -176,31 +176,33 @@ class ClusterExecutor(Executor):
         """
         future: Future[T] = Future()
         remote = self._client.submit(_run, __version__, fn, args, kwargs, pure=False)
-        self._client.loop.add_callback(self._pass_on, remote, future)
+        loop = self._client.loop
+        assert loop is not None  # of a client that runs in a thread of its own
+        loop.add_callback(self._pass_on, remote, future)
         future.add_done_callback(lambda own: own.cancelled() and remote.cancel())
         return future
 
-    async def _pass_on(self, remote: RemoteFuture, future: Future[Any]) -> None:
-        """Wait for the outcome, and tell it as everybody else does."""
-        result, error = None, None
+    async def _pass_on(self, remote: RemoteFuture[Any], future: Future[Any]) -> None:
+        """Wait for the outcome, and tell it in our own words."""
+        result: Any = None
+        error: BaseException | None
         try:
             error = await remote.exception()
-            result = None if error else await remote
+            if error is None:
+                result = await remote
         except CancelledError:
-            error = ClusterError(
-                f"the scheduler at {self._address} does not answer any more"
-            )
-        if isinstance(error, KilledWorker):
-            error = LrcsError(
-                "workers have died at the same work "
-                f"{error.allowed_failures + 1} times; see whether their memory is enough"
-            )
+            error = self._lost()
         if not future.set_running_or_notify_cancel():
             return
         if error is None:
             future.set_result(result)
         else:
-            future.set_exception(error)
+            future.set_exception(_in_our_words(error))
+
+    def _lost(self) -> ClusterError:
+        return ClusterError(
+            f"the scheduler at {self._address} does not answer any more"
+        )
 
     # ---- checks ----
 
@@ -250,7 +252,7 @@ class ClusterExecutor(Executor):
                     "under the same names"
                 )
 
-    def _on_workers(self, function: Callable[P, T], *args: P.args) -> dict[str, T]:
+    def _on_workers(self, function: Callable[..., T], *args: Any) -> dict[str, T]:
         try:
             found: dict[str, T] = self._client.run(function, *args)
         except ImportError as error:
@@ -259,10 +261,18 @@ class ClusterExecutor(Executor):
                 f"version {__version__} there"
             ) from error
         except (OSError, CancelledError) as error:
-            raise ClusterError(
-                f"the scheduler at {self._address} does not answer any more"
-            ) from error
+            raise self._lost() from error
         return found
+
+
+def _in_our_words(error: BaseException) -> BaseException:
+    if not isinstance(error, KilledWorker):
+        return error
+    n = error.allowed_failures + 1
+    return LrcsError(
+        f"workers have died at the same work {n} times; see whether their memory is "
+        "enough"
+    )
 
 
 # ---- on the workers ----

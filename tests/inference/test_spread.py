@@ -143,21 +143,25 @@ def test_workers_read_slices_and_mask_and_write_all_outputs(
         "slices": (0, 1, 2, 5, 7, 8, 40),
         "mask": open_mask(tmp_path / "mask.npy", shape=SHAPE),
     }
-    names = {"labels": "l.zarr", "confidence": "c.tif", "probabilities": "p.zarr"}
     here, there = tmp_path / "here", tmp_path / "there"
     for folder in (here, there):
         folder.mkdir()
 
+    def result_in(folder: Path) -> DiskResult:
+        return DiskResult(
+            labels=folder / "l.zarr",
+            confidence=folder / "c.tif",
+            probabilities=folder / "p.zarr",
+        )
+
     with connect(cluster.address) as executor:
-        there_result = DiskResult(**{k: there / name for k, name in names.items()})
         task = PredictTask(volume=volume, checkpoint=checkpoint, **given)
         list(
             predict_volume_spread(
-                task, result=there_result, executor=executor, n_workers=2
+                task, result=result_in(there), executor=executor, n_workers=2
             )
         )
-    here_result = DiskResult(**{k: here / name for k, name in names.items()})
-    list(predict_volume(volume, checkpoint, result=here_result, **given))
+    list(predict_volume(volume, checkpoint, result=result_in(here), **given))
 
     for name in ("l.zarr", "c.tif"):
         np.testing.assert_array_equal(read(there / name), read(here / name))
@@ -207,7 +211,7 @@ def test_worker_that_sees_another_image_is_refused(
 ) -> None:
     np.save(tmp_path / "other.npy", GREY[::-1])
     other = pickle.dumps((open_to_share(tmp_path / "other.npy"), None))
-    monkeypatch.setattr(spread.pickle, "dumps", lambda _: other)
+    monkeypatch.setattr("pickle.dumps", lambda _: other)
 
     with (
         connect(cluster.address) as executor,
