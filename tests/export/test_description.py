@@ -3,6 +3,7 @@ import pytest
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.export.description import describe
 from napari_lrcs.export.readme import notice_of_filters, readme
+from napari_lrcs.metrics.calibration import ConfidenceCurve
 from napari_lrcs.models.header import Header, NetworkInfo
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.preprocessing.normalisation import Normalisation
@@ -18,6 +19,7 @@ def _header(**changes: object) -> Header:
         voxel_size=(0.5, 0.25, 0.25),
         unit="micrometer",
         temperature=1.5,
+        confidence_curve=ConfidenceCurve(rising=0.5, falling=2.0, shift=-0.25),
         history=({"validation_mean_iou": 0.75, "validation_iou_1": 0.75},),
         versions={"napari-lrcs": "0.1"},
     )
@@ -54,6 +56,8 @@ def test_preprocessing_is_in_the_order_in_which_it_is_done() -> None:
         {"label": 2, "name": "solid", "colour": "#e69f00"},
     ]
     assert found["postprocessing"]["temperature"] == 1.5
+    curve = {"rising": 0.5, "falling": 2.0, "shift": -0.25}
+    assert found["postprocessing"]["confidence_curve"] == curve
     assert (found["voxel_size"], found["unit"]) == ([0.5, 0.25, 0.25], "micrometer")
     assert found["tiles"] == {"stride": 8, "halo": 56}
     assert found["output"]["shape"] == [None, 2, None, None]

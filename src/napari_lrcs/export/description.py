@@ -3,6 +3,7 @@
 Importing this module loads no torch.
 """
 
+from dataclasses import asdict
 from typing import Any
 
 from napari_lrcs import __version__
@@ -84,6 +85,9 @@ def describe(network: NetworkInfo, *, stride: int, halo: int) -> dict[str, Any]:
             "labels": "argmax over the phases, plus 1",
             "probabilities": "softmax over the phases of logits / temperature",
             "temperature": network.temperature,
+            "confidence": "1 / (1 + exp(-(rising * log(p) - falling * log(1 - p) + "
+            "shift))) of the largest probability p",
+            "confidence_curve": asdict(network.confidence_curve),
         },
         "phases": network.phases.to_dicts(),
         "voxel_size": network.voxel_size and list(network.voxel_size),
