@@ -76,6 +76,7 @@ class Cluster:
 
     def __init__(self, folder: Path, *, pause: float = 0.1) -> None:
         self._folder, self._pause = folder, pause
+        self.address = ""
         self.scheduler: Script | None = None
         self.workers: list[Script] = []
 
