@@ -37,7 +37,7 @@ _LOGGERS = ("distributed", "distributed.client", "tornado", "tornado.application
 _IGNORE_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 """Run by local workers: whoever started them ends them."""
 
-_ANSWER_SECONDS = 10
+_ANSWER_SECONDS = 20
 """Seconds for a scheduler to answer."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3

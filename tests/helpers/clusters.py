@@ -74,7 +74,7 @@ class Cluster:
         Seconds that a worker waits after each slab.
     """
 
-    def __init__(self, folder: Path, *, pause: float = 0.1) -> None:
+    def __init__(self, folder: Path, *, pause: float = 0.25) -> None:
         self._folder, self._pause = folder, pause
         self.address = ""
         self.scheduler: Script | None = None

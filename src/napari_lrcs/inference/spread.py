@@ -209,24 +209,23 @@ def _predict_part(job: _Job, slabs: Sequence[Slab]) -> _Predicted:
 
     A process may have been killed after it had written some.
     """
-    with job.session.writing() as writer:
+    job.session.check()
+    task = _opened(job)  # before others may have to wait for us
+    phases = PredictedPhases(task.checkpoint)
+    predictor = Predictor(task.checkpoint, task.config, task.reader.slice_shape)
+    with closing(predictor), job.session.writing() as writer:
         done = job.session.folder.read_done()
-        left = [slab for slab in slabs if slab.start not in done]
-        task = _opened(job)
-        phases = PredictedPhases(task.checkpoint)
-        predictor = Predictor(task.checkpoint, task.config, task.reader.slice_shape)
-        with closing(predictor):
-            events = compute_slabs(
-                task,
-                left,
-                predictor=predictor,
-                outputs=job.outputs,
-                write=_writing(job, task, writer),
-                phases=phases,
-            )
-            with closing(events):  # its threads end before we are no writer any more
-                notices = list(_notices(events, job.session))
-    return _Predicted(notices=tuple(notices), counts=phases.counts)
+        events = compute_slabs(
+            task,
+            [slab for slab in slabs if slab.start not in done],
+            predictor=predictor,
+            outputs=job.outputs,
+            write=_writing(job, task, writer),
+            phases=phases,
+        )
+        with closing(events):  # its threads end before we are no writer any more
+            notices = tuple(_notices(events, job.session))
+    return _Predicted(notices=notices, counts=phases.counts)
 
 
 def _notices(events: Iterable[PredictEvent], session: Session) -> Iterator[Notice]:
