@@ -323,4 +323,5 @@ def _tells_enough(
 ) -> bool:
     if len(labels) < FEWEST_VOXELS or not np.isfinite(logits).all():
         return False
-    return np.count_nonzero(logits.argmax(axis=1) + 1 != labels) >= fewest_wrong
+    n_wrong = np.count_nonzero(logits.argmax(axis=1) + 1 != labels)
+    return bool(n_wrong >= fewest_wrong)
