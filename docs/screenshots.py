@@ -194,10 +194,9 @@ def show_check(viewer: Viewer) -> tuple[Any, Any]:
 
 def fill_patch(patches: Any, truth: Any, *, only: int | None = None) -> None:
     """Paint a check patch with the truth, or one phase of it."""
-    places = np.moveaxis(np.mgrid[patches.region], 0, -1).reshape(-1, 3)
-    labels = truth[patches.region].ravel()
+    labels = truth[patches.region]
     painted = labels == only if only else labels > 0
-    patches.layer.data_setitem(tuple(places[painted].T), labels[painted])
+    patches.layer.data_setitem(np.nonzero(painted), labels[painted])
 
 
 def scribble(

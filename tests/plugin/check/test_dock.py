@@ -221,6 +221,8 @@ def assert_judged(dock: CheckDock, *, n: int) -> None:
     """The stripes are predicted in the right amount, a voxel beside their place."""
     assert not dock.results.isHidden()
     assert dock.results.title.endswith(f"judged by {n} of 6 patches")
+    table = dock.results.table
+    assert table.minimumWidth() > sum(map(table.sizeHintForColumn, range(4)))
     shown = cells(dock)
     predicted, correction, corrected = shown["Volume (%): pore"][:3]
     assert predicted == "33.3"

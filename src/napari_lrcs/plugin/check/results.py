@@ -201,6 +201,7 @@ class CheckResults(QWidget):
         for place in titles:
             table.setSpan(place, 0, 1, len(header))
             _embolden(table, place)
+        table.show_names()
 
 
 def _embolden(table: Table, row: int) -> None:

@@ -24,6 +24,9 @@ from napari_lrcs.plugin.parts.widgets import number_cell, swatch
 _COLUMNS, _LETTERS = 6, 50
 """Most columns and letters of a table's header that fits a narrow dock."""
 
+_WIDEST_NAME = 160
+"""Pixels that a first column may claim: a dock stays narrower than the image."""
+
 _DENSE_ROW = 22
 """Height of a row, in pixels: the fractions of three phases fit a small window."""
 
@@ -95,6 +98,17 @@ class Table(QTableWidget):
             for column, number in enumerate(numbers, start=1):
                 self.setItem(place, column, number_cell(str(number)))
         self._fit()
+
+    def show_names(self) -> None:
+        """Be so wide that no name is cut off, unless it is very long."""
+        top = self.horizontalHeader()
+        assert top is not None
+        widths = [
+            max(self.sizeHintForColumn(i), top.sectionSizeHint(i))
+            for i in range(self.columnCount())
+        ]
+        widths[0] = min(widths[0], _WIDEST_NAME)
+        self.setMinimumWidth(sum(widths) + 2 * self.frameWidth())
 
     def _fit(self) -> None:
         top = self.horizontalHeader()
