@@ -11,7 +11,7 @@ if sys.platform == "darwin":
 
 # GNU's OpenMP, which PyTorch uses on Linux, looks at it once too. A thread that waits
 # for another spins 300,000 times before it sleeps, which takes milliseconds. Where
-# another process keeps a core busy, a training on all cores was then twice as slow as
-# on one of them (benchmarks/threads.py).
+# another process keeps one of two cores busy, a training on both was then slower than
+# on the other one alone (benchmarks/threads.py).
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")

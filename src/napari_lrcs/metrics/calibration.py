@@ -93,6 +93,7 @@ class ConfidenceCurve:
 
 
 UNCALIBRATED = ConfidenceCurve()
+"""The curve that changes nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

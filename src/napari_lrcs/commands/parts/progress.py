@@ -187,11 +187,12 @@ class RunDisplay(Display):
 
 
 def _prediction_line(event: PredictionStarted) -> str:
-    how = "whole" if event.n_tiles == 1 else f"in {event.n_tiles} tiles each"
-    line = f"predicting {event.n_slices} slices {how if event.n_tiles else ''} "
-    line += f"on {event.device}"
+    line = f"predicting {event.n_slices} slices"
+    if event.n_tiles:  # otherwise others compute, each in its own way
+        line += " whole" if event.n_tiles == 1 else f" in {event.n_tiles} tiles each"
+    line += f" on {event.device}"
     if event.precision:
         line += f" in {event.precision}"
     if event.n_done:
         line += f"; {event.n_done} were finished before"
-    return line.replace("  ", " ")
+    return line

@@ -80,7 +80,7 @@ class PredictSetup(QWidget):
         self._rows = form_rows(*self._fields())
         self.overwrite.setToolTip("Replace the file if it exists")
         self.confidence.setToolTip(
-            "Also keep the probability of the predicted phase, as 0 to 255"
+            "Also keep how probably the predicted phase is right, as 0 to 255"
         )
         self.probabilities.setToolTip(
             "Also write the probability of each phase, as OME-Zarr beside the labels"
