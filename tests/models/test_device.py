@@ -136,6 +136,20 @@ def test_threads_soon_sleep_unless_the_user_has_chosen(
     subprocess.run([sys.executable, "-c", code], env=env, check=True)
 
 
+@pytest.mark.parametrize("given", [{}, {"THP_MEM_ALLOC_ENABLE": "0"}], ids=str)
+def test_large_pages_are_asked_for_unless_the_user_has_chosen(
+    given: dict[str, str],
+) -> None:
+    expected = given.get("THP_MEM_ALLOC_ENABLE", "1")
+    code = (
+        "import os, napari_lrcs; "
+        f"assert os.environ['THP_MEM_ALLOC_ENABLE'] == {expected!r}"
+    )
+    env = {k: v for k, v in os.environ.items() if not k.startswith("THP_")} | given
+
+    subprocess.run([sys.executable, "-c", code], env=env, check=True)
+
+
 def test_memory_of_an_apple_gpu_is_what_is_not_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -21,7 +21,7 @@ from qtpy.QtWidgets import QPushButton, QWidget
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.io.ome_zarr import create_ome_zarr
 
-SHAPE = (2504, 2828, 2828)
+SHAPE = (5008, 2000, 2000)
 """20 GB of uint8."""
 
 CHUNKS = (16, 512, 512)
@@ -98,7 +98,7 @@ def write_volume(path: Path) -> None:
 
 def truth() -> NDArray[np.uint8]:
     """Return the phases of every slice that holds any."""
-    coarse = np.random.default_rng(1).integers(1, 4, (36, 36)).astype(np.uint8)
+    coarse = np.random.default_rng(1).integers(1, 4, (26, 26)).astype(np.uint8)
     return np.kron(coarse, np.ones((79, 79), np.uint8))[: SHAPE[1], : SHAPE[2]]
 
 

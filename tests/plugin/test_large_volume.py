@@ -11,12 +11,14 @@ import pytest
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 PROGRAM = Path(__file__).with_name("large_volume_window.py")
-MOST_GIB = 3.0
+MOST_GIB = 2.25
 LIMIT_SECONDS = 600
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells peaks")
-def test_20_gb_are_painted_trained_and_predicted_within_3_gib(tmp_path: Path) -> None:
+def test_20_gb_are_painted_and_predicted_in_little_memory(
+    tmp_path: Path,
+) -> None:
     # napari's own settings, too, stay out of the test.
     environment = {"NAPARI_CONFIG": str(tmp_path / "napari.yaml")}
 
