@@ -119,6 +119,15 @@ def _share(labels: Labels, expected: Labels) -> str:
 def labels_by_onnx(file: Path, volume: Volume, z: int) -> Labels:
     """Label a slice by an ONNX file and its own description."""
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    window = window_for(session, volume, z)
+    (logits,) = session.run(["logits"], {"image": window})
+    return logits[0].argmax(axis=0).astype(np.uint8) + np.uint8(1)
+
+
+def window_for(
+    session: onnxruntime.InferenceSession, volume: Volume, z: int
+) -> NDArray[np.float32]:
+    """Prepare a slice and its neighbours as the metadata describe."""
     stored = session.get_modelmeta().custom_metadata_map["napari_lrcs"]
     *steps, slices = json.loads(stored)["preprocessing"]
     grey = volume.slab(0, volume.shape[0], axis=slices["across"])
@@ -126,9 +135,8 @@ def labels_by_onnx(file: Path, volume: Volume, z: int) -> Labels:
         grey = prepared(grey, step)
     n = max(slices["offsets"])
     padded = np.pad(grey, ((n, n), (0, 0), (0, 0)), mode="reflect")
-    window = padded[[z + n + offset for offset in slices["offsets"]]]
-    (logits,) = session.run(["logits"], {"image": window[np.newaxis]})
-    return logits[0].argmax(axis=0).astype(np.uint8) + np.uint8(1)
+    window: NDArray[np.float32] = padded[[z + n + o for o in slices["offsets"]]]
+    return window[np.newaxis]
 
 
 def prepared(grey: NDArray[Any], step: dict[str, Any]) -> NDArray[Any]:

@@ -1,10 +1,10 @@
 """Measure how the peak memory of commands grows with the volume.
 
 ``python benchmarks/memory.py`` runs each command on sparse volumes of 1 and 4 GiB, each
-in a process of its own, and prints a table for ``benchmarks/RESULTS.md``. ``--gib
-1 64`` takes other sizes, and ``--only measure compare`` some commands. Of a volume larger than
-4 GiB, `predict` computes 128 slices at its end: what grows with the volume, its index
-and its geometry, is in memory all the same.
+in a process of its own, and prints a table for ``benchmarks/RESULTS.md``. ``--gib``
+takes other sizes, ``--only`` some of the commands. Of a volume larger than 4 GiB,
+`predict` computes 128 slices at its end: what grows with the volume, its index and its
+geometry, is in memory all the same.
 """
 
 import argparse
