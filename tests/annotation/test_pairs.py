@@ -87,7 +87,7 @@ def test_slice_that_does_not_exist_is_refused(index: int, tmp_path: Path) -> Non
 
 
 def test_labels_of_another_shape_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(VolumeError, match=r"painting is \(4, 6, 7\), scan is \(5"):
+    with pytest.raises(VolumeError, match=r"scan is \(5, 6, 7\) .* \(4, 6, 7\);"):
         export_pairs(
             tmp_path, IMAGE, as_volume(PAINTED[1:], name="painting"), indices=[1]
         )

@@ -16,7 +16,12 @@ from napari_lrcs.config import Axis
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.paths import check_outputs
-from napari_lrcs.io.volume import Volume, as_labels, sources_of
+from napari_lrcs.io.volume import (
+    Volume,
+    as_labels,
+    check_labels_fit,
+    sources_of,
+)
 from napari_lrcs.io.writing import check_new, replacing
 from napari_lrcs.phases import MAX_PHASES
 from napari_lrcs.preprocessing.slices import AXES
@@ -71,11 +76,7 @@ def export_pairs(
     ResultExistsError
         If a file is there and `overwrite` is False; nothing is written then.
     """
-    if image.shape != labels.shape:
-        raise VolumeError(
-            f"{labels.name} is {labels.shape}, {image.name} is {image.shape}; expected "
-            "labels of the image's shape"
-        )
+    check_labels_fit(image, labels)
     labels, indices, n_slices = (
         as_labels(labels),
         list(indices),

@@ -12,8 +12,7 @@ from napari_lrcs.annotation.check_patches import Check
 from napari_lrcs.annotation.painting import PaintingFolder
 from napari_lrcs.errors import InUseError, ResultExistsError
 from napari_lrcs.io.locks import check_not_in_use
-from napari_lrcs.io.paths import HDF5_SUFFIXES, is_zarr
-from napari_lrcs.io.tiff import TIFF_SUFFIXES
+from napari_lrcs.io.paths import TIFF_SUFFIXES, VOLUME_SUFFIXES, is_zarr
 
 _SUFFIX = ".lrcs"
 _LONGEST_NAME = 60
@@ -216,9 +215,8 @@ def rename_folder(folder: Path, name: str) -> Path:
 
 
 def _is_volume(place: Path) -> bool:
-    suffixes = (*TIFF_SUFFIXES, *HDF5_SUFFIXES, ".npy")
     if place.is_file():
-        return place.suffix.lower() in suffixes
+        return place.suffix.lower() in VOLUME_SUFFIXES
     return is_zarr(place) or any(
         file.suffix.lower() in TIFF_SUFFIXES for file in place.iterdir()
     )

@@ -31,13 +31,12 @@ from napari_lrcs.classical.baselines import (
 from napari_lrcs.classical.samples import Sample, read_samples, spread_slices
 from napari_lrcs.classical.thresholds import checked_fractions
 from napari_lrcs.config import Axis, PreprocessingConfig
-from napari_lrcs.errors import VolumeError
 from napari_lrcs.inference.geometry import Geometry
 from napari_lrcs.inference.outputs import LABELS
 from napari_lrcs.inference.results import Result, Sink
 from napari_lrcs.io.paths import check_outputs
 from napari_lrcs.io.provenance import Learnt, Provenance
-from napari_lrcs.io.volume import Volume, sources_of
+from napari_lrcs.io.volume import Volume, check_labels_fit, sources_of
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.preprocessing.slices import SliceReader
 from napari_lrcs.progress import (
@@ -118,12 +117,7 @@ class BaselineTask:
                     "slices"
                 )
             return
-        if self.labels.shape != self.image.shape:
-            raise VolumeError(
-                f"{self.image.name} is {self.image.shape} voxels (z, y, x) and "
-                f"{self.labels.name} is {self.labels.shape}; labels need the image's "
-                "shape"
-            )
+        check_labels_fit(self.image, self.labels)
         n_slices = self.reader.n_slices
         beyond = [z for z in self.train if not 0 <= z < n_slices]
         if beyond:

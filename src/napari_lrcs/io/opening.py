@@ -23,8 +23,13 @@ from napari_lrcs.io.lazy_arrays import (
     Wrapper,
     damaged,
 )
-from napari_lrcs.io.paths import HDF5_SUFFIXES, is_zarr
-from napari_lrcs.io.tiff import TIFF_SUFFIXES, open_tiff
+from napari_lrcs.io.paths import (
+    HDF5_SUFFIXES,
+    TIFF_SUFFIXES,
+    VOLUME_SUFFIXES,
+    is_zarr,
+)
+from napari_lrcs.io.tiff import open_tiff
 from napari_lrcs.io.volume import (
     Volume,
     as_labels,
@@ -125,8 +130,7 @@ def _open(place: Path, dataset: str | None) -> Volume:
         return watched(_open_npy(place), signatures)
     raise VolumeError(
         f"{place.name} is not of a known type; expected "
-        f"{', '.join((*TIFF_SUFFIXES, *HDF5_SUFFIXES))}, .npy, a Zarr, or a folder of "
-        "TIFF slices"
+        f"{', '.join(VOLUME_SUFFIXES)}, a Zarr, or a folder of TIFF slices"
     )
 
 

@@ -39,8 +39,6 @@ from napari_lrcs.phases import PhaseTable
 # tifffile logs what is wrong with damaged files; our errors say so already.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
-TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
-
 PHASES_TAG = 65_311
 """TIFF tag of the JSON of phases and provenance; 65000 to 65535 are for private use."""
 

@@ -8,6 +8,7 @@
 | ``history.csv`` | a row for each epoch: here; its columns: `training.scoring` |
 | ``best.safetensors``, ``last.safetensors``, ``epoch-N.safetensors`` | checkpoints: |
 | | `models.header` and `models.checkpoint` |
+| ``strokes.csv`` | of *Train as I paint*, a row for each stroke: `training.live.run` |
 | ``resume.pt`` | the state to resume from: `TrainingState` and `ResumeState` of |
 | | `training.resume`, filled by `training.session` |
 

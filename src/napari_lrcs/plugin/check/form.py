@@ -15,7 +15,7 @@ from napari_lrcs.annotation.check_patches import CheckDesign
 from napari_lrcs.annotation.painting import ImageIdentity
 from napari_lrcs.comparison.evaluate import phases_of
 from napari_lrcs.config import Axis
-from napari_lrcs.io.volume import Volume
+from napari_lrcs.io.volume import Volume, check_labels_fit
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
 from napari_lrcs.plugin.parts.connections import Connections, Disconnectable
 from napari_lrcs.plugin.parts.forms import form_rows
@@ -156,12 +156,9 @@ class CheckForm(QWidget):
             )
         if image is None:
             raise ValueError(f"the image of {layer.name} is not open; open it to paint")
-        segmentation, shape = labels_of(layer), volume_of(image).shape
-        if segmentation.shape != shape:
-            raise ValueError(
-                f"{layer.name} is {segmentation.shape} (z, y, x), {image.name} is "
-                f"{shape}; expected labels of the image's shape"
-            )
+        segmentation = labels_of(layer)
+        check_labels_fit(volume_of(image), segmentation)
+        shape = segmentation.shape
         painting = self._painting(image)
         axis: Axis = "z" if painting is None else painting.axis
         workspace, path = workspace_for(image), image.source.path

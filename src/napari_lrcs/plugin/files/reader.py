@@ -21,14 +21,12 @@ from napari_lrcs.errors import SeveralVolumesError, VolumeError
 from napari_lrcs.io.lazy_arrays import READ_ERRORS, damaged
 from napari_lrcs.io.ome_zarr import multiscales
 from napari_lrcs.io.opening import open_volume
-from napari_lrcs.io.paths import HDF5_SUFFIXES, is_zarr
+from napari_lrcs.io.paths import HDF5_SUFFIXES, TIFF_SUFFIXES, is_zarr
 from napari_lrcs.io.pyramid import levels_of
 from napari_lrcs.io.units import known_unit
 from napari_lrcs.io.volume import Volume, as_labels
 from napari_lrcs.plugin.parts.layers import PROVENANCE_KEY, appearance
 from napari_lrcs.preprocessing.slices import AXES
-
-_TIFF = (".tif", ".tiff")
 
 DATASET_KEY = "napari_lrcs_dataset"
 """Key of a layer's metadata for the one that was chosen of a file's volumes."""
@@ -151,10 +149,10 @@ def _is_ours(place: Path) -> bool:
         return False
     if place.is_dir():
         return is_zarr(place) or any(
-            file.suffix.lower() in _TIFF for file in place.iterdir()
+            file.suffix.lower() in TIFF_SUFFIXES for file in place.iterdir()
         )
     suffix = place.suffix.lower()
-    return suffix in HDF5_SUFFIXES or (suffix in _TIFF and _names_phases(place))
+    return suffix in HDF5_SUFFIXES or (suffix in TIFF_SUFFIXES and _names_phases(place))
 
 
 def _names_phases(place: Path) -> bool:

@@ -6,9 +6,8 @@ from napari.components import LayerList
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QMessageBox, QWidget
 
-from napari_lrcs.annotation.annotation import check_shapes
 from napari_lrcs.errors import LrcsError
-from napari_lrcs.io.volume import Volume
+from napari_lrcs.io.volume import Volume, check_labels_fit
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
 from napari_lrcs.plugin.parts.layer_choice import LayerChoice
 from napari_lrcs.plugin.parts.layer_kinds import Kind, kind_of
@@ -66,7 +65,7 @@ class TrainingLayers:
                 f"no labels are chosen for {image.name}: paint it in Label phases, or "
                 "choose labels"
             )
-        check_shapes(volume, volume_of(labels))
+        check_labels_fit(volume, volume_of(labels))
         return image, labels
 
     def to_compare(self) -> tuple[Volume | None, tuple[int, ...], Volume | None]:
