@@ -172,8 +172,17 @@ class ClusterExecutor(Executor):
 
     @property
     def n_workers(self) -> int:
-        """How many workers there are now."""
-        return len(self._on_workers(os.getpid))
+        """How many workers there are now.
+
+        Raises
+        ------
+        ClusterError
+            If the scheduler is lost.
+        """
+        try:
+            return len(self._client.nthreads(callback_timeout=_ANSWER_SECONDS))
+        except (OSError, CancelledError) as error:
+            raise self._lost() from error
 
     def submit(
         self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs

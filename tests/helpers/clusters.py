@@ -23,8 +23,8 @@ async def main():
 asyncio.run(main())
 """
 
-# A worker notes each slab that it has finished, and takes its time, so that there is
-# always one to be killed.
+# A worker notes each slab that it has finished, and takes its time, as before it notes
+# the end of a trial, so that there is always one to be killed.
 WORKER = """
 import asyncio
 import logging
@@ -37,10 +37,11 @@ import torch
 from distributed import Worker
 
 from napari_lrcs.inference.partial import PartialFolder
+from napari_lrcs.search.folder import SearchFolder
 
 logging.getLogger("distributed").setLevel(logging.CRITICAL)
 torch.set_num_threads(1)
-note = PartialFolder.note_done
+note, write = PartialFolder.note_done, SearchFolder.write_result
 
 
 def note_done(self, slab, *, writer=""):
@@ -50,7 +51,13 @@ def note_done(self, slab, *, writer=""):
     time.sleep(float(sys.argv[3]))
 
 
+def write_result(self, result):
+    time.sleep(float(sys.argv[3]))
+    write(self, result)
+
+
 PartialFolder.note_done = note_done
+SearchFolder.write_result = write_result
 
 
 async def main():
@@ -71,7 +78,7 @@ class Cluster:
     folder : Path
         For the notes of the workers.
     pause : float
-        Seconds that a worker waits after each slab.
+        Seconds that a worker waits after each slab, and at the end of a trial.
     """
 
     def __init__(self, folder: Path, *, pause: float = 0.25) -> None:

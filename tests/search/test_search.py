@@ -208,8 +208,8 @@ def test_another_search_may_not_take_its_place(
 class PicklingExecutor(ThreadPoolExecutor):
     """Sends its tasks as to other processes, without their start."""
 
-    def submit(self, run: Any, /, *tasks: Any, **_: Any) -> Future[Any]:
-        return super().submit(run, *pickle.loads(pickle.dumps(tasks)))
+    def submit(self, run: Any, /, *tasks: Any, **named: Any) -> Future[Any]:
+        return super().submit(run, *pickle.loads(pickle.dumps(tasks)), **named)
 
 
 def test_an_executor_finds_the_same(

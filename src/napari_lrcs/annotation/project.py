@@ -8,9 +8,9 @@ from napari_lrcs.annotation.annotation import ROLES, AnnotatedVolume, Role
 from napari_lrcs.annotation.check_folder import CheckFolder
 from napari_lrcs.annotation.check_patches import Check
 from napari_lrcs.annotation.workspace import fallback_folder, workspace_of
-from napari_lrcs.io.opening import open_labels, open_volume, split_dataset
+from napari_lrcs.io.opening import open_to_share, split_dataset
 from napari_lrcs.io.records import read_toml
-from napari_lrcs.io.volume import parse_slices
+from napari_lrcs.io.volume import as_labels, parse_slices
 from napari_lrcs.preprocessing.mask import open_mask
 
 
@@ -80,10 +80,10 @@ def open_annotated(
     VolumeError
         If a file or check patches are damaged.
     """
-    volume = open_volume(image)
+    volume = open_to_share(image)
     return AnnotatedVolume(
         image=volume,
-        labels=open_labels(labels),
+        labels=as_labels(open_to_share(labels)),
         roles={role: parse_slices(text) for role, text in slices.items()},
         mask=open_mask(mask, shape=volume.shape),
         checks=read_checks(image, leave_out, shape=volume.shape),

@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     results = _results(arguments)
     checkpoint = load_checkpoint(arguments.model)
-    with connected(arguments) as executor:
+    with connected(arguments, arguments.image, arguments.mask) as executor:
         predictions = _predictions(arguments, results, checkpoint, executor)
         with closing(predictions):
             foreign = _follow(predictions, results, checkpoint)

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_lrcs.commands.parts import context, flags, painted
+from napari_lrcs.commands.parts.cluster import connected
 from napari_lrcs.commands.parts.output import percent, print_json, print_table
 from napari_lrcs.commands.parts.places import Places
 from napari_lrcs.config import SearchConfig, TrainConfig
-from napari_lrcs.errors import LrcsError
+from napari_lrcs.errors import ClusterError, ResultExistsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="continue a search, or help a process that is running it",
     )
-    flags.add(parser, "--overwrite", "--json")
+    flags.add(parser, "--overwrite", "--json", "--cluster", "--n-workers")
     for config in (SearchConfig, TrainConfig):
         flags.add_config(parser, config)
 
@@ -68,28 +69,23 @@ def places(arguments: argparse.Namespace) -> Places:
 
 def run(arguments: argparse.Namespace) -> None:
     from napari_lrcs.presets import check_preset_name, save_preset
-    from napari_lrcs.search.folder import SearchFolder
     from napari_lrcs.search.search import run_search
 
     if arguments.save_preset is not None:
         overwrite = arguments.overwrite or arguments.resume
         check_preset_name(arguments.save_preset, overwrite=overwrite)
-    events = run_search(
-        _task(arguments),
-        out=arguments.out,
-        resume=arguments.resume,
-        overwrite=arguments.overwrite,
-    )
-    try:
+    task, out = _task(arguments), arguments.out
+    read = (arguments.image, arguments.labels, arguments.mask)
+    with connected(arguments, *read) as executor:
+        events = run_search(
+            task,
+            out=out if executor is None else out.absolute(),
+            resume=arguments.resume,
+            overwrite=arguments.overwrite,
+            executor=executor,
+        )
         with closing(events):
-            ended = _follow(events)
-    except OSError as error:
-        is_begun = SearchFolder(arguments.out).is_search
-        if is_begun and not isinstance(error, LrcsError):
-            error.add_note(
-                f"the search in {arguments.out} is kept: continue with --resume"
-            )
-        raise
+            ended = _follow(events, out)
     findings, saved = ended.findings, None
     if arguments.save_preset is not None and findings.best is not None:
         saved = save_preset(arguments.save_preset, findings.best_config)
@@ -144,8 +140,19 @@ def _task(arguments: argparse.Namespace) -> "SearchTask":
 # ---- what it shows ----
 
 
-def _follow(events: "Iterable[SearchEvent]") -> "SearchEnded":
+def _follow(events: "Iterable[SearchEvent]", out: Path) -> "SearchEnded":
     """Show the progress of a search on standard error, and return its last event."""
+    from napari_lrcs.search.folder import SearchFolder
+
+    try:
+        return _show_all(events)
+    except (OSError, ClusterError) as error:
+        if SearchFolder(out).is_search and not isinstance(error, ResultExistsError):
+            error.add_note(f"the search in {out} is kept: continue with --resume")
+        raise
+
+
+def _show_all(events: "Iterable[SearchEvent]") -> "SearchEnded":
     from napari_lrcs.commands.parts.progress import Display
     from napari_lrcs.search.events import SearchEnded
 

@@ -182,7 +182,7 @@ def _executor(arguments: argparse.Namespace) -> "Iterator[Executor | None]":
             "have their own devices; leave out --devices or --cluster"
         )
     with (
-        connected(arguments) as cluster,
+        connected(arguments, arguments.image, arguments.mask) as cluster,
         _process_per_device(arguments.devices) as processes,
     ):
         yield cluster or processes

@@ -3,7 +3,9 @@
 import math
 import time
 from collections.abc import Generator, Iterable
+from concurrent.futures import Executor, wait
 from contextlib import closing
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +19,13 @@ from napari_lrcs.inference.estimate import amount, free_memory
 from napari_lrcs.models.device import free_memory as free_memory_of
 from napari_lrcs.models.device import resolve_device
 from napari_lrcs.models.registry import create_model
-from napari_lrcs.progress import EpochEnded, Scoring, StepEnded, TrainingStarted
+from napari_lrcs.progress import (
+    EpochEnded,
+    Scoring,
+    StepEnded,
+    TrainingStarted,
+    result_of,
+)
 from napari_lrcs.search.events import Estimating
 from napari_lrcs.search.space import Choices, Values, describe
 from napari_lrcs.search.task import SearchTask
@@ -35,9 +43,76 @@ _SHARE = 0.8
 _N_STEPS = 5
 """Steps to time."""
 
+_POLL_SECONDS = 0.5
+"""Seconds between events while another process estimates."""
+
 _MEMORY = tuple(NetworkConfig().to_dict())
 _MEMORY_OF_BATCH = ("batch_size", "patch_size")
 """Settings that the memory depends on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What the trainings of a search cost.
+
+    Parameters
+    ----------
+    memory : int
+        Bytes that the largest setting needs.
+    repeat_seconds : float
+        Seconds of a training with the setting in the middle; 0 if it was not timed.
+    """
+
+    memory: int
+    repeat_seconds: float
+
+
+def estimate(
+    task: SearchTask,
+    annotation: Annotation,
+    *,
+    is_timed: bool,
+    executor: Executor | None = None,
+) -> Generator[Estimating, None, Estimate]:
+    """Refuse settings that do not fit into memory, and time a few steps.
+
+    Parameters
+    ----------
+    is_timed : bool
+        Whether to time steps.
+    executor : concurrent.futures.Executor, optional
+        Does it in one of the processes that will train: their device and memory count.
+
+    Raises
+    ------
+    MemoryError
+        As `largest_memory` does.
+    LrcsError, ValueError, OSError
+        If the other process cannot read the volumes; if the device is absent.
+    """
+    if executor is not None:
+        return (yield from _estimate_by(executor, task, is_timed=is_timed))
+    memory = largest_memory(task, n_phases=len(annotation.phases))
+    seconds = (yield from time_repeat(task, annotation)) if is_timed else 0.0
+    return Estimate(memory=memory, repeat_seconds=seconds)
+
+
+def _estimate_by(
+    executor: Executor, task: SearchTask, *, is_timed: bool
+) -> Generator[Estimating, None, Estimate]:
+    future = executor.submit(_estimate_there, task, is_timed=is_timed)
+    try:
+        while not future.done():
+            yield Estimating()
+            wait([future], timeout=_POLL_SECONDS)
+        return future.result()
+    finally:
+        future.cancel()
+
+
+def _estimate_there(task: SearchTask, *, is_timed: bool) -> Estimate:
+    annotation = task.annotate(task.config_of(task.space.middle))
+    return result_of(estimate(task, annotation, is_timed=is_timed))
 
 
 def memory_needed(config: TrainConfig, *, n_phases: int) -> int:

@@ -34,6 +34,12 @@ from napari_lrcs.search.space import SearchSpace
 _RECORD = "search.json"
 _TABLE = "trials.csv"
 _RESULT = "trial.json"
+_WORKER = "worker"
+"""What a worker locks in the folder of a trial."""
+
+_PAUSE = 1.0
+"""Seconds between looks at whether another worker still computes a trial."""
+
 _TRIAL = re.compile("trial-[0-9]{3,}")
 
 
@@ -140,10 +146,24 @@ class SearchFolder:
         with only_writer(self.trial(number)):
             yield
 
+    def working(self, number: int) -> AbstractContextManager[None]:
+        """Wait until no worker computes a trial, and be the one until the block ends.
+
+        Those that compute in other processes take it besides `running`, which ends with
+        the search that has handed them the trial.
+        """
+        return one_at_a_time(lock_of(self.trial(number) / _WORKER), pause=_PAUSE)
+
     def is_running(self, number: int) -> bool:
-        """Whether a process runs a trial, or has left one of its trainings running."""
+        """Whether a process runs a trial, or `is_left_running`."""
+        return is_in_use(self.trial(number)) or self.is_left_running(number)
+
+    def is_left_running(self, number: int) -> bool:
+        """Whether a worker computes a trial whose search was killed or has lost it."""
         place = self.trial(number)
-        return any(map(is_in_use, (place, *place.glob("repeat-*"))))
+        if is_in_use(place):
+            return False
+        return any(map(is_in_use, (place / _WORKER, *place.glob("repeat-*"))))
 
     # ---- reading and writing ----
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections import deque
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import ExitStack
@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_lrcs.annotation.annotation import Annotation
-from napari_lrcs.errors import LrcsError, one_line
+from napari_lrcs.errors import ClusterError, LrcsError, one_line
 from napari_lrcs.io.paths import check_outputs, follow_link
 from napari_lrcs.io.volume import sources_of
 from napari_lrcs.io.writing import check_new
-from napari_lrcs.models.device import resolve_device
 from napari_lrcs.progress import Notice
-from napari_lrcs.search.estimate import largest_memory, time_repeat
+from napari_lrcs.search.estimate import Estimate, estimate
 from napari_lrcs.search.events import (
     Drawing,
     SearchEnded,
@@ -71,8 +70,9 @@ def run_search(
     executor : concurrent.futures.Executor, optional
         Runs trials in parallel; by default they run one after another in this process.
     devices : sequence of str, optional
-        Devices for the executor, one trial on each at a time; by default one trial on
-        the config's device.
+        Devices for the executor, one trial on each at a time. By default as many trials
+        at a time as the executor has workers (``executor.n_workers``), or one if it
+        does not tell, on the config's device; they are estimated there, too.
 
     Yields
     ------
@@ -81,7 +81,7 @@ def run_search(
         ended before, then for each other trial `TrialStarted`, `TrialProgress` and
         `TrialEnded`; then `Drawing` and finally `SearchEnded`. If the generator is
         closed, the search can be continued; other processes finish the trials that they
-        have begun.
+        have begun, and who continues it waits for them.
 
     Raises
     ------
@@ -93,6 +93,8 @@ def run_search(
         If the folder holds something that is to be neither continued nor replaced.
     InUseError
         If a process is running the search that is to be replaced.
+    ClusterError
+        If the executor is a cluster that is lost.
     LrcsError
         If every trial has failed.
     OSError
@@ -108,26 +110,25 @@ def run_search(
     folder.check_place(resume=resume, overwrite=overwrite)
     if resume:
         task = replace(task, begun_at=folder.record.read_begun_at())
-    resolve_device(task.config.device)
     annotation = task.annotate(task.config_of(task.space.middle))
     task.config_of({}, repeat=task.search.n_repeats - 1)  # its seed may be too large
-    memory = largest_memory(task, n_phases=len(annotation.phases))
     if resume:
         folder.record.check_same(task.to_dict(annotation))
-    repeat_seconds = 0.0
-    if not (resume and _is_complete(folder, task)):
-        repeat_seconds = yield from time_repeat(task, annotation)
+    cost = yield from estimate(
+        task,
+        annotation,
+        is_timed=not (resume and _is_complete(folder, task)),
+        executor=None if devices else executor,
+    )
     search = _Search(task, folder, annotation)
     search.begin(resume=resume, overwrite=overwrite)
     yield from [Notice(kind="advice", text=text) for text in annotation.advice]
-    yield search.started(memory=memory, repeat_seconds=repeat_seconds)
+    yield search.started(cost, n_at_once=len(search.devices(executor, devices)))
     yield from [TrialEnded(trial=trial) for trial in folder.read_results()]
     if executor is None:
         yield from search.one_after_another(started)
     else:
-        yield from search.side_by_side(
-            started, executor, devices or (task.config.device,)
-        )
+        yield from search.side_by_side(started, executor, devices)
     yield from search.end(started)
 
 
@@ -216,25 +217,25 @@ class _Search:
             else:  # killed after its end, before it was recorded
                 self._queue.end(entry, result)
 
-    def started(self, *, memory: int, repeat_seconds: float) -> SearchStarted:
+    def started(self, cost: Estimate, *, n_at_once: int) -> SearchStarted:
         """Say how much there is to do."""
-        n_left = self._queue.n_waiting
+        n_rounds = math.ceil(self._queue.n_waiting / n_at_once)
         n_repeats = self._task.search.n_repeats
-        seconds = n_left * n_repeats * repeat_seconds
+        seconds = n_rounds * n_repeats * cost.repeat_seconds
         return SearchStarted(
             out=self._folder.path,
             n_trials=self._n_trials,
             n_repeats=n_repeats,
             n_done=len(self._folder.read_results()),
             seconds=min(seconds, 60 * self._task.search.minutes or math.inf),
-            memory=memory,
+            memory=cost.memory,
         )
 
     # ---- the trials ----
 
     def one_after_another(self, started: float) -> Iterator[SearchEvent]:
         """Run the trials that wait, in this process."""
-        while (claim := self._claim(started)) is not None:
+        while (claim := (yield from self._next(started))) is not None:
             with claim.lock:
                 yield _started(claim)
                 try:
@@ -248,12 +249,19 @@ class _Search:
         self, started: float, executor: Executor, devices: Sequence[str]
     ) -> Iterator[SearchEvent]:
         """Run the trials that wait in other processes, one per device."""
-        free = deque(devices)
         running: dict[Future[TrialResult], tuple[_Claim, str]] = {}
         try:
             while True:
-                while free and (claim := self._claim(started)) is not None:
-                    device = free.popleft()
+                every = Counter(self.devices(executor, devices))
+                taken = Counter(device for _, device in running.values())
+                for device in (every - taken).elements():
+                    claim = (
+                        self._claim(started)
+                        if running
+                        else (yield from self._next(started))
+                    )
+                    if claim is None:
+                        break
                     running[_submit(executor, claim.task.on(device))] = claim, device
                     yield _started(claim)
                 if not running:
@@ -262,14 +270,41 @@ class _Search:
                     running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED
                 )
                 for future in done:
-                    claim, device = running.pop(future)
-                    free.append(device)
+                    claim, _ = running.pop(future)
                     yield TrialEnded(trial=self._result(claim, future))
-                yield from [_still_running(claim) for claim, _ in running.values()]
+                yield from [_elsewhere(claim.entry) for claim, _ in running.values()]
         finally:
             for future, (claim, _) in running.items():
                 future.cancel()
                 claim.lock.close()
+
+    def devices(self, executor: Executor | None, given: Sequence[str]) -> Sequence[str]:
+        """Return the device of each trial that may run at once."""
+        if given:
+            return given
+        n_workers = getattr(executor, "n_workers", 1)  # a worker may yet come
+        return (self._task.config.device,) * max(n_workers, 1)
+
+    def _next(self, started: float) -> Generator[TrialProgress, None, _Claim | None]:
+        """Claim a trial; if none waits, wait for those that workers have gone on with.
+
+        Their search was killed or has lost them.
+        """
+        while True:
+            left = self._left_running()  # first: what ends now can be claimed
+            claim = self._claim(started)
+            if claim is not None or not left:
+                return claim
+            yield from [_elsewhere(entry) for entry in left]
+            time.sleep(_POLL_SECONDS)
+
+    def _left_running(self) -> list[Entry]:
+        with self._folder.changing():
+            return [
+                entry
+                for entry in self._queue.started()
+                if self._folder.is_left_running(entry.number)
+            ]
 
     def _claim(self, started: float) -> _Claim | None:
         """Start the next trial, unless none waits or the time is over."""
@@ -295,6 +330,8 @@ class _Search:
         with claim.lock:
             try:
                 result = future.result()
+            except ClusterError:  # of all trials
+                raise
             except _FAILURES as error:
                 result = self._failed(claim, error)
             self._record(claim, result)
@@ -348,7 +385,7 @@ def _submit(executor: Executor, task: TrialTask) -> Future[TrialResult]:
         return future
 
 
-def _still_running(claim: _Claim) -> TrialProgress:
+def _elsewhere(entry: Entry) -> TrialProgress:
     return TrialProgress(
-        number=claim.entry.number, share=0.0, text="in another process", event=None
+        number=entry.number, share=0.0, text="in another process", event=None
     )

@@ -60,12 +60,16 @@ class TrialTask:
 def run_trial(task: TrialTask) -> TrialResult:
     """Run a trial to its end without events, for use in other processes.
 
+    If another process computes it, whose search has lost it, its result is awaited.
+
     Raises
     ------
     LrcsError, OSError, ValueError, MemoryError, RuntimeError
         If anything goes wrong.
     """
-    return result_of(trial_events(task))
+    with task.folder.working(task.number):
+        found = task.folder.read_result(task.folder.trial(task.number))
+        return found or result_of(trial_events(task))
 
 
 def trial_events(task: TrialTask) -> Generator[TrialProgress, None, TrialResult]:

@@ -9,16 +9,22 @@ from napari_lrcs.commands.parts.output import console
 from napari_lrcs.commands.parts.terminal import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from napari_lrcs.distributed import ClusterExecutor
 
 
 @contextmanager
-def connected(arguments: argparse.Namespace) -> "Iterator[ClusterExecutor | None]":
+def connected(
+    arguments: argparse.Namespace, *read: "str | Path | None"
+) -> "Iterator[ClusterExecutor | None]":
     """Connect to the cluster, if one is named.
 
-    Its workers must see the image, the mask and the folder of the result.
+    Parameters
+    ----------
+    *read : str, Path or None
+        What its workers read, as given on the command line; they must see it, and the
+        folder of the result.
 
     Raises
     ------
@@ -39,16 +45,15 @@ def connected(arguments: argparse.Namespace) -> "Iterator[ClusterExecutor | None
     from napari_lrcs.distributed import connect
 
     with connect(address, n_workers=n_workers) as executor:
-        executor.check_files(_read(arguments), folder=arguments.out.absolute().parent)
+        executor.check_files(_files(read), folder=arguments.out.absolute().parent)
         if not executor.n_workers:
             text = printable(f"no worker has joined {address} yet: waiting for one")
             console(stderr=True).print(text, soft_wrap=True)
         yield executor
 
 
-def _read(arguments: argparse.Namespace) -> list[Path]:
+def _files(given: "Iterable[str | Path | None]") -> list[Path]:
     from napari_lrcs.io.opening import split_dataset
     from napari_lrcs.preprocessing.mask import CYLINDER
 
-    given = (arguments.image, arguments.mask)
     return [split_dataset(p)[0] for p in given if p and str(p) != CYLINDER]
