@@ -17,6 +17,7 @@ from napari_lrcs.config import TrainConfig
 from napari_lrcs.phases import PhaseTable
 
 if TYPE_CHECKING:  # loading torch takes seconds that some tests need not wait
+    from clusters import Cluster
     from napari_lrcs.models.checkpoint import Checkpoint
     from napari_lrcs.models.layers import SegmentationNetwork
 
@@ -66,6 +67,23 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(n_threads)
+
+
+@pytest.fixture(scope="session")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Cluster"]:
+    """Make a cluster for all tests; `cluster` starts it."""
+    from clusters import Cluster
+
+    machines = Cluster(tmp_path_factory.mktemp("logs"))
+    yield machines
+    machines.stop()
+
+
+@pytest.fixture
+def cluster(machines: "Cluster") -> "Cluster":
+    """Give a cluster that is whole, whatever the last test has killed."""
+    machines.start()
+    return machines
 
 
 @pytest.fixture(scope="session")

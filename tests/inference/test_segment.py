@@ -1,3 +1,4 @@
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -5,19 +6,22 @@ import numpy as np
 import pytest
 import tifffile
 
+from clusters import Cluster
 from napari_lrcs.classical import forest, samples
 from napari_lrcs.classical.baselines import Method, fit_baseline
 from napari_lrcs.classical.samples import Sample
 from napari_lrcs.commands.main import main
 from napari_lrcs.config import Axis
+from napari_lrcs.distributed import connect
 from napari_lrcs.inference import geometry
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.inference.segment import BaselineTask, segment_volume
-from napari_lrcs.io.opening import open_labels
+from napari_lrcs.io.opening import open_labels, open_to_share
 from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.io.volume import as_labels, as_volume
 from napari_lrcs.phases import PhaseTable
+from napari_lrcs.preprocessing.mask import open_mask
 from napari_lrcs.progress import Notice, PredictionEnded, PredictionStarted
 
 PHASES = PhaseTable.named("dark", "bright")
@@ -114,6 +118,37 @@ def test_file_carries_phases_and_voxel_size(name: str, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+def test_workers_give_the_same_labels_though_one_is_killed(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "scan.npy", GREY)
+    np.save(tmp_path / "mask.npy", GREY < 205)
+    out = tmp_path / "seg.tif"
+    given = task(
+        "forest",
+        image=open_to_share(tmp_path / "scan.npy"),
+        mask=open_mask(tmp_path / "mask.npy", shape=GREY.shape),
+        labels=PAINTING,
+        train=(3, 5),
+    )
+
+    with connect(cluster.address) as executor:
+        events = segment_volume(
+            given, result=DiskResult(labels=out), executor=executor, n_workers=2
+        )
+        with closing(events):
+            while not cluster.finished(out):
+                next(events)
+            cluster.workers[0].kill()
+            left = list(events)
+
+    np.testing.assert_array_equal(open_labels(out).slab(0, 20), segmented(given))
+    assert cluster.finished(out) == [0, 6, 12, 18]
+    (ended,) = (event for event in left if isinstance(event, PredictionEnded))
+    assert ended.device == "2 workers"
+    assert not list(tmp_path.glob("*.partial"))
+
+
 @pytest.mark.parametrize("n_events", [1, 12, 44])
 def test_segmentation_that_is_closed_leaves_nothing(
     n_events: int, tmp_path: Path
@@ -122,7 +157,7 @@ def test_segmentation_that_is_closed_leaves_nothing(
     for _ in range(n_events):
         next(events)
 
-    events.close()  # type: ignore[attr-defined]
+    events.close()
 
     assert not list(tmp_path.iterdir())
 

@@ -15,7 +15,7 @@ from napari_lrcs.arrays import Labels
 from napari_lrcs.config import PredictConfig
 from napari_lrcs.distributed import ClusterExecutor, connect
 from napari_lrcs.errors import ClusterError, LrcsError
-from napari_lrcs.inference import geometry, spread
+from napari_lrcs.inference import elsewhere, geometry
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.geometry import Slab
 from napari_lrcs.inference.predict import predict_volume
@@ -41,20 +41,6 @@ GREY = np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32)
 @pytest.fixture(autouse=True)
 def _short_slabs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(geometry, "_SLAB_SLICES", SLAB)
-
-
-@pytest.fixture(scope="module")
-def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    cluster = Cluster(tmp_path_factory.mktemp("logs"))
-    yield cluster
-    cluster.stop()
-
-
-@pytest.fixture
-def cluster(machines: Cluster) -> Cluster:
-    """Give a cluster that is whole, whatever the last test has killed."""
-    machines.start()
-    return machines
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +160,7 @@ def test_workers_read_slices_and_mask_and_write_all_outputs(
 def test_slabs_of_one_chunk_stay_together() -> None:
     slabs = [Slab(start=i, stop=i + 1) for i in (0, 2, 3, 4, 9)]
 
-    parts = spread._parts(slabs, depth=4, n_workers=1)
+    parts = elsewhere.parts_of(slabs, depth=4, n_workers=1)
 
     assert [[s.start for s in part] for part in parts] == [[0, 2, 3], [4], [9]]
 
@@ -182,9 +168,9 @@ def test_slabs_of_one_chunk_stay_together() -> None:
 def test_parts_are_larger_if_there_are_many_slabs() -> None:
     slabs = [Slab(start=i, stop=i + 1) for i in range(100)]
 
-    assert len(spread._parts(slabs, depth=1, n_workers=5)) == 20
-    assert len(spread._parts(slabs * 10, depth=1, n_workers=1)) == 125
-    assert len(spread._parts(slabs, depth=1, n_workers=100)) == 100
+    assert len(elsewhere.parts_of(slabs, depth=1, n_workers=5)) == 20
+    assert len(elsewhere.parts_of(slabs * 10, depth=1, n_workers=1)) == 125
+    assert len(elsewhere.parts_of(slabs, depth=1, n_workers=100)) == 100
 
 
 # ---- refused ----

@@ -2,10 +2,12 @@
 
 import argparse
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from napari_lrcs.commands.parts import flags
+from napari_lrcs.commands.parts.cluster import connected
 from napari_lrcs.commands.parts.places import Places
 from napari_lrcs.config import Axis
 
@@ -58,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     flags.add(parser, "--mask", "--leave-out")
     parser.add_argument("--out", type=Path, required=True, help="SEG.tif or SEG.zarr")
-    flags.add(parser, "--overwrite")
+    flags.add(parser, "--overwrite", "--cluster", "--n-workers")
 
 
 def places(arguments: argparse.Namespace) -> Places:
@@ -76,17 +78,23 @@ def run(arguments: argparse.Namespace) -> None:
     result = DiskResult(labels=arguments.out, overwrite=arguments.overwrite)
     result.check_new()
     task = _task(arguments)
-    try:
-        follow(segment_volume(task, result=result), phases=task.phases)
-    except KeyboardInterrupt:
-        if not result.is_complete:
-            raise  # otherwise Ctrl-C came too late
+    with connected(arguments, arguments.image, arguments.mask) as executor:
+        n_workers = 1 if executor is None else executor.n_workers
+        events = segment_volume(
+            task, result=result, executor=executor, n_workers=n_workers
+        )
+        try:
+            with closing(events):
+                follow(events, phases=task.phases)
+        except KeyboardInterrupt:
+            if not result.is_complete:
+                raise  # otherwise Ctrl-C came too late
 
 
 def _task(arguments: argparse.Namespace) -> "BaselineTask":
     from napari_lrcs.annotation.project import read_checks
     from napari_lrcs.inference.segment import BaselineTask
-    from napari_lrcs.io.opening import open_labels, open_volume
+    from napari_lrcs.io.opening import open_labels, open_to_share
     from napari_lrcs.io.volume import parse_slices
     from napari_lrcs.preprocessing.mask import open_mask
 
@@ -94,7 +102,7 @@ def _task(arguments: argparse.Namespace) -> "BaselineTask":
         raise ValueError("--labels and --train-z go together; give both, or neither")
     train = () if arguments.train_z is None else parse_slices(arguments.train_z)
     labels = None if arguments.labels is None else open_labels(arguments.labels)
-    image = open_volume(arguments.image)
+    image = open_to_share(arguments.image)
     checks = (
         ()
         if labels is None

@@ -5,8 +5,8 @@ Importing this module loads no torch.
 
 import math
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -19,7 +19,7 @@ from napari_lrcs.annotation.left_out import (
     read_painting,
     without_checks,
 )
-from napari_lrcs.arrays import GreyImage, Labels
+from napari_lrcs.arrays import Labels
 from napari_lrcs.classical.baselines import (
     Baseline,
     Method,
@@ -31,9 +31,11 @@ from napari_lrcs.classical.baselines import (
 from napari_lrcs.classical.samples import Sample, read_samples, spread_slices
 from napari_lrcs.classical.thresholds import checked_fractions
 from napari_lrcs.config import Axis, PreprocessingConfig
+from napari_lrcs.inference.disk import DiskResult
+from napari_lrcs.inference.elsewhere import Elsewhere
 from napari_lrcs.inference.geometry import Geometry
-from napari_lrcs.inference.outputs import LABELS
-from napari_lrcs.inference.results import Result, Sink
+from napari_lrcs.inference.labelling import label_slabs, label_slabs_elsewhere
+from napari_lrcs.inference.results import Result
 from napari_lrcs.io.paths import check_outputs
 from napari_lrcs.io.provenance import Learnt, Provenance
 from napari_lrcs.io.volume import Volume, check_labels_fit, sources_of
@@ -45,15 +47,11 @@ from napari_lrcs.progress import (
     PredictionEnded,
     PredictionStarted,
     Publishing,
-    SlabPredicted,
     TilePredicted,
 )
 
 _N_NEAR = 3
 """Painted slices that order the phases of another one."""
-
-_N_THREADS = 2
-"""Slices that are labelled at once; a window beside wants some of the processor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -250,7 +248,13 @@ def label_slice(
     return fill_slice(own, baseline, only_unpainted=only_unpainted)
 
 
-def segment_volume(task: BaselineTask, *, result: Result) -> Iterator[PredictEvent]:
+def segment_volume(
+    task: BaselineTask,
+    *,
+    result: Result,
+    executor: Executor | None = None,
+    n_workers: int = 1,
+) -> Generator[PredictEvent]:
     """Fit a baseline to a volume, and segment all of it.
 
     Parameters
@@ -258,6 +262,12 @@ def segment_volume(task: BaselineTask, *, result: Result) -> Iterator[PredictEve
     result : Result
         A `MemoryResult` or `DiskResult`, where the labels go. On disk, nothing is left
         of what did not come to its end.
+    executor : concurrent.futures.Executor, optional
+        Its processes label the slabs, and write them to a `DiskResult` that they share,
+        as they share the image and the mask, from `open_to_share`. The labels are the
+        same.
+    n_workers : int
+        Number of these processes, about.
 
     Yields
     ------
@@ -268,7 +278,10 @@ def segment_volume(task: BaselineTask, *, result: Result) -> Iterator[PredictEve
     Raises
     ------
     ValueError
-        If the baseline cannot be fitted; see `fit_baseline`.
+        If the baseline cannot be fitted; see `fit_baseline`. If the volume is in
+        memory, where the other processes cannot read it.
+    LrcsError
+        If the executor fails, or one of its processes does not see the disk.
     VolumeError
         If the volume holds NaN or infinity.
     OSError
@@ -280,9 +293,13 @@ def segment_volume(task: BaselineTask, *, result: Result) -> Iterator[PredictEve
     check_outputs(result.places, inputs=read_from)
     lesson = _read_lesson(task)
     geometry = task.geometry_of(lesson.learnt)
+    others = None
+    if executor is not None:
+        others = Elsewhere(executor=executor, n_workers=n_workers)
+    device = "cpu" if others is None else others.device
     with result.open(geometry, None) as sink:
         yield PredictionStarted(
-            device="cpu", precision="float32", n_slices=n_slices, n_done=0, n_tiles=1
+            device=device, precision="float32", n_slices=n_slices, n_done=0, n_tiles=1
         )
         yield from (Notice(kind="advice", text=text) for text in lesson.advice)
         samples = []
@@ -292,14 +309,27 @@ def segment_volume(task: BaselineTask, *, result: Result) -> Iterator[PredictEve
         yield from _sampling_notice(task)
         baseline = task.fit(samples)
         del samples
-        yield from _segment_slabs(task, baseline, sink, geometry)
+        slabs = list(geometry.slabs(range(n_slices)))
+        if others is None:
+            write = sink.write
+            yield from label_slabs(task.reader, slabs, baseline=baseline, write=write)
+        else:
+            assert isinstance(result, DiskResult)
+            yield from label_slabs_elsewhere(
+                task.reader,
+                slabs,
+                baseline=baseline,
+                others=others,
+                folder=result.partial,
+                geometry=geometry,
+            )
         yield from (Publishing(share=share) for share in sink.publish())
     yield PredictionEnded(
         out=result.path,
         shape=task.image.shape,
         n_voxels=math.prod(task.image.shape),
         seconds=time.monotonic() - started,
-        device="cpu",
+        device=device,
     )
 
 
@@ -311,34 +341,3 @@ def _sampling_notice(task: BaselineTask) -> Iterator[Notice]:
             text=f"the phases are fitted to {n_fitted} of the {n_slices} slices, "
             "evenly spread",
         )
-
-
-def _segment_slabs(
-    task: BaselineTask, baseline: Baseline, sink: Sink, geometry: Geometry
-) -> Iterator[PredictEvent]:
-    reader = task.reader
-    n_slices = reader.n_slices
-    with ThreadPoolExecutor(_N_THREADS, "label") as pool:
-        for slab in geometry.slabs(range(n_slices)):
-            image = reader.read(slab.start, slab.stop)
-            labels = np.empty(image.shape, np.uint8)
-            for n_done in _label(image, labels, baseline, pool):
-                yield TilePredicted(n_done=slab.start + n_done, n_slices=n_slices)
-            inside = reader.inside(slab.start, slab.stop)
-            if inside is not None:
-                labels *= inside
-            sink.write(slab, {LABELS: labels})
-            yield SlabPredicted(
-                start=slab.start, stop=slab.stop, n_done=slab.stop, n_slices=n_slices
-            )
-
-
-def _label(
-    image: GreyImage, labels: Labels, baseline: Baseline, pool: ThreadPoolExecutor
-) -> Iterator[int]:
-    """Label slices, some at once; yields how many are done."""
-    for start in range(0, len(image), _N_THREADS):
-        some = slice(start, start + _N_THREADS)
-        for z, plane in enumerate(pool.map(baseline.predict, image[some]), start):
-            labels[z] = plane
-            yield z + 1
