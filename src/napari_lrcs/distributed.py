@@ -241,30 +241,29 @@ class ClusterExecutor(Executor):
         for worker, version in self._on_workers(_version).items():
             _check_version(version, here=__version__, worker=worker)
 
-    def check_files(self, read: Sequence[Path], *, folder: Path) -> None:
+    def check_files(self, read: Sequence[Path], *, folder: Path | None = None) -> None:
         """Refuse workers that do not see the same files.
 
         Parameters
         ----------
         read : sequence of Path
             Files and folders to read.
-        folder : Path
-            Where results go; a hidden file is there for a moment.
+        folder : Path, optional
+            Where workers write results; a hidden file is there for a moment.
 
         Raises
         ------
         LrcsError
             If one is missing on a worker, is of another size, or cannot be written to.
         """
-        with NamedTemporaryFile(dir=folder, prefix=".napari-lrcs-") as sign:
-            sizes = {p.absolute(): _size(p) for p in (Path(sign.name), *read)}
+        with _sign_in(folder) as signs:
+            sizes = {path.absolute(): _size(path) for path in (*signs, *read)}
             found = self._on_workers(_find_missing, sizes)
         for worker, missing in found.items():
             for path in missing[:1]:
-                is_result = path == Path(sign.name).absolute()
+                place = path.parent if path in signs else path
                 raise LrcsError(
-                    f"the worker {worker} does not see "
-                    f"{folder.absolute() if is_result else path} as it is here; files "
+                    f"the worker {worker} does not see {place} as it is here; files "
                     "to read and to write must be on a disk that all workers share, "
                     "under the same names"
                 )
@@ -280,6 +279,16 @@ class ClusterExecutor(Executor):
         except (OSError, CancelledError) as error:
             raise self._lost() from error
         return found
+
+
+@contextmanager
+def _sign_in(folder: Path | None) -> Iterator[list[Path]]:
+    """Put a file into a folder, to see who else sees it there."""
+    if folder is None:
+        yield []
+        return
+    with NamedTemporaryFile(dir=folder, prefix=".napari-lrcs-") as sign:
+        yield [Path(sign.name).absolute()]
 
 
 def _in_our_words(error: BaseException) -> BaseException:

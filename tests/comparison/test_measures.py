@@ -3,6 +3,7 @@ import json
 import math
 import time
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -14,6 +15,8 @@ import pytest
 from matplotlib.image import imread
 from skimage.segmentation import watershed
 
+from clusters import Cluster
+from napari_lrcs.comparison import measures
 from napari_lrcs.comparison.evaluate import measure_volume, phases_in
 from napari_lrcs.comparison.figures import write_measures_figure
 from napari_lrcs.comparison.measure_tables import (
@@ -23,17 +26,22 @@ from napari_lrcs.comparison.measure_tables import (
     write_measures_json,
 )
 from napari_lrcs.comparison.measures import (
+    Extras,
     Measures,
     Measuring,
     check_memory_for_particles,
     measure_labels,
     measure_transport,
 )
+from napari_lrcs.distributed import connect
+from napari_lrcs.io.elsewhere import Elsewhere
+from napari_lrcs.io.opening import open_to_share
 from napari_lrcs.io.volume import Volume, as_labels, as_volume
 from napari_lrcs.metrics import structure
 from napari_lrcs.metrics.composition import measure_dict
 from napari_lrcs.metrics.transport import PhaseTransport, Transport
 from napari_lrcs.phases import Phase, PhaseTable
+from napari_lrcs.preprocessing.mask import open_mask
 
 PHASE = Phase(label=1, name="first", colour="#000000")
 
@@ -49,7 +57,7 @@ def layers(name: str = "result") -> Volume:
 def measure(labels: Volume) -> Measures:
     phases = phases_in(labels)
     *_, last = measure_labels(
-        labels, phases=phases, surface_area=True, particles=phases
+        labels, phases=phases, extras=Extras(surface_area=True, particles=phases)
     )
     assert isinstance(last, Measures)
     return last
@@ -59,9 +67,9 @@ def test_fractions_come_first_and_each_event_has_all_before_it() -> None:
     labels = layers()
     phases = phases_in(labels)
 
-    events = list(
-        measure_labels(labels, phases=phases, surface_area=True, particles=phases[1:])
-    )
+    extras = Extras(surface_area=True, particles=phases[1:])
+
+    events = list(measure_labels(labels, phases=phases, extras=extras))
 
     shares = [event.share for event in events if isinstance(event, Measuring)]
     assert shares == sorted(shares)
@@ -75,6 +83,34 @@ def test_fractions_come_first_and_each_event_has_all_before_it() -> None:
     assert third.to_dict()["particles"][0]["volume"]["max"] == 240 / 8
 
 
+def test_workers_measure_the_same_though_one_is_killed(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measures, "_VOXELS_AT_ONCE", 1)  # surfaces by 8 slices
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "labels.npy", rng.integers(0, 4, (70, 9, 11), np.uint8))
+    np.save(tmp_path / "mask.npy", rng.random((70, 9, 11)) < 0.8)
+    labels = as_labels(open_to_share(tmp_path / "labels.npy"))
+    options: dict[str, Any] = {
+        "phases": phases_in(labels),
+        "mask": open_mask(tmp_path / "mask.npy", shape=labels.shape),
+        "extras": Extras(surface_area=True),
+    }
+
+    with connect(cluster.address) as executor:
+        others = Elsewhere(executor=executor, n_workers=2)
+        events = measure_labels(labels, **options, others=others)
+        with closing(events):
+            assert any(isinstance(e, Measuring) and e.share > 0 for e in events)
+            cluster.workers[0].kill()
+            *_, there = events
+
+    *_, here = measure_labels(labels, **options)
+    assert isinstance(here, Measures)
+    assert isinstance(there, Measures)
+    assert there.to_dict() == here.to_dict()
+
+
 def test_separation_of_particles_stops_within_a_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -86,8 +122,8 @@ def test_separation_of_particles_stops_within_a_step(
         return watershed(*args, **options)  # type: ignore[no-untyped-call]
 
     monkeypatch.setattr(structure, "watershed", flood)
-    labels = layers()
-    events = measure_labels(labels, phases=phases_in(labels), particles=[PHASE])
+    labels, particles = layers(), Extras(particles=[PHASE])
+    events = measure_labels(labels, phases=phases_in(labels), extras=particles)
 
     last = next(event for event in events if is_flooding.is_set())
     begun = time.monotonic()

@@ -23,8 +23,9 @@ async def main():
 asyncio.run(main())
 """
 
-# A worker notes each slab that it has finished, and takes its time, as before it notes
-# the end of a trial, so that there is always one to be killed.
+# A worker notes each slab that it has finished. It waits after that, after each part
+# that it has measured, and before it notes the end of a trial, so that there is always
+# one to be killed.
 WORKER = """
 import asyncio
 import logging
@@ -36,12 +37,14 @@ from pathlib import Path
 import torch
 from distributed import Worker
 
+from napari_lrcs.comparison import adding
 from napari_lrcs.inference.partial import PartialFolder
 from napari_lrcs.search.folder import SearchFolder
 
 logging.getLogger("distributed").setLevel(logging.CRITICAL)
 torch.set_num_threads(1)
 note, write = PartialFolder.note_done, SearchFolder.write_result
+measure = adding._measure_there
 
 
 def note_done(self, slab, *, writer=""):
@@ -56,6 +59,13 @@ def write_result(self, result):
     write(self, result)
 
 
+def measure_there(*given):
+    found = measure(*given)
+    time.sleep(float(sys.argv[3]))
+    return found
+
+
+adding._measure_there = measure_there
 PartialFolder.note_done = note_done
 SearchFolder.write_result = write_result
 
@@ -78,7 +88,7 @@ class Cluster:
     folder : Path
         For the notes of the workers.
     pause : float
-        Seconds that a worker waits after each slab, and at the end of a trial.
+        Seconds that a worker waits after each slab or part, and at the end of a trial.
     """
 
     def __init__(self, folder: Path, *, pause: float = 0.25) -> None:

@@ -17,6 +17,7 @@ from napari_lrcs.inference import geometry
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.inference.segment import BaselineTask, segment_volume
+from napari_lrcs.io.elsewhere import Elsewhere
 from napari_lrcs.io.opening import open_labels, open_to_share
 from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.io.volume import as_labels, as_volume
@@ -133,9 +134,8 @@ def test_workers_give_the_same_labels_though_one_is_killed(
     )
 
     with connect(cluster.address) as executor:
-        events = segment_volume(
-            given, result=DiskResult(labels=out), executor=executor, n_workers=2
-        )
+        others = Elsewhere(executor=executor, n_workers=2)
+        events = segment_volume(given, result=DiskResult(labels=out), others=others)
         with closing(events):
             while not cluster.finished(out):
                 next(events)

@@ -160,7 +160,7 @@ def test_workers_read_slices_and_mask_and_write_all_outputs(
 def test_slabs_of_one_chunk_stay_together() -> None:
     slabs = [Slab(start=i, stop=i + 1) for i in (0, 2, 3, 4, 9)]
 
-    parts = elsewhere.parts_of(slabs, depth=4, n_workers=1)
+    parts = elsewhere.parts_of(slabs, depth=4, n_parts=16)
 
     assert [[s.start for s in part] for part in parts] == [[0, 2, 3], [4], [9]]
 
@@ -168,9 +168,9 @@ def test_slabs_of_one_chunk_stay_together() -> None:
 def test_parts_are_larger_if_there_are_many_slabs() -> None:
     slabs = [Slab(start=i, stop=i + 1) for i in range(100)]
 
-    assert len(elsewhere.parts_of(slabs, depth=1, n_workers=5)) == 20
-    assert len(elsewhere.parts_of(slabs * 10, depth=1, n_workers=1)) == 125
-    assert len(elsewhere.parts_of(slabs, depth=1, n_workers=100)) == 100
+    assert len(elsewhere.parts_of(slabs, depth=1, n_parts=20)) == 20
+    assert len(elsewhere.parts_of(slabs * 10, depth=1, n_parts=16)) == 125
+    assert len(elsewhere.parts_of(slabs, depth=1, n_parts=400)) == 100
 
 
 # ---- refused ----

@@ -55,7 +55,7 @@ def compose_in_slabs(
     slabs = compose_slabs(
         lambda start, stop: labels[start:stop],
         n_slices=len(labels),
-        n_phases=4,
+        labels=[1, 2, 3, 4],
         neighbourhood=neighbourhood,
         slab=slab,
     )
@@ -128,7 +128,7 @@ def test_no_slice_is_read_twice() -> None:
         asked.append((start, stop))
         return np.ones((stop - start, 2, 2), np.uint8)
 
-    list(compose_slabs(read, n_slices=5, n_phases=2, slab=2))
+    list(compose_slabs(read, n_slices=5, labels=[1, 2], slab=2))
 
     assert asked == [(0, 2), (2, 4), (4, 5)]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from napari_lrcs.commands.parts import flags
-from napari_lrcs.commands.parts.cluster import connected
+from napari_lrcs.commands.parts.cluster import elsewhere
 from napari_lrcs.commands.parts.places import Places
 from napari_lrcs.config import Axis
 
@@ -78,11 +78,8 @@ def run(arguments: argparse.Namespace) -> None:
     result = DiskResult(labels=arguments.out, overwrite=arguments.overwrite)
     result.check_new()
     task = _task(arguments)
-    with connected(arguments, arguments.image, arguments.mask) as executor:
-        n_workers = 1 if executor is None else executor.n_workers
-        events = segment_volume(
-            task, result=result, executor=executor, n_workers=n_workers
-        )
+    with elsewhere(arguments, arguments.image, arguments.mask) as others:
+        events = segment_volume(task, result=result, others=others)
         try:
             with closing(events):
                 follow(events, phases=task.phases)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from napari_lrcs.commands.parts import flags
+from napari_lrcs.commands.parts.cluster import elsewhere
 from napari_lrcs.commands.parts.output import (
     percent,
     print_json,
@@ -118,7 +119,7 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.png",
         help="draw the intervals, or the error budget if it is asked for",
     )
-    flags.add(parser, "--overwrite", "--json")
+    flags.add(parser, "--overwrite", "--json", "--cluster", "--n-workers")
 
 
 def places(arguments: argparse.Namespace) -> Places:
@@ -204,22 +205,28 @@ def _print_places(check: "Check", out: Path) -> None:
 def _report(arguments: argparse.Namespace) -> None:
     from napari_lrcs.annotation.check_folder import CheckFolder
     from napari_lrcs.commands.parts.progress import follow_share
-    from napari_lrcs.io.opening import open_labels
+    from napari_lrcs.io.opening import open_labels, open_to_share
+    from napari_lrcs.io.volume import as_labels
     from napari_lrcs.uncertainty.trust.budget_tables import budget_dict
     from napari_lrcs.uncertainty.trust.report import CheckReport, judge
     from napari_lrcs.uncertainty.trust.tables import report_dict, write_report_csv
 
     for path in (arguments.csv, arguments.figure):
         check_new_file(path, overwrite=arguments.overwrite)
-    events = judge(
-        [*map(open_labels, arguments.segmentations)],
-        CheckFolder(arguments.check),
-        labels=arguments.labels and open_labels(arguments.labels),
-        neighbourhood=arguments.neighbourhood,
-        confidence_level=arguments.confidence_level,
-        half_width=arguments.half_width,
-    )
-    report = follow_share(events, text="counting")
+    segmentations = [as_labels(open_to_share(s)) for s in arguments.segmentations]
+    read = (*arguments.segmentations, arguments.check)
+    with elsewhere(arguments, *read) as others:
+        events = judge(
+            segmentations,
+            CheckFolder(arguments.check),
+            labels=arguments.labels and open_labels(arguments.labels),
+            neighbourhood=arguments.neighbourhood,
+            confidence_level=arguments.confidence_level,
+            half_width=arguments.half_width,
+            others=others,
+        )
+        with closing(events):
+            report = follow_share(events, text="counting")
     assert isinstance(report, CheckReport)
     budgets = _budgets(report, arguments)
     if arguments.csv is not None:

@@ -2,12 +2,13 @@
 
 import argparse
 import math
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_lrcs.commands.parts import flags
+from napari_lrcs.commands.parts.cluster import elsewhere
 from napari_lrcs.commands.parts.output import percent, print_json, print_table
 from napari_lrcs.commands.parts.places import Places, check_new_file
 
@@ -54,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write a label image of the particles",
     )
     flags.add(parser, "--tortuosity", "--overwrite", "--json")
+    flags.add(parser, "--cluster", "--n-workers")
 
 
 def places(arguments: argparse.Namespace) -> Places:
@@ -65,28 +67,31 @@ def places(arguments: argparse.Namespace) -> Places:
 
 def run(arguments: argparse.Namespace) -> None:
     from napari_lrcs.comparison.evaluate import phases_in
-    from napari_lrcs.comparison.measures import measure_labels
-    from napari_lrcs.io.opening import open_labels
+    from napari_lrcs.comparison.measures import Extras, measure_labels
+    from napari_lrcs.io.opening import open_to_share
+    from napari_lrcs.io.volume import as_labels
     from napari_lrcs.phases import phase_called
     from napari_lrcs.preprocessing.mask import open_mask
 
     _check_particle_files(arguments)
-    labels = open_labels(arguments.labels)
+    labels = as_labels(open_to_share(arguments.labels))
     mask = open_mask(arguments.mask, shape=labels.shape)
     phases = phases_in(labels)
     grains, paths = (
         [phase_called(text, phases) for text in texts]
         for texts in (arguments.particles, arguments.tortuosity)
     )
-    events = measure_labels(
-        labels,
-        phases=phases,
-        mask=mask,
-        neighbourhood=arguments.neighbourhood,
-        surface_area=arguments.surface_area,
-        particles=grains,
-    )
-    measures = _follow(events, labels, arguments)
+    with elsewhere(arguments, arguments.labels, arguments.mask) as others:
+        events = measure_labels(
+            labels,
+            phases=phases,
+            mask=mask,
+            neighbourhood=arguments.neighbourhood,
+            extras=Extras(surface_area=arguments.surface_area, particles=grains),
+            others=others,
+        )
+        with closing(events):
+            measures = _follow(events, labels, arguments)
     for phase in paths:
         measures = measures.with_transport(_transport(labels, mask, phase))
     if arguments.json:
@@ -116,7 +121,7 @@ def _follow(
     """Return the last event; show progress only where the work is long."""
     from napari_lrcs.comparison.measures import Measures
 
-    if arguments.surface_area or arguments.particles:
+    if arguments.surface_area or arguments.particles or arguments.cluster:
         from napari_lrcs.commands.parts.progress import follow_share
 
         last = follow_share(_writing(events, labels, arguments), text="measuring")

@@ -174,7 +174,7 @@ def _compare_slabs(
         return compose_slabs(
             read_part,
             n_slices=n_slices,
-            n_phases=n_phases,
+            labels=range(1, n_phases + 1),
             neighbourhood=neighbourhood,
             slab=depth,
         )

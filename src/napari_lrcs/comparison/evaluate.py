@@ -195,6 +195,7 @@ def count_slabs(
     mask: Volume | None = None,
     neighbourhood: Neighbourhood = 26,
     depth: int | None = None,
+    run: range | None = None,
 ) -> Iterator[Composition]:
     """Count slab by slab; the sum of all slabs is that of `measure_volume`.
 
@@ -204,15 +205,16 @@ def count_slabs(
         As of `measure_volume`.
     depth : int, optional
         Slices counted at once; by default as many as are fast.
+    run : range, optional
+        Slices to count; all by default.
     """
-    counted = [phase.label for phase in phases]
     return compose_slabs(
         lambda start, stop: read_inside(labels, mask, start, stop),
         n_slices=labels.shape[0],
-        n_phases=len(counted),
-        labels=counted,
+        labels=[phase.label for phase in phases],
         neighbourhood=neighbourhood,
         slab=depth or slices_at_once(labels),
+        run=run,
     )
 
 

@@ -1,15 +1,15 @@
 """Everything that is measured of one volume of labels: events while it is measured."""
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
-from operator import add
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_lrcs.comparison.adding import add_slabs
 from napari_lrcs.comparison.evaluate import (
     count_slabs,
     nothing_labelled,
@@ -17,6 +17,7 @@ from napari_lrcs.comparison.evaluate import (
     slices_at_once,
 )
 from napari_lrcs.config import Axis
+from napari_lrcs.io.elsewhere import Elsewhere
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.composition import (
     Composition,
@@ -30,6 +31,7 @@ from napari_lrcs.progress import changed
 
 if TYPE_CHECKING:  # SciPy and scikit-image take their time, and serve few measures
     from napari_lrcs.metrics.structure import Particles, ParticlesDict
+    from napari_lrcs.metrics.surface import SurfaceArea
     from napari_lrcs.metrics.transport import PhaseTransport
 
 _PARTICLE_BYTES = 80
@@ -151,6 +153,24 @@ class Measures:
         return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extras:
+    """What is measured besides fractions.
+
+    Parameters
+    ----------
+    surface_area : bool
+        Whether to measure the area of surfaces.
+    particles : sequence of Phase
+        Phases whose particles are separated, with all labels in memory.
+    """
+
+    surface_area: bool = False
+    particles: Sequence[Phase] = ()
+
+
+_NO_EXTRAS = Extras()
+
 MeasureEvent: TypeAlias = Measuring | Separated | Measures
 
 Result = TypeVar("Result")
@@ -162,9 +182,9 @@ def measure_labels(
     phases: Sequence[Phase],
     mask: Volume | None = None,
     neighbourhood: Neighbourhood = 26,
-    surface_area: bool = False,
-    particles: Sequence[Phase] = (),
-) -> Iterator[MeasureEvent]:
+    extras: Extras = _NO_EXTRAS,
+    others: Elsewhere | None = None,
+) -> Generator[MeasureEvent]:
     """Measure fractions, then, if requested, surface areas and particles.
 
     Parameters
@@ -177,10 +197,11 @@ def measure_labels(
         Voxels outside count as unpainted.
     neighbourhood : {26, 18, 6, 8, 4}
         Which voxels are neighbours, for surface and interface fractions.
-    surface_area : bool
-        Whether to measure the area of surfaces.
-    particles : sequence of Phase
-        Phases whose particles are separated, with all labels in memory.
+    extras : Extras
+        What else is measured.
+    others : Elsewhere, optional
+        Other processes that count voxels and measure surfaces; the results are the
+        same. The labels, and the file of the mask, come from `open_to_share` then.
 
     Yields
     ------
@@ -190,11 +211,13 @@ def measure_labels(
     Raises
     ------
     ValueError
-        If nothing is labelled.
+        If nothing is labelled, or as `add_slabs` does.
+    LrcsError, OSError
+        As `add_slabs` does.
     """
-    work = 1 + _SURFACE * surface_area + _PARTICLES * len(particles)
+    work = 1 + _SURFACE * extras.surface_area + _PARTICLES * len(extras.particles)
     done = 1.0
-    counting = _count(labels, phases, mask, neighbourhood)
+    counting = _count(labels, phases, mask, neighbourhood, others)
     composition = yield from _within(counting, 0, done / work)
     measures = Measures(
         name=labels.name,
@@ -203,13 +226,13 @@ def measure_labels(
         unit=labels.unit if labels.voxel_size is not None else "voxel",
     )
     yield measures
-    if surface_area:
-        measuring = _measure_surface(labels, phases, mask)
+    if extras.surface_area:
+        measuring = _measure_surface(labels, phases, mask, others)
         done += _SURFACE
         area = yield from _within(measuring, 1 / work, done / work)
         measures = replace(measures, surface_area=area)
         yield measures
-    for phase in particles:
+    for phase in extras.particles:
         start, done = done / work, done + _PARTICLES
         separating = _separate(labels, phase, mask)
         found = yield from _within(separating, start, done / work)
@@ -232,40 +255,59 @@ def _count(
     phases: Sequence[Phase],
     mask: Volume | None,
     neighbourhood: Neighbourhood,
+    others: Elsewhere | None,
 ) -> Generator[Measuring, None, Composition]:
     depth = max(1, slices_at_once(labels) // 4)  # for several events a second
-    n_slabs = math.ceil(labels.shape[0] / depth)
-    slabs = []
-    for slab in count_slabs(
-        labels, phases=phases, mask=mask, neighbourhood=neighbourhood, depth=depth
-    ):
-        slabs.append(slab)
-        yield Measuring(share=len(slabs) / n_slabs, text="Counting voxels")
-    composition = reduce(add, slabs)
+    count = partial(
+        count_slabs, phases=tuple(phases), neighbourhood=neighbourhood, depth=depth
+    )
+    adding = add_slabs(
+        count, labels, mask, n_slices=labels.shape[0], depth=depth, others=others
+    )
+    composition = yield from changed(adding, _measuring("Counting voxels"))
     if not composition.n_voxels.any():
         raise nothing_labelled(labels)
     return composition
 
 
 def _measure_surface(
-    labels: Volume, phases: Sequence[Phase], mask: Volume | None
+    labels: Volume,
+    phases: Sequence[Phase],
+    mask: Volume | None,
+    others: Elsewhere | None,
 ) -> Generator[Measuring, None, NDArray[np.float64]]:
-    from napari_lrcs.metrics.surface import surface_area_slabs
-
     n_slices, n_rows, n_columns = labels.shape
     depth = min(max(_FEWEST_SLICES, _VOXELS_AT_ONCE // (n_rows * n_columns)), n_slices)
-    n_slabs = math.ceil(n_slices / depth)
-    slabs = []
-    for slab in surface_area_slabs(
+    measure = partial(_surface_slabs, phases=tuple(phases), depth=depth)
+    adding = add_slabs(
+        measure, labels, mask, n_slices=n_slices, depth=depth, others=others
+    )
+    total = yield from changed(adding, _measuring("Measuring surfaces"))
+    return total.per_volume
+
+
+def _surface_slabs(
+    labels: Volume,
+    *,
+    mask: Volume | None,
+    run: range,
+    phases: Sequence[Phase],
+    depth: int,
+) -> "Iterator[SurfaceArea]":
+    from napari_lrcs.metrics.surface import surface_area_slabs
+
+    return surface_area_slabs(
         lambda start, stop: read_inside(labels, mask, start, stop),
-        n_slices=n_slices,
+        n_slices=labels.shape[0],
         phases=[phase.label for phase in phases],
         voxel_size=labels.voxel_size,
         slab=depth,
-    ):
-        slabs.append(slab)
-        yield Measuring(share=len(slabs) / n_slabs, text="Measuring surfaces")
-    return reduce(add, slabs).per_volume
+        run=run,
+    )
+
+
+def _measuring(text: str) -> Callable[[float], Measuring]:
+    return lambda share: Measuring(share=min(share, 1.0), text=text)
 
 
 def _separate(

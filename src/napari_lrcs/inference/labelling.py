@@ -16,15 +16,14 @@ import numpy as np
 from napari_lrcs.arrays import GreyImage, Labels
 from napari_lrcs.classical.baselines import Baseline
 from napari_lrcs.inference.elsewhere import (
-    Elsewhere,
+    compute_slabs_elsewhere,
     left_of,
-    pack_volumes,
-    unpack_volumes,
     writing_to,
 )
 from napari_lrcs.inference.geometry import Geometry, Slab
 from napari_lrcs.inference.outputs import LABELS, Arrays
 from napari_lrcs.inference.sharing import Session
+from napari_lrcs.io.elsewhere import Elsewhere, PackedVolumes
 from napari_lrcs.preprocessing.slices import SliceReader
 from napari_lrcs.progress import Notice, SlabPredicted, TilePredicted
 
@@ -108,19 +107,19 @@ def label_slabs_elsewhere(
     ValueError
         If the volume is in memory.
     LrcsError, VolumeError, OSError
-        As `Elsewhere.run` does, and `label_slabs` there.
+        As `compute_slabs_elsewhere` does, and `label_slabs` there.
     """
     _given_in(folder).write_bytes(
         pickle.dumps((baseline, geometry, reader.preprocessing))
     )
     job = _Job(
         session=Session.begin(folder),
-        inputs=pack_volumes(reader.volume, reader.mask),
-        fingerprint=reader.volume.fingerprint(),
+        volumes=PackedVolumes.of(reader.volume, reader.mask),
     )
-    yield from others.run(
+    yield from compute_slabs_elsewhere(
         partial(_label_part, job),
         slabs,
+        others=others,
         take=lambda _: (),
         depth=geometry.depth,
         n_slices=reader.n_slices,
@@ -135,8 +134,7 @@ class _Job:
     """What all parts of a segmentation have in common; can be pickled."""
 
     session: Session
-    inputs: bytes
-    fingerprint: str
+    volumes: PackedVolumes
 
 
 def _label_part(job: _Job, slabs: Sequence[Slab]) -> None:
@@ -156,7 +154,7 @@ def _label_part(job: _Job, slabs: Sequence[Slab]) -> None:
 
 @lru_cache(maxsize=1)  # a process gets many parts of one segmentation
 def _opened(job: _Job) -> tuple[SliceReader, Baseline, Geometry]:
-    volume, mask = unpack_volumes(job.inputs, fingerprint=job.fingerprint)
+    volume, mask = job.volumes.open()
     given = _given_in(job.session.path).read_bytes()
     baseline, geometry, preprocessing = pickle.loads(given)  # noqa: S301 also our own
     reader = SliceReader(volume=volume, preprocessing=preprocessing, mask=mask)

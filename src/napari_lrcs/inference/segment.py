@@ -6,7 +6,6 @@ Importing this module loads no torch.
 import math
 import time
 from collections.abc import Generator, Iterator
-from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -32,10 +31,10 @@ from napari_lrcs.classical.samples import Sample, read_samples, spread_slices
 from napari_lrcs.classical.thresholds import checked_fractions
 from napari_lrcs.config import Axis, PreprocessingConfig
 from napari_lrcs.inference.disk import DiskResult
-from napari_lrcs.inference.elsewhere import Elsewhere
 from napari_lrcs.inference.geometry import Geometry
 from napari_lrcs.inference.labelling import label_slabs, label_slabs_elsewhere
 from napari_lrcs.inference.results import Result
+from napari_lrcs.io.elsewhere import Elsewhere
 from napari_lrcs.io.paths import check_outputs
 from napari_lrcs.io.provenance import Learnt, Provenance
 from napari_lrcs.io.volume import Volume, check_labels_fit, sources_of
@@ -249,11 +248,7 @@ def label_slice(
 
 
 def segment_volume(
-    task: BaselineTask,
-    *,
-    result: Result,
-    executor: Executor | None = None,
-    n_workers: int = 1,
+    task: BaselineTask, *, result: Result, others: Elsewhere | None = None
 ) -> Generator[PredictEvent]:
     """Fit a baseline to a volume, and segment all of it.
 
@@ -262,12 +257,10 @@ def segment_volume(
     result : Result
         A `MemoryResult` or `DiskResult`, where the labels go. On disk, nothing is left
         of what did not come to its end.
-    executor : concurrent.futures.Executor, optional
-        Its processes label the slabs, and write them to a `DiskResult` that they share,
-        as they share the image and the mask, from `open_to_share`. The labels are the
-        same.
-    n_workers : int
-        Number of these processes, about.
+    others : Elsewhere, optional
+        Other processes, which label the slabs and write them to a `DiskResult` that
+        they share, as they share the image and the mask, from `open_to_share`. The
+        labels are the same.
 
     Yields
     ------
@@ -281,7 +274,7 @@ def segment_volume(
         If the baseline cannot be fitted; see `fit_baseline`. If the volume is in
         memory, where the other processes cannot read it.
     LrcsError
-        If the executor fails, or one of its processes does not see the disk.
+        If one of the others does not see the disk, or their executor fails.
     VolumeError
         If the volume holds NaN or infinity.
     OSError
@@ -293,9 +286,6 @@ def segment_volume(
     check_outputs(result.places, inputs=read_from)
     lesson = _read_lesson(task)
     geometry = task.geometry_of(lesson.learnt)
-    others = None
-    if executor is not None:
-        others = Elsewhere(executor=executor, n_workers=n_workers)
     device = "cpu" if others is None else others.device
     with result.open(geometry, None) as sink:
         yield PredictionStarted(

@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 from napari_lrcs.config import PredictConfig
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.elsewhere import (
-    Elsewhere,
+    compute_slabs_elsewhere,
     left_of,
-    pack_volumes,
-    unpack_volumes,
     writing_to,
 )
 from napari_lrcs.inference.foreign import PredictedPhases
@@ -28,6 +26,7 @@ from napari_lrcs.inference.results import Result, Sink
 from napari_lrcs.inference.sharing import Session
 from napari_lrcs.inference.slabs import compute_slabs
 from napari_lrcs.inference.task import PredictTask
+from napari_lrcs.io.elsewhere import Elsewhere, PackedVolumes
 from napari_lrcs.models.checkpoint import load_checkpoint, save_checkpoint
 from napari_lrcs.progress import Notice, PredictEvent
 
@@ -68,7 +67,7 @@ def predict_volume_spread(
     """
     computing = _Elsewhere(
         others=Elsewhere(executor=executor, n_workers=n_workers),
-        inputs=pack_volumes(task.volume, task.mask),
+        volumes=PackedVolumes.of(task.volume, task.mask),
     )
     yield from run_prediction(task, result=result, computing=computing)
 
@@ -81,7 +80,7 @@ class _Elsewhere:
     """Computes in other processes."""
 
     others: Elsewhere
-    inputs: bytes
+    volumes: PackedVolumes
     precision = ""
     n_tiles = 0
 
@@ -105,8 +104,7 @@ class _Elsewhere:
         save_checkpoint(_network_in(result.partial), task.checkpoint)
         job = _Job(
             session=Session.begin(result.partial),
-            inputs=self.inputs,
-            fingerprint=task.volume.fingerprint(),
+            volumes=self.volumes,
             config=task.config,
             outputs=result.wanted,
         )
@@ -117,9 +115,10 @@ class _Elsewhere:
             yield from (n for n in part.notices if n not in told)
             told.update(part.notices)
 
-        yield from self.others.run(
+        yield from compute_slabs_elsewhere(
             partial(_predict_part, job),
             slabs,
+            others=self.others,
             take=take,
             depth=task.geometry.depth,
             n_slices=len(task.wanted),
@@ -134,8 +133,7 @@ class _Job:
     """What all parts of a prediction have in common; can be pickled."""
 
     session: Session
-    inputs: bytes
-    fingerprint: str
+    volumes: PackedVolumes
     config: PredictConfig
     outputs: tuple[Output, ...]
 
@@ -183,7 +181,7 @@ def _notices(events: Iterable[PredictEvent], session: Session) -> Iterator[Notic
 @lru_cache(maxsize=1)  # a process gets many parts of one prediction
 def _opened(job: _Job) -> PredictTask:
     """Open what a job reads, and check that it is what the job is about."""
-    volume, mask = unpack_volumes(job.inputs, fingerprint=job.fingerprint)
+    volume, mask = job.volumes.open()
     return PredictTask(
         volume=volume,
         checkpoint=load_checkpoint(_network_in(job.session.path)),

@@ -51,7 +51,7 @@ def compose(
     slabs = compose_slabs(
         lambda start, stop: volume[start:stop],
         n_slices=len(volume),
-        n_phases=n_phases,
+        labels=range(1, n_phases + 1),
         neighbourhood=neighbourhood,
     )
     return reduce(add, slabs)
@@ -61,10 +61,10 @@ def compose_slabs(
     read: Callable[[int, int], Labels],
     *,
     n_slices: int,
-    n_phases: int,
-    labels: Sequence[int] = (),
+    labels: Sequence[int],
     neighbourhood: Neighbourhood = 26,
     slab: int = 16,
+    run: range | None = None,
 ) -> Iterator[Composition]:
     """Count slab by slab; the sum of all slabs equals `compose` of the whole.
 
@@ -75,17 +75,17 @@ def compose_slabs(
     read : callable
         Returns the labels of the slices from a start to a stop (excluded) as uint8
         (z, y, x). It is called once per slab, from the first to the last, and for the
-        next one before a slab is counted.
+        next one before a slab is counted; also for the slices beside a run.
     n_slices : int
         Number of slices of the volume.
-    n_phases : int
-        Number of phases.
     labels : sequence of int
-        Labels of the phases, in the order of the counts; by default 1 to `n_phases`.
+        Labels of the phases, in the order of the counts.
     neighbourhood
         As of `compose`.
     slab : int
         Slices read at once.
+    run : range, optional
+        Slices to count; all by default.
 
     Yields
     ------
@@ -102,9 +102,10 @@ def compose_slabs(
             f"there is no neighbourhood of {neighbourhood} voxels; "
             "choose 6, 18 or 26 in 3D, 4 or 8 within slices"
         )
-    known = tuple(labels) or tuple(range(1, n_phases + 1))
-    start = 0
-    for before, own, after in _read_once(read, n_slices=n_slices, slab=slab):
+    known, run = tuple(labels), run or range(n_slices)
+    start = run.start
+    slabs = _read_once(read, n_slices=n_slices, slab=slab, run=run)
+    for before, own, after in slabs:
         blocks = (
             compose_inner(block, inner, labels=known, neighbourhood=neighbourhood)
             for block, inner in _blocks(before, own, after)
@@ -117,17 +118,18 @@ def compose_slabs(
 
 
 def _read_once(
-    read: Callable[[int, int], Labels], *, n_slices: int, slab: int
+    read: Callable[[int, int], Labels], *, n_slices: int, slab: int, run: range
 ) -> Iterator[tuple[Labels, Labels, Labels]]:
     """Read slabs one after another, each with the slice before and the one after it."""
-    own = read(0, min(slab, n_slices))
-    before = own[:0]
-    for stop in range(slab, n_slices, slab):
-        following = read(stop, min(stop + slab, n_slices))
+    own = read(run.start, min(run.start + slab, run.stop))
+    before = read(run.start - 1, run.start) if run.start else own[:0]
+    for stop in range(run.start + slab, run.stop, slab):
+        following = read(stop, min(stop + slab, run.stop))
         yield before, own, following[:1]
         before, own = own[-1:].copy(), following  # the rest of the slab can be freed
         del following
-    yield before, own, own[:0]
+    is_last = run.stop == n_slices
+    yield before, own, own[:0] if is_last else read(run.stop, run.stop + 1)
 
 
 def _unknown_label(own: Labels, known: tuple[int, ...], *, start: int) -> ValueError:

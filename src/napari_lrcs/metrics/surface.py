@@ -105,6 +105,7 @@ def surface_area_slabs(
     phases: Sequence[int],
     voxel_size: tuple[float, ...] | None = None,
     slab: int = 16,
+    run: range | None = None,
 ) -> Iterator[SurfaceArea]:
     """Measure slab by slab; the sum of all slabs equals `surface_area` of the whole.
 
@@ -119,14 +120,17 @@ def surface_area_slabs(
         As of `surface_area`.
     slab : int
         Slices measured at once.
+    run : range, optional
+        Slices to measure; all by default.
 
     Yields
     ------
     SurfaceArea
         Of one slab.
     """
-    for start in range(0, n_slices, slab):
-        stop = min(start + slab, n_slices)
+    run = run or range(n_slices)
+    for start in range(run.start, run.stop, slab):
+        stop = min(start + slab, run.stop)
         first = max(start - _HALO, 0)
         labels = read(first, min(stop + _HALO, n_slices))
         n_rows = max(1, _BLOCK // (len(labels) * labels.shape[2]))

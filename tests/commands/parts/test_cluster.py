@@ -13,6 +13,7 @@ from command_line import call
             "predict image.tif run --out new.tif --n-workers 0 --cluster local",
             "--n-workers is at least 1",
         ),
+        ("measure labels.tif --n-workers 2", "got 2 and no cluster"),
         ("predict i*.tif run --out new --cluster local", "not with a series"),
         (
             "uncertainty image.tif labels.tif --train-z 1:4 --test-z 5 --out new "

@@ -3,16 +3,22 @@
 import json
 import math
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from clusters import Cluster
 from napari_lrcs.annotation.check_folder import CheckFolder, draw_check
 from napari_lrcs.annotation.check_patches import CheckDesign, Thickness
 from napari_lrcs.annotation.painting import ImageIdentity
 from napari_lrcs.arrays import Labels
+from napari_lrcs.comparison import evaluate
 from napari_lrcs.config import Axis
+from napari_lrcs.distributed import connect
+from napari_lrcs.io.elsewhere import Elsewhere
+from napari_lrcs.io.opening import open_to_share
 from napari_lrcs.io.records import as_json
 from napari_lrcs.io.volume import Volume, as_labels, as_volume
 from napari_lrcs.metrics.composition import Neighbourhood
@@ -21,7 +27,7 @@ from napari_lrcs.metrics.overlap import confusion_matrix, iou_per_phase
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.uncertainty.trust.figures import write_intervals
 from napari_lrcs.uncertainty.trust.judged import Judged
-from napari_lrcs.uncertainty.trust.report import CheckReport, judge
+from napari_lrcs.uncertainty.trust.report import CheckReport, Counting, judge
 from napari_lrcs.uncertainty.trust.tables import report_dict, write_report_csv
 
 SHAPE = (12, 24, 32)
@@ -145,6 +151,31 @@ def test_the_truth_is_found_when_all_tiles_are_painted(
         assert found[f"IoU, {name}"].value == pytest.approx(ious[i])
     assert found["Mean IoU"].value == pytest.approx(ious.mean())
     assert found["Accuracy"].value == pytest.approx((TRUTH == PREDICTED).mean())
+
+
+def test_workers_count_the_same_though_one_is_killed(
+    draw: Draw, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "_MOST_SLICES", 4)
+    predicted = PREDICTED.copy()
+    predicted[:, :4] = 0  # outside the field of view
+    folder = draw(predicted, axis="x", thickness=3)
+    paint(folder, TRUTH)
+    np.save(tmp_path / "segmentation.npy", predicted)
+    segmentation = as_labels(open_to_share(tmp_path / "segmentation.npy"))
+
+    with connect(cluster.address) as executor:
+        others = Elsewhere(executor=executor, n_workers=2)
+        events = judge([segmentation], folder, others=others)
+        with closing(events):
+            assert any(isinstance(e, Counting) and e.share > 0 for e in events)
+            cluster.workers[0].kill()
+            *_, there = events
+
+    *_, here = judge([segmentation], folder)
+    assert isinstance(here, CheckReport)
+    assert isinstance(there, CheckReport)
+    assert as_json(report_dict(there)) == as_json(report_dict(here))
 
 
 def test_the_estimate_is_unbiased_in_ten_thousand_draws() -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from napari_lrcs.distributed import ClusterExecutor
+    from napari_lrcs.io.elsewhere import Elsewhere
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def connected(
     ----------
     *read : str, Path or None
         What its workers read, as given on the command line; they must see it, and the
-        folder of the result.
+        folder of the result, if there is one.
 
     Raises
     ------
@@ -45,11 +46,26 @@ def connected(
     from napari_lrcs.distributed import connect
 
     with connect(address, n_workers=n_workers) as executor:
-        executor.check_files(_files(read), folder=arguments.out.absolute().parent)
+        out: Path | None = getattr(arguments, "out", None)
+        executor.check_files(_files(read), folder=out and out.absolute().parent)
         if not executor.n_workers:
             text = printable(f"no worker has joined {address} yet: waiting for one")
             console(stderr=True).print(text, soft_wrap=True)
         yield executor
+
+
+@contextmanager
+def elsewhere(
+    arguments: argparse.Namespace, *read: "str | Path | None"
+) -> "Iterator[Elsewhere | None]":
+    """Connect as `connected` does; give what hands out parts of the work."""
+    from napari_lrcs.io.elsewhere import Elsewhere
+
+    with connected(arguments, *read) as executor:
+        if executor is None:
+            yield None
+        else:
+            yield Elsewhere(executor=executor, n_workers=executor.n_workers)
 
 
 def _files(given: "Iterable[str | Path | None]") -> list[Path]:

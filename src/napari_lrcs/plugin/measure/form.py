@@ -11,6 +11,7 @@ from superqt.utils import signals_blocked
 
 from napari_lrcs.comparison.evaluate import phases_in
 from napari_lrcs.comparison.measures import (
+    Extras,
     Measuring,
     Separated,
     check_memory_for_particles,
@@ -113,8 +114,7 @@ class MeasureRequest:
             phases=phases,
             mask=mask,
             neighbourhood=self.neighbourhood,
-            surface_area=True,
-            particles=particles,
+            extras=Extras(surface_area=True, particles=particles),
         )
 
     def _why_no_particles(self, labels: Volume) -> str:

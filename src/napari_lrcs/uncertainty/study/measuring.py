@@ -9,6 +9,7 @@ import numpy as np
 from napari_lrcs.arrays import Confusion
 from napari_lrcs.comparison.evaluate import read_pair
 from napari_lrcs.comparison.measures import (
+    Extras,
     Measures,
     Measuring,
     measure_labels,
@@ -99,7 +100,7 @@ def measure(
     for event in measure_labels(
         segmentation,
         phases=task.phases.phases,
-        surface_area=task.also_measure.surface_area,
+        extras=Extras(surface_area=task.also_measure.surface_area),
     ):
         match event:
             case Measures():

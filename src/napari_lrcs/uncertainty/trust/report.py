@@ -1,20 +1,24 @@
 """Judge segmentations by check patches: corrected values with intervals."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial
 from itertools import combinations
-from operator import add
-from typing import Any
+from typing import TypedDict, Unpack
 
 from napari_lrcs.annotation.check_folder import CheckFolder
 from napari_lrcs.annotation.check_patches import Check
+from napari_lrcs.comparison.adding import add_slabs
 from napari_lrcs.comparison.evaluate import read_inside, slices_at_once
+from napari_lrcs.config import Axis
 from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.elsewhere import Elsewhere
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.composition import Composition, Neighbourhood
 from napari_lrcs.metrics.counting import compose_slabs
 from napari_lrcs.phases import PhaseTable
+from napari_lrcs.preprocessing.slices import AXES
+from napari_lrcs.progress import changed
 from napari_lrcs.uncertainty.trust.judged import (
     Comparison,
     Estimated,
@@ -121,15 +125,24 @@ class CheckReport:
         return tuple(notes)
 
 
+class WantedIntervals(TypedDict, total=False):
+    """Which intervals a report gives."""
+
+    confidence_level: float
+    """Share of them that shall contain the truth, 0 to 1; 0.95 by default."""
+    half_width: float | None
+    """Wanted half width, 0 to 1, to tell how many patches it takes."""
+
+
 def judge(
     segmentations: Sequence[Volume],
     folder: CheckFolder,
     *,
     labels: Volume | None = None,
     neighbourhood: Neighbourhood | None = None,
-    confidence_level: float = 0.95,
-    half_width: float | None = None,
-) -> Iterator[Counting | CheckReport]:
+    others: Elsewhere | None = None,
+    **wanted: Unpack[WantedIntervals],
+) -> Generator[Counting | CheckReport]:
     """Judge segmentations of a volume by check patches, in one pass over each.
 
     Parameters
@@ -143,10 +156,10 @@ def judge(
     neighbourhood : {4, 6, 8, 18, 26}, optional
         Which voxels are neighbours at interfaces. Within the slice by default, with
         patches three slices thick 26.
-    confidence_level : float
-        Share of the intervals that shall contain the truth, 0 to 1.
-    half_width : float, optional
-        Wanted half width of the intervals, 0 to 1, to tell how many patches it takes.
+    others : Elsewhere, optional
+        As of `count_segmentation`.
+    **wanted
+        See `WantedIntervals`.
 
     Yields
     ------
@@ -161,22 +174,25 @@ def judge(
     """
     check = folder.read()
     chosen = neighbourhood_of(check, neighbourhood)
-    counted = []
-    # Before the long work: whatever is wrong with the painting.
-    asked: Mapping[str, Any] = {
-        "neighbourhood": chosen,
-        "painting": labels,
-        "confidence_level": confidence_level,
-        "half_width": half_width,
-    }
-    judge_counted([], folder, **asked)
+    counted: list[CountedSegmentation] = []
+    judge_all_counted = partial(
+        judge_counted,
+        counted,
+        folder,
+        neighbourhood=chosen,
+        painting=labels,
+        **wanted,
+    )
+    judge_all_counted()  # before the long work: whatever is wrong with the painting
     for i, segmentation in enumerate(segmentations):
-        for event in count_segmentation(segmentation, folder, neighbourhood=chosen):
+        for event in count_segmentation(
+            segmentation, folder, neighbourhood=chosen, others=others
+        ):
             if isinstance(event, CountedSegmentation):
                 counted.append(event)
             else:
                 yield Counting(share=(i + event.share) / len(segmentations))
-    yield judge_counted(counted, folder, **asked)
+    yield judge_all_counted()
 
 
 def neighbourhood_of(
@@ -195,9 +211,18 @@ def neighbourhood_of(
 
 
 def count_segmentation(
-    segmentation: Volume, folder: CheckFolder, *, neighbourhood: Neighbourhood
+    segmentation: Volume,
+    folder: CheckFolder,
+    *,
+    neighbourhood: Neighbourhood,
+    others: Elsewhere | None = None,
 ) -> Iterator[Counting | CountedSegmentation]:
     """Count a segmentation in the field of view of check patches, slab by slab.
+
+    Parameters
+    ----------
+    others : Elsewhere, optional
+        Other processes, which count; the segmentation comes from `open_to_share` then.
 
     Yields
     ------
@@ -207,7 +232,9 @@ def count_segmentation(
     ------
     ValueError
         If its shape is another one, it has unknown labels, it does not cover the field
-        of view, or its network has learnt from the patches.
+        of view, or its network has learnt from the patches; or as `add_slabs` does.
+    LrcsError, OSError
+        As `add_slabs` does.
     """
     check, view = folder.read(), folder.field_of_view()
     design = check.design
@@ -218,20 +245,21 @@ def count_segmentation(
             "they were drawn in"
         )
     warning = check_unseen(segmentation, check)
-    parts: list[Composition] = []
-    depth = slices_at_once(segmentation)
-    for part in compose_slabs(
-        lambda start, stop: read_inside(
-            segmentation, view, start, stop, axis=design.axis
-        ),
-        n_slices=design.n_slices,
+    count = partial(
+        _count_slabs,
+        axis=design.axis,
         n_phases=len(folder.painting.read().phases),
         neighbourhood=neighbourhood,
-        slab=depth,
-    ):
-        parts.append(part)
-        yield Counting(share=min(1.0, len(parts) * depth / design.n_slices))
-    composition = reduce(add, parts)
+    )
+    adding = add_slabs(
+        count,
+        segmentation,
+        view,
+        n_slices=design.n_slices,
+        depth=slices_at_once(segmentation),
+        others=others,
+    )
+    composition = yield from changed(adding, _counting)
     missing = check.n_voxels - int(composition.n_voxels.sum())
     if missing:
         raise ValueError(
@@ -242,6 +270,29 @@ def count_segmentation(
     yield CountedSegmentation(
         segmentation=segmentation, composition=composition, warning=warning
     )
+
+
+def _count_slabs(
+    labels: Volume,
+    *,
+    mask: Volume | None,
+    run: range,
+    axis: Axis,
+    n_phases: int,
+    neighbourhood: Neighbourhood,
+) -> Iterator[Composition]:
+    return compose_slabs(
+        lambda start, stop: read_inside(labels, mask, start, stop, axis=axis),
+        n_slices=labels.shape[AXES[axis]],
+        labels=range(1, n_phases + 1),
+        neighbourhood=neighbourhood,
+        slab=slices_at_once(labels),
+        run=run,
+    )
+
+
+def _counting(share: float) -> Counting:
+    return Counting(share=min(share, 1.0))
 
 
 def judge_counted(

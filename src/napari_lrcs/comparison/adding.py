@@ -1,0 +1,94 @@
+"""Add up what the slabs of a volume give, in this process or in others."""
+
+import math
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial, reduce
+from operator import add
+from typing import Protocol, Self, TypeVar
+
+import numpy as np
+
+from napari_lrcs.io.elsewhere import Elsewhere, PackedVolumes
+from napari_lrcs.io.volume import Volume
+
+_MOST_SLABS = 64
+"""Slabs of a part: of a GiB and some seconds, so that one sees the progress."""
+
+
+class _Addable(Protocol):
+    def __add__(self, other: Self, /) -> Self: ...
+
+
+Sum = TypeVar("Sum", bound=_Addable)
+
+Measure = Callable[..., Iterator[Sum]]
+"""Called with labels, ``mask`` and ``run``, yields what each slab of the run gives."""
+
+
+def add_slabs(
+    measure: Measure[Sum],
+    labels: Volume,
+    mask: Volume | None,
+    *,
+    n_slices: int,
+    depth: int,
+    others: Elsewhere | None = None,
+) -> Generator[float, None, Sum]:
+    """Add up what the slabs of a volume give.
+
+    They are added in their order, so that sums of floats are the same, bit for bit,
+    wherever they are measured.
+
+    Parameters
+    ----------
+    measure : callable
+        Can be pickled, if others are to call it.
+    n_slices : int
+        Of the volume, along the axis of the slabs.
+    depth : int
+        Slices of a slab.
+    others : Elsewhere, optional
+        Other processes, which measure. The labels, and the file of the mask, come from
+        `open_to_share` then.
+
+    Yields
+    ------
+    float
+        Share of the slabs that are done.
+
+    Raises
+    ------
+    ValueError
+        If the labels are in memory, where the others cannot read them.
+    LrcsError, OSError
+        If one of them, or their executor, fails.
+    """
+    slabs: list[Sum] = []
+    if others is None:
+        for slab in measure(labels, mask=mask, run=range(n_slices)):
+            slabs.append(slab)
+            yield len(slabs) * depth / n_slices
+    else:
+        runs = _runs(n_slices, depth=depth, n_parts=others.n_parts)
+        there = partial(_measure_there, measure, PackedVolumes.of(labels, mask))
+        found: dict[int, Sequence[Sum]] = {}
+        for ended in others.run(there, runs):
+            found.update(ended)
+            yield len(found) / len(runs)
+        slabs = [slab for place in range(len(runs)) for slab in found[place]]
+    return reduce(add, slabs)
+
+
+def _runs(n_slices: int, *, depth: int, n_parts: int) -> list[range]:
+    n_slabs = math.ceil(n_slices / depth)
+    length = depth * int(np.clip(n_slabs // n_parts, 1, _MOST_SLABS))
+    starts = range(0, n_slices, length)
+    return [range(start, min(start + length, n_slices)) for start in starts]
+
+
+def _measure_there(
+    measure: Measure[Sum], volumes: PackedVolumes, run: range
+) -> list[Sum]:
+    """Measure a run of slices in another process."""
+    labels, mask = volumes.open()
+    return list(measure(labels, mask=mask, run=run))

@@ -1,0 +1,151 @@
+"""Other processes that compute, and the volumes that they read for it."""
+
+import pickle
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, wait
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar
+from uuid import uuid4
+
+from napari_lrcs.errors import LrcsError, VolumeError
+from napari_lrcs.io.volume import Volume
+
+_PARTS_PER_WORKER = 4
+"""So that workers of unequal speed end at about the same time."""
+
+_FEW_WORKERS = 4
+"""Parts are made for at least as many: more may come."""
+
+_MOST_BYTES = 2**20
+"""How much of the volume and the mask may be sent: their paths, not their voxels."""
+
+_POLL_SECONDS = 0.5
+"""Seconds between events while others compute."""
+
+Part = TypeVar("Part")
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """Other processes that compute.
+
+    Parameters
+    ----------
+    executor : concurrent.futures.Executor
+        Whose processes they are.
+    n_workers : int
+        Their number, about: it decides how large the parts are that each of them gets
+        at once.
+    """
+
+    executor: Executor
+    n_workers: int
+
+    @property
+    def device(self) -> str:
+        """What computes, for the user."""
+        return f"{self.n_workers} worker{'' if self.n_workers == 1 else 's'}"
+
+    @property
+    def n_parts(self) -> int:
+        """How many parts to make of the work, about."""
+        return _PARTS_PER_WORKER * max(self.n_workers, _FEW_WORKERS)
+
+    def run(
+        self, compute: Callable[[Part], Found], parts: Sequence[Part]
+    ) -> Iterator[list[tuple[int, Found]]]:
+        """Have parts computed.
+
+        Parameters
+        ----------
+        compute : callable
+            Can be pickled, as what it returns.
+
+        Yields
+        ------
+        list of (int, Found)
+            The places of the parts that have ended since, and what was found; twice a
+            second, and when a part ends.
+
+        Raises
+        ------
+        LrcsError, OSError
+            If a process, or the executor, fails.
+        """
+        waiting = {self.executor.submit(compute, p): i for i, p in enumerate(parts)}
+        try:
+            while waiting:
+                done, _ = wait(
+                    waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED
+                )
+                yield [(waiting.pop(future), future.result()) for future in done]
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedVolumes:
+    """A volume and its mask as they are sent to other processes: by their paths.
+
+    Parameters
+    ----------
+    pickled : bytes
+        Both.
+    fingerprint : str
+        Of the volume.
+    token : str
+        Tells them from what has been sent before: files may change.
+    """
+
+    pickled: bytes
+    fingerprint: str
+    token: str
+
+    @classmethod
+    def of(cls, volume: Volume, mask: Volume | None) -> "PackedVolumes":
+        """Pack what comes from `open_to_share`.
+
+        Raises
+        ------
+        ValueError
+            If it is in memory.
+        """
+        pickled = pickle.dumps((volume, mask))
+        if len(pickled) > _MOST_BYTES:
+            raise ValueError(
+                f"{volume.name} or its mask is in memory, where other processes cannot "
+                "read it; save it, and open the file"
+            )
+        return cls(pickled=pickled, fingerprint=volume.fingerprint(), token=uuid4().hex)
+
+    def open(self) -> tuple[Volume, Volume | None]:
+        """Open them in another process.
+
+        Raises
+        ------
+        LrcsError
+            If they cannot be read here, or it is another volume.
+        """
+        return _opened(self)
+
+
+@lru_cache(maxsize=1)  # a process gets many parts of one volume
+def _opened(packed: PackedVolumes) -> tuple[Volume, Volume | None]:
+    host = socket.gethostname()
+    try:
+        volume, mask = pickle.loads(packed.pickled)  # noqa: S301 we have sent it
+    except VolumeError as error:
+        raise LrcsError(
+            f"the worker on {host} cannot read the volume or its mask: {error}; they "
+            "must be on a disk that all workers share, under the same names"
+        ) from error
+    if volume.fingerprint() != packed.fingerprint:
+        raise LrcsError(
+            f"the worker on {host} reads another {volume.name}: all workers must see "
+            "the same file under this name"
+        )
+    return volume, mask
