@@ -1015,3 +1015,78 @@ def test_settings_are_remembered(
     assert other.setup.where.currentText() == TIFF
     assert other.setup.confidence.isChecked()
     assert other.setup.form.config.min_size == 7
+
+
+# ---- on a cluster ----
+
+
+@pytest.fixture
+def scheduler() -> Iterator[str]:
+    """Start a scheduler and a worker in threads of this process."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=1,
+        threads_per_worker=1,
+        processes=False,
+        protocol="tcp",
+        dashboard_address="127.0.0.1:0",
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture
+def dock_on_file(
+    make_dock: Callable[..., PredictDock], grey: Any, tmp_path: Path
+) -> PredictDock:
+    """Open the dock on an image in a file, to compute on a cluster."""
+    np.save(tmp_path / "scan.npy", grey)
+    dock = make_dock(np.zeros_like(grey))
+    dock.viewer.layers.clear()
+    dock.viewer.open(tmp_path / "scan.npy", plugin="napari")
+    dock.setup.compute_on.where.setCurrentText("A dask cluster")
+    return dock
+
+
+def test_a_cluster_gives_the_same_labels_and_goes_on_where_it_was_stopped(
+    dock_on_file: PredictDock,
+    scheduler: str,
+    grey: Any,
+    checkpoint: Any,
+    slowly: list[int],
+    qtbot: QtBot,
+) -> None:
+    dock = dock_on_file
+    dock.setup.compute_on.address.setText(scheduler)
+    assert dock.setup.where.currentText() == ZARR
+    cancel_midway(dock, qtbot)
+    kept = re.match(r"Stopped. Kept (\d) of 8 slices", dock.message)
+    n_stopped = len(slowly)
+
+    layer = predict(dock, qtbot)
+
+    assert kept is not None, dock.message
+    assert len(slowly) - n_stopped <= (8 - int(kept[1])) / 2
+    np.testing.assert_array_equal(layer.data, expected(grey, checkpoint).labels)
+
+
+def test_what_a_cluster_cannot_do_is_one_notice_and_leaves_nothing(
+    dock_on_file: PredictDock, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
+) -> None:
+    monkeypatch.setattr("napari_lrcs.distributed._ANSWER_SECONDS", 0.2)
+    dock, nobody = dock_on_file, "tcp://127.0.0.1:9"
+    dock.setup.compute_on.address.setText(nobody)
+    said = []
+
+    for where, more in ((ZARR, ()), (MEMORY, ()), (ZARR, ("b.npy",))):
+        dock.setup.where.setCurrentText(where)
+        dock.setup.more.add(more)
+        dock.predict()
+        finish(dock, qtbot)
+        said.append(dock.message)
+
+    assert said[0].startswith(f"no scheduler answers at {nobody} ")
+    assert "cannot fill a layer in memory; choose a file under Save" in said[1]
+    assert "more volumes can only be predicted by this process" in said[2]
+    assert [layer.name for layer in dock.viewer.layers] == ["scan"]
+    assert not list(workspace_for(dock.viewer.layers[0]).path.glob("segmentation*"))

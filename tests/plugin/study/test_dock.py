@@ -2,7 +2,9 @@ import csv
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.util import find_spec
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_lrcs.annotation.annotation import Role
 from napari_lrcs.config import AlsoMeasureConfig, StudyConfig, TrainConfig
+from napari_lrcs.io.opening import open_volume
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.painting.painting import painting_of
@@ -26,7 +29,9 @@ from napari_lrcs.plugin.study import also_measure, job
 from napari_lrcs.plugin.study.dock import StudyDock
 from napari_lrcs.plugin.study.job import read_study
 from napari_lrcs.progress import Notice
+from napari_lrcs.uncertainty.study.ensemble import run_study
 from napari_lrcs.uncertainty.study.events import MemberProgress, StudyStarted
+from napari_lrcs.uncertainty.study.folder import StudyFolder
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("one_thread")]
 
@@ -44,6 +49,11 @@ def _truth() -> NDArray[np.uint8]:
     return np.broadcast_to(np.arange(SHAPE[2]) // 10 % 2 + 1, SHAPE).astype(np.uint8)
 
 
+def _grey() -> NDArray[np.float32]:
+    noise = np.random.default_rng(0).standard_normal(SHAPE)
+    return (_truth() + 0.1 * noise).astype(np.float32)
+
+
 @pytest.fixture
 def viewer(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Iterator[Viewer]:
     viewer = make_napari_viewer(show=True)
@@ -56,9 +66,8 @@ def viewer(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Iterator[
 @pytest.fixture
 def image(viewer: Viewer) -> Image:
     """Add a volume of stripes that lies askew in the world."""
-    noise = np.random.default_rng(0).standard_normal(SHAPE)
     return viewer.add_image(
-        (_truth() + 0.1 * noise).astype(np.float32),
+        _grey(),
         name="scan",
         units=("micrometer",) * 3,
         **PLACE,
@@ -122,6 +131,68 @@ def test_a_study_is_stopped_and_continued_in_another_window(
     assert second.layers.selection.active is painting
     _assert_tables(later, tmp_path, qtbot)
     second.close()
+
+
+@pytest.mark.slow
+def test_a_study_in_other_processes_goes_on_in_another_window(
+    make_napari_viewer: Callable[..., Viewer],
+    tiny_config: TrainConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    qtbot: QtBot,
+) -> None:
+    np.save(tmp_path / "scan.npy", _grey())
+    monkeypatch.setattr("napari_lrcs.distributed.os.cpu_count", lambda: 1)
+    study = StudyConfig(n_members=3, n_repeats=0)
+
+    def open_window() -> tuple[Viewer, StudyDock]:
+        viewer = make_napari_viewer(show=True)
+        viewer.open(tmp_path / "scan.npy", plugin="napari")
+        viewer.add_labels(_truth(), name="painted", **appearance(PHASES))
+        return viewer, _open(viewer, tiny_config, qtbot)
+
+    viewer, dock = open_window()
+    dock.setup.study.config = study
+    dock.setup.compute_on.where.setCurrentIndex(1)
+    dock.work.run_button.click()
+    _wait_for_networks(dock, 1, qtbot)
+    viewer.close()
+    assert _wait_for_threads(LONG)
+    out = tmp_path / "scan.lrcs" / "study-1"
+    kept = _ended(out)
+    n_left = len(active_children())
+
+    viewer, dock = open_window()
+    is_remembered = dock.setup.compute_on.is_elsewhere
+    qtbot.waitUntil(dock.work.continue_button.isVisible, timeout=SOON)
+    dock.work.continue_button.click()
+    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+
+    assert "Done" in dock.message
+    assert (is_remembered, n_left) == (True, 0)
+    assert 1 <= len(kept) < 3
+    assert kept.items() <= _ended(out).items()
+    dock.setup.study.config = study
+    task = dock.setup.task().with_fitted_context()
+    list(run_study(task, out=tmp_path / "alone"))
+    assert _found(out) == _found(tmp_path / "alone")
+    viewer.close()
+
+
+def _ended(out: Path) -> dict[str, int]:
+    """Tell which networks have ended, and when."""
+    files = out.glob("members/*/member.json")
+    return {file.parent.name: file.stat().st_mtime_ns for file in files}
+
+
+def _found(out: Path) -> list[Any]:
+    """Read what does not depend on how long it took."""
+    members = StudyFolder(out).read_findings().members
+    volumes = StudyFolder(out).volumes.values()
+    return [
+        *(replace(member, seconds=0.0) for member in members),
+        *(open_volume(path).slab(0, SHAPE[0]).tolist() for path in volumes),
+    ]
 
 
 def _text(table: Table, row: int, column: int) -> str:
@@ -534,10 +605,10 @@ def _wait_for_networks(dock: StudyDock, n: int, qtbot: QtBot) -> None:
     qtbot.waitUntil(there, timeout=LONG)
 
 
-def _wait_for_threads() -> bool:
+def _wait_for_threads(milliseconds: int = SOON) -> bool:
     pool = QThreadPool.globalInstance()
     assert pool is not None
-    return bool(pool.waitForDone(SOON))
+    return bool(pool.waitForDone(milliseconds))
 
 
 # What networks have not learnt

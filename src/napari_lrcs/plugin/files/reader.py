@@ -25,11 +25,8 @@ from napari_lrcs.io.paths import HDF5_SUFFIXES, TIFF_SUFFIXES, is_zarr
 from napari_lrcs.io.pyramid import levels_of
 from napari_lrcs.io.units import known_unit
 from napari_lrcs.io.volume import Volume, as_labels
-from napari_lrcs.plugin.parts.layers import PROVENANCE_KEY, appearance
+from napari_lrcs.plugin.parts.layers import DATASET_KEY, PROVENANCE_KEY, appearance
 from napari_lrcs.preprocessing.slices import AXES
-
-DATASET_KEY = "napari_lrcs_dataset"
-"""Key of a layer's metadata for the one that was chosen of a file's volumes."""
 
 _CHOICE: ContextVar[str] = ContextVar("choice", default="")
 """The volume to open where a file holds several; empty to ask for it."""

@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 
 from napari_lrcs.io.records import parse_json
 from napari_lrcs.plugin.parts.closable import Closable
+from napari_lrcs.plugin.parts.cluster import Connecting
 from napari_lrcs.plugin.parts.connections import Disconnectable
 from napari_lrcs.plugin.parts.widgets import Kind, Progress, colour
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Job, Work, start_job
@@ -191,7 +192,11 @@ class Dock(Closable):
             self.job.activity.share = share
 
     def _on_job_event(self, event: Any) -> None:
-        if not self._is_closed:
+        if self._is_closed:
+            return
+        if isinstance(event, Connecting):
+            self.progress.show_share(0.0, str(event))
+        else:
             self.handle(event)
 
     def _on_job_failed(self, error: Exception) -> None:

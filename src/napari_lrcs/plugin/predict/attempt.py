@@ -74,9 +74,11 @@ def next_attempt(viewer: Viewer, setup: PredictSetup, last: Attempt | None) -> A
     slices = setup.slices(model.config.preprocessing.axis)
     mask = setup.field_of_view.volume(volume.shape)
     series = _series(viewer, setup, workspace_for(image))
+    cluster = setup.compute_on.cluster(image, setup.field_of_view.layer)
     key = (image, slices, setup.field_of_view.layer, *_key(setup, model))
     if last is not None and last.key == key and not last.is_over:
-        return _continued(last, series, _layers(viewer, image, model, last.job))
+        job = replace(last.job, series=series, cluster=cluster)
+        return _continued(last, job, _layers(viewer, image, model, job))
     setup.place.new_file()
     path = setup.place.path
     result = (
@@ -92,6 +94,7 @@ def next_attempt(viewer: Viewer, setup: PredictSetup, last: Attempt | None) -> A
         slices=slices,
         mask=mask,
         series=series,
+        cluster=cluster,
     )
     return Attempt(key=key, job=job, layers=_layers(viewer, image, model, job))
 
@@ -126,10 +129,8 @@ def _layers(
     return layers
 
 
-def _continued(
-    last: Attempt, series: Series | None, layers: PredictedLayers
-) -> Attempt:
-    job = replace(last.job, series=series, series_only=last.is_complete)
+def _continued(last: Attempt, job: PredictionJob, layers: PredictedLayers) -> Attempt:
+    job = replace(job, series_only=last.is_complete)
     if last.is_complete or not last.layers.is_removed:
         layers = last.layers
     return replace(last, job=job, layers=layers, volume_text="")
@@ -138,6 +139,11 @@ def _continued(
 def _memory_result(
     setup: PredictSetup, shape: tuple[int, int, int], axis: Axis
 ) -> MemoryResult:
+    if setup.compute_on.is_elsewhere:
+        raise ValueError(
+            "other processes cannot fill a layer in memory; choose a file under Save "
+            "result, or This computer under Compute on"
+        )
     check_memory(setup.needed())
     is_sparse = not setup.is_whole and prod(shape) > _SMALL
     labels, confidence = (
@@ -172,6 +178,11 @@ def _series(viewer: Viewer, setup: PredictSetup, workspace: Workspace) -> Series
     images = setup.more.images
     if not images:
         return None
+    if setup.compute_on.is_elsewhere:
+        raise ValueError(
+            "more volumes can only be predicted by this process; choose This computer "
+            "under Compute on, or remove them"
+        )
     if (mask := setup.field_of_view.layer) is not None:
         raise ValueError(
             f"the mask {mask.name} fits only this image; for more volumes, choose the "

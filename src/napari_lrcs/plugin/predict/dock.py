@@ -104,6 +104,7 @@ class PredictDock(Dock):
         is_ready = not self.is_busy and not self.setup.model_choice.is_awaited
         self._predict.setEnabled(is_ready)
         self._cancel.setEnabled(self.is_busy and not self.is_stopping)
+        self.setup.compute_on.set_busy(self.is_busy)
 
     def embed(self) -> None:
         """Hide what the bar shows."""

@@ -15,9 +15,11 @@ from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.provenance import Provenance
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.plugin.files.reader import read_layers
+from napari_lrcs.plugin.parts.cluster import Cluster
 from napari_lrcs.plugin.parts.workers import Events, load_torch
 
 if TYPE_CHECKING:  # loading torch takes seconds
+    from napari_lrcs.distributed import ClusterExecutor
     from napari_lrcs.models.checkpoint import Checkpoint
 
 
@@ -75,6 +77,8 @@ class PredictionJob:
     series : Series, optional
     series_only : bool
         Whether the volume itself is done, and only the series is to be continued.
+    cluster : Cluster, optional
+        What computes, for a result on disk; by default this process.
     """
 
     volume: Volume
@@ -85,6 +89,7 @@ class PredictionJob:
     mask: Volume | None
     series: Series | None
     series_only: bool = False
+    cluster: Cluster | None = None
 
     def events(self) -> Events:
         """Predict; yields also what only a dock shows."""
@@ -99,16 +104,7 @@ class PredictionJob:
         yield AllDone()
 
     def _volume(self, checkpoint: "Checkpoint") -> Events:
-        from napari_lrcs.inference.predict import predict_volume
-
-        yield from predict_volume(
-            self.volume,
-            checkpoint,
-            result=self.result,
-            config=self.config,
-            slices=self.slices,
-            mask=self.mask,
-        )
+        yield from self._predicted(checkpoint)
         paths = self.result.paths
         if paths:
             confidence = paths.get(CONFIDENCE)
@@ -117,6 +113,49 @@ class PredictionJob:
                 confidence=None if confidence is None else _opened(confidence),
                 provenance=open_volume(paths[LABELS]).provenance,
             )
+
+    def _predicted(self, checkpoint: "Checkpoint") -> Events:
+        from napari_lrcs.inference.predict import predict_volume
+
+        if self.cluster is None:
+            return cast(
+                Events,
+                predict_volume(
+                    self.volume,
+                    checkpoint,
+                    result=self.result,
+                    config=self.config,
+                    slices=self.slices,
+                    mask=self.mask,
+                ),
+            )
+        return self._spread(self.cluster, checkpoint)
+
+    def _spread(self, cluster: Cluster, checkpoint: "Checkpoint") -> Events:
+        from napari_lrcs.inference.spread import predict_volume_spread
+        from napari_lrcs.inference.task import PredictTask
+
+        result = self.result
+        assert isinstance(result, DiskResult)
+
+        def begin(
+            volume: Volume, mask: Volume | None, executor: "ClusterExecutor"
+        ) -> Events:
+            task = PredictTask(
+                volume=volume,
+                checkpoint=checkpoint,
+                config=self.config,
+                slices=self.slices,
+                mask=mask,
+            )
+            events = predict_volume_spread(
+                task, result=result, executor=executor, n_workers=executor.n_workers
+            )
+            return cast(Events, events)
+
+        return cluster.events(
+            begin, image=self.volume, mask=self.mask, folder=result.labels.parent
+        )
 
     def _series(self, series: Series, checkpoint: "Checkpoint") -> Events:
         predictions = predict_series(

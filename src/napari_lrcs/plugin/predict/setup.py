@@ -24,6 +24,7 @@ from napari_lrcs.io.volume import SLICE_EXAMPLES, Volume, parse_slices
 from napari_lrcs.models.header import ModelSummary
 from napari_lrcs.plugin.painting.field_of_view import FieldOfView
 from napari_lrcs.plugin.painting.role_fields import HOW
+from napari_lrcs.plugin.parts.compute_on import ComputeOn
 from napari_lrcs.plugin.parts.current_slice import nearest_slice, place_in_view
 from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
 from napari_lrcs.plugin.parts.forms import ConfigForm, Fold, form_rows, hide_rows
@@ -66,6 +67,7 @@ class PredictSetup(QWidget):
         self.confidence = QCheckBox("Confidence")
         self.probabilities = QCheckBox("Probabilities")
         self.form = ConfigForm(PredictConfig(), main=("average_turns", "min_size"))
+        self.compute_on = ComputeOn()
         self.more = MoreVolumes()
         self._hint = QLabel()
         self._hint.setWordWrap(True)
@@ -94,6 +96,7 @@ class PredictSetup(QWidget):
             self.place.unfinished,
             self._hint,
             self.form,
+            self.compute_on,
             Fold("More volumes", self.more),
         ):
             layout.addWidget(part)
@@ -124,6 +127,7 @@ class PredictSetup(QWidget):
         self.model_choice.changed.connect(self._update)
         self.model_choice.changed.connect(self._compare)
         self.form.changed.connect(self._update)
+        self.compute_on.changed.connect(self._follow_computing)
 
     def hide_layers(self) -> None:
         """Hide what the bar of the project shows."""
@@ -217,6 +221,11 @@ class PredictSetup(QWidget):
         self._update()
         self._compare()
 
+    def _follow_computing(self) -> None:
+        """Let the result go to a file where other processes write it."""
+        if self.compute_on.is_elsewhere and self.where.currentText() == MEMORY:
+            self.where.setCurrentText(ZARR)
+
     def _compare(self) -> None:
         """Compare the image with what the network was trained on, in a thread."""
         self._reader.cancel()
@@ -260,6 +269,7 @@ class PredictSetup(QWidget):
             **{name: box.currentText() for name, box in self._boxes.items()},
             **{name: box.isChecked() for name, box in self._ticks.items()},
             "range": self.range.text(),
+            "compute_on": self.compute_on.settings(),
         }
 
     def restore(self, settings: Mapping[str, Any]) -> None:
@@ -271,6 +281,7 @@ class PredictSetup(QWidget):
             box.setCurrentText(str(settings.get(name)))
         for name, tick in self._ticks.items():
             tick.setChecked(bool(settings.get(name)))
+        self.compute_on.restore(settings.get("compute_on", {}))
         self._follow_image()  # what was chosen for another one may not fit
 
     @property

@@ -21,11 +21,12 @@ from napari_lrcs.errors import InUseError, LrcsError, VolumeError
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.provenance import Provenance
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.plugin.files.reader import DATASET_KEY, read_layers
+from napari_lrcs.plugin.files.reader import read_layers
 from napari_lrcs.plugin.files.writer import write_labels
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.connections import Connections, Replaceable
 from napari_lrcs.plugin.parts.layers import (
+    DATASET_KEY,
     RUN_KEY,
     layer_shape,
     prefer_run,

@@ -13,8 +13,9 @@ from npe2 import PluginManager
 from napari_lrcs.annotation.project_file import ProjectFile, ProjectState
 from napari_lrcs.annotation.workspace import is_workspace
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.plugin.files.reader import DATASET_KEY, NOTHING, choosing
+from napari_lrcs.plugin.files.reader import NOTHING, choosing
 from napari_lrcs.plugin.files.reader import get_reader as get_volume_reader
+from napari_lrcs.plugin.parts.layers import DATASET_KEY
 from napari_lrcs.plugin.project.docks import open_dock
 from napari_lrcs.plugin.project.project import project_of
 from napari_lrcs.plugin.segment.dock import SegmentDock

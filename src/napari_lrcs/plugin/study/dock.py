@@ -158,6 +158,7 @@ class StudyDock(Dock):
     def update_buttons(self) -> None:
         """Show the buttons that make sense now."""
         self.setup.suggest.setEnabled(not self.is_busy)
+        self.setup.compute_on.set_busy(self.is_busy)
 
     def finish(self, outcome: Outcome) -> None:
         """Say how the study ended, and list it."""

@@ -2,18 +2,20 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.provenance import Provenance
+from napari_lrcs.io.volume import Volume
 from napari_lrcs.io.writing import replacing
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.files.reader import read_layers
+from napari_lrcs.plugin.parts.cluster import Cluster
 from napari_lrcs.plugin.parts.workers import Events, load_torch, save_files
 from napari_lrcs.progress import Notice
 from napari_lrcs.training.not_learnt import advice
@@ -22,6 +24,9 @@ from napari_lrcs.uncertainty.study.folder import StudyFindings, StudyFolder
 from napari_lrcs.uncertainty.study.summary import ENSEMBLE, Member, StudySummary
 from napari_lrcs.uncertainty.study.tables import write_members_csv, write_summary_csv
 from napari_lrcs.uncertainty.study.task import StudyTask
+
+if TYPE_CHECKING:  # needs the extra cluster
+    from napari_lrcs.distributed import ClusterExecutor
 
 Draw = Callable[[Axes, StudySummary], None]
 """Draws a figure of a study."""
@@ -50,23 +55,41 @@ class StudyJob:
         The study's folder.
     is_resumed : bool
         Whether to go on with the study that is there.
+    cluster : Cluster, optional
+        What trains the networks; by default this process, one after another.
     """
 
     make_task: Callable[[], StudyTask]
     out: Path
     is_resumed: bool = False
+    cluster: Cluster | None = None
 
     def events(self) -> Events:
         """Run the study; yields also what only a dock shows."""
         load_torch()
-        from napari_lrcs.uncertainty.study.ensemble import run_study
-
-        events = run_study(self.make_task(), out=self.out, resume=self.is_resumed)
         try:
-            yield from _with_findings(cast(Events, events))
+            yield from _with_findings(self._events(self.make_task()))
         finally:
             with suppress(OSError):  # a study that never began leaves an empty folder
                 self.out.rmdir()
+
+    def _events(self, task: StudyTask) -> Events:
+        from napari_lrcs.uncertainty.study.ensemble import run_study
+
+        cluster, out = self.cluster, self.out.absolute()
+
+        def begin(
+            image: Volume, mask: Volume | None, executor: "ClusterExecutor | None"
+        ) -> Events:
+            sent = replace(task, image=image, mask=mask)
+            events = run_study(sent, out=out, resume=self.is_resumed, executor=executor)
+            return cast(Events, events)
+
+        if cluster is None:
+            return begin(task.image, task.mask, None)
+        return cluster.events(
+            begin, image=task.image, mask=task.mask, folder=out.parent
+        )
 
 
 def _with_findings(events: Events) -> Events:

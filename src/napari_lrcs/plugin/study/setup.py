@@ -11,6 +11,8 @@ from qtpy.QtWidgets import QFileDialog, QLabel, QLineEdit, QWidget
 from napari_lrcs.annotation.workspace import Workspace
 from napari_lrcs.config import PerturbConfig, PredictConfig, StudyConfig, TrainConfig
 from napari_lrcs.plugin.painting.painting import painting_of
+from napari_lrcs.plugin.parts.cluster import Cluster
+from napari_lrcs.plugin.parts.compute_on import ComputeOn
 from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
 from napari_lrcs.plugin.parts.forms import KERNELS, ConfigForm, form_rows
 from napari_lrcs.plugin.parts.layers import (
@@ -65,6 +67,7 @@ class StudySetup(QWidget):
         )
         self.training = TrainingForm(("device",))
         self.also_measure = AlsoMeasure()
+        self.compute_on = ComputeOn()
         self.estimate = StudyEstimate(
             self.layers, study=self.study, training=self.training
         )
@@ -103,6 +106,7 @@ class StudySetup(QWidget):
         layout.addLayout(form_rows(("Preset", self.training.preset, _PRESET)))
         layout.addWidget(self.training)
         layout.addWidget(self.also_measure)
+        layout.addWidget(self.compute_on)
         layout.addLayout(form_rows(("Folder", folder, _FOLDER)))
         layout.addStretch()
 
@@ -153,12 +157,15 @@ class StudySetup(QWidget):
         ValueError, VolumeError, OSError
             As `task` does, or if the folder cannot be made.
         """
-        task, out = self.task(), self.out
+        task, out, cluster = self.task(), self.out, self._cluster()
         # Made at once, so that a second window chooses another one.
         out.mkdir(parents=True, exist_ok=True)
-        if self.training.context.is_fitted:
-            return StudyJob(make_task=task.with_fitted_context, out=out)
-        return StudyJob(make_task=lambda: task, out=out)
+        is_fitted = self.training.context.is_fitted
+        return StudyJob(
+            make_task=task.with_fitted_context if is_fitted else lambda: task,
+            out=out,
+            cluster=cluster,
+        )
 
     def resumed_study(self, out: Path) -> StudyJob:
         """Make a study that continues one, with its own settings."""
@@ -167,7 +174,12 @@ class StudySetup(QWidget):
             make_task=lambda: StudyFolder(out).read_settings().for_task(task),
             out=out,
             is_resumed=True,
+            cluster=self._cluster(),
         )
+
+    def _cluster(self) -> Cluster | None:
+        image, _ = self.layers.read()
+        return self.compute_on.cluster(image)
 
     def _task(self, config: TrainConfig, **settings: Any) -> StudyTask:
         layer, labels = self.layers.read()
@@ -249,13 +261,15 @@ class StudySetup(QWidget):
 
     def settings(self) -> dict[str, Any]:
         """Return what to remember; nothing while a field cannot be read."""
-        return self.training.context.remembered(settings_of(**self._forms))
+        settings = self.training.context.remembered(settings_of(**self._forms))
+        return settings and {**settings, "compute_on": self.compute_on.settings()}
 
     def restore(self, settings: Mapping[str, Any]) -> None:
         """Restore remembered settings, unless another version wrote them."""
         known = {"also_measure": {}, **settings}  # earlier versions had none
         if restore_forms(known, **self._forms):
             self.training.context.restore(settings)
+            self.compute_on.restore(settings.get("compute_on", {}))
             self._follow_painting()
 
     @property
