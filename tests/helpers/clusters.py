@@ -1,8 +1,12 @@
 """A scheduler and workers of dask in processes of their own, which tests may kill."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from scripts import Script
+import dask
+
+from scripts import Script, quick_context
 
 SCHEDULER = """
 import asyncio
@@ -131,3 +135,12 @@ class Cluster:
         ]
         place = f"{out}.partial"
         return sorted(int(start) for start, path in lines if path == place)
+
+
+@contextmanager
+def quick_local() -> Iterator[None]:
+    """Let the workers of a local cluster start with PyTorch loaded, as scripts do."""
+    method = quick_context().get_start_method()
+    Script("").close()  # starts the server that has loaded it
+    with dask.config.set({"distributed.worker.multiprocessing-method": method}):
+        yield

@@ -20,6 +20,7 @@ PRELOADED = [
     "napari_lrcs.search.search",
     "napari_lrcs.training.loop",
     "napari_lrcs.uncertainty.study.ensemble",
+    "torch._dynamo",  # which the first step of a training loads
 ]
 
 
