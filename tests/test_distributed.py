@@ -5,6 +5,7 @@ from concurrent.futures import wait
 from pathlib import Path
 from typing import Any, cast
 
+import psutil
 import pytest
 from distributed import LocalCluster
 from distributed.scheduler import KilledWorker
@@ -68,6 +69,24 @@ def test_the_file_of_a_scheduler_stands_for_it(
 
     with connect(str(file)) as executor:
         assert executor.submit(os.getpid).result() == os.getpid()
+
+
+def test_local_workers_neither_run_our_script_nor_change_our_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(f"open({str(tmp_path / 'run-again')!r}, 'w')")
+    main, before = sys.modules["__main__"], dict(os.environ)
+    monkeypatch.setattr(main, "__spec__", None)
+    monkeypatch.setattr(main, "__file__", str(script), raising=False)
+
+    with connect("local", n_workers=1) as executor:
+        worker = executor.submit(os.getpid).result()
+
+    assert worker != os.getpid()
+    assert [path.name for path in tmp_path.iterdir()] == ["script.py"]
+    assert (main.__spec__, dict(os.environ)) == (None, before)
+    assert not psutil.pid_exists(worker)
 
 
 def test_work_that_kills_its_workers_is_told_in_a_sentence() -> None:

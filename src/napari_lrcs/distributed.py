@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future
 from contextlib import ExitStack, contextmanager
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, ParamSpec, TypedDict, TypeVar
@@ -109,11 +110,32 @@ def _client(address: str, n_workers: int | None) -> Iterator[Client]:
     with ExitStack() as stack:
         scheduler: str | LocalCluster
         if address == LOCAL:
-            scheduler = stack.enter_context(_local(n_workers))
+            with _untouched():
+                scheduler = stack.enter_context(_local(n_workers))
         else:
             scheduler = _scheduler_at(address)
         client = Client(scheduler, timeout=_ANSWER_SECONDS, set_as_default=False)
         yield stack.enter_context(client)
+
+
+@contextmanager
+def _untouched() -> Iterator[None]:
+    """Keep the start of workers from running our script again, and from changing us.
+
+    `multiprocessing` runs the file that a process was started with in each new process,
+    unless that is the ``__main__`` of a package: a script that opens napari would open
+    it once per worker. dask sets variables that are meant for the workers here.
+    """
+    main = sys.modules["__main__"]
+    spec, before = main.__spec__, dict(os.environ)
+    main.__spec__ = ModuleSpec("napari_lrcs.__main__", None)
+    try:
+        yield
+    finally:
+        main.__spec__ = spec
+        for name in {*os.environ} - {*before}:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def _local(n_workers: int | None) -> LocalCluster:
