@@ -159,9 +159,35 @@ def copy_painted(
     if not roles.get("train"):
         left = without_checks(labels, volume.checks)
         roles = yield from train_on_painted(left, roles, axis=axis)
-    copy = np.zeros(labels.shape, np.uint8)
-    across = np.moveaxis(copy, AXES[axis], 0)
-    for index in sorted({z for places in roles.values() for z in places}):
-        across[index] = labels.slab(index, index + 1, axis=axis)[0]
+    copy = SomeSlices(
+        labels.shape,
+        AXES[axis],
+        {
+            index: labels.slab(index, index + 1, axis=axis)[0]
+            for index in sorted({z for places in roles.values() for z in places})
+        },
+    )
     painted = as_labels(replace(labels, array=copy, sources=()))
     return replace(volume, labels=painted, roles=roles)
+
+
+@dataclass(frozen=True, slots=True)
+class SomeSlices:
+    """Labels of which only some slices are in memory; the others are 0.
+
+    Sent to another process, they take no more space than these slices.
+    """
+
+    shape: tuple[int, ...]
+    axis: int
+    slices: Mapping[int, Labels]
+    dtype = np.dtype(np.uint8)
+
+    def __getitem__(self, key: tuple[slice, slice, slice]) -> Labels:
+        picked = [range(n)[part] for n, part in zip(self.shape, key, strict=True)]
+        region = np.zeros([len(places) for places in picked], np.uint8)
+        inside = tuple(part for i, part in enumerate(key) if i != self.axis)
+        for i, index in enumerate(picked[self.axis]):
+            if index in self.slices:
+                np.moveaxis(region, self.axis, 0)[i] = self.slices[index][inside]
+        return region

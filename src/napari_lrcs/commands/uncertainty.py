@@ -243,6 +243,7 @@ class StudyDisplay:
         self._display = display
         self._phases: PhaseTable | tuple[()] = ()  # until `StudyStarted` names them
         self._n_ended = 0
+        self._shares: dict[str, float] = {}  # of members at work: several on a cluster
         self._is_combining = False
 
     def show(self, event: "StudyEvent") -> None:
@@ -259,21 +260,28 @@ class StudyDisplay:
                 n = len(event.names)
                 self._display.print(f"{n} networks to train{kept}{disk}")
                 self._display.begin("training", total=len(event.names))
+            case kinds.MemberStarted():
+                self._shares[event.name] = 0.0
             case kinds.MemberProgress():
                 self._show_progress(event)
             case kinds.MemberEnded():
-                self._end_member(self._member_line(event.member))
+                self._end_member(event.member.name, self._member_line(event.member))
             case kinds.MemberFailed():
-                self._end_member(f"{event.name} failed: {event.error}", style="red")
+                line = f"{event.name} failed: {event.error}"
+                self._end_member(event.name, line, style="red")
             case kinds.Combining():
                 self._show_combining(event.share)
             case Notice():
                 self._display.warn(event.text)
 
-    def _end_member(self, line: str, *, style: str | None = None) -> None:
+    def _end_member(self, name: str, line: str, *, style: str | None = None) -> None:
         self._n_ended += 1
+        self._shares.pop(name, None)
         self._display.print(line, style=style)
-        self._display.advance(self._n_ended)
+        self._advance()
+
+    def _advance(self) -> None:
+        self._display.advance(self._n_ended + sum(self._shares.values()))
 
     def _show_combining(self, share: float) -> None:
         if not self._is_combining:
@@ -288,7 +296,9 @@ class StudyDisplay:
         # The study has given the same advice before.
         if isinstance(notice, Notice) and notice.kind != "advice":
             self._display.warn(f"{event.name}: {notice.text}")
-        self._display.advance(self._n_ended + event.share)
+        if event.name in self._shares:
+            self._shares[event.name] = event.share
+        self._advance()
 
     def _member_line(self, member: "Member") -> str:
         from napari_lrcs.commands.parts.progress import clock

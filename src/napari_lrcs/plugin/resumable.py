@@ -1,6 +1,6 @@
 """Work in a folder of its own, such as a search: it is run, continued and stopped."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -69,6 +69,8 @@ def _row(state: FolderState, others: Sequence[str]) -> tuple[str, ...]:
 class PartsProgress(QWidget):
     """The bar of one part; it also moves that of the whole.
 
+    Of several parts at once, on a cluster, the one that will be done first is shown.
+
     Parameters
     ----------
     whole : Progress
@@ -86,7 +88,9 @@ class PartsProgress(QWidget):
         super().__init__()
         self.whole, self.own = whole, Progress(tells_time=False)
         self.n_parts = self.n_ended = 0
-        self._name = ""
+        self._names: dict[Hashable, str] = {}
+        self._shares: dict[Hashable, float] = {}
+        """Of each part at work."""
         self._is_timed = False
         vbox(self, self.own)
 
@@ -96,23 +100,42 @@ class PartsProgress(QWidget):
     def begin(self, n_parts: int = 0, *, share: float = 0.0) -> None:
         """Show the whole, and the share of it that was done before."""
         self.n_parts, self.n_ended, self._is_timed = n_parts, 0, False
+        self._shares.clear()
         self.whole.begin("Preparing…", share=share)
 
-    def begin_part(self, name: str) -> None:
-        """Show the next part."""
-        self._name = name
-        self.own.begin(name)
-        self._move(0.0)
+    def begin_part(self, key: Hashable, name: str) -> None:
+        """Show the next part, unless others are at work."""
+        self._names[key] = name
+        if not self._shares:
+            self.own.begin(name)
+        self._shares[key] = 0.0
+        self._move()
 
-    def show_part(self, share: float, text: str) -> None:
-        """Move both bars by the share of the part that is done."""
-        self.own.show_share(share, f"{self._name}: {text}")
-        self._move(share)
+    def show_part(self, key: Hashable, share: float, text: str) -> None:
+        """Move both bars by the share of a part that is done."""
+        if key not in self._shares:  # it has ended in an earlier session
+            return
+        self._shares[key] = share
+        if key == max(self._shares, key=lambda own: self._shares[own]):
+            self.own.show_share(share, f"{self._names[key]}: {text}")
+        self._move()
 
-    def _move(self, share: float) -> None:
-        done = (self.n_ended + share) / self.n_parts
+    def end_part(self, key: Hashable) -> None:
+        """Count a part that has ended, now or in an earlier session."""
+        self._shares.pop(key, None)
+        self.n_ended += 1
+
+    @property
+    def done(self) -> float:
+        """Share of the whole that is done, 0 to 1."""
+        return (self.n_ended + sum(self._shares.values())) / self.n_parts
+
+    def _move(self) -> None:
+        done = self.done
         text = f"{self.part.capitalize()} {self.n_ended + 1} of {self.n_parts}"
-        if share > 0 and not self._is_timed:  # what came before is done only once
+        if (
+            any(self._shares.values()) and not self._is_timed
+        ):  # what came before is done only once
             self._is_timed = True
             self.whole.begin(text, share=done)
         self.whole.show_share(done, text)

@@ -31,8 +31,14 @@ from napari_lrcs.plugin.study.dock import StudyDock
 from napari_lrcs.plugin.study.job import read_study
 from napari_lrcs.progress import Notice
 from napari_lrcs.uncertainty.study.ensemble import run_study
-from napari_lrcs.uncertainty.study.events import MemberProgress, StudyStarted
+from napari_lrcs.uncertainty.study.events import (
+    MemberEnded,
+    MemberProgress,
+    MemberStarted,
+    StudyStarted,
+)
 from napari_lrcs.uncertainty.study.folder import StudyFolder
+from napari_lrcs.uncertainty.study.summary import Member
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("one_thread")]
 
@@ -498,12 +504,37 @@ def test_time_left_is_counted_from_the_first_step(
         dock.steps.handle(event)
 
     dock.steps.handle(StudyStarted(out=Path(), names=("a",), n_done=0, phases=PHASES))
+    dock.steps.handle(MemberStarted(name="a", number=1, n_members=1))
     now = 1000.0  # loading PyTorch, perturbing the labels
     train(0.1)
     now = 1010.0
     train(0.2)
 
     assert dock.progress.text == "Network 1 of 1 · 1:20 left"
+
+
+def test_of_several_networks_at_once_the_first_to_be_done_is_shown(
+    dock: StudyDock,
+) -> None:
+    names = ("a", "b", "c")
+    dock.steps.handle(StudyStarted(out=Path(), names=names, n_done=0, phases=PHASES))
+    for number, name in enumerate(names, start=1):
+        dock.steps.handle(MemberStarted(name=name, number=number, n_members=3))
+
+    seen = []
+    for name, share in (("a", 0.0), ("b", 0.5), ("a", 0.25), ("c", 0.0)):
+        event = MemberProgress(name=name, share=share, text=f"{share}", event=None)
+        dock.steps.handle(event)
+        seen.append((dock.steps.own.text, dock.progress.text))
+
+    assert seen == [
+        ("a: 0.0", "Network 1 of 3"),
+        *[("b: 0.5", "Network 1 of 3")] * 3,
+    ]
+    assert dock.steps.done == pytest.approx(0.75 / 3)
+    member = Member(name="b", group="perturbed", number=1, seed=1, error="none")
+    dock.steps.handle(MemberEnded(member=member))
+    assert dock.steps.done == pytest.approx(1.25 / 3)
 
 
 def test_the_sentence_tells_what_will_be_made(dock: StudyDock) -> None:

@@ -45,6 +45,7 @@ from napari_lrcs.uncertainty.study.events import (
     StudyStarted,
 )
 from napari_lrcs.uncertainty.study.folder import StudyFolder
+from napari_lrcs.uncertainty.study.member import MemberTask, watched
 from napari_lrcs.uncertainty.study.summary import Member
 from napari_lrcs.uncertainty.study.task import StudyTask
 from scripts import quick_context
@@ -514,6 +515,33 @@ def test_members_that_wait_are_cancelled_when_the_study_is_stopped(
     events.close()
 
     assert [future.cancelled() for future in queue.futures] == [True] * n_at_once
+
+
+def test_members_elsewhere_tell_by_their_folders_how_far_they_are(
+    tmp_path: Path,
+) -> None:
+    task = replace(TASK, config=CONFIG.with_changes(n_epochs=4))
+    member = MemberTask(
+        task=task, task_hash="", group="perturbed", number=0, folder=tmp_path
+    )
+    seen = [watched(member)]
+    member.run.path.mkdir(parents=True)
+    seen.append(watched(member))
+    (member.run.path / "config.json").touch()
+    member.run.write_history([{"epoch": 1}, {"epoch": 2}])
+    seen.append(watched(member))
+    (member.place / "segmentation.zarr.partial").mkdir()
+    seen.append(watched(member))
+    member.segmentation.mkdir()
+    seen.append(watched(member))
+
+    assert [(round(event.share, 3), event.text) for event in seen] == [
+        (0, "waiting for a free process"),
+        (0, "preparing"),
+        (0.35, "training, 2 of 4 epochs"),
+        (0.7, "predicting"),
+        (0.95, "measuring"),
+    ]
 
 
 # ---- slices ----

@@ -125,6 +125,7 @@ class SearchDock(Dock):
     def update_buttons(self) -> None:
         """Show the buttons that make sense now."""
         self.setup.estimate_button.setEnabled(not self.is_busy)
+        self.setup.compute_on.set_busy(self.is_busy)
 
     def finish(self, outcome: Outcome) -> None:
         """Say how the search ended, and list it."""

@@ -4,12 +4,14 @@ from collections.abc import Generator
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from napari_lrcs.annotation.annotation import AnnotatedVolume
 from napari_lrcs.annotation.context_slices import fit_context_slices
 from napari_lrcs.annotation.painted_slices import copy_painted
 from napari_lrcs.config import SearchConfig, TrainConfig
+from napari_lrcs.io.volume import Volume
+from napari_lrcs.plugin.parts.cluster import Cluster
 from napari_lrcs.plugin.parts.workers import Events, load_torch
 from napari_lrcs.progress import Notice
 from napari_lrcs.search.events import SearchEnded, SearchStarted, TrialEnded
@@ -17,6 +19,9 @@ from napari_lrcs.search.folder import SearchFolder
 from napari_lrcs.search.results import SearchFindings
 from napari_lrcs.search.space import SearchSpace
 from napari_lrcs.search.task import SearchTask
+
+if TYPE_CHECKING:  # needs the extra cluster
+    from napari_lrcs.distributed import ClusterExecutor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +57,8 @@ class SearchJob:
         Settings to try besides those that were planned, where it is continued.
     fits_context : bool
         Whether to give networks neighbouring slices only if they resemble the slices.
+    cluster : Cluster, optional
+        What trains; by default this process, one setting after another.
     """
 
     volume: AnnotatedVolume
@@ -62,19 +69,37 @@ class SearchJob:
     is_resumed: bool = False
     n_more: int = 0
     fits_context: bool = False
+    cluster: Cluster | None = None
 
     def events(self) -> Events:
         """Run the search; yields also what it has found so far."""
         try:
             load_torch()
-            from napari_lrcs.search.search import run_search
-
             task = yield from self._task()
-            events = run_search(task, out=self.out, resume=self.is_resumed)
-            yield from _with_findings(cast(Events, events))
+            yield from _with_findings(self._events(task))
         finally:
             with suppress(OSError):  # a search that never began leaves an empty folder
                 self.out.rmdir()
+
+    def _events(self, task: SearchTask) -> Events:
+        from napari_lrcs.search.search import run_search
+
+        cluster, out, (volume,) = self.cluster, self.out.absolute(), task.volumes
+
+        def begin(
+            image: Volume, mask: Volume | None, executor: "ClusterExecutor | None"
+        ) -> Events:
+            sent = replace(task, volumes=(replace(volume, image=image, mask=mask),))
+            events = run_search(
+                sent, out=out, resume=self.is_resumed, executor=executor
+            )
+            return cast(Events, events)
+
+        if cluster is None:
+            return begin(volume.image, volume.mask, None)
+        return cluster.events(
+            begin, image=volume.image, mask=volume.mask, folder=out.parent
+        )
 
     def estimate(self) -> Events:
         """Say what the search would take; yields `Estimated` at the end."""

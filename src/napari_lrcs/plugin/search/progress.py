@@ -28,11 +28,11 @@ class SearchProgress(PartsProgress):
             case SearchStarted():
                 self.begin(event.n_trials, share=event.n_done / event.n_trials)
             case TrialStarted():
-                self.begin_part(in_words(event.settings))
+                self.begin_part(event.number, in_words(event.settings))
             case TrialProgress():
-                self.show_part(event.share, event.text)
+                self.show_part(event.number, event.share, event.text)
             case TrialEnded():
-                self.n_ended += 1
+                self.end_part(event.trial.number)
             case Drawing():
                 self.own.end()
                 self.whole.show_share(1.0, "Drawing the figures")

@@ -15,6 +15,7 @@ from napari_lrcs.inference.estimate import amount
 from napari_lrcs.io.records import convert
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.painting.role_fields import RoleFields
+from napari_lrcs.plugin.parts.compute_on import ComputeOn
 from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
 from napari_lrcs.plugin.parts.forms import ConfigForm, form_rows
 from napari_lrcs.plugin.parts.layers import (
@@ -60,6 +61,7 @@ class SearchSetup(QWidget):
             main=("sampler", "n_trials", "n_repeats", "minutes"),
             choices={"sampler": SAMPLERS},
         )
+        self.compute_on = ComputeOn()
         self.estimate_button = button(
             "How long will it take?",
             "Time a few steps, and find out how much memory the largest setting needs; "
@@ -88,6 +90,7 @@ class SearchSetup(QWidget):
         for part in (self.space, self.search, self._plan, self.estimate_button):
             layout.addWidget(part)
         layout.addWidget(self.training)
+        layout.addWidget(self.compute_on)
         layout.addStretch()
 
     def _connect(self) -> None:
@@ -112,14 +115,19 @@ class SearchSetup(QWidget):
         ValueError, LrcsError, OSError
             If something is missing or cannot be read, or the folder cannot be made.
         """
-        search = self.job()
+        search = self._job_on_cluster()
         # Made at once, so that a second window chooses another one.
         search.out.mkdir(parents=True, exist_ok=True)
         return search
 
     def resumed_search(self, out: Path) -> SearchJob:
         """Make a search that continues one, with its own settings."""
-        return replace(self.job(), out=out, is_resumed=True, fits_context=False)
+        job = self._job_on_cluster()
+        return replace(job, out=out, is_resumed=True, fits_context=False)
+
+    def _job_on_cluster(self) -> SearchJob:
+        job, (image, _) = self.job(), self.layers.read()
+        return replace(job, cluster=self.compute_on.cluster(image))
 
     def job(self) -> SearchJob:
         """Return what is to be searched; nothing is made, no voxel is read."""
@@ -203,6 +211,7 @@ class SearchSetup(QWidget):
         return {
             **self.training.context.remembered(forms),
             "space": self.space.to_list(),
+            "compute_on": self.compute_on.settings(),
         }
 
     def restore(self, settings: Mapping[str, Any]) -> None:
@@ -210,6 +219,7 @@ class SearchSetup(QWidget):
         if not restore_forms(settings, config=self.training, search=self.search):
             return
         self.training.context.restore(settings)
+        self.compute_on.restore(settings.get("compute_on", {}))
         self._follow_painting()
         try:
             self.space.restore(convert(settings["space"], list[tuple[str, str]]))

@@ -28,11 +28,13 @@ class StudyProgress(PartsProgress):
                 n_parts = len(event.names)
                 self.begin(n_parts, share=event.n_done / n_parts)
             case MemberStarted():
-                self.begin_part(event.name)
+                self.begin_part(event.name, event.name)
             case MemberProgress():
-                self.show_part(event.share, event.text)
-            case MemberEnded() | MemberFailed():
-                self.n_ended += 1
+                self.show_part(event.name, event.share, event.text)
+            case MemberEnded():
+                self.end_part(event.member.name)
+            case MemberFailed():
+                self.end_part(event.name)
             case Combining():
                 if self.own.isVisible():
                     self.own.end()

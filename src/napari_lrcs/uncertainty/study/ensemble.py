@@ -31,7 +31,12 @@ from napari_lrcs.uncertainty.study.events import (
 from napari_lrcs.uncertainty.study.figures import write_study_figures
 from napari_lrcs.uncertainty.study.folder import StudyFindings, StudyFolder
 from napari_lrcs.uncertainty.study.measuring import with_checked_measures
-from napari_lrcs.uncertainty.study.member import MemberTask, member_events, run_member
+from napari_lrcs.uncertainty.study.member import (
+    MemberTask,
+    member_events,
+    run_member,
+    watched,
+)
 from napari_lrcs.uncertainty.study.probabilities import disk_needed
 from napari_lrcs.uncertainty.study.summary import GROUPS, Member
 from napari_lrcs.uncertainty.study.task import StudyTask, hash_of
@@ -258,7 +263,7 @@ class _Study:
                     task, device = running.pop(future)
                     free.extend([] if device is None else [device])
                     yield from self._result(task, future)
-                yield from [_still_running(task) for task, _ in running.values()]
+                yield from [watched(task) for task, _ in running.values()]
         finally:
             for future in running:
                 future.cancel()
@@ -367,9 +372,3 @@ def _submit(executor: Executor, task: MemberTask, device: str | None) -> Future[
         future: Future[Member] = Future()
         future.set_exception(error)
         return future
-
-
-def _still_running(task: MemberTask) -> MemberProgress:
-    return MemberProgress(
-        name=task.name, share=0.0, text="in another process", event=None
-    )

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
@@ -11,7 +11,9 @@ import numpy as np
 
 from napari_lrcs.comparison.measures import Measuring
 from napari_lrcs.config import TrainConfig
+from napari_lrcs.errors import LrcsError
 from napari_lrcs.inference.disk import DiskResult
+from napari_lrcs.inference.partial import PartialFolder
 from napari_lrcs.inference.predict import predict_volume
 from napari_lrcs.io.locks import one_at_a_time
 from napari_lrcs.io.opening import open_labels
@@ -163,6 +165,24 @@ def run_member(task: MemberTask) -> Member:
         if member and (not task.keeps_probabilities or task.probabilities.exists()):
             return member
         return result_of(member_events(task))
+
+
+def watched(task: MemberTask) -> MemberProgress:
+    """Tell from the folder of a member how far another process has come with it."""
+    n_epochs, n_done = task.config.optimisation.n_epochs, 0
+    share, text = 0.0, "waiting for a free process"
+    if task.segmentation.exists():
+        share, text = _PREDICTED, "measuring"
+    elif PartialFolder.beside(task.segmentation).path.exists():
+        share, text = _TRAINED, "predicting"
+    elif task.run.is_run:
+        with suppress(LrcsError, OSError):  # it is just being written
+            n_done = len(task.run.read_history())
+        share = _TRAINED * n_done / n_epochs
+        text = f"training, {n_done} of {n_epochs} epochs"
+    elif task.place.exists():
+        text = "preparing"
+    return MemberProgress(name=task.name, share=share, text=text, event=None)
 
 
 def member_events(task: MemberTask) -> Generator[MemberProgress, None, Member]:

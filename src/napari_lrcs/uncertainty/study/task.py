@@ -18,6 +18,7 @@ from napari_lrcs.annotation.annotation import (
 from napari_lrcs.annotation.check_patches import Check
 from napari_lrcs.annotation.context_slices import fit_context_slices
 from napari_lrcs.annotation.left_out import drawn_before, without_checks
+from napari_lrcs.annotation.painted_slices import SomeSlices
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import (
     AlsoMeasureConfig,
@@ -210,7 +211,7 @@ class StudyTask:
         """
         slices = dict(zip(self.painted, training, strict=True))
         slices |= zip(self.test, self.read_labels(self.test), strict=True)
-        array = _SomeSlices(
+        array = SomeSlices(
             self.labels.shape, AXES[self.config.preprocessing.axis], slices
         )
         return as_labels(as_volume(array, name=self.labels.name))
@@ -254,22 +255,3 @@ class StudyTask:
 def hash_of(task: Mapping[str, Any]) -> str:
     """Return a hash of a task's description, to tell tasks apart."""
     return sha256(json.dumps(task, sort_keys=True).encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class _SomeSlices:
-    """A volume with only some slices in memory; the others are 0."""
-
-    shape: tuple[int, ...]
-    axis: int
-    slices: Mapping[int, Labels]
-    dtype = np.dtype(np.uint8)
-
-    def __getitem__(self, key: tuple[slice, slice, slice]) -> Labels:
-        picked = [range(n)[part] for n, part in zip(self.shape, key, strict=True)]
-        region = np.zeros([len(places) for places in picked], np.uint8)
-        inside = tuple(part for i, part in enumerate(key) if i != self.axis)
-        for i, index in enumerate(picked[self.axis]):
-            if index in self.slices:
-                np.moveaxis(region, self.axis, 0)[i] = self.slices[index][inside]
-        return region
