@@ -10,20 +10,10 @@ import pytest
 from distributed import LocalCluster
 from distributed.scheduler import KilledWorker
 
+from clusters import in_threads
 from napari_lrcs import __version__, distributed
 from napari_lrcs.distributed import ClusterExecutor, connect
 from napari_lrcs.errors import ClusterError, LrcsError
-
-
-def in_threads(n_threads: int) -> LocalCluster:
-    """Start a scheduler and a worker as threads of this process."""
-    return LocalCluster(
-        n_workers=1,
-        threads_per_worker=n_threads,
-        processes=False,
-        protocol="tcp",
-        dashboard_address="127.0.0.1:0",
-    )
 
 
 @pytest.fixture(scope="module")

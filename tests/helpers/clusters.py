@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dask
+from distributed import LocalCluster
 
 from scripts import Script, quick_context
 
@@ -135,6 +136,17 @@ class Cluster:
         ]
         place = f"{out}.partial"
         return sorted(int(start) for start, path in lines if path == place)
+
+
+def in_threads(n_threads: int = 1) -> LocalCluster:
+    """Start a scheduler and a worker as threads of this process."""
+    return LocalCluster(
+        n_workers=1,
+        threads_per_worker=n_threads,
+        processes=False,
+        protocol="tcp",
+        dashboard_address="127.0.0.1:0",
+    )
 
 
 @contextmanager

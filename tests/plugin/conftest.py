@@ -54,6 +54,15 @@ def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def scheduler() -> Iterator[str]:
+    """Start a cluster in threads of this process; gives its address."""
+    from clusters import in_threads
+
+    with in_threads() as cluster:
+        yield cluster.scheduler_address
+
+
 @pytest.fixture(autouse=True)
 def _new_threads() -> None:
     """Let no thread live on: it would keep the number of threads that torch had."""

@@ -1021,21 +1021,6 @@ def test_settings_are_remembered(
 
 
 @pytest.fixture
-def scheduler() -> Iterator[str]:
-    """Start a scheduler and a worker in threads of this process."""
-    from distributed import LocalCluster
-
-    with LocalCluster(
-        n_workers=1,
-        threads_per_worker=1,
-        processes=False,
-        protocol="tcp",
-        dashboard_address="127.0.0.1:0",
-    ) as cluster:
-        yield cluster.scheduler_address
-
-
-@pytest.fixture
 def dock_on_file(
     make_dock: Callable[..., PredictDock], grey: Any, tmp_path: Path
 ) -> PredictDock:

@@ -38,7 +38,8 @@ def viewer(
     viewer: Viewer = make_napari_viewer(show=True)
     labels = np.broadcast_to(np.arange(24) // 12 + 1, SHAPE).astype(np.uint8)
     noise = np.random.default_rng(0).standard_normal(SHAPE)
-    viewer.add_image((labels + 0.1 * noise).astype(np.float32), name="scan")
+    np.save(tmp_path / "scan.npy", (labels + 0.1 * noise).astype(np.float32))
+    viewer.open(tmp_path / "scan.npy", plugin="napari")
     look = appearance(PhaseTable.named("pore", "NMC"))
     viewer.add_layer(Labels(labels, name="painted", **look))
     return viewer
@@ -104,9 +105,10 @@ def test_a_search_is_watched_stopped_continued_and_its_best_setting_used(
 
 
 @pytest.mark.slow
-def test_a_complete_search_tries_more_settings(
+def test_a_search_on_a_cluster_tries_more_settings_here(
     viewer: Viewer,
     tiny_config: TrainConfig,
+    scheduler: str,
     monkeypatch: pytest.MonkeyPatch,
     qtbot: QtBot,
 ) -> None:
@@ -114,8 +116,12 @@ def test_a_complete_search_tries_more_settings(
     monkeypatch.setattr(QInputDialog, "getInt", lambda *_: (1, True))
     dock = _open(viewer, tiny_config)
     dock.setup.search.config = SearchConfig(n_trials=2, n_repeats=1)
+    dock.setup.compute_on.where.setCurrentText("A dask cluster")
+    dock.setup.compute_on.address.setText(scheduler)
     dock.work.run_button.click()
-    _finish(dock, qtbot)
+    texts = _watch(dock, qtbot)
+    assert any("in another process" in text for text in texts)
+    dock.setup.compute_on.where.setCurrentText("This computer")
     qtbot.waitUntil(lambda: [s.n_done for s in dock.searches.items] == [2])
     assert not dock.searches.continue_button.isEnabled()
     folder = SearchFolder(dock.searches.items[0].path)
@@ -129,6 +135,18 @@ def test_a_complete_search_tries_more_settings(
     assert (new.number, new.state) == (2, "complete")
     assert dock.message.startswith("Done in ")
     qtbot.waitUntil(lambda: [s.n_planned for s in dock.searches.items] == [3])
+
+
+def _watch(dock: SearchDock, qtbot: QtBot) -> set[str]:
+    """Collect what the bars say until the job is over."""
+    texts: set[str] = set()
+
+    def is_over() -> bool:
+        texts.update((dock.progress.text, dock.steps.own.text.partition(": ")[2]))
+        return not dock.is_busy
+
+    qtbot.waitUntil(is_over, timeout=LONG)
+    return texts
 
 
 def _close_while_it_runs(dock: SearchDock, qtbot: QtBot) -> SearchDock:
