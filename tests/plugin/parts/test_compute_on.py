@@ -24,6 +24,7 @@ from napari_lrcs.plugin.parts import compute_on
 from napari_lrcs.plugin.parts.cluster import Cluster, Connecting
 from napari_lrcs.plugin.parts.compute_on import ComputeOn
 from napari_lrcs.plugin.parts.layers import volume_of
+from napari_lrcs.plugin.parts.workers import Events
 
 pytestmark = pytest.mark.gui
 
@@ -179,7 +180,7 @@ def connection(monkeypatch: pytest.MonkeyPatch) -> Connection:
     return made
 
 
-def begun(image: Volume, mask: Any, executor: Any) -> Iterator[object]:
+def begun(image: Volume, mask: Any, executor: Any) -> Events:
     assert mask is None
     assert executor.log[-1] != "closed"
     yield image.array
