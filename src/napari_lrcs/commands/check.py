@@ -14,6 +14,7 @@ from napari_lrcs.commands.parts.output import (
     print_table,
 )
 from napari_lrcs.commands.parts.places import Places, check_new_file
+from napari_lrcs.uncertainty.trust import CONFIDENCE_LEVEL
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -90,7 +91,7 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--confidence-level",
         type=float,
-        default=0.95,
+        default=CONFIDENCE_LEVEL,
         metavar="SHARE",
         help="share of the intervals that contain the truth (default: %(default)s)",
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from clusters import Cluster
 from napari_lrcs.annotation.check_folder import CheckFolder, draw_check
@@ -25,7 +26,9 @@ from napari_lrcs.metrics.composition import Neighbourhood
 from napari_lrcs.metrics.counting import compose
 from napari_lrcs.metrics.overlap import confusion_matrix, iou_per_phase
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.uncertainty.trust.figures import write_intervals
+from napari_lrcs.uncertainty.trust.budget import budgets_of_report
+from napari_lrcs.uncertainty.trust.budget_tables import draw_budget
+from napari_lrcs.uncertainty.trust.figures import draw_intervals, write_intervals
 from napari_lrcs.uncertainty.trust.judged import Judged
 from napari_lrcs.uncertainty.trust.report import CheckReport, Counting, judge
 from napari_lrcs.uncertainty.trust.tables import report_dict, write_report_csv
@@ -408,3 +411,17 @@ def test_json_csv_and_figure(draw: Draw, tmp_path: Path) -> None:
     n_lines = (tmp_path / "report.csv").read_text().count("\n")
     assert n_lines == 1 + len(found["quantities"])
     assert (tmp_path / "report.png").stat().st_size > 1000
+
+
+def test_figures_name_the_level_of_their_intervals(draw: Draw) -> None:
+    folder = draw()
+    paint(folder, TRUTH)
+    report = report_of(folder, PREDICTED, confidence_level=0.8)
+    intervals, budget = Figure().subplots(2)
+
+    draw_intervals(intervals, report)
+    draw_budget(budget, budgets_of_report(report))
+
+    labels = [text.get_text() for text in intervals.get_legend().get_texts()]
+    assert "corrected, 80% interval" in labels
+    assert "80% interval" in budget.get_xlabel()

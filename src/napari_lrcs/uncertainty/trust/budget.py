@@ -13,6 +13,7 @@ from napari_lrcs.io.volume import Volume
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.uncertainty.study.quantities import Quantity
 from napari_lrcs.uncertainty.study.summary import GroupSummary, StudySummary
+from napari_lrcs.uncertainty.trust import CONFIDENCE_LEVEL
 from napari_lrcs.uncertainty.trust.finite_volume import (
     FiniteVolume,
     Indicator,
@@ -80,7 +81,7 @@ class Budget:
     n_seed: int = 0
     finite_volume: FiniteVolume | None = None
     resolution: tuple[float, ...] = ()
-    confidence_level: float = 0.95
+    confidence_level: float = CONFIDENCE_LEVEL
     no_interval: str = UNKNOWN_BIAS
 
     @property
@@ -281,7 +282,7 @@ def look_beyond(
     phases: PhaseTable,
     view: Volume | None = None,
     within_slices: bool = True,
-    confidence_level: float = 0.95,
+    confidence_level: float = CONFIDENCE_LEVEL,
 ) -> Generator[Measuring, None, BeyondVolume]:
     """Find out what a segmentation tells of the material, and of coarser voxels.
 

@@ -145,7 +145,8 @@ def draw_budget(ax: "Axes", budgets: Sequence[Budget]) -> None:
     names = [f"{b.title}\n{_percent(b)}" for b in budgets]
     ax.set_yticks(range(len(budgets)), names)
     ax.invert_yaxis()
-    ax.set_xlabel("Half width of the 95% interval (percentage points)")
+    level = f"{budgets[0].confidence_level:.0%} " if budgets else ""
+    ax.set_xlabel(f"Half width of the {level}interval (percentage points)")
     ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
 
 

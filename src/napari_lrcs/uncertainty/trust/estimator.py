@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
+from napari_lrcs.uncertainty.trust import CONFIDENCE_LEVEL
+
 Counts: TypeAlias = NDArray[np.floating] | NDArray[np.integer]
 """A number for each patch, shape (n_patches,)."""
 
@@ -49,7 +51,7 @@ class Estimate:
             return 0.0
         return max(float(np.mean(squares**2) / np.mean(squares) ** 2) - 3, 0.0)
 
-    def half_width(self, confidence_level: float = 0.95) -> float:
+    def half_width(self, confidence_level: float = CONFIDENCE_LEVEL) -> float:
         """Half the width of the interval, by Student's t.
 
         What a network gets badly wrong is rare, a few patches often miss it, and the
@@ -72,7 +74,7 @@ class Estimate:
         return self._quantile(confidence_level, n) * self.standard_error
 
     def patches_needed(
-        self, half_width: float, confidence_level: float = 0.95
+        self, half_width: float, confidence_level: float = CONFIDENCE_LEVEL
     ) -> int | None:
         """Return how many patches would make the interval as narrow as wanted.
 

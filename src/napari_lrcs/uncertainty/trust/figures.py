@@ -51,7 +51,7 @@ def draw_intervals(
     quantities = report.segmentations[0].quantities
     shown = [q for q in quantities if q.kind in _SHOWN]
     for place, quantity in enumerate(shown):
-        _draw_row(ax, place, quantity, report.phases)
+        _draw_row(ax, place, quantity, report)
         scatter = scatter_of_labels(quantity, study, report)
         if scatter is not None:
             ax.errorbar(
@@ -72,8 +72,9 @@ def draw_intervals(
     ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
 
 
-def _draw_row(ax: "Axes", place: int, quantity: Judged, phases: PhaseTable) -> None:
-    colour = _colour(quantity.labels, phases)
+def _draw_row(ax: "Axes", place: int, quantity: Judged, report: CheckReport) -> None:
+    colour = _colour(quantity.labels, report.phases)
+    level = f"{report.confidence_level:.0%}"
     if not quantity.reason:
         ax.errorbar(
             0,
@@ -84,7 +85,7 @@ def _draw_row(ax: "Axes", place: int, quantity: Judged, phases: PhaseTable) -> N
             markersize=5,
             linewidth=2.5,
             capsize=4,
-            label=None if place else "corrected, 95% interval",
+            label=None if place else f"corrected, {level} interval",
         )
     ax.plot(
         -100 * quantity.correction,

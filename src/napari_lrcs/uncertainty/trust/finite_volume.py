@@ -14,6 +14,7 @@ from napari_lrcs.comparison.measures import Measuring
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.counting import at_interface
 from napari_lrcs.phases import UNPAINTED
+from napari_lrcs.uncertainty.trust import CONFIDENCE_LEVEL
 from napari_lrcs.uncertainty.trust.blocks import (
     Block,
     block_within,
@@ -101,7 +102,7 @@ def finite_volumes(
     indicators: Mapping[Key, Indicator],
     *,
     mask: Volume | None = None,
-    confidence_level: float = 0.95,
+    confidence_level: float = CONFIDENCE_LEVEL,
 ) -> Generator[Measuring, None, dict[Key, FiniteVolume]]:
     """Measure fractions of the labelled voxels, and how far the material's may be.
 

@@ -19,6 +19,7 @@ from napari_lrcs.metrics.counting import compose_slabs
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.preprocessing.slices import AXES
 from napari_lrcs.progress import changed
+from napari_lrcs.uncertainty.trust import CONFIDENCE_LEVEL
 from napari_lrcs.uncertainty.trust.judged import (
     Comparison,
     Estimated,
@@ -301,7 +302,7 @@ def judge_counted(
     *,
     neighbourhood: Neighbourhood | None = None,
     painting: Volume | None = None,
-    confidence_level: float = 0.95,
+    confidence_level: float = CONFIDENCE_LEVEL,
     half_width: float | None = None,
 ) -> CheckReport:
     """Judge segmentations that are counted already, by the patches alone.
