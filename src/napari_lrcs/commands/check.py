@@ -195,8 +195,8 @@ def _print_places(check: "Check", out: Path) -> None:
         ],
     )
     print_line(
-        "paint them in napari (dock Check segmentation), or in "
-        f"{out / 'painting' / 'labels.zarr'}"
+        f"paint them in {out / 'painting' / 'labels.zarr'}, or in napari's dock Check "
+        "segmentation, which finds them in NAME.lrcs beside the image"
     )
 
 
