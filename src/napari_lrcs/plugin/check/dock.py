@@ -31,7 +31,7 @@ Save = Callable[[Path, Judged], Events]
 
 
 class CheckDock(Dock):
-    """Paint squares that chance has placed; they tell how far a result is off."""
+    """Paint squares at random places; they show how far a result is off."""
 
     key: ClassVar[str] = "check"
 
