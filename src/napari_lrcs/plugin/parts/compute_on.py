@@ -20,8 +20,8 @@ _TITLES = (
     ("A dask cluster", _DASK),
 )
 _TIP = (
-    "One process per core: faster without a GPU where one network, or one slice, does "
-    "not keep all cores busy. A dask cluster: other computers that see the same files; "
+    "One process per core: without a GPU, faster if one network or one slice does not "
+    "keep all cores busy. A dask cluster: other computers that see the same files; "
     "see “On a cluster” in the documentation"
 )
 _ADDRESS = "tcp://host:8786, or scheduler.json"
