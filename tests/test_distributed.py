@@ -83,7 +83,7 @@ def test_work_that_kills_its_workers_is_told_in_a_sentence() -> None:
     error = distributed._in_our_words(KilledWorker("run", cast(Any, None), 3))
 
     assert isinstance(error, LrcsError)
-    assert "workers have died at the same work 4 times" in str(error)
+    assert "workers have died on the same work 4 times" in str(error)
 
 
 # ---- what is refused ----

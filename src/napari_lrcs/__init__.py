@@ -16,6 +16,6 @@ if sys.platform == "darwin":
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
-# PyTorch asks Linux for its larger tensors anew each time. In pages of 2 MiB for 4 KiB,
-# where the system gives them, that takes much less time (benchmarks/pages.py).
+# PyTorch allocates large tensors anew each time. With pages of 2 MiB instead of 4 KiB,
+# where Linux offers them, that takes much less time (benchmarks/pages.py).
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")

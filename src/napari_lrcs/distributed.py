@@ -120,11 +120,11 @@ def _client(address: str, n_workers: int | None) -> Iterator[Client]:
 
 @contextmanager
 def _untouched() -> Iterator[None]:
-    """Keep the start of workers from running our script again, and from changing us.
+    """Keep local workers from running our script, and dask from changing `os.environ`.
 
     `multiprocessing` runs the file that a process was started with in each new process,
     unless that is the ``__main__`` of a package: a script that opens napari would open
-    it once per worker. dask sets variables that are meant for the workers here.
+    it once per worker. dask sets variables here that are meant for the workers.
     """
     main = sys.modules["__main__"]
     spec, before = main.__spec__, dict(os.environ)
@@ -271,7 +271,7 @@ class ClusterExecutor(Executor):
         read : sequence of Path
             Files and folders to read.
         folder : Path, optional
-            Where workers write results; a hidden file is there for a moment.
+            Where workers write results; a hidden file is written there for a moment.
 
         Raises
         ------
@@ -305,7 +305,7 @@ class ClusterExecutor(Executor):
 
 @contextmanager
 def _sign_in(folder: Path | None) -> Iterator[list[Path]]:
-    """Put a file into a folder, to see who else sees it there."""
+    """Put a temporary file into a folder, for workers to find there."""
     if folder is None:
         yield []
         return
@@ -318,8 +318,8 @@ def _in_our_words(error: BaseException) -> BaseException:
         return error
     n = error.allowed_failures + 1
     return LrcsError(
-        f"workers have died at the same work {n} times; see whether their memory is "
-        "enough"
+        f"workers have died on the same work {n} times; check that they have enough "
+        "memory"
     )
 
 

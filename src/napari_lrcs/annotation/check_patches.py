@@ -1,4 +1,4 @@
-"""Check patches: small squares, placed by chance, that judge a segmentation."""
+"""Check patches: small squares, placed at random, that judge a segmentation."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -236,7 +236,7 @@ class Tiles:
     def _patch(
         self, index: int, rank: int, inside: Callable[[int], Mask]
     ) -> CheckPatch:
-        """Return a tile of a slice; `rank` counts its tiles in an order by chance."""
+        """Return a tile of a slice; `rank` counts its tiles in random order."""
         size, axis = self.design.size, self.design.axis
         mask = inside(index)
         places = np.argwhere(has_voxel(mask, size))

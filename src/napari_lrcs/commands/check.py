@@ -32,7 +32,7 @@ HELP = "judge a segmentation by small patches that are painted by hand"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parts = parser.add_subparsers(required=True, metavar="PART", dest="part")
-    _add_draw(parts.add_parser("draw", help="place patches by chance, to be painted"))
+    _add_draw(parts.add_parser("draw", help="place patches to paint at random"))
     _add_report(
         parts.add_parser("report", help="correct a segmentation, with intervals")
     )
@@ -67,8 +67,8 @@ def _add_draw(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from-prediction",
         action="store_true",
-        help="begin with the prediction instead of empty patches; tempts one to leave "
-        "errors in, and is reported",
+        help="begin with the prediction instead of empty patches; errors are easily "
+        "left in, so the report says so",
     )
     flags.add(parser, "--phases", "--mask", "--json")
 
@@ -77,7 +77,7 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "segmentations", nargs="+", help="labels to judge; several are compared"
     )
-    parser.add_argument("check", type=Path, help="folder of the check, painted")
+    parser.add_argument("check", type=Path, help="folder of the painted check")
     parser.add_argument(
         "--labels", metavar="FILE", help="the painting, if it is not in the folder"
     )
@@ -99,8 +99,8 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
         "--half-width",
         type=float,
         metavar="SHARE",
-        help="tell how many patches make the intervals as narrow, as in 0.01 for one "
-        "percentage point",
+        help="say how many patches are needed for this half width, such as 0.01 for "
+        "one percentage point",
     )
     parser.add_argument(
         "--study",
@@ -195,8 +195,8 @@ def _print_places(check: "Check", out: Path) -> None:
         ],
     )
     print_line(
-        "paint them in napari (dock Check segmentation), or in "
-        f"{out / 'painting' / 'labels.zarr'}"
+        f"paint them in {out / 'painting' / 'labels.zarr'}, or in napari's dock Check "
+        "segmentation, which finds them in NAME.lrcs beside the image"
     )
 
 

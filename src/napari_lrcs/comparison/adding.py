@@ -12,7 +12,7 @@ from napari_lrcs.io.elsewhere import Elsewhere, PackedVolumes
 from napari_lrcs.io.volume import Volume
 
 _MOST_SLABS = 64
-"""Slabs of a part: of a GiB and some seconds, so that one sees the progress."""
+"""Slabs of a part: about a GiB and some seconds, so that progress can be shown."""
 
 
 class _Addable(Protocol):
@@ -42,14 +42,14 @@ def add_slabs(
     Parameters
     ----------
     measure : callable
-        Can be pickled, if others are to call it.
+        Can be pickled, if `others` are given.
     n_slices : int
-        Of the volume, along the axis of the slabs.
+        Number of slices of the volume, along the axis of the slabs.
     depth : int
-        Slices of a slab.
+        Number of slices of a slab.
     others : Elsewhere, optional
-        Other processes, which measure. The labels, and the file of the mask, come from
-        `open_to_share` then.
+        Other processes, which measure. Then the labels, and the file of the mask, must
+        come from `open_to_share`.
 
     Yields
     ------
@@ -59,9 +59,9 @@ def add_slabs(
     Raises
     ------
     ValueError
-        If the labels are in memory, where the others cannot read them.
+        If the labels are in memory, where other processes cannot read them.
     LrcsError, OSError
-        If one of them, or their executor, fails.
+        If one of these processes, or their executor, fails.
     """
     slabs: list[Sum] = []
     if others is None:

@@ -17,7 +17,8 @@ from napari_lrcs.io.writing import naming
 from napari_lrcs.progress import Notice, SlabPredicted, TilePredicted
 
 _MOST_SLABS = 8
-"""Slabs of a part: nothing is computed while its first is read or its last written."""
+"""Most slabs of a part. Large parts are faster: nothing is computed while the first
+slab is read or the last is written."""
 
 Found = TypeVar("Found")
 
@@ -41,18 +42,18 @@ def compute_slabs_elsewhere(
     compute : callable
         Computes some slabs in another process and writes them; can be pickled.
     slabs : sequence of Slab
-        What is left to compute.
+        The slabs that are left to compute.
     take : callable
-        Takes what `compute` has returned, and gives what the user should know.
+        Handles what `compute` has returned, and returns notices for the user.
     depth : int
-        Slices of a chunk.
+        Number of slices of a chunk.
     n_slices : int
-        Of the whole result.
+        Number of slices of the whole result.
 
     Yields
     ------
     Notice, TilePredicted or SlabPredicted
-        The latter once a process has ended its part.
+        `SlabPredicted` once a process has finished its part.
 
     Raises
     ------
@@ -88,10 +89,7 @@ def parts_of(
 
 
 def left_of(slabs: Sequence[Slab], session: Session) -> list[Slab]:
-    """List the slabs that are not there yet.
-
-    A process may have been killed after it had written some.
-    """
+    """List the slabs that are not written yet: a killed process may have left some."""
     done = session.folder.read_done()
     return [slab for slab in slabs if slab.start not in done]
 
@@ -99,7 +97,7 @@ def left_of(slabs: Sequence[Slab], session: Session) -> list[Slab]:
 def writing_to(
     session: Session, *, geometry: Geometry, outputs: Sequence[Output], writer: str
 ) -> Callable[[Slab, Arrays], None]:
-    """Return what writes the arrays of a slab; `writer` as `Session.writing` names."""
+    """Return a function that writes a slab; `Session.writing` yields `writer`."""
     folder = session.folder
     arrays = {output: folder.array(output, mode="r+") for output in outputs}
 

@@ -28,7 +28,7 @@ from napari_lrcs.preprocessing.slices import SliceReader
 from napari_lrcs.progress import Notice, SlabPredicted, TilePredicted
 
 _N_THREADS = 2
-"""Slices that are labelled at once; a window beside wants some of the processor."""
+"""Slices that are labelled at once; napari's window needs some of the processor."""
 
 
 def label_slabs(
@@ -46,7 +46,7 @@ def label_slabs(
     reader : SliceReader
         Labels outside its field of view are 0.
     write : callable
-        Puts the labels of a slab into the result.
+        Writes the labels of a slab to the result.
     n_threads : int
         Slices that are labelled at once.
 
@@ -76,7 +76,7 @@ def label_slabs(
 def _label(
     image: GreyImage, labels: Labels, baseline: Baseline, pool: ThreadPoolExecutor
 ) -> Iterator[int]:
-    """Label slices, some at once; yields how many are done."""
+    """Label slices, several at once; yield how many are done."""
     for start in range(0, len(image), _N_THREADS):
         some = slice(start, start + _N_THREADS)
         for z, plane in enumerate(pool.map(baseline.predict, image[some]), start):
@@ -100,14 +100,14 @@ def label_slabs_elsewhere(
     reader : SliceReader
         Its volume, and the file of its mask, come from `open_to_share`.
     folder : Path
-        That of an open `DiskResult`, on a disk that all processes share.
+        Folder of an open `DiskResult`, on a disk that all processes share.
 
     Raises
     ------
     ValueError
         If the volume is in memory.
     LrcsError, VolumeError, OSError
-        As `compute_slabs_elsewhere` does, and `label_slabs` there.
+        As `compute_slabs_elsewhere` and `label_slabs` do.
     """
     _given_in(folder).write_bytes(
         pickle.dumps((baseline, geometry, reader.preprocessing))
@@ -138,7 +138,7 @@ class _Job:
 
 
 def _label_part(job: _Job, slabs: Sequence[Slab]) -> None:
-    """Label some slabs and write them, but those that are there."""
+    """Label the slabs that are not written yet, and write them."""
     job.session.check()
     reader, baseline, geometry = _opened(job)
     with job.session.writing() as writer:
@@ -162,5 +162,5 @@ def _opened(job: _Job) -> tuple[SliceReader, Baseline, Geometry]:
 
 
 def _given_in(folder: Path) -> Path:
-    """Locate what all parts need; a forest is too large to be sent with each."""
+    """Return the file with what all parts need; a forest is too large to send often."""
     return folder / "baseline.pickle"

@@ -147,7 +147,7 @@ class _Predicted:
 
 
 def _predict_part(job: _Job, slabs: Sequence[Slab]) -> _Predicted:
-    """Predict some slabs and write them, but those that are there."""
+    """Predict the slabs that are not written yet, and write them."""
     job.session.check()
     task = _opened(job)  # before others may have to wait for us
     phases = PredictedPhases(task.checkpoint)

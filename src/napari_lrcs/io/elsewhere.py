@@ -13,13 +13,13 @@ from napari_lrcs.errors import LrcsError, VolumeError
 from napari_lrcs.io.volume import Volume
 
 _PARTS_PER_WORKER = 4
-"""So that workers of unequal speed end at about the same time."""
+"""So that workers of unequal speed finish at about the same time."""
 
 _FEW_WORKERS = 4
-"""Parts are made for at least as many: more may come."""
+"""Parts are made for at least this many workers, since more may join."""
 
 _MOST_BYTES = 2**20
-"""How much of the volume and the mask may be sent: their paths, not their voxels."""
+"""Largest pickle of volume and mask: their paths may be sent, not their voxels."""
 
 _POLL_SECONDS = 0.5
 """Seconds between events while others compute."""
@@ -35,10 +35,10 @@ class Elsewhere:
     Parameters
     ----------
     executor : concurrent.futures.Executor
-        Whose processes they are.
+        The executor that runs them.
     n_workers : int
-        Their number, about: it decides how large the parts are that each of them gets
-        at once.
+        Approximate number of processes; it decides how large the parts are that each
+        of them gets at once.
     """
 
     executor: Executor
@@ -46,12 +46,12 @@ class Elsewhere:
 
     @property
     def device(self) -> str:
-        """What computes, for the user."""
+        """The workers, as shown to the user."""
         return f"{self.n_workers} worker{'' if self.n_workers == 1 else 's'}"
 
     @property
     def n_parts(self) -> int:
-        """How many parts to make of the work, about."""
+        """About how many parts to split the work into."""
         return _PARTS_PER_WORKER * max(self.n_workers, _FEW_WORKERS)
 
     def run(
@@ -62,13 +62,13 @@ class Elsewhere:
         Parameters
         ----------
         compute : callable
-            Can be pickled, as what it returns.
+            Can be pickled, as can what it returns.
 
         Yields
         ------
         list of (int, Found)
-            The places of the parts that have ended since, and what was found; twice a
-            second, and when a part ends.
+            The indices of the parts that have ended since the last event, and what they
+            returned; twice a second, and when a part ends.
 
         Raises
         ------
@@ -94,11 +94,11 @@ class PackedVolumes:
     Parameters
     ----------
     pickled : bytes
-        Both.
+        The volume and its mask.
     fingerprint : str
-        Of the volume.
+        Fingerprint of the volume.
     token : str
-        Tells them from what has been sent before: files may change.
+        Unique, so that no cached volume is used after a file has changed.
     """
 
     pickled: bytes
@@ -107,12 +107,12 @@ class PackedVolumes:
 
     @classmethod
     def of(cls, volume: Volume, mask: Volume | None) -> "PackedVolumes":
-        """Pack what comes from `open_to_share`.
+        """Pack volumes that come from `open_to_share`.
 
         Raises
         ------
         ValueError
-            If it is in memory.
+            If one of them is in memory.
         """
         pickled = pickle.dumps((volume, mask))
         if len(pickled) > _MOST_BYTES:
@@ -128,7 +128,7 @@ class PackedVolumes:
         Raises
         ------
         LrcsError
-            If they cannot be read here, or it is another volume.
+            If they cannot be read here, or the file holds another volume.
         """
         return _opened(self)
 

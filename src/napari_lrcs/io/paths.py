@@ -10,8 +10,7 @@ from napari_lrcs.errors import VolumeError
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".nxs")
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
 VOLUME_SUFFIXES = (*TIFF_SUFFIXES, *HDF5_SUFFIXES, ".npy")
-"""Suffixes of the files that volumes are read from; folders are told by what they hold.
-"""
+"""Suffixes of files of volumes; folders are recognised by their content."""
 
 LABELS_SUFFIXES = (".tif", ".tiff", ".zarr")
 """Suffixes of the formats that labels can be written in."""

@@ -69,7 +69,7 @@ def _row(state: FolderState, others: Sequence[str]) -> tuple[str, ...]:
 class PartsProgress(QWidget):
     """The bar of one part; it also moves that of the whole.
 
-    Of several parts at once, on a cluster, the one that will be done first is shown.
+    If several parts are at work, on a cluster, the most advanced one is shown.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class PartsProgress(QWidget):
         self.n_parts = self.n_ended = 0
         self._names: dict[Hashable, str] = {}
         self._shares: dict[Hashable, float] = {}
-        """Of each part at work."""
+        """Share done of each part at work."""
         self._is_timed = False
         vbox(self, self.own)
 

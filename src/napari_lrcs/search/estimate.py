@@ -81,7 +81,8 @@ def estimate(
     is_timed : bool
         Whether to time steps.
     executor : concurrent.futures.Executor, optional
-        Does it in one of the processes that will train: their device and memory count.
+        Runs the estimate in one of the processes that will train, whose device and
+        memory count.
 
     Raises
     ------

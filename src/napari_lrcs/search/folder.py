@@ -35,10 +35,10 @@ _RECORD = "search.json"
 _TABLE = "trials.csv"
 _RESULT = "trial.json"
 _WORKER = "worker"
-"""What a worker locks in the folder of a trial."""
+"""Name of a worker's lock in the folder of a trial."""
 
 _PAUSE = 1.0
-"""Seconds between looks at whether another worker still computes a trial."""
+"""Seconds between checks whether another worker still computes a trial."""
 
 _TRIAL = re.compile("trial-[0-9]{3,}")
 
@@ -147,10 +147,10 @@ class SearchFolder:
             yield
 
     def working(self, number: int) -> AbstractContextManager[None]:
-        """Wait until no worker computes a trial, and be the one until the block ends.
+        """Wait until no worker computes a trial, and hold its lock in the block.
 
-        Those that compute in other processes take it besides `running`, which ends with
-        the search that has handed them the trial.
+        Workers in other processes need a lock besides `running`, which ends with the
+        search that has sent them the trial.
         """
         return one_at_a_time(lock_of(self.trial(number) / _WORKER), pause=_PAUSE)
 

@@ -71,8 +71,8 @@ def run_search(
         Runs trials in parallel; by default they run one after another in this process.
     devices : sequence of str, optional
         Devices for the executor, one trial on each at a time. By default as many trials
-        at a time as the executor has workers (``executor.n_workers``), or one if it
-        does not tell, on the config's device; they are estimated there, too.
+        at a time as the executor has workers (``executor.n_workers``), or one if it has
+        no such attribute, on the config's device; they are estimated there, too.
 
     Yields
     ------
@@ -286,9 +286,9 @@ class _Search:
         return (self._task.config.device,) * max(n_workers, 1)
 
     def _next(self, started: float) -> Generator[TrialProgress, None, _Claim | None]:
-        """Claim a trial; if none waits, wait for those that workers have gone on with.
+        """Claim a trial; if none waits, wait for those that workers still compute.
 
-        Their search was killed or has lost them.
+        The search that started them was killed, or has lost its cluster.
         """
         while True:
             left = self._left_running()  # first: what ends now can be claimed

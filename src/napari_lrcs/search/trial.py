@@ -60,7 +60,7 @@ class TrialTask:
 def run_trial(task: TrialTask) -> TrialResult:
     """Run a trial to its end without events, for use in other processes.
 
-    If another process computes it, whose search has lost it, its result is awaited.
+    If a worker of an interrupted search still computes it, wait for its result.
 
     Raises
     ------

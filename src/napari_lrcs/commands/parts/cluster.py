@@ -24,8 +24,8 @@ def connected(
     Parameters
     ----------
     *read : str, Path or None
-        What its workers read, as given on the command line; they must see it, and the
-        folder of the result, if there is one.
+        Files that the workers read, as given on the command line; they must see them,
+        and the folder of the result, if there is one.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def connected(
 def elsewhere(
     arguments: argparse.Namespace, *read: "str | Path | None"
 ) -> "Iterator[Elsewhere | None]":
-    """Connect as `connected` does; give what hands out parts of the work."""
+    """Connect as `connected` does; yield what runs parts of the work there."""
     from napari_lrcs.io.elsewhere import Elsewhere
 
     with connected(arguments, *read) as executor:

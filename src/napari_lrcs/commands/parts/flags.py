@@ -24,9 +24,9 @@ def _phase_name(text: str) -> str:
 _SHARED: Mapping[str, Mapping[str, Any]] = {
     "--cluster": {
         "metavar": "ADDRESS",
-        "help": "compute by dask: local for processes of one thread each on this "
-        "computer, or the address or file of a scheduler, as in tcp://host:8786; needs "
-        "the extra cluster",
+        "help": "compute on a dask cluster: local for processes of one thread each on "
+        "this computer, or the address or file of a scheduler, such as "
+        "tcp://host:8786; needs the extra cluster",
     },
     "--json": {"action": "store_true", "help": "print one JSON object"},
     "--leave-out": {

@@ -31,7 +31,7 @@ Save = Callable[[Path, Judged], Events]
 
 
 class CheckDock(Dock):
-    """Paint squares that chance has placed; they tell how far a result is off."""
+    """Paint squares at random places; they show how far a result is off."""
 
     key: ClassVar[str] = "check"
 
@@ -62,7 +62,7 @@ class CheckDock(Dock):
     def _build(self) -> None:
         self.draw_button = canvas_button(
             "Draw patches",
-            "Place new squares by chance, and begin to paint the first of them",
+            "Place new squares at random, and begin to paint the first of them",
             self.draw,
         )
         self.stop_button = button(

@@ -31,8 +31,8 @@ BLIND, OVER_PREDICTION = "Nothing (blind)", "The prediction"
 _MOST = 10_000
 
 _HINT = (
-    "Paint small squares that chance has placed. They tell how far the segmentation is "
-    "off, with intervals that contain the truth."
+    "Paint small squares at random places. They show how far the segmentation is off, "
+    "with intervals that contain the truth."
 )
 
 

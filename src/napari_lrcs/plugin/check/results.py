@@ -40,7 +40,7 @@ _MEANINGS = (
     "What the patches add to it, in percentage points",
     "The corrected value ± half of its interval: of such intervals, "
     f"{100 * CONFIDENCE_LEVEL:g} in 100 contain the truth",
-    "Patches that it takes for the wanted half-width",
+    "Patches needed for the wanted half-width",
 )
 """Tooltips of the columns."""
 

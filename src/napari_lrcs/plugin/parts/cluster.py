@@ -1,4 +1,4 @@
-"""Work in other processes, as a dock does it: all of this happens in its job's thread.
+"""Run a dock's work in other processes; all of this happens in its job's thread.
 
 Other processes read the image from its file, and write their results to files.
 """
@@ -45,7 +45,7 @@ class Connecting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """Other processes, and the files in which they find what a dock shows.
+    """Other processes, and the files from which they read what a dock shows.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class Cluster:
         Parameters
         ----------
         begin : callable
-            Is called once all is checked.
+            Called once everything is checked.
         image, mask : Volume
             What the layers show.
         folder : Path

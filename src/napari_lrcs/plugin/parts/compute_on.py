@@ -20,8 +20,8 @@ _TITLES = (
     ("A dask cluster", _DASK),
 )
 _TIP = (
-    "One process per core: faster without a GPU where one network, or one slice, does "
-    "not keep all cores busy. A dask cluster: other computers that see the same files; "
+    "One process per core: without a GPU, faster if one network or one slice does not "
+    "keep all cores busy. A dask cluster: other computers that see the same files; "
     "see “On a cluster” in the documentation"
 )
 _ADDRESS = "tcp://host:8786, or scheduler.json"
@@ -33,7 +33,7 @@ _MISSING = (
 
 
 class ComputeOn(QWidget):
-    """A folded choice of what computes, with the address of a cluster."""
+    """A collapsible choice of what computes, with the address of a cluster."""
 
     changed = Signal()
 
@@ -96,7 +96,7 @@ class ComputeOn(QWidget):
         )
 
     def set_busy(self, is_busy: bool) -> None:  # noqa: FBT001 as Qt's setters
-        """Let nothing be chosen while work is being done."""
+        """Disable the choice while the dock is busy."""
         self._content.setEnabled(not is_busy)
 
     def _follow(self) -> None:
@@ -117,7 +117,7 @@ class ComputeOn(QWidget):
         return {"where": self.where.currentData(), "address": self.address.text()}
 
     def restore(self, settings: Mapping[str, Any]) -> None:
-        """Restore what was remembered, as far as it can be used here."""
+        """Restore what was remembered; *This computer* without dask.distributed."""
         self.address.setText(str(settings.get("address", "")))
         if self.where.isEnabled():
             place = self.where.findData(settings.get("where"))

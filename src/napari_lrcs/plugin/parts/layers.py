@@ -28,7 +28,7 @@ PROVENANCE_KEY = "napari_lrcs_provenance"
 """Key of the metadata of a segmentation's layer for its `Provenance`."""
 
 DATASET_KEY = "napari_lrcs_dataset"
-"""Key of a layer's metadata for the one that was chosen of a file's volumes."""
+"""Key of a layer's metadata for the dataset that was chosen in its file."""
 
 _FILE_KEY = "napari_lrcs_file"
 """Key of the metadata of labels for the file that they were opened from as an image."""

@@ -181,7 +181,7 @@ def _series(viewer: Viewer, setup: PredictSetup, workspace: Workspace) -> Series
     if setup.compute_on.is_elsewhere:
         raise ValueError(
             "more volumes can only be predicted by this process; choose This computer "
-            "under Compute on, or remove them"
+            "under Compute on, or remove these volumes"
         )
     if (mask := setup.field_of_view.layer) is not None:
         raise ValueError(

@@ -90,9 +90,8 @@ class TrainSetup(QWidget):
             (
                 "Preset",
                 self.preset,
-                "quick: a good overlay within two minutes, on a CPU too; best: up to "
-                "ten minutes on a CPU; paper: the published network and schedule, for "
-                "a GPU",
+                "quick: minutes, on a CPU too; best: about five times as long; paper: "
+                "the published network and schedule, for a GPU",
             ),
             (
                 "Start from",

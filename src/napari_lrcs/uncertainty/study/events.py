@@ -40,7 +40,7 @@ class MemberProgress:
 
     name: str
     share: float
-    """Share of the member's work that is done, 0 to 1; about, in another process."""
+    """Share of the member's work that is done, 0 to 1; approximate on a cluster."""
     text: str
     event: TrainEvent | PredictEvent | None
     """Event of training or prediction; None between them, and in another process."""

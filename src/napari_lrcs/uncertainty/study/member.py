@@ -168,7 +168,7 @@ def run_member(task: MemberTask) -> Member:
 
 
 def watched(task: MemberTask) -> MemberProgress:
-    """Tell from the folder of a member how far another process has come with it."""
+    """Read from the folder of a member how far another process has come with it."""
     n_epochs, n_done = task.config.optimisation.n_epochs, 0
     share, text = 0.0, "waiting for a free process"
     if task.segmentation.exists():

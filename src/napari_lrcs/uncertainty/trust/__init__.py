@@ -1,4 +1,4 @@
 """How far a segmentation can be trusted: check patches and the error budget."""
 
 CONFIDENCE_LEVEL = 0.95
-"""Share of intervals that contain the truth, unless another one is asked for."""
+"""Share of intervals that contain the truth, unless another one is given."""

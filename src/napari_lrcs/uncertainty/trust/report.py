@@ -130,9 +130,9 @@ class WantedIntervals(TypedDict, total=False):
     """Which intervals a report gives."""
 
     confidence_level: float
-    """Share of them that shall contain the truth, 0 to 1; 0.95 by default."""
+    """Share of them that should contain the truth, 0 to 1; 0.95 by default."""
     half_width: float | None
-    """Wanted half width, 0 to 1, to tell how many patches it takes."""
+    """Wanted half width, 0 to 1: the report says how many patches it needs."""
 
 
 def judge(
@@ -184,7 +184,7 @@ def judge(
         painting=labels,
         **wanted,
     )
-    judge_all_counted()  # before the long work: whatever is wrong with the painting
+    judge_all_counted()  # raise errors of the painting before the long work
     for i, segmentation in enumerate(segmentations):
         for event in count_segmentation(
             segmentation, folder, neighbourhood=chosen, others=others
