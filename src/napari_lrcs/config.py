@@ -182,8 +182,8 @@ class OptimisationConfig(Config):
 class TrainConfig(Config):
     """How the network looks, what it sees and how it is trained.
 
-    The defaults are the ``quick`` preset: the smallest network and schedule that
-    gave a good overlay within two minutes on two processor cores.
+    The defaults are the ``quick`` preset: a small network whose training
+    takes minutes on two processor cores.
     """
 
     group = "training"

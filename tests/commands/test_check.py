@@ -9,6 +9,7 @@ import tifffile
 
 from command_line import SHAPE, Run, printed_object
 from napari_lrcs.annotation.check_folder import CheckFolder
+from napari_lrcs.annotation.project import read_checks
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -36,6 +37,16 @@ def test_patches_are_listed_with_where_to_paint_them(run: Run, place: Path) -> N
     assert set(content["patches"][0]) == {"z", "y", "x", "height", "width", "done"}
     assert content["shape"] == [*SHAPE]
     assert (content["size"], content["margin"], content["blind"]) == (8, 1, True)
+
+
+def test_patches_beside_the_image_are_left_out_of_trainings(
+    run: Run, place: Path
+) -> None:
+    run("check draw labels.tif --out scan.lrcs/check --n-patches 3 --size 8")
+
+    (check,) = read_checks(place / "scan.tif", shape=SHAPE)
+
+    assert len(check.patches) == 3
 
 
 def test_a_report_corrects_the_prediction(run: Run, painted: CheckFolder) -> None:

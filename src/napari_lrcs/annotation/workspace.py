@@ -124,7 +124,12 @@ def fallback_folder() -> Path:
 
 def is_workspace(path: Path) -> bool:
     """Tell whether a path is the folder of a workspace, by its name."""
-    return path.suffix == _SUFFIX and path.is_dir()
+    return is_workspace_name(path) and path.is_dir()
+
+
+def is_workspace_name(path: Path) -> bool:
+    """Tell whether a path is named as the folder of a workspace."""
+    return path.suffix == _SUFFIX
 
 
 def workspace_of(source: Path | None, *, name: str, fallback: Path) -> Workspace:

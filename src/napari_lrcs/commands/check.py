@@ -14,7 +14,7 @@ from napari_lrcs.commands.parts.output import (
     print_table,
 )
 from napari_lrcs.commands.parts.places import Places, check_new_file
-from napari_lrcs.uncertainty.trust import CONFIDENCE_LEVEL
+from napari_lrcs.uncertainty.trust import CONFIDENCE_LEVEL, level_text
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -150,12 +150,15 @@ def _draw(arguments: argparse.Namespace) -> None:
     from napari_lrcs.annotation.check_folder import draw_check
     from napari_lrcs.annotation.check_patches import Check, CheckDesign
     from napari_lrcs.annotation.painting import ImageIdentity
+    from napari_lrcs.annotation.workspace import Workspace, is_workspace_name
     from napari_lrcs.commands.parts.progress import follow_share
     from napari_lrcs.comparison.evaluate import phases_of
     from napari_lrcs.io.opening import open_labels
     from napari_lrcs.io.writing import check_new
     from napari_lrcs.preprocessing.mask import open_mask
 
+    if is_workspace_name(arguments.out.parent):
+        Workspace(arguments.out.parent).make()
     check_new(arguments.out, overwrite=False)
     segmentation = open_labels(arguments.segmentation)
     events = draw_check(
@@ -342,7 +345,7 @@ def _print_judgement(judgement: "Judgement", report: "CheckReport") -> None:
         f"{judgement.name} by {report.n_patches} check patches",
         [*header, "Patches needed"] if has_needed else header,
         rows,
-        caption=f"{report.confidence_level:.0%} intervals; interfaces with "
+        caption=f"{level_text(report.confidence_level)} intervals; interfaces with "
         f"{report.neighbourhood} neighbours",
     )
     _print_remarks(shown)
@@ -367,7 +370,7 @@ def _print_comparison(comparison: "Comparison", report: "CheckReport") -> None:
     ]
     print_table(
         f"{comparison.first} minus {comparison.second}, in percentage points",
-        ["Score", "Difference", f"{report.confidence_level:.0%} interval"],
+        ["Score", "Difference", f"{level_text(report.confidence_level)} interval"],
         rows,
     )
     verdict = f"{comparison.better} has the higher mean IoU"

@@ -23,7 +23,7 @@ from napari_lrcs.plugin.parts.widgets import (
     vbox,
 )
 from napari_lrcs.progress import Notice
-from napari_lrcs.uncertainty.trust import CONFIDENCE_LEVEL
+from napari_lrcs.uncertainty.trust import CONFIDENCE_LEVEL, level_text
 from napari_lrcs.uncertainty.trust.figures import draw_intervals
 from napari_lrcs.uncertainty.trust.judged import KINDS
 from napari_lrcs.uncertainty.trust.judged import Judged as Quantity
@@ -39,7 +39,7 @@ _MEANINGS = (
     "What the segmentation has in the whole volume",
     "What the patches add to it, in percentage points",
     "The corrected value ± half of its interval: of such intervals, "
-    f"{100 * CONFIDENCE_LEVEL:g} in 100 contain the truth",
+    f"{level_text(CONFIDENCE_LEVEL)} contain the truth",
     "Patches needed for the wanted half-width",
 )
 """Tooltips of the columns."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_lrcs.io.tables import Row
 from napari_lrcs.io.writing import replacing
+from napari_lrcs.uncertainty.trust import level_text
 from napari_lrcs.uncertainty.trust.budget import Budget, or_nothing
 from napari_lrcs.uncertainty.trust.report import CheckReport
 from napari_lrcs.uncertainty.trust.tables import points_text
@@ -84,9 +85,10 @@ def methods_sentences(budgets: Sequence[Budget], report: CheckReport) -> str:
     """Say in words what was done, as the methods section of a paper can quote it."""
     design = report.check.design
     values = "; ".join(map(_in_words, filter(_is_quotable, budgets)))
+    level = level_text(report.confidence_level)
     sight = "without sight of" if design.blind else "over"
     parts = [
-        f"Volume fractions with {report.confidence_level:.0%} intervals: {values}.",
+        f"Volume fractions with {level} intervals: {values}.",
         f"The segmentation was corrected by {report.n_patches} patches of "
         f"{design.size} × {design.size} pixels, placed by stratified random sampling "
         f"and painted by hand {sight} the segmentation (difference estimator, "
@@ -145,7 +147,7 @@ def draw_budget(ax: "Axes", budgets: Sequence[Budget]) -> None:
     names = [f"{b.title}\n{_percent(b)}" for b in budgets]
     ax.set_yticks(range(len(budgets)), names)
     ax.invert_yaxis()
-    level = f"{budgets[0].confidence_level:.0%} " if budgets else ""
+    level = f"{level_text(budgets[0].confidence_level)} " if budgets else ""
     ax.set_xlabel(f"Half width of the {level}interval (percentage points)")
     ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
 

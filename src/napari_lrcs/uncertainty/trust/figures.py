@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from napari_lrcs.io.writing import replacing
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.uncertainty.study.summary import StudySummary
+from napari_lrcs.uncertainty.trust import level_text
 from napari_lrcs.uncertainty.trust.budget import scatter_of_labels
 from napari_lrcs.uncertainty.trust.judged import Judged
 from napari_lrcs.uncertainty.trust.report import CheckReport
@@ -74,7 +75,7 @@ def draw_intervals(
 
 def _draw_row(ax: "Axes", place: int, quantity: Judged, report: CheckReport) -> None:
     colour = _colour(quantity.labels, report.phases)
-    level = f"{report.confidence_level:.0%}"
+    level = level_text(report.confidence_level)
     if not quantity.reason:
         ax.errorbar(
             0,
