@@ -1,9 +1,8 @@
 """Add up what the slabs of a volume give, in this process or in others."""
 
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
-from functools import partial, reduce
-from operator import add
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Protocol, Self, TypeVar
 
 import numpy as np
@@ -63,20 +62,37 @@ def add_slabs(
     LrcsError, OSError
         If one of these processes, or their executor, fails.
     """
-    slabs: list[Sum] = []
+    total: Sum | None = None
+    parts: Iterator[tuple[list[Sum], float]]
     if others is None:
-        for slab in measure(labels, mask=mask, run=range(n_slices)):
-            slabs.append(slab)
-            yield len(slabs) * depth / n_slices
+        slabs = measure(labels, mask=mask, run=range(n_slices))
+        parts = (([slab], i * depth / n_slices) for i, slab in enumerate(slabs, 1))
     else:
         runs = _runs(n_slices, depth=depth, n_parts=others.n_parts)
         there = partial(_measure_there, measure, PackedVolumes.of(labels, mask))
-        found: dict[int, Sequence[Sum]] = {}
-        for ended in others.run(there, runs):
-            found.update(ended)
-            yield len(found) / len(runs)
-        slabs = [slab for place in range(len(runs)) for slab in found[place]]
-    return reduce(add, slabs)
+        parts = _in_order(others.run(there, runs), n_parts=len(runs))
+    for ended, share in parts:
+        for slab in ended:
+            total = slab if total is None else total + slab
+        yield share
+    assert total is not None  # a volume has slices
+    return total
+
+
+def _in_order(
+    found: Iterable[Sequence[tuple[int, list[Sum]]]], *, n_parts: int
+) -> Iterator[tuple[list[Sum], float]]:
+    """Give what parts have found in the order of the parts, as far as it is there."""
+    early: dict[int, list[Sum]] = {}
+    n_ended = n_given = 0
+    for ended in found:
+        early.update(ended)
+        n_ended += len(ended)
+        ready: list[Sum] = []
+        while n_given in early:
+            ready += early.pop(n_given)
+            n_given += 1
+        yield ready, n_ended / n_parts
 
 
 def _runs(n_slices: int, *, depth: int, n_parts: int) -> list[range]:

@@ -396,7 +396,8 @@ def test_a_training_starts_from_another_network(
     assert dock.setup.initial_weights == first
     box = dock.setup.start.findChild(QComboBox)
     assert box is not None
-    assert box.currentText().startswith(f"{first.name} · mean IoU")
+    score = f"{first.name} · mean IoU"  # once the runs are listed
+    qtbot.waitUntil(lambda: box.currentText().startswith(score))
     assert _config(second)["n_filters"] == 4  # the network's shape came with it
     np.testing.assert_allclose(_weights(first), _weights(second), atol=1e-5)
 
