@@ -33,7 +33,7 @@ from napari_lrcs.io.volume import Volume
 from napari_lrcs.models.checkpoint import Checkpoint
 from napari_lrcs.preprocessing.slices import SliceReader
 
-_SHORT = {
+SHORT = {
     "n_epochs": 2,
     "patches_per_epoch": 100,
     "batch_size": 4,
@@ -49,7 +49,7 @@ _CPU = PredictConfig(device="cpu", precision="float32")
 Labels = NDArray[np.uint8]
 
 NETWORKS: dict[str, TrainConfig] = {
-    name: config.with_changes(**_SHORT)
+    name: config.with_changes(**SHORT)
     for name, config in {
         **PRESETS,
         "unet": PRESETS["quick"].with_changes(model="unet"),

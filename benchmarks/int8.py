@@ -21,7 +21,7 @@ import numpy as np
 import onnxruntime
 import torch
 from cases import CASES, DATA, Case, learn
-from export import _SHORT, window_for
+from export import SHORT, window_for
 from numpy.typing import NDArray
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -75,7 +75,7 @@ def main() -> None:
 def rows(case: Case, preset: str, data: Path, *, n_steps: int) -> Iterator[str]:
     """Train a network, and compare what becomes of it."""
     image, labels = case.open(data)
-    short = _SHORT | {"n_epochs": 2, "patches_per_epoch": 2 * n_steps}
+    short = SHORT | {"n_epochs": 2, "patches_per_epoch": 2 * n_steps}
     config = PRESETS[preset].with_changes(**short)
     checkpoint = learn(case, image, labels, config=config)
     places = list(case.test)[:N_TESTED]

@@ -35,6 +35,7 @@ from napari_lrcs.models.layers import SegmentationNetwork
 from napari_lrcs.models.registry import create_model
 from napari_lrcs.models.tiles import TiledNetwork
 from napari_lrcs.phases import ELECTRODE
+from napari_lrcs.preprocessing import slices
 from napari_lrcs.preprocessing.normalisation import Normalisation
 from napari_lrcs.progress import PredictionEnded, SlabPredicted
 
@@ -88,6 +89,7 @@ class Stages:
         functions = [
             ("reading", Volume, "slab"),
             ("normalising", Normalisation, "__call__"),
+            ("converting and filtering", slices, "apply_filters"),
             ("network", SegmentationNetwork, "logits"),
             ("compressing and writing", Geometry, "put"),
         ]
@@ -96,11 +98,6 @@ class Stages:
             for stage, owner, name in functions:
                 timed = self.timed(stage, getattr(owner, name))
                 stack.enter_context(patch.object(owner, name, timed))
-            name = "napari_lrcs.preprocessing.slices.apply_filters"
-            from napari_lrcs.preprocessing.slices import apply_filters
-
-            timed = self.timed("converting and filtering", apply_filters)
-            stack.enter_context(patch(name, timed))
             parts = self.timed_parts("tiles", TiledNetwork.fill)
             stack.enter_context(patch.object(TiledNetwork, "fill", parts))
             try:

@@ -31,8 +31,8 @@ from napari_lrcs.comparison.measures import (
     Measuring,
     check_memory_for_particles,
     measure_labels,
-    measure_transport,
 )
+from napari_lrcs.comparison.transport import measure_transport
 from napari_lrcs.distributed import connect
 from napari_lrcs.io.elsewhere import Elsewhere
 from napari_lrcs.io.opening import open_to_share

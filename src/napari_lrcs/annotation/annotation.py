@@ -24,8 +24,9 @@ from napari_lrcs.annotation.left_out import (
 )
 from napari_lrcs.arrays import GreyImage, Labels, Mask
 from napari_lrcs.config import Axis, TrainConfig
+from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.provenance import Learnt
-from napari_lrcs.io.volume import Volume, check_labels_fit
+from napari_lrcs.io.volume import Volume
 from napari_lrcs.phases import UNPAINTED, PhaseTable
 from napari_lrcs.preprocessing.neighbours import Resemblance, measure_resemblance
 from napari_lrcs.preprocessing.slices import AXES, SliceReader
@@ -242,6 +243,15 @@ def _learnt_from(
 
 def _first(values: Iterable[T | None]) -> T | None:
     return next((value for value in values if value is not None), None)
+
+
+def check_labels_fit(image: Volume, labels: Volume) -> None:
+    """Raise `VolumeError` if labels do not have the shape of their image."""
+    if image.shape != labels.shape:
+        raise VolumeError(
+            f"{image.name} is {image.shape} voxels (z, y, x) and {labels.name} is "
+            f"{labels.shape}; labels need the image's shape"
+        )
 
 
 def read_slices(volume: AnnotatedVolume, config: TrainConfig) -> list[AnnotatedSlice]:

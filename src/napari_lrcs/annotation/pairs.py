@@ -11,17 +11,13 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from napari_lrcs.annotation.annotation import check_labels_fit
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import Axis
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.paths import check_outputs
-from napari_lrcs.io.volume import (
-    Volume,
-    as_labels,
-    check_labels_fit,
-    sources_of,
-)
+from napari_lrcs.io.volume import Volume, as_labels, sources_of
 from napari_lrcs.io.writing import check_new, replacing
 from napari_lrcs.phases import MAX_PHASES
 from napari_lrcs.preprocessing.slices import AXES

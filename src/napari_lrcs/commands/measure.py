@@ -166,7 +166,7 @@ def _transport(
     labels: "Volume", mask: "Volume | None", phase: "Phase"
 ) -> "PhaseTransport":
     from napari_lrcs.commands.parts.progress import follow_share
-    from napari_lrcs.comparison.measures import measure_transport
+    from napari_lrcs.comparison.transport import measure_transport
     from napari_lrcs.metrics.transport import PhaseTransport
 
     events = measure_transport(labels, phase=phase, mask=mask)

@@ -61,7 +61,7 @@ def label_slabs(
         for slab in slabs:
             image = reader.read(slab.start, slab.stop)
             labels = np.empty(image.shape, np.uint8)
-            for n_done in _label(image, labels, baseline, pool):
+            for n_done in _label(image, labels, baseline, pool, n_threads):
                 yield TilePredicted(n_done=n_before + n_done, n_slices=n_slices)
             n_before += len(slab)
             inside = reader.inside(slab.start, slab.stop)
@@ -74,11 +74,15 @@ def label_slabs(
 
 
 def _label(
-    image: GreyImage, labels: Labels, baseline: Baseline, pool: ThreadPoolExecutor
+    image: GreyImage,
+    labels: Labels,
+    baseline: Baseline,
+    pool: ThreadPoolExecutor,
+    n_threads: int,
 ) -> Iterator[int]:
     """Label slices, several at once; yield how many are done."""
-    for start in range(0, len(image), _N_THREADS):
-        some = slice(start, start + _N_THREADS)
+    for start in range(0, len(image), n_threads):
+        some = slice(start, start + n_threads)
         for z, plane in enumerate(pool.map(baseline.predict, image[some]), start):
             labels[z] = plane
             yield z + 1

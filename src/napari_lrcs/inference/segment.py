@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from napari_lrcs.annotation.advice import advise_on_checks
+from napari_lrcs.annotation.annotation import check_labels_fit
 from napari_lrcs.annotation.check_patches import Check
 from napari_lrcs.annotation.left_out import (
     learnt_from,
@@ -37,7 +38,7 @@ from napari_lrcs.inference.results import Result
 from napari_lrcs.io.elsewhere import Elsewhere
 from napari_lrcs.io.paths import check_outputs
 from napari_lrcs.io.provenance import Learnt, Provenance
-from napari_lrcs.io.volume import Volume, check_labels_fit, sources_of
+from napari_lrcs.io.volume import Volume, sources_of
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.preprocessing.slices import SliceReader
 from napari_lrcs.progress import (

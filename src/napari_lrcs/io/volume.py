@@ -190,15 +190,6 @@ def as_volume(
     return checked_volume(array, name=name, physical=(voxel_size, unit))
 
 
-def check_labels_fit(image: Volume, labels: Volume) -> None:
-    """Raise `VolumeError` if labels do not have the shape of their image."""
-    if image.shape != labels.shape:
-        raise VolumeError(
-            f"{image.name} is {image.shape} voxels (z, y, x) and {labels.name} is "
-            f"{labels.shape}; labels need the image's shape"
-        )
-
-
 def as_labels(volume: Volume) -> Volume:
     """Return labels as uint8, checked slab by slab as they are read.
 

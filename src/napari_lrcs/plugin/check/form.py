@@ -10,12 +10,13 @@ from napari.viewer import Viewer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QSpinBox, QWidget
 
+from napari_lrcs.annotation.annotation import check_labels_fit
 from napari_lrcs.annotation.check_folder import draw_check
 from napari_lrcs.annotation.check_patches import CheckDesign
 from napari_lrcs.annotation.painting import ImageIdentity
 from napari_lrcs.comparison.evaluate import phases_of
 from napari_lrcs.config import Axis
-from napari_lrcs.io.volume import Volume, check_labels_fit
+from napari_lrcs.io.volume import Volume
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
 from napari_lrcs.plugin.parts.connections import Connections, Disconnectable
 from napari_lrcs.plugin.parts.forms import form_rows

@@ -16,8 +16,8 @@ from napari_lrcs.comparison.measures import (
     Separated,
     check_memory_for_particles,
     measure_labels,
-    measure_transport,
 )
+from napari_lrcs.comparison.transport import measure_transport
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.composition import Neighbourhood
 from napari_lrcs.metrics.transport import PhaseTransport

@@ -6,8 +6,9 @@ from napari.components import LayerList
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QMessageBox, QWidget
 
+from napari_lrcs.annotation.annotation import check_labels_fit
 from napari_lrcs.errors import LrcsError
-from napari_lrcs.io.volume import Volume, check_labels_fit
+from napari_lrcs.io.volume import Volume
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
 from napari_lrcs.plugin.parts.layer_choice import LayerChoice
 from napari_lrcs.plugin.parts.layer_kinds import Kind, kind_of

@@ -13,9 +13,8 @@ from napari_lrcs.comparison.measures import (
     Measures,
     Measuring,
     measure_labels,
-    measure_transport,
-    transport_axes,
 )
+from napari_lrcs.comparison.transport import measure_transport, transport_axes
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.composition import measure_dict
 from napari_lrcs.metrics.overlap import accuracy, confusion_matrix, iou_per_phase

@@ -130,7 +130,7 @@ class WantedIntervals(TypedDict, total=False):
     """Which intervals a report gives."""
 
     confidence_level: float
-    """Share of them that should contain the truth, 0 to 1; 0.95 by default."""
+    """Share of them that should contain the truth; `CONFIDENCE_LEVEL` by default."""
     half_width: float | None
     """Wanted half width, 0 to 1: the report says how many patches it needs."""
 
