@@ -110,13 +110,13 @@ def print_costs(device: torch.device, precision: Precision) -> None:
     """Compare networks of several sizes with the preset quick."""
     print("| network | neighbours | multiplications a voxel | forward | step |")
     print("|---|---|---|---|---|")
-    quick, *_ = _forward(QUICK, device, precision)
-    quick_step = _training_step(QUICK, device, precision)
+    quick, *_ = forward_pass(QUICK, device, precision)
+    quick_step = training_step(QUICK, device, precision)
     for config in SIZES:
-        forward, model, image = _forward(config, device, precision)
+        forward, model, image = forward_pass(config, device, precision)
         calls = _convolution_calls(model, image, device, precision)
         n = sum(_multiplications(conv, given) for conv, given in calls) / SIDE**2
-        step = _training_step(config, device, precision)
+        step = training_step(config, device, precision)
         print(
             f"| {_name(config)}{', skips' * config.network.skip_connections} "
             f"| {config.network.context_slices} | {n:,.0f} "
@@ -134,7 +134,7 @@ def forward_against_ceiling(
     config: TrainConfig, device: torch.device, precision: Precision
 ) -> Row:
     """Compare a forward pass with nothing but its convolutions."""
-    forward, model, image = _forward(config, device, precision)
+    forward, model, image = forward_pass(config, device, precision)
     calls = _convolution_calls(model, image, device, precision)
 
     def convolutions() -> None:
@@ -153,8 +153,8 @@ def forward_against_ceiling(
 
 def fast_against_float32(device: torch.device, precision: Precision) -> Row:
     """Compare forward passes in two precisions."""
-    fast, *_ = _forward(PAPER, device, precision)
-    slow, *_ = _forward(PAPER, device, "float32")
+    fast, *_ = forward_pass(PAPER, device, precision)
+    slow, *_ = forward_pass(PAPER, device, "float32")
     ratio = _ratio(slow, fast, device)
     return Row(
         f"{_name(PAPER)} forward, {precision} against float32",
@@ -167,8 +167,8 @@ def prediction_against_unet(
     config: TrainConfig, device: torch.device, precision: Precision
 ) -> Row:
     """Compare voxels per second."""
-    small, *_ = _forward(config, device, precision)
-    large, *_ = _forward(UNET, device, precision)
+    small, *_ = forward_pass(config, device, precision)
+    large, *_ = forward_pass(UNET, device, precision)
     ratio = _ratio(large, small, device)
     return Row(
         f"{_name(config)} against {_name(UNET)}, voxels a second",
@@ -179,7 +179,7 @@ def prediction_against_unet(
 
 def training_against_unet(device: torch.device, precision: Precision) -> Row:
     """Compare images per second in training steps."""
-    small, large = (_training_step(c, device, precision) for c in (PAPER, UNET))
+    small, large = (training_step(c, device, precision) for c in (PAPER, UNET))
     ratio = _ratio(large, small, device)
     return Row(
         f"{_name(PAPER)} against {_name(UNET)}, training images a second",
@@ -219,9 +219,10 @@ def same_labels(device: torch.device, precision: Precision) -> Row:
     )
 
 
-def _forward(
+def forward_pass(
     config: TrainConfig, device: torch.device, precision: Precision
 ) -> tuple[Callable[[], None], SegmentationNetwork, Tensor]:
+    """Make a network, an image, and a call that applies the one to the other."""
     model = create_model(config.network, n_phases=3).eval()
     model = for_prediction(model, device, precision)
     image = torch.randn(1, config.network.n_channels, SIDE, SIDE, device=device)
@@ -258,9 +259,10 @@ def _convolution_calls(
     return [(on_device(deepcopy(conv).to(dtype), device), x) for conv, x in calls]
 
 
-def _training_step(
+def training_step(
     config: TrainConfig, device: torch.device, precision: Precision
 ) -> Callable[[], None]:
+    """Make a call that moves the weights of a network once."""
     model = on_device(create_model(config.network, n_phases=3), device)
     optimiser = torch.optim.Adam(model.parameters())
     shape = (config.optimisation.batch_size, config.network.n_channels, 256, 256)
@@ -282,12 +284,14 @@ def _ratio(
     slow: Callable[[], None], fast: Callable[[], None], device: torch.device
 ) -> float:
     """Median over some rounds, in turn, of the first's time over the second's."""
-    _time(slow, device), _time(fast, device)
-    pairs = [(_time(slow, device), _time(fast, device)) for _ in range(ROUNDS)]
+    seconds_of(slow, device), seconds_of(fast, device)
+    pairs = [
+        (seconds_of(slow, device), seconds_of(fast, device)) for _ in range(ROUNDS)
+    ]
     return statistics.median(a / b for a, b in pairs)
 
 
-def _time(work: Callable[[], None], device: torch.device) -> float:
+def seconds_of(work: Callable[[], None], device: torch.device) -> float:
     """Take the time of enough repetitions to last a tenth of a second."""
     repetitions = 0
     start = time.perf_counter()

@@ -1,7 +1,6 @@
 """Compute in other processes, on this or other computers, by dask.distributed."""
 
 import asyncio
-import ctypes
 import logging
 import os
 import socket
@@ -16,6 +15,7 @@ from typing import Any, ParamSpec, TypedDict, TypeVar
 
 from napari_lrcs import __version__
 from napari_lrcs.errors import ClusterError, LrcsError, one_line
+from napari_lrcs.heap import keep_freed_memory
 from napari_lrcs.io.records import read_json
 
 try:
@@ -40,12 +40,6 @@ _IGNORE_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 
 _ANSWER_SECONDS = 20
 """Seconds for a scheduler to answer."""
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""Parameters of glibc's ``mallopt``: https://man7.org/linux/man-pages/man3/mallopt.3.html"""
-
-_KEPT_BYTES = 2**25
-"""The largest threshold that glibc takes; it gets there by itself if none is set."""
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -331,21 +325,8 @@ def _run(
 ) -> T:
     """Run a function on a worker, which may have come after the others were checked."""
     _check_version(__version__, here=version, worker=f"on {socket.gethostname()}")
-    _keep_freed_memory()
+    keep_freed_memory()
     return function(*args, **named)
-
-
-def _keep_freed_memory() -> None:
-    """Undo that dask has workers give back all memory at once.
-
-    They would ask for it anew with each batch, which takes a third of the time.
-    """
-    if sys.platform != "linux" or "MALLOC_TRIM_THRESHOLD_" not in os.environ:
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # of glibc
-    if mallopt is not None:
-        mallopt(_M_TRIM_THRESHOLD, 2 * _KEPT_BYTES)
-        mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
 
 
 def _version() -> str:

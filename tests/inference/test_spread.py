@@ -1,6 +1,7 @@
 import pickle
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from napari_lrcs.inference.predict import predict_volume
 from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.inference.spread import predict_volume_spread
 from napari_lrcs.inference.task import PredictTask
+from napari_lrcs.io.elsewhere import Elsewhere
 from napari_lrcs.io.opening import open_labels, open_to_share, open_volume
 from napari_lrcs.io.volume import Volume, as_volume
 from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -160,17 +162,31 @@ def test_workers_read_slices_and_mask_and_write_all_outputs(
 def test_slabs_of_one_chunk_stay_together() -> None:
     slabs = [Slab(start=i, stop=i + 1) for i in (0, 2, 3, 4, 9)]
 
-    parts = elsewhere.parts_of(slabs, depth=4, n_parts=16)
+    parts = elsewhere.parts_of(slabs, depth=4, others=workers(4))
 
     assert [[s.start for s in part] for part in parts] == [[0, 2, 3], [4], [9]]
 
 
-def test_parts_are_larger_if_there_are_many_slabs() -> None:
-    slabs = [Slab(start=i, stop=i + 1) for i in range(100)]
+@pytest.mark.parametrize(
+    ("n", "n_workers", "most", "expected"),
+    [
+        (25, 2, 8, [7, 5, 4, 3, 2, 1, 1, 1, 1]),
+        (25, 1, 8, [8, 8, 5, 2, 1, 1]),
+        (3, 0, 8, [2, 1]),  # a worker may yet come
+        (0, 2, 8, []),
+    ],
+)
+def test_work_is_split_into_ever_smaller_parts(
+    n: int, n_workers: int, most: int, expected: list[int]
+) -> None:
+    parts = list(workers(n_workers).split(n, most=most))
 
-    assert len(elsewhere.parts_of(slabs, depth=1, n_parts=20)) == 20
-    assert len(elsewhere.parts_of(slabs * 10, depth=1, n_parts=16)) == 125
-    assert len(elsewhere.parts_of(slabs, depth=1, n_parts=400)) == 100
+    assert [len(part) for part in parts] == expected
+    assert [i for part in parts for i in part] == list(range(n))
+
+
+def workers(n: int) -> Elsewhere:
+    return Elsewhere(executor=ThreadPoolExecutor(), n_workers=n)
 
 
 # ---- refused ----

@@ -5,8 +5,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Protocol, Self, TypeVar
 
-import numpy as np
-
 from napari_lrcs.io.elsewhere import Elsewhere, PackedVolumes
 from napari_lrcs.io.volume import Volume
 
@@ -68,7 +66,7 @@ def add_slabs(
         slabs = measure(labels, mask=mask, run=range(n_slices))
         parts = (([slab], i * depth / n_slices) for i, slab in enumerate(slabs, 1))
     else:
-        runs = _runs(n_slices, depth=depth, n_parts=others.n_parts)
+        runs = _runs(n_slices, depth=depth, others=others)
         there = partial(_measure_there, measure, PackedVolumes.of(labels, mask))
         parts = _in_order(others.run(there, runs), n_parts=len(runs))
     for ended, share in parts:
@@ -95,11 +93,11 @@ def _in_order(
         yield ready, n_ended / n_parts
 
 
-def _runs(n_slices: int, *, depth: int, n_parts: int) -> list[range]:
-    n_slabs = math.ceil(n_slices / depth)
-    length = depth * int(np.clip(n_slabs // n_parts, 1, _MOST_SLABS))
-    starts = range(0, n_slices, length)
-    return [range(start, min(start + length, n_slices)) for start in starts]
+def _runs(n_slices: int, *, depth: int, others: Elsewhere) -> list[range]:
+    parts = others.split(math.ceil(n_slices / depth), most=_MOST_SLABS)
+    return [
+        range(part.start * depth, min(part.stop * depth, n_slices)) for part in parts
+    ]
 
 
 def _measure_there(

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TypeVar
 
-import numpy as np
-
 from napari_lrcs.inference.geometry import Geometry, Slab
 from napari_lrcs.inference.outputs import Arrays, Output
 from napari_lrcs.inference.sharing import Session
@@ -16,8 +14,8 @@ from napari_lrcs.io.elsewhere import Elsewhere
 from napari_lrcs.io.writing import naming
 from napari_lrcs.progress import Notice, SlabPredicted, TilePredicted
 
-_MOST_SLABS = 8
-"""Most slabs of a part. Large parts are faster: nothing is computed while the first
+_MOST_CHUNKS = 8
+"""Most chunks of a part. Large parts are faster: nothing is computed while the first
 slab is read or the last is written."""
 
 Found = TypeVar("Found")
@@ -60,7 +58,7 @@ def compute_slabs_elsewhere(
     LrcsError, OSError
         If a process, or the executor, fails.
     """
-    parts = parts_of(slabs, depth=depth, n_parts=others.n_parts)
+    parts = parts_of(slabs, depth=depth, others=others)
     n_done = n_slices - sum(map(len, slabs))
     for ended in others.run(compute, parts):
         for place, found in ended:
@@ -74,14 +72,13 @@ def compute_slabs_elsewhere(
 
 
 def parts_of(
-    slabs: Sequence[Slab], *, depth: int, n_parts: int
+    slabs: Sequence[Slab], *, depth: int, others: Elsewhere
 ) -> list[tuple[Slab, ...]]:
     """Group slabs, all of a chunk together: no two processes write to one chunk."""
     chunks = [tuple(own) for _, own in groupby(slabs, lambda s: s.start // depth)]
-    n = int(np.clip(len(chunks) // n_parts, 1, _MOST_SLABS))
     return [
-        tuple(slab for chunk in chunks[i : i + n] for slab in chunk)
-        for i in range(0, len(chunks), n)
+        tuple(slab for i in part for slab in chunks[i])
+        for part in others.split(len(chunks), most=_MOST_CHUNKS)
     ]
 
 

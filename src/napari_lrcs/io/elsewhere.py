@@ -1,5 +1,6 @@
 """Other processes that compute, and the volumes that they read for it."""
 
+import math
 import pickle
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -12,11 +13,8 @@ from uuid import uuid4
 from napari_lrcs.errors import LrcsError, VolumeError
 from napari_lrcs.io.volume import Volume
 
-_PARTS_PER_WORKER = 4
-"""So that workers of unequal speed finish at about the same time."""
-
-_FEW_WORKERS = 4
-"""Parts are made for at least this many workers, since more may join."""
+_FIRST_SHARE = 2
+"""A worker's first part is one half of what it would get if all were equally fast."""
 
 _MOST_BYTES = 2**20
 """Largest pickle of volume and mask: their paths may be sent, not their voxels."""
@@ -37,8 +35,7 @@ class Elsewhere:
     executor : concurrent.futures.Executor
         The executor that runs them.
     n_workers : int
-        Approximate number of processes; it decides how large the parts are that each
-        of them gets at once.
+        Approximate number of processes; see `split`.
     """
 
     executor: Executor
@@ -49,10 +46,29 @@ class Elsewhere:
         """The workers, as shown to the user."""
         return f"{self.n_workers} worker{'' if self.n_workers == 1 else 's'}"
 
-    @property
-    def n_parts(self) -> int:
-        """About how many parts to split the work into."""
-        return _PARTS_PER_WORKER * max(self.n_workers, _FEW_WORKERS)
+    def split(self, n: int, *, most: int) -> Iterator[range]:
+        """Split work into parts: large ones first, ever smaller ones at the end.
+
+        Large parts cost less, small ones let workers of unequal speed, and those that
+        come later, finish at about the same time.
+
+        Parameters
+        ----------
+        n : int
+            Pieces of work in all.
+        most : int
+            Pieces of the largest part.
+
+        Yields
+        ------
+        range
+            The pieces of a part.
+        """
+        start, n_shares = 0, _FIRST_SHARE * max(self.n_workers, 1)
+        while start < n:
+            stop = start + min(math.ceil((n - start) / n_shares), most)
+            yield range(start, stop)
+            start = stop
 
     def run(
         self, compute: Callable[[Part], Found], parts: Sequence[Part]

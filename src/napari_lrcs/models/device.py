@@ -12,6 +12,7 @@ from torch import nn
 
 from napari_lrcs.config import Precision
 from napari_lrcs.errors import one_line
+from napari_lrcs.heap import keep_freed_memory, return_freed_memory
 from napari_lrcs.models.layers import SegmentationNetwork
 from napari_lrcs.progress import Notice
 
@@ -183,11 +184,13 @@ def free_memory(device: torch.device) -> int:
 
 
 def release_memory(device: torch.device) -> None:
-    """Give cached memory back to the GPU."""
+    """Give cached memory back to the GPU, or to the system."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+    else:
+        return_freed_memory()
 
 
 def for_prediction(
@@ -202,6 +205,8 @@ def for_prediction(
 
 def on_device(model: Network, device: torch.device) -> Network:
     """Move a network, its kernels laid out as convolutions are fastest."""
+    if device.type == "cpu":
+        keep_freed_memory()
     for parameter in model.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(
