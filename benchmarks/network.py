@@ -51,6 +51,8 @@ SIZES = (
     PAPER,
     UNET,
 )
+GOALS = {PAPER: "≥ 85%", QUICK: "≥ 80%"}
+"""Share of the speed of its convolutions alone."""
 SIDE = 512
 ROUNDS = 5
 
@@ -90,7 +92,7 @@ def main() -> None:
     )
     measures: list[Callable[[], Row]] = [
         partial(forward_against_ceiling, config, device, precision)
-        for config in (PAPER, QUICK)
+        for config in GOALS
         for precision in precisions
     ]
     if fastest != "float32":
@@ -114,8 +116,7 @@ def print_costs(device: torch.device, precision: Precision) -> None:
     quick_step = training_step(QUICK, device, precision)
     for config in SIZES:
         forward, model, image = forward_pass(config, device, precision)
-        calls = _convolution_calls(model, image, device, precision)
-        n = sum(_multiplications(conv, given) for conv, given in calls) / SIDE**2
+        n = _multiplications(model, image)
         step = training_step(config, device, precision)
         print(
             f"| {_name(config)}{', skips' * config.network.skip_connections} "
@@ -126,8 +127,23 @@ def print_costs(device: torch.device, precision: Precision) -> None:
         )
 
 
-def _multiplications(conv: nn.Conv2d, given: Tensor) -> int:
-    return conv.weight.numel() * given.shape[-2] * given.shape[-1]
+def _multiplications(model: SegmentationNetwork, image: Tensor) -> float:
+    """Count those of the convolutions, for a pixel of the image."""
+    counts: list[float] = []
+
+    def count(conv: nn.Module, given: tuple[Tensor, ...]) -> None:
+        assert isinstance(conv, nn.Conv2d | nn.ConvTranspose2d)
+        n_pixels = given[0].shape[-2] * given[0].shape[-1]
+        counts.append(conv.weight.numel() * n_pixels / SIDE**2)
+
+    kinds = (nn.Conv2d, nn.ConvTranspose2d)
+    convs = [m for m in model.modules() if isinstance(m, kinds)]
+    hooks = [conv.register_forward_pre_hook(count) for conv in convs]
+    with torch.inference_mode():
+        model.logits(image)
+    for hook in hooks:
+        hook.remove()
+    return sum(counts)
 
 
 def forward_against_ceiling(
@@ -146,7 +162,7 @@ def forward_against_ceiling(
     return Row(
         f"{_name(config)} forward in {precision}, share of the speed of its "
         "convolutions alone",
-        "≥ 75%",
+        GOALS[config],
         f"{share:.0%}",
     )
 
@@ -166,13 +182,14 @@ def fast_against_float32(device: torch.device, precision: Precision) -> Row:
 def prediction_against_unet(
     config: TrainConfig, device: torch.device, precision: Precision
 ) -> Row:
-    """Compare voxels per second."""
-    small, *_ = forward_pass(config, device, precision)
-    large, *_ = forward_pass(UNET, device, precision)
+    """Compare voxels per second; the goal is how much more the U-Net multiplies."""
+    small, *with_small = forward_pass(config, device, precision)
+    large, *with_large = forward_pass(UNET, device, precision)
+    goal = _multiplications(*with_large) / _multiplications(*with_small)
     ratio = _ratio(large, small, device)
     return Row(
         f"{_name(config)} against {_name(UNET)}, voxels a second",
-        "≥ 4 ×",
+        f"≥ {goal:.2f} ×",
         f"{ratio:.2f} ×",
     )
 
