@@ -27,7 +27,7 @@ from napari_lrcs.inference.outputs import LABELS
 from napari_lrcs.inference.predict import predict_volume
 from napari_lrcs.inference.predictor import Predictor
 from napari_lrcs.inference.task import PredictTask
-from napari_lrcs.io.ome_zarr import create_ome_zarr
+from napari_lrcs.io.formats.ome_zarr import create_ome_zarr
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.models.checkpoint import Checkpoint

@@ -13,9 +13,9 @@ from napari_lrcs.config import PRESETS, PredictConfig, TrainConfig
 from napari_lrcs.figures import SliceComparison, draw_segmentation
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.predict import predict_volume
+from napari_lrcs.io.formats.tiff import write_labels_tiff
 from napari_lrcs.io.opening import open_labels
 from napari_lrcs.io.records import as_json
-from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.io.volume import as_labels, as_volume
 from napari_lrcs.io.writing import check_new, replacing
 from napari_lrcs.metrics.overlap import ScoresDict, scores_dict

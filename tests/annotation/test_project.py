@@ -6,7 +6,7 @@ import pytest
 from napari_lrcs.annotation.annotation import read_annotation
 from napari_lrcs.annotation.project import open_annotated, read_project
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.io.tiff import write_labels_tiff
+from napari_lrcs.io.formats.tiff import write_labels_tiff
 from napari_lrcs.phases import ELECTRODE
 
 SHAPE = (40, 24, 32)

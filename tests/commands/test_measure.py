@@ -6,8 +6,8 @@ import pytest
 import tifffile
 
 from command_line import Run, call, printed_object
+from napari_lrcs.io.formats.tiff import write_labels_tiff
 from napari_lrcs.io.opening import open_volume
-from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.phases import PhaseTable
 
 pytestmark = pytest.mark.usefixtures("one_thread")

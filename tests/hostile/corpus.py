@@ -198,8 +198,8 @@ def _write_labels(labels: NDArray[np.uint8]) -> None:
     import h5py
     import tifffile
 
-    from napari_lrcs.io.ome_zarr import create_ome_zarr
-    from napari_lrcs.io.tiff import write_labels_tiff
+    from napari_lrcs.io.formats.ome_zarr import create_ome_zarr
+    from napari_lrcs.io.formats.tiff import write_labels_tiff
     from napari_lrcs.phases import PhaseTable
 
     phases = PhaseTable.named("pore", "solid")

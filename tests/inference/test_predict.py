@@ -26,7 +26,7 @@ from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.predict import predict_slice, predict_volume
 from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.inference.task import fingerprint
-from napari_lrcs.io.ome_zarr import create_ome_zarr
+from napari_lrcs.io.formats.ome_zarr import create_ome_zarr
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.volume import Volume, as_volume
 from napari_lrcs.metrics.calibration import ConfidenceCurve

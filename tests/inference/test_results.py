@@ -27,9 +27,9 @@ from napari_lrcs.inference.outputs import CONFIDENCE, LABELS, PROBABILITIES, Arr
 from napari_lrcs.inference.partial import PartialFolder
 from napari_lrcs.inference.publishing import Publication
 from napari_lrcs.inference.results import MemoryResult, Result, Sink
-from napari_lrcs.io import pyramid
+from napari_lrcs.io.formats import pyramid
+from napari_lrcs.io.formats.pyramid import levels_of
 from napari_lrcs.io.opening import open_volume
-from napari_lrcs.io.pyramid import levels_of
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.phases import ELECTRODE
 

@@ -18,8 +18,8 @@ from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.results import MemoryResult
 from napari_lrcs.inference.segment import BaselineTask, segment_volume
 from napari_lrcs.io.elsewhere import Elsewhere
+from napari_lrcs.io.formats.tiff import write_labels_tiff
 from napari_lrcs.io.opening import open_labels, open_to_share
-from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.io.volume import as_labels, as_volume
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.preprocessing.mask import open_mask

@@ -9,12 +9,12 @@ import pytest
 import tifffile
 import zarr
 
-from napari_lrcs.io.label_metadata import PHASES_KEY
-from napari_lrcs.io.ome_zarr import create_ome_zarr
+from napari_lrcs.io.formats.label_metadata import PHASES_KEY
+from napari_lrcs.io.formats.ome_zarr import create_ome_zarr
+from napari_lrcs.io.formats.pyramid import add_levels
+from napari_lrcs.io.formats.tiff import PHASES_TAG, write_labels_tiff
 from napari_lrcs.io.opening import open_labels
 from napari_lrcs.io.provenance import Learnt, LearntSlice, Provenance, combined
-from napari_lrcs.io.pyramid import add_levels
-from napari_lrcs.io.tiff import PHASES_TAG, write_labels_tiff
 from napari_lrcs.io.volume import as_volume
 from napari_lrcs.phases import ELECTRODE
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.formats.tiff import PHASES_TAG
 from napari_lrcs.io.opening import open_labels, open_volume
-from napari_lrcs.io.tiff import PHASES_TAG
 from napari_lrcs.io.volume import Volume, as_labels, as_volume, parse_slices
 from napari_lrcs.preprocessing.mask import as_mask
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from napari_lrcs.arrays import Labels
 from napari_lrcs.errors import InUseError, ResultExistsError, VolumeError
-from napari_lrcs.io.ome_zarr import create_ome_zarr
+from napari_lrcs.io.formats.ome_zarr import create_ome_zarr
+from napari_lrcs.io.formats.tiff import write_labels_tiff
 from napari_lrcs.io.opening import open_labels, open_volume
-from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.io.writing import check_new, create_in_memory, replacing
 from napari_lrcs.phases import ELECTRODE
 
@@ -113,7 +113,7 @@ def test_another_type_is_written_when_asked(tmp_path: Path) -> None:
 def test_more_than_four_gigabytes_are_a_bigtiff(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_lrcs.io.tiff._CLASSIC_LIMIT", LABELS.size - 1)
+    monkeypatch.setattr("napari_lrcs.io.formats.tiff._CLASSIC_LIMIT", LABELS.size - 1)
 
     write_labels_tiff(tmp_path / "a.tif", [LABELS], shape=(6, 5, 4))
 

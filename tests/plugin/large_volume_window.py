@@ -19,7 +19,7 @@ from qtpy.QtCore import QEventLoop, QSettings, QTimer
 from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.io.ome_zarr import create_ome_zarr
+from napari_lrcs.io.formats.ome_zarr import create_ome_zarr
 
 SHAPE = (5008, 2000, 2000)
 """20 GB of uint8."""

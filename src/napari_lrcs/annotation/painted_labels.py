@@ -14,12 +14,12 @@ from zarr.storage import LocalStore
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import Axis
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.io.label_metadata import PHASES_KEY
+from napari_lrcs.io.formats.label_metadata import PHASES_KEY
+from napari_lrcs.io.formats.ome_zarr import name_phases
+from napari_lrcs.io.formats.zarr_stores import RetryingStore
 from napari_lrcs.io.lazy_arrays import READ_ERRORS, ArrayLike3D, damaged
-from napari_lrcs.io.ome_zarr import name_phases
 from napari_lrcs.io.records import convert, read_json, write_json
 from napari_lrcs.io.volume import as_labels, as_volume
-from napari_lrcs.io.zarr_stores import RetryingStore
 from napari_lrcs.phases import MAX_PHASES, PhaseTable
 from napari_lrcs.preprocessing.slices import AXES
 

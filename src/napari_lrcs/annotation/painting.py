@@ -17,9 +17,9 @@ from napari_lrcs.annotation.painted_labels import (
 )
 from napari_lrcs.config import Axis
 from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.formats.ome_zarr import create_ome_zarr
 from napari_lrcs.io.lazy_arrays import READ_ERRORS, damaged
 from napari_lrcs.io.locks import FileLock
-from napari_lrcs.io.ome_zarr import create_ome_zarr
 from napari_lrcs.io.records import convert, read_json, write_json
 from napari_lrcs.io.volume import Volume, VoxelSize
 from napari_lrcs.io.writing import check_new

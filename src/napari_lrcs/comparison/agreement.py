@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Labels
 from napari_lrcs.comparison.votes import as_level, most_voted
-from napari_lrcs.io.ome_zarr import create_ome_zarr
+from napari_lrcs.io.formats.ome_zarr import create_ome_zarr
+from napari_lrcs.io.formats.pyramid import add_levels
 from napari_lrcs.io.opening import open_labels
 from napari_lrcs.io.provenance import combined
-from napari_lrcs.io.pyramid import add_levels
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.io.writing import replacing
 from napari_lrcs.phases import PhaseTable

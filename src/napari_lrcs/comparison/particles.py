@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from napari_lrcs.arrays import Labels
+from napari_lrcs.io.formats.tiff import write_labels_tiff
 from napari_lrcs.io.tables import write_csv
-from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.structure import (
     PARTICLE_COLUMNS,

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Labels
 from napari_lrcs.errors import LrcsError
-from napari_lrcs.io.ome_zarr import create_ome_zarr
+from napari_lrcs.io.formats.ome_zarr import create_ome_zarr
+from napari_lrcs.io.formats.pyramid import add_levels
+from napari_lrcs.io.formats.tiff import write_labels_tiff
 from napari_lrcs.io.paths import check_destination, check_outputs
 from napari_lrcs.io.provenance import combined
-from napari_lrcs.io.pyramid import add_levels
-from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.io.volume import Volume, sources_of
 from napari_lrcs.io.writing import check_new, replacing
 from napari_lrcs.phases import UNPAINTED, PhaseTable

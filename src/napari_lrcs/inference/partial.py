@@ -10,10 +10,10 @@ import zarr
 from napari_lrcs.errors import ResultExistsError, VolumeError, one_line
 from napari_lrcs.inference.geometry import Geometry, Slab
 from napari_lrcs.inference.outputs import LABELS, Output
+from napari_lrcs.io.formats.ome_zarr import create_ome_zarr
+from napari_lrcs.io.formats.pyramid import levels_of
 from napari_lrcs.io.lazy_arrays import READ_ERRORS
-from napari_lrcs.io.ome_zarr import create_ome_zarr
 from napari_lrcs.io.paths import former_of
-from napari_lrcs.io.pyramid import levels_of
 from napari_lrcs.io.records import read_json, read_text, write_json
 from napari_lrcs.io.writing import move_aside, remove, replacing
 

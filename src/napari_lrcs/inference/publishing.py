@@ -24,11 +24,11 @@ from napari_lrcs.inference.cleaning import COPY_SLICES, cleaned_slabs
 from napari_lrcs.inference.geometry import Geometry, Slab
 from napari_lrcs.inference.outputs import LABELS, Output
 from napari_lrcs.inference.partial import PartialFolder
-from napari_lrcs.io.ome_zarr import create_ome_zarr
+from napari_lrcs.io.formats.ome_zarr import create_ome_zarr
+from napari_lrcs.io.formats.pyramid import add_levels, has_levels, written_chunks
+from napari_lrcs.io.formats.tiff import write_labels_tiff
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.paths import former_of
-from napari_lrcs.io.pyramid import add_levels, has_levels, written_chunks
-from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.io.writing import (
     put_in_place,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tifffile import natural_sorted
 
 from napari_lrcs.errors import VolumeError
+from napari_lrcs.io.formats.tiff import open_tiff
 from napari_lrcs.io.lazy_arrays import (
     READ_ERRORS,
     PlainArray,
@@ -29,7 +30,6 @@ from napari_lrcs.io.paths import (
     VOLUME_SUFFIXES,
     is_zarr,
 )
-from napari_lrcs.io.tiff import open_tiff
 from napari_lrcs.io.volume import (
     Volume,
     as_labels,
@@ -115,12 +115,12 @@ def _open(place: Path, dataset: str | None) -> Volume:
     if place.is_dir():
         if not is_zarr(place):
             return _open_folder(place)
-        from napari_lrcs.io.ome_zarr import open_zarr  # zarr is slow to import
+        from napari_lrcs.io.formats.ome_zarr import open_zarr  # zarr is slow to import
 
         return open_zarr(place)
     suffix = place.suffix.lower()
     if suffix in HDF5_SUFFIXES:
-        from napari_lrcs.io.hdf5 import open_hdf5  # so is h5py
+        from napari_lrcs.io.formats.hdf5 import open_hdf5  # so is h5py
 
         return open_hdf5(place, dataset)
     signatures = {place.resolve(): signature(place)}

@@ -16,9 +16,9 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QInputDialog
 
 from napari_lrcs.errors import SeveralVolumesError, VolumeError
-from napari_lrcs.io.ome_zarr import create_ome_zarr
-from napari_lrcs.io.pyramid import add_levels
-from napari_lrcs.io.tiff import write_labels_tiff
+from napari_lrcs.io.formats.ome_zarr import create_ome_zarr
+from napari_lrcs.io.formats.pyramid import add_levels
+from napari_lrcs.io.formats.tiff import write_labels_tiff
 from napari_lrcs.phases import ELECTRODE
 from napari_lrcs.plugin.files import reader
 from napari_lrcs.plugin.files.reader import get_reader, read_layers

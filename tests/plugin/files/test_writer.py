@@ -12,7 +12,7 @@ from napari.layers import Labels
 from npe2 import PluginManager
 
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.io.ome_zarr import create_ome_zarr
+from napari_lrcs.io.formats.ome_zarr import create_ome_zarr
 from napari_lrcs.io.opening import open_labels, open_volume
 from napari_lrcs.io.provenance import Provenance
 from napari_lrcs.phases import ELECTRODE
@@ -247,7 +247,7 @@ def test_saving_labels_larger_than_memory_stays_small(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
 from napari.layers import Labels
-from napari_lrcs.io.ome_zarr import create_ome_zarr
+from napari_lrcs.io.formats.ome_zarr import create_ome_zarr
 from napari_lrcs.phases import ELECTRODE
 from napari_lrcs.plugin.parts.layers import PROVENANCE_KEY, appearance, labels_of
 from napari_lrcs.plugin.files.writer import write_labels

@@ -17,7 +17,7 @@ from scipy.special import erf
 
 from napari_lrcs.commands.main import main
 from napari_lrcs.comparison.measures import Measuring, measure_labels
-from napari_lrcs.io.tiff import write_labels_tiff
+from napari_lrcs.io.formats.tiff import write_labels_tiff
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.phases import ELECTRODE
 from napari_lrcs.plugin.label.painted_layers import new_painting

@@ -22,8 +22,8 @@ from napari_lrcs.config import PredictConfig, TrainConfig
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.inference import estimate
 from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.io.formats.pyramid import levels_of
 from napari_lrcs.io.opening import open_volume
-from napari_lrcs.io.pyramid import levels_of
 from napari_lrcs.io.volume import as_volume
 from napari_lrcs.models.trained_on import TrainedOn, grey_quantiles
 from napari_lrcs.plugin.label.painted_layers import new_painting

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import QPushButton
 from napari_lrcs.annotation.painting import ImageIdentity, PaintingFolder, PaintingState
 from napari_lrcs.annotation.project_file import ProjectFile, ProjectState
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.io.tiff import write_labels_tiff
+from napari_lrcs.io.formats.tiff import write_labels_tiff
 from napari_lrcs.phases import ELECTRODE
 from napari_lrcs.plugin.files.reader import choosing
 from napari_lrcs.plugin.files.reader import get_reader as get_volume_reader

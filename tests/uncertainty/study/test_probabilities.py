@@ -8,7 +8,7 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Labels
-from napari_lrcs.io.ome_zarr import create_ome_zarr
+from napari_lrcs.io.formats.ome_zarr import create_ome_zarr
 from napari_lrcs.io.opening import open_labels
 from napari_lrcs.io.volume import Volume, as_volume
 from napari_lrcs.phases import PhaseTable

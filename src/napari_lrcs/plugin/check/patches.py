@@ -18,8 +18,8 @@ from napari_lrcs.annotation.check_patches import (
 from napari_lrcs.arrays import Labels as LabelArray
 from napari_lrcs.arrays import Mask
 from napari_lrcs.errors import InUseError, VolumeError
+from napari_lrcs.io.formats.zarr_stores import RetryingStore
 from napari_lrcs.io.locks import FileLock
-from napari_lrcs.io.zarr_stores import RetryingStore
 from napari_lrcs.phases import UNPAINTED
 from napari_lrcs.plugin.parts.connections import Connections
 from napari_lrcs.plugin.parts.layer_kinds import marked

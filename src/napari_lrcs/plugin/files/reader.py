@@ -18,11 +18,11 @@ from qtpy.QtWidgets import QApplication, QInputDialog, QMainWindow
 
 from napari_lrcs.annotation.workspace import is_workspace
 from napari_lrcs.errors import SeveralVolumesError, VolumeError
+from napari_lrcs.io.formats.ome_zarr import multiscales
+from napari_lrcs.io.formats.pyramid import levels_of
 from napari_lrcs.io.lazy_arrays import READ_ERRORS, damaged
-from napari_lrcs.io.ome_zarr import multiscales
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.paths import HDF5_SUFFIXES, TIFF_SUFFIXES, is_zarr
-from napari_lrcs.io.pyramid import levels_of
 from napari_lrcs.io.units import known_unit
 from napari_lrcs.io.volume import Volume, as_labels
 from napari_lrcs.plugin.parts.layers import DATASET_KEY, PROVENANCE_KEY, appearance

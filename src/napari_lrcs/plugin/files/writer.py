@@ -9,9 +9,9 @@ from napari.layers import Labels, Layer
 from numpy.typing import NDArray
 
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.io.ome_zarr import create_ome_zarr
+from napari_lrcs.io.formats.ome_zarr import create_ome_zarr
+from napari_lrcs.io.formats.tiff import write_labels_tiff
 from napari_lrcs.io.paths import is_zarr
-from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.io.writing import check_new, replacing
 from napari_lrcs.plugin.parts.layers import labels_of, phases_shown, volume_of

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from napari_lrcs.annotation.painted_slices import SlicesRead
 from napari_lrcs.config import Axis, PerturbConfig
 from napari_lrcs.errors import ResultExistsError
+from napari_lrcs.io.formats.tiff import is_ours, write_labels_tiff
 from napari_lrcs.io.paths import check_outputs, follow_link
-from napari_lrcs.io.tiff import is_ours, write_labels_tiff
 from napari_lrcs.io.volume import Volume, sources_of
 from napari_lrcs.io.writing import check_new, replacing
 from napari_lrcs.phases import PhaseTable, phases_up_to

@@ -15,11 +15,11 @@ from napari_lrcs.errors import LrcsError
 from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.partial import PartialFolder
 from napari_lrcs.inference.predict import predict_volume
+from napari_lrcs.io.formats.tiff import write_labels_tiff
 from napari_lrcs.io.locks import one_at_a_time
 from napari_lrcs.io.opening import open_labels
 from napari_lrcs.io.paths import lock_of
 from napari_lrcs.io.records import read_json, write_json
-from napari_lrcs.io.tiff import write_labels_tiff
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.overlap import not_learnt
 from napari_lrcs.models.checkpoint import load_checkpoint

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Labels
 from napari_lrcs.classical.specks import remove_specks_slabwise
+from napari_lrcs.io.formats.ome_zarr import create_ome_zarr
+from napari_lrcs.io.formats.pyramid import add_levels
 from napari_lrcs.io.lazy_arrays import READ_ERRORS
-from napari_lrcs.io.ome_zarr import create_ome_zarr
-from napari_lrcs.io.pyramid import add_levels
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.io.writing import replacing
 from napari_lrcs.phases import PhaseTable

@@ -8,10 +8,15 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.io import pyramid
-from napari_lrcs.io.ome_zarr import create_ome_zarr
+from napari_lrcs.io.formats import pyramid
+from napari_lrcs.io.formats.ome_zarr import create_ome_zarr
+from napari_lrcs.io.formats.pyramid import (
+    add_levels,
+    has_levels,
+    levels_of,
+    written_chunks,
+)
 from napari_lrcs.io.opening import open_volume
-from napari_lrcs.io.pyramid import add_levels, has_levels, levels_of, written_chunks
 from napari_lrcs.phases import ELECTRODE
 
 

@@ -15,7 +15,11 @@ import tifffile
 from numpy.typing import DTypeLike, NDArray
 
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.io.label_metadata import PHASES_KEY, label_metadata, stored_phases
+from napari_lrcs.io.formats.label_metadata import (
+    PHASES_KEY,
+    label_metadata,
+    stored_phases,
+)
 from napari_lrcs.io.lazy_arrays import (
     READ_ERRORS,
     ArrayLike3D,

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_lrcs.io.ome_zarr import create_ome_zarr
+from napari_lrcs.io.formats.ome_zarr import create_ome_zarr
+from napari_lrcs.io.formats.pyramid import add_levels
 from napari_lrcs.io.opening import open_volume
-from napari_lrcs.io.pyramid import add_levels
 from napari_lrcs.phases import ELECTRODE
 
 LABELS = (np.arange(6 * 5 * 4) % 3).astype(np.uint8).reshape(6, 5, 4)

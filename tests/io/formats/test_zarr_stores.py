@@ -7,7 +7,7 @@ import pytest
 import zarr
 from zarr.storage import LocalStore
 
-from napari_lrcs.io.zarr_stores import RetryingStore
+from napari_lrcs.io.formats.zarr_stores import RetryingStore
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from napari_lrcs.errors import SeveralVolumesError, VolumeError
-from napari_lrcs.io.hdf5_sources import (
+from napari_lrcs.io.formats.hdf5_sources import (
     check_sources,
     decoded,
     find_dataset,

@@ -11,7 +11,7 @@ import numpy as np
 import zarr
 
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.io.ome_zarr import multiscales
+from napari_lrcs.io.formats.ome_zarr import multiscales
 from napari_lrcs.io.records import write_json
 
 SMALL = 256

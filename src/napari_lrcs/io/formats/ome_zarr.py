@@ -13,7 +13,12 @@ from numpy.typing import DTypeLike
 from zarr.storage import LocalStore, MemoryStore
 
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.io.label_metadata import PHASES_KEY, label_metadata, stored_phases
+from napari_lrcs.io.formats.label_metadata import (
+    PHASES_KEY,
+    label_metadata,
+    stored_phases,
+)
+from napari_lrcs.io.formats.zarr_stores import WatchedStore
 from napari_lrcs.io.lazy_arrays import READ_ERRORS
 from napari_lrcs.io.paths import is_zarr
 from napari_lrcs.io.provenance import Provenance, stored_provenance
@@ -28,7 +33,6 @@ from napari_lrcs.io.volume import (
 )
 from napari_lrcs.io.watching import Watched, moment_of_opening, signature
 from napari_lrcs.io.writing import replacing
-from napari_lrcs.io.zarr_stores import WatchedStore
 from napari_lrcs.phases import UNPAINTED, PhaseTable
 
 if TYPE_CHECKING:

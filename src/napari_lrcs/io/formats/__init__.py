@@ -1,0 +1,1 @@
+"""The formats of volumes: one module for each, and what they share."""
