@@ -13,7 +13,7 @@ import torch
 
 from napari_lrcs.annotation.annotation import AnnotatedVolume, Role, read_annotation
 from napari_lrcs.annotation.context_slices import fit_context_slices
-from napari_lrcs.annotation.painted_labels import count_phases
+from napari_lrcs.annotation.painting.labels import count_phases
 from napari_lrcs.classical.baselines import Method
 from napari_lrcs.classical.phantom import electrode_phantom
 from napari_lrcs.config import PredictConfig, TrainConfig

@@ -14,7 +14,7 @@ import numpy as np
 from cases import Case, by_baseline, learn, predict
 from numpy.typing import NDArray
 
-from napari_lrcs.annotation.painted_labels import count_phases
+from napari_lrcs.annotation.painting.labels import count_phases
 from napari_lrcs.arrays import Labels
 from napari_lrcs.classical.baselines import Method
 from napari_lrcs.config import PredictConfig, TrainConfig

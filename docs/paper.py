@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from reporting import fill, table
 
 from napari_lrcs.annotation.annotation import AnnotatedVolume, read_annotation
-from napari_lrcs.annotation.painted_labels import count_phases
+from napari_lrcs.annotation.painting.labels import count_phases
 from napari_lrcs.arrays import Confusion, Labels
 from napari_lrcs.classical.baselines import Method
 from napari_lrcs.comparison.evaluate import evaluate_volume

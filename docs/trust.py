@@ -19,7 +19,7 @@ from reporting import fill, table
 
 from napari_lrcs.annotation.check_folder import CheckFolder, draw_check
 from napari_lrcs.annotation.check_patches import CheckDesign
-from napari_lrcs.annotation.painting import ImageIdentity
+from napari_lrcs.annotation.painting.folder import ImageIdentity
 from napari_lrcs.io.opening import open_labels
 from napari_lrcs.io.volume import Volume, as_labels, as_volume
 from napari_lrcs.phases import ELECTRODE

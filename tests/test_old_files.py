@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_lrcs.annotation.painting import ImageIdentity, PaintingFolder
+from napari_lrcs.annotation.painting.folder import ImageIdentity, PaintingFolder
 from napari_lrcs.config import AlsoMeasureConfig, StudyConfig
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.inference.task import fingerprint

@@ -18,7 +18,7 @@ from napari_lrcs.annotation.check_patches import (
     count_tiles,
     has_voxel,
 )
-from napari_lrcs.annotation.painting import ImageIdentity
+from napari_lrcs.annotation.painting.folder import ImageIdentity
 from napari_lrcs.annotation.workspace import Workspace
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import Axis

@@ -4,7 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from napari_lrcs.annotation.painting import ImageIdentity, PaintingFolder, PaintingState
+from napari_lrcs.annotation.painting.folder import (
+    ImageIdentity,
+    PaintingFolder,
+    PaintingState,
+)
 from napari_lrcs.annotation.project_file import ProjectFile, ProjectState
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.phases import ELECTRODE

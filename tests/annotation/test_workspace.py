@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_lrcs.annotation.painting import ImageIdentity, PaintingFolder, PaintingState
+from napari_lrcs.annotation.painting.folder import (
+    ImageIdentity,
+    PaintingFolder,
+    PaintingState,
+)
 from napari_lrcs.annotation.workspace import Workspace, rename_folder, workspace_of
 from napari_lrcs.errors import InUseError, ResultExistsError
 from napari_lrcs.io.locks import only_writer

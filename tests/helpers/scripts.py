@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self, TextIO, cast
 
 PRELOADED = [
-    "napari_lrcs.annotation.painting",
+    "napari_lrcs.annotation.painting.folder",
     "napari_lrcs.commands.main",
     "napari_lrcs.inference.predict",
     "napari_lrcs.search.search",

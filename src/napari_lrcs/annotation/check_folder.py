@@ -18,7 +18,7 @@ from napari_lrcs.annotation.check_patches import (
     Thickness,
     count_tiles,
 )
-from napari_lrcs.annotation.painting import (
+from napari_lrcs.annotation.painting.folder import (
     ImageIdentity,
     PaintingFolder,
     PaintingState,

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from napari_lrcs.annotation.painting import ImageIdentity
+from napari_lrcs.annotation.painting.folder import ImageIdentity
 from napari_lrcs.annotation.workspace import Workspace, workspace_of
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.records import convert, read_json, write_json

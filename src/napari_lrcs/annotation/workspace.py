@@ -9,7 +9,7 @@ from platformdirs import user_data_path
 
 from napari_lrcs.annotation.check_folder import CheckFolder
 from napari_lrcs.annotation.check_patches import Check
-from napari_lrcs.annotation.painting import PaintingFolder
+from napari_lrcs.annotation.painting.folder import PaintingFolder
 from napari_lrcs.errors import InUseError, ResultExistsError
 from napari_lrcs.io.locks import check_not_in_use
 from napari_lrcs.io.paths import TIFF_SUFFIXES, VOLUME_SUFFIXES, is_zarr

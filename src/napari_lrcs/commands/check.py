@@ -149,7 +149,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _draw(arguments: argparse.Namespace) -> None:
     from napari_lrcs.annotation.check_folder import draw_check
     from napari_lrcs.annotation.check_patches import Check, CheckDesign
-    from napari_lrcs.annotation.painting import ImageIdentity
+    from napari_lrcs.annotation.painting.folder import ImageIdentity
     from napari_lrcs.annotation.workspace import Workspace, is_workspace_name
     from napari_lrcs.commands.parts.progress import follow_share
     from napari_lrcs.comparison.evaluate import phases_of

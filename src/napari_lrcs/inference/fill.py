@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_lrcs.annotation.check_patches import Check
-from napari_lrcs.annotation.painted_labels import relabelled
+from napari_lrcs.annotation.painting.labels import relabelled
 from napari_lrcs.arrays import Labels
 from napari_lrcs.classical.baselines import Method
 from napari_lrcs.config import Axis

@@ -24,7 +24,7 @@ from zarr.storage import LocalStore
 
 from napari_lrcs.annotation.check_folder import CheckFolder, draw_check
 from napari_lrcs.annotation.check_patches import CheckDesign
-from napari_lrcs.annotation.painting import ImageIdentity
+from napari_lrcs.annotation.painting.folder import ImageIdentity
 from napari_lrcs.io.formats.zarr_stores import RetryingStore
 from napari_lrcs.io.provenance import Learnt, LearntSlice, Provenance
 from napari_lrcs.io.volume import as_labels, as_volume

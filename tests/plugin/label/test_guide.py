@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication
 
-from napari_lrcs.annotation.painting import PaintingFolder
+from napari_lrcs.annotation.painting.folder import PaintingFolder
 from napari_lrcs.models.checkpoint import Checkpoint, save_checkpoint
 from napari_lrcs.phases import ELECTRODE
 from napari_lrcs.plugin.label.dock import LabelDock

@@ -9,7 +9,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from pytestqt.qtbot import QtBot
 
-from napari_lrcs.annotation.painting import PaintingFolder
+from napari_lrcs.annotation.painting.folder import PaintingFolder
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.label.layers import LayersPart
 from napari_lrcs.plugin.label.painting_controller import PaintingController

@@ -12,7 +12,7 @@ from napari import Viewer
 from napari.layers import Image, Labels, Layer
 from pytestqt.qtbot import QtBot
 
-from napari_lrcs.annotation.painting import PaintingFolder
+from napari_lrcs.annotation.painting.folder import PaintingFolder
 from napari_lrcs.errors import InUseError, VolumeError
 from napari_lrcs.phases import ELECTRODE, PhaseTable
 from napari_lrcs.plugin.label.painted_layers import adopt, new_painting, open_painting

@@ -16,7 +16,11 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPushButton
 
-from napari_lrcs.annotation.painting import ImageIdentity, PaintingFolder, PaintingState
+from napari_lrcs.annotation.painting.folder import (
+    ImageIdentity,
+    PaintingFolder,
+    PaintingState,
+)
 from napari_lrcs.annotation.project_file import ProjectFile, ProjectState
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.formats.tiff import write_labels_tiff

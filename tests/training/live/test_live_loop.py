@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from napari_lrcs.annotation.annotation import AnnotatedVolume, Role
-from napari_lrcs.annotation.live_painting import LivePainting
+from napari_lrcs.annotation.painting.live import LivePainting
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.io.volume import as_labels, as_volume
@@ -379,7 +379,7 @@ import numpy as np
 import torch
 
 from napari_lrcs.annotation.annotation import AnnotatedVolume
-from napari_lrcs.annotation.live_painting import LivePainting
+from napari_lrcs.annotation.painting.live import LivePainting
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.io.volume import as_labels, as_volume
 from napari_lrcs.phases import PhaseTable

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from clusters import Cluster
 from napari_lrcs.annotation.check_folder import CheckFolder, draw_check
 from napari_lrcs.annotation.check_patches import CheckDesign, Thickness
-from napari_lrcs.annotation.painting import ImageIdentity
+from napari_lrcs.annotation.painting.folder import ImageIdentity
 from napari_lrcs.arrays import Labels
 from napari_lrcs.comparison import evaluate
 from napari_lrcs.config import Axis

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QLabel, QSpinBox, QWidget
 from napari_lrcs.annotation.annotation import check_labels_fit
 from napari_lrcs.annotation.check_folder import draw_check
 from napari_lrcs.annotation.check_patches import CheckDesign
-from napari_lrcs.annotation.painting import ImageIdentity
+from napari_lrcs.annotation.painting.folder import ImageIdentity
 from napari_lrcs.comparison.evaluate import phases_of
 from napari_lrcs.config import Axis
 from napari_lrcs.io.volume import Volume

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QTabBar, QWidget
 
-from napari_lrcs.annotation.painted_slices import SlicesRead
+from napari_lrcs.annotation.painting.slices import SlicesRead
 from napari_lrcs.comparison.compare import (
     SliceCompared,
     as_text_table,

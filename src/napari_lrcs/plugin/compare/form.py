@@ -8,7 +8,7 @@ from napari.layers import Labels
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QLabel, QLineEdit, QWidget
 
-from napari_lrcs.annotation.painted_slices import SliceFound, find_painted
+from napari_lrcs.annotation.painting.slices import SliceFound, find_painted
 from napari_lrcs.comparison.compare import compare_volumes
 from napari_lrcs.comparison.evaluate import check_comparable, nothing_painted, phases_of
 from napari_lrcs.io.volume import SLICE_EXAMPLES, Volume, parse_slices

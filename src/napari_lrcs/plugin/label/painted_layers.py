@@ -3,7 +3,11 @@
 import numpy as np
 from napari.layers import Image, Labels
 
-from napari_lrcs.annotation.painting import ImageIdentity, PaintingFolder, PaintingState
+from napari_lrcs.annotation.painting.folder import (
+    ImageIdentity,
+    PaintingFolder,
+    PaintingState,
+)
 from napari_lrcs.config import Axis
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.phases import ELECTRODE, MAX_PHASES, Phase, PhaseTable

@@ -9,7 +9,7 @@ from napari.layers import Image, Labels
 from napari.viewer import Viewer
 from psygnal import Signal
 
-from napari_lrcs.annotation.painting import PaintingFolder
+from napari_lrcs.annotation.painting.folder import PaintingFolder
 from napari_lrcs.annotation.workspace import rename_folder
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.label.layers import LayersPart

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from qtpy.QtCore import Signal
 
-from napari_lrcs.annotation.painting import PaintingFolder
+from napari_lrcs.annotation.painting.folder import PaintingFolder
 from napari_lrcs.annotation.workspace import Workspace
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.plugin.label.layers import LayersPart

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
-from napari_lrcs.annotation.painted_labels import count_phases, slice_key
-from napari_lrcs.annotation.painting import PaintingFolder, PaintingState
+from napari_lrcs.annotation.painting.folder import PaintingFolder, PaintingState
+from napari_lrcs.annotation.painting.labels import count_phases, slice_key
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.io.formats.zarr_stores import RetryingStore
 from napari_lrcs.preprocessing.slices import AXES

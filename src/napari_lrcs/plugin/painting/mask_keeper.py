@@ -5,7 +5,7 @@ from collections.abc import Callable
 from napari.layers import Layer
 from psygnal import Signal
 
-from napari_lrcs.annotation.painting import PaintingFolder
+from napari_lrcs.annotation.painting.folder import PaintingFolder
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.plugin.parts.layers import volume_of

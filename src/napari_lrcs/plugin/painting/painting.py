@@ -10,8 +10,8 @@ from napari.layers import Image, Labels, Layer
 from psygnal import Signal
 
 from napari_lrcs.annotation.annotation import Role
-from napari_lrcs.annotation.painted_labels import relabelled
-from napari_lrcs.annotation.painting import PaintingFolder, PaintingState
+from napari_lrcs.annotation.painting.folder import PaintingFolder, PaintingState
+from napari_lrcs.annotation.painting.labels import relabelled
 from napari_lrcs.annotation.workspace import rename_folder
 from napari_lrcs.arrays import Labels as LabelArray
 from napari_lrcs.config import Axis

@@ -7,7 +7,7 @@ from napari.viewer import Viewer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QLabel
 
-from napari_lrcs.annotation.painted_slices import SlicesRead
+from napari_lrcs.annotation.painting.slices import SlicesRead
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.connections import Connections, Emitter, Replaceable
 from napari_lrcs.plugin.parts.dock import Dock, Outcome

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from napari_lrcs.annotation.painting import PaintingFolder, PaintingState
+from napari_lrcs.annotation.painting.folder import PaintingFolder, PaintingState
 from napari_lrcs.annotation.project_file import ProjectFile, ProjectState
 from napari_lrcs.annotation.workspace import Workspace
 from napari_lrcs.errors import LrcsError

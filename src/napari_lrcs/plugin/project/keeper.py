@@ -14,7 +14,7 @@ from napari.viewer import Viewer
 from psygnal import Signal
 from superqt.utils import qthrottled
 
-from napari_lrcs.annotation.painting import ImageIdentity
+from napari_lrcs.annotation.painting.folder import ImageIdentity
 from napari_lrcs.annotation.project_file import ProjectFile, ProjectState
 from napari_lrcs.annotation.workspace import Workspace
 from napari_lrcs.errors import InUseError, LrcsError, VolumeError

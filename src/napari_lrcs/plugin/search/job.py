@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from napari_lrcs.annotation.annotation import AnnotatedVolume
 from napari_lrcs.annotation.context_slices import fit_context_slices
-from napari_lrcs.annotation.painted_slices import copy_painted
+from napari_lrcs.annotation.painting.slices import copy_painted
 from napari_lrcs.config import SearchConfig, TrainConfig
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.plugin.parts.cluster import Cluster

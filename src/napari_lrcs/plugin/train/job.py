@@ -11,7 +11,7 @@ from napari_lrcs.annotation.annotation import AnnotatedVolume, Role, read_annota
 from napari_lrcs.annotation.check_patches import Check
 from napari_lrcs.annotation.context_slices import fit_context_slices
 from napari_lrcs.annotation.left_out import without_checks
-from napari_lrcs.annotation.painted_slices import train_on_painted
+from napari_lrcs.annotation.painting.slices import train_on_painted
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import PaintingChangedError
 from napari_lrcs.io.volume import Volume

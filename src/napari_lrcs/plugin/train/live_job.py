@@ -8,7 +8,7 @@ from typing import TypeAlias
 from napari.layers import Image
 
 from napari_lrcs.annotation.annotation import ROLES, AnnotatedVolume, Role
-from napari_lrcs.annotation.live_painting import LivePainting
+from napari_lrcs.annotation.painting.live import LivePainting
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.models.header import Row
 from napari_lrcs.plugin.painting.painting import painting_of

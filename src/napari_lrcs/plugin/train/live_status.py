@@ -5,7 +5,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel
 
-from napari_lrcs.annotation.live_painting import LivePainting
+from napari_lrcs.annotation.painting.live import LivePainting
 from napari_lrcs.plugin.painting.painting import Painting
 from napari_lrcs.plugin.train.job import TrainingJob
 from napari_lrcs.plugin.train.live_job import LiveTrainingJob

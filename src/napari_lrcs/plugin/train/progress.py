@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from napari_lrcs.annotation.painted_slices import SlicesRead
+from napari_lrcs.annotation.painting.slices import SlicesRead
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.metrics.overlap import mean_iou
 from napari_lrcs.models.header import Row

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_lrcs.annotation.annotation import AnnotatedVolume
-from napari_lrcs.annotation.painted_slices import copy_painted
+from napari_lrcs.annotation.painting.slices import copy_painted
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.plugin.parts.workers import Events, load_torch
 from napari_lrcs.training.run_folder import RunFolder

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from napari_lrcs.annotation.annotation import Annotation
-from napari_lrcs.annotation.growing_annotation import GrowingAnnotation
-from napari_lrcs.annotation.live_painting import LivePainting
+from napari_lrcs.annotation.painting.growing import GrowingAnnotation
+from napari_lrcs.annotation.painting.live import LivePainting
 from napari_lrcs.arrays import Mask
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.io.locks import check_not_in_use

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from napari_lrcs.annotation.annotation import Annotation
-from napari_lrcs.annotation.growing_annotation import GrowingAnnotation
-from napari_lrcs.annotation.live_painting import Stroke
+from napari_lrcs.annotation.painting.growing import GrowingAnnotation
+from napari_lrcs.annotation.painting.live import Stroke
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.models.header import read_header
 from napari_lrcs.progress import StrokesTaken

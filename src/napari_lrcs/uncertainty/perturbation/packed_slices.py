@@ -9,7 +9,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from napari_lrcs.annotation.painted_slices import (
+from napari_lrcs.annotation.painting.slices import (
     SliceFound,
     SlicesRead,
     find_painted,

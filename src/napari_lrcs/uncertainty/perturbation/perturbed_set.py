@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_lrcs.annotation.painted_slices import SlicesRead
+from napari_lrcs.annotation.painting.slices import SlicesRead
 from napari_lrcs.config import Axis, PerturbConfig
 from napari_lrcs.errors import ResultExistsError
 from napari_lrcs.io.formats.tiff import is_ours, write_labels_tiff

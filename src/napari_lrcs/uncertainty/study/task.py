@@ -18,7 +18,7 @@ from napari_lrcs.annotation.annotation import (
 from napari_lrcs.annotation.check_patches import Check
 from napari_lrcs.annotation.context_slices import fit_context_slices
 from napari_lrcs.annotation.left_out import drawn_before, without_checks
-from napari_lrcs.annotation.painted_slices import SomeSlices
+from napari_lrcs.annotation.painting.slices import SomeSlices
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import (
     AlsoMeasureConfig,

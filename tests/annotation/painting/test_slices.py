@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_lrcs.annotation.painted_slices import (
+from napari_lrcs.annotation.painting.slices import (
     SliceFound,
     SlicesRead,
     find_painted,
@@ -40,7 +40,7 @@ def test_slices_that_are_not_wanted_are_not_read() -> None:
 def test_progress_is_reported_while_nothing_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("napari_lrcs.annotation.painted_slices._EVENT_SECONDS", -1)
+    monkeypatch.setattr("napari_lrcs.annotation.painting.slices._EVENT_SECONDS", -1)
 
     events = list(find_painted(painted_on(), [2, 3]))
 

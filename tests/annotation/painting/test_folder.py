@@ -13,12 +13,12 @@ import pytest
 import zarr
 from numpy.typing import DTypeLike, NDArray
 
-from napari_lrcs.annotation.painted_labels import count_phases, relabelled
-from napari_lrcs.annotation.painting import (
+from napari_lrcs.annotation.painting.folder import (
     ImageIdentity,
     PaintingFolder,
     PaintingState,
 )
+from napari_lrcs.annotation.painting.labels import count_phases, relabelled
 from napari_lrcs.config import Axis
 from napari_lrcs.errors import ResultExistsError, VolumeError
 from napari_lrcs.io.opening import open_labels, open_volume
@@ -361,7 +361,7 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
-from napari_lrcs.annotation.painting import PaintingFolder
+from napari_lrcs.annotation.painting.folder import PaintingFolder
 from napari_lrcs.phases import PhaseTable
 
 painting = PaintingFolder(Path(sys.argv[1]))
@@ -408,7 +408,7 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from napari_lrcs.annotation.painting import PaintingFolder
+from napari_lrcs.annotation.painting.folder import PaintingFolder
 from napari_lrcs.phases import PhaseTable
 
 # All that is written, by Zarr too, is put in place so.

@@ -9,8 +9,8 @@ import pytest
 from check_places import check_at
 from napari_lrcs.annotation.annotation import AnnotatedVolume, Annotation, Role
 from napari_lrcs.annotation.check_patches import Check
-from napari_lrcs.annotation.growing_annotation import GrowingAnnotation
-from napari_lrcs.annotation.live_painting import LivePainting
+from napari_lrcs.annotation.painting.growing import GrowingAnnotation
+from napari_lrcs.annotation.painting.live import LivePainting
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.io.volume import as_labels, as_volume
 from napari_lrcs.phases import PhaseTable

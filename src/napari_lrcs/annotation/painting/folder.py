@@ -9,7 +9,7 @@ from typing import Any, NotRequired, Self, TypedDict
 import numpy as np
 
 from napari_lrcs.annotation.annotation import ROLES, Role
-from napari_lrcs.annotation.painted_labels import (
+from napari_lrcs.annotation.painting.labels import (
     METADATA,
     PaintedLabels,
     find_chunks,

@@ -21,7 +21,7 @@ from napari_lrcs.annotation.left_out import (
     read_painting,
     without_checks,
 )
-from napari_lrcs.annotation.live_painting import LivePainting, Stroke
+from napari_lrcs.annotation.painting.live import LivePainting, Stroke
 from napari_lrcs.arrays import Labels, Mask
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.phases import UNPAINTED, PhaseTable
