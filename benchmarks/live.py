@@ -48,7 +48,7 @@ from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint
 from napari_lrcs.plugin.train.preview import PREVIEW_NAME, SlicePreview
 from napari_lrcs.progress import OverlayChosen, StrokesTaken, result_of
 from napari_lrcs.training.loop import train
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 
 SECONDS, N_STROKES, FIRST = 120.0, 8, 8.0
 PAINTED = (10, 20, 30)

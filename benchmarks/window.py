@@ -22,7 +22,7 @@ from qtpy.QtCore import QEventLoop, QSettings, Qt, QTimer
 from qtpy.QtWidgets import QPushButton
 
 from napari_lrcs.plugin.parts.layers import place_of, workspace_for
-from napari_lrcs.training.run_folder import list_runs
+from napari_lrcs.training.run.folder import list_runs
 
 SETTLING, WATCHED = 10, 60
 """Seconds."""

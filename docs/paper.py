@@ -42,7 +42,7 @@ from napari_lrcs.search.search import run_search
 from napari_lrcs.search.space import SearchSpace, describe
 from napari_lrcs.search.task import SearchTask
 from napari_lrcs.training.loop import train
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 from napari_lrcs.transfer.figures import FIGURE as TRANSFER_FIGURE
 from napari_lrcs.transfer.folder import TransferFolder
 from napari_lrcs.transfer.plan import TransferTask

@@ -15,7 +15,7 @@ from napari_lrcs.inference.task import fingerprint
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.models.header import read_header
 from napari_lrcs.phases import ELECTRODE, PhaseTable
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 from napari_lrcs.uncertainty.study.folder import StudyFolder
 
 FILES = Path(__file__).parent / "fixtures" / "f39a554"

@@ -23,7 +23,7 @@ from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.phases import ELECTRODE
 from napari_lrcs.progress import PredictEvent, TrainEvent
 from napari_lrcs.training.loop import train
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 
 _UNIT = "micrometer"
 

@@ -8,7 +8,7 @@ from command_line import SHAPE, SLICES, TINY, Run, call
 from napari_lrcs.annotation.check_patches import Check
 from napari_lrcs.io.opening import open_labels
 from napari_lrcs.models.header import read_header
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 from napari_lrcs.uncertainty.trust.seen import check_unseen
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from command_line import Run, call, printed_object
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

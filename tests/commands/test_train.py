@@ -13,7 +13,7 @@ from napari_lrcs.commands.main import INTERRUPTED
 from napari_lrcs.commands.parts.progress import RunDisplay
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.progress import EpochEnded, TrainEvent
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 from scripts import Script
 
 pytestmark = pytest.mark.usefixtures("one_thread")

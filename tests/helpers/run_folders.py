@@ -6,7 +6,7 @@ from dataclasses import replace
 from napari_lrcs.annotation.annotation import Annotation
 from napari_lrcs.models.checkpoint import Checkpoint
 from napari_lrcs.models.header import Row
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 
 
 def row(epoch: int, *, iou: float | None = None) -> Row:

@@ -34,7 +34,7 @@ from napari_lrcs.plugin.train.dock import TrainDock
 from napari_lrcs.plugin.train.job import TrainingJob
 from napari_lrcs.plugin.train.preview import PREVIEW_NAME
 from napari_lrcs.progress import Notice, NotLearnt, TrainingEnded, TrainingStarted
-from napari_lrcs.training.run_folder import RunFolder, list_runs
+from napari_lrcs.training.run.folder import RunFolder, list_runs
 from napari_lrcs.uncertainty.study.events import StudyEnded
 from napari_lrcs.uncertainty.study.summary import Member, summarise
 

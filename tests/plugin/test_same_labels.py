@@ -27,7 +27,7 @@ from napari_lrcs.plugin.parts.dock import Dock
 from napari_lrcs.plugin.parts.layers import appearance, phases_shown, workspace_for
 from napari_lrcs.plugin.predict.dock import PredictDock
 from napari_lrcs.plugin.train.dock import TrainDock
-from napari_lrcs.training.run_folder import list_runs
+from napari_lrcs.training.run.folder import list_runs
 
 AnyDock = TypeVar("AnyDock", bound=Dock)
 

@@ -85,7 +85,7 @@ from napari_lrcs.plugin.predict.dock import PredictDock
 from napari_lrcs.plugin.predict.place import ZARR
 from napari_lrcs.plugin.train.dock import TrainDock
 from napari_lrcs.plugin.train.preview import PREVIEW_NAME
-from napari_lrcs.training.run_folder import RunFolder, list_runs
+from napari_lrcs.training.run.folder import RunFolder, list_runs
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("one_thread")]
 

@@ -21,7 +21,7 @@ from napari_lrcs.runs.table import (
     sort_runs,
     write_runs,
 )
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 from run_folders import leave_run
 
 pytestmark = pytest.mark.usefixtures("one_thread")

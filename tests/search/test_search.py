@@ -35,7 +35,7 @@ from napari_lrcs.search.task import SearchTask
 from napari_lrcs.search.trial import TrialTask, run_trial
 from napari_lrcs.search.trial_queue import TrialQueue
 from napari_lrcs.training import loop
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 from scripts import Script
 from searches import CONFIG, RUN, begin, search_task
 

@@ -53,7 +53,7 @@ from napari_lrcs.progress import (
 )
 from napari_lrcs.training import loop, scoring
 from napari_lrcs.training.loop import train
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 from napari_lrcs.training.scoring import SliceScore
 from napari_lrcs.training.session import TrainingSession
 from napari_lrcs.training.transfer import Origin

@@ -16,7 +16,7 @@ from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.progress import Notice
 from napari_lrcs.training.loop import train
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 from napari_lrcs.training.transfer import Origin
 from napari_lrcs.transfer.config import TransferConfig
 from napari_lrcs.transfer.folder import TransferFolder, newest_transfer

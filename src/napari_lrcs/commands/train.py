@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     from napari_lrcs.models.device import resolve_device
     from napari_lrcs.progress import TrainingEnded
     from napari_lrcs.training.loop import train
-    from napari_lrcs.training.run_folder import RunFolder
+    from napari_lrcs.training.run.folder import RunFolder
 
     origin = _origin(arguments)
     config = _config(arguments)
@@ -105,7 +105,7 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
     from napari_lrcs.io.writing import check_new
     from napari_lrcs.models.checkpoint import load_checkpoint
     from napari_lrcs.presets import read_preset
-    from napari_lrcs.training.run_folder import RunFolder
+    from napari_lrcs.training.run.folder import RunFolder
 
     run = RunFolder(arguments.out)
     given = flags.given(arguments, TrainConfig)
@@ -127,7 +127,7 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
 
 def _begun_at(arguments: argparse.Namespace) -> "datetime | None":
     """Return when the run began that is resumed; None for a new one."""
-    from napari_lrcs.training.run_folder import RunFolder
+    from napari_lrcs.training.run.folder import RunFolder
 
     if not arguments.resume:
         return None

@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _task(arguments: argparse.Namespace) -> "TransferTask":
     from napari_lrcs.presets import read_preset
-    from napari_lrcs.training.run_folder import RunFolder
+    from napari_lrcs.training.run.folder import RunFolder
     from napari_lrcs.transfer.folder import TransferFolder
     from napari_lrcs.transfer.plan import TransferTask
 

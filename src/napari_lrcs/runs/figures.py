@@ -9,7 +9,7 @@ import numpy as np
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.models.header import Row
 from napari_lrcs.runs.table import RunRecord
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,9 +15,9 @@ from napari_lrcs.io.tables import Cell, Row, write_csv
 from napari_lrcs.io.volume import format_slices
 from napari_lrcs.progress import result_of
 from napari_lrcs.search.folder import SearchFolder
-from napari_lrcs.training.run_folder import RunFolder, summarise_run
-from napari_lrcs.training.run_labels import LabelledSlice
-from napari_lrcs.training.run_summary import RunSummary
+from napari_lrcs.training.run.folder import RunFolder, summarise_run
+from napari_lrcs.training.run.labels import LabelledSlice
+from napari_lrcs.training.run.summary import RunSummary
 from napari_lrcs.uncertainty.study.folder import StudyFolder
 
 COLUMNS: Mapping[str, str] = {

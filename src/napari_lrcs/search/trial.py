@@ -13,7 +13,7 @@ from napari_lrcs.search.results import TrialResult, find_hopeless
 from napari_lrcs.search.space import Values
 from napari_lrcs.search.task import SearchTask
 from napari_lrcs.training.loop import train
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -26,7 +26,7 @@ from napari_lrcs.progress import StepEnded, TrainEvent, TrainingStarted
 from napari_lrcs.training.augment import augment
 from napari_lrcs.training.counts import count_confusion
 from napari_lrcs.training.losses import LOSSES
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 from napari_lrcs.training.schedule import generator_of, learning_rate_at
 from napari_lrcs.training.session import TrainingSession
 from napari_lrcs.training.transfer import Origin

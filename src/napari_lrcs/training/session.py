@@ -26,12 +26,12 @@ from napari_lrcs.preprocessing.normalisation import fit_normalisation
 from napari_lrcs.progress import Notice
 from napari_lrcs.training.averaging import WeightAverage
 from napari_lrcs.training.counts import StepCounts
-from napari_lrcs.training.resume import (
+from napari_lrcs.training.run.folder import RunFolder
+from napari_lrcs.training.run.resume import (
     ResumeState,
     TrainingState,
     check_same_config,
 )
-from napari_lrcs.training.run_folder import RunFolder
 from napari_lrcs.training.sampling import PatchSampler, fitting_patch_size
 from napari_lrcs.training.scoring import phase_weights_of
 from napari_lrcs.training.transfer import Origin

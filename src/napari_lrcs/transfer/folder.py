@@ -10,7 +10,7 @@ from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.records import Record, convert
 from napari_lrcs.io.tables import write_csv
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 from napari_lrcs.training.transfer import KeptPart, Origin
 from napari_lrcs.transfer.config import TransferConfig
 from napari_lrcs.transfer.figures import FIGURE

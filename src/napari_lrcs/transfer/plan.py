@@ -13,7 +13,7 @@ from napari_lrcs.annotation.compared import describe_compared, read_compared
 from napari_lrcs.config import OptimisationConfig, TrainConfig
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 from napari_lrcs.training.transfer import KeptPart, Origin
 from napari_lrcs.transfer.config import TransferConfig
 

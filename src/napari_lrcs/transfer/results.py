@@ -9,7 +9,7 @@ from typing import Any
 
 from napari_lrcs.figures import mean_and_sd
 from napari_lrcs.io.tables import Row
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 from napari_lrcs.transfer.plan import Start
 
 Curve = tuple[float, ...]

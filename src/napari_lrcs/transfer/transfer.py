@@ -17,7 +17,7 @@ from napari_lrcs.models.device import resolve_device
 from napari_lrcs.models.registry import create_model
 from napari_lrcs.progress import Notice, StepEnded
 from napari_lrcs.training.loop import train
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 from napari_lrcs.training.transfer import Origin
 from napari_lrcs.transfer.figures import write_figure
 from napari_lrcs.transfer.folder import TransferFolder

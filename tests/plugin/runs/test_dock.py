@@ -18,7 +18,7 @@ from napari_lrcs.plugin.project.docks import open_dock
 from napari_lrcs.plugin.runs.dock import RunsDock
 from napari_lrcs.plugin.segment.dock import SegmentDock
 from napari_lrcs.plugin.train.dock import TrainDock
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 from run_folders import leave_run
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("one_thread")]

@@ -24,7 +24,7 @@ from napari_lrcs.plugin.predict.dock import PredictDock
 from napari_lrcs.plugin.segment.dock import SegmentDock
 from napari_lrcs.plugin.segment.steps import STEPS
 from napari_lrcs.plugin.train.dock import TrainDock
-from napari_lrcs.training.run_folder import list_runs
+from napari_lrcs.training.run.folder import list_runs
 
 pytestmark = pytest.mark.gui
 

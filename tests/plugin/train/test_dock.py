@@ -35,7 +35,7 @@ from napari_lrcs.plugin.parts.workers import Events
 from napari_lrcs.plugin.train.dock import TrainDock
 from napari_lrcs.plugin.train.preview import PREVIEW_NAME, Worked
 from napari_lrcs.preprocessing.slices import AXES
-from napari_lrcs.training.run_folder import RunFolder, list_runs
+from napari_lrcs.training.run.folder import RunFolder, list_runs
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("one_thread")]
 

@@ -18,7 +18,7 @@ from napari_lrcs.plugin.train.dock import TrainDock
 from napari_lrcs.plugin.train.preview import PREVIEW_NAME
 from napari_lrcs.training.live import loop
 from napari_lrcs.training.live.run import LiveRunFolder
-from napari_lrcs.training.run_folder import list_runs
+from napari_lrcs.training.run.folder import list_runs
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("one_thread")]
 

@@ -13,7 +13,7 @@ from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.parts.layers import appearance, workspace_for
 from napari_lrcs.plugin.train.dock import TrainDock
 from napari_lrcs.training.loop import train
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 from napari_lrcs.transfer.config import TransferConfig
 from napari_lrcs.transfer.folder import TransferFolder
 from searches import LABELS, NOISE, VOLUME

@@ -38,7 +38,7 @@ from napari_lrcs.training.live.loop import train_live
 from napari_lrcs.training.live.run import LiveRunFolder, StrokeRow
 from napari_lrcs.training.live.sampling import LiveSampler
 from napari_lrcs.training.live.session import LiveSession, live_config
-from napari_lrcs.training.run_folder import RunFolder, list_runs
+from napari_lrcs.training.run.folder import RunFolder, list_runs
 from napari_lrcs.training.sampling import Patches
 from napari_lrcs.training.schedule import learning_rate_at
 from napari_lrcs.training.transfer import Origin

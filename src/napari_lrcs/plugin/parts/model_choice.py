@@ -19,8 +19,8 @@ from napari_lrcs.plugin.parts.layers import (
 )
 from napari_lrcs.plugin.parts.widgets import colour, vbox
 from napari_lrcs.plugin.parts.workers import EXPECTED, BackgroundReader
-from napari_lrcs.training.run_folder import list_runs
-from napari_lrcs.training.run_summary import RunSummary, rank_runs
+from napari_lrcs.training.run.folder import list_runs
+from napari_lrcs.training.run.summary import RunSummary, rank_runs
 
 _FILE = "Choose a file…"
 _NONE = "none yet"

@@ -21,8 +21,8 @@ from napari_lrcs.plugin.parts.layers import (
 )
 from napari_lrcs.preprocessing.slices import AXES
 from napari_lrcs.runs.table import RunRecord
-from napari_lrcs.training.run_folder import RunFolder
-from napari_lrcs.training.run_labels import LabelledSlice
+from napari_lrcs.training.run.folder import RunFolder
+from napari_lrcs.training.run.labels import LabelledSlice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

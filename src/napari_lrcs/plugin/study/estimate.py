@@ -16,8 +16,8 @@ from napari_lrcs.plugin.parts.training_form import TrainingForm
 from napari_lrcs.plugin.parts.widgets import clock
 from napari_lrcs.plugin.parts.workers import BackgroundReader
 from napari_lrcs.plugin.project.training_layers import TrainingLayers
-from napari_lrcs.training.run_folder import list_runs
-from napari_lrcs.training.run_summary import RunSummary, expected_seconds
+from napari_lrcs.training.run.folder import list_runs
+from napari_lrcs.training.run.summary import RunSummary, expected_seconds
 from napari_lrcs.uncertainty.study.probabilities import disk_needed
 
 

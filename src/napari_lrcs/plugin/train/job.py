@@ -20,7 +20,7 @@ from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.parts.workers import Events, load_torch
 from napari_lrcs.plugin.train.preview import PreviewSource, with_previews
 from napari_lrcs.progress import EpochEnded, Notice
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 from napari_lrcs.training.transfer import Origin
 
 Roles = Mapping[Role, tuple[int, ...]]

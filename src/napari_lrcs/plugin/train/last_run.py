@@ -14,8 +14,8 @@ from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.parts.connections import Connections, Replaceable
 from napari_lrcs.plugin.parts.layers import RUN_KEY, workspace_for
 from napari_lrcs.plugin.parts.workers import BackgroundReader
-from napari_lrcs.training.run_folder import RunFolder, list_runs
-from napari_lrcs.training.run_summary import RunSummary, rank_runs
+from napari_lrcs.training.run.folder import RunFolder, list_runs
+from napari_lrcs.training.run.summary import RunSummary, rank_runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from napari_lrcs.plugin.project.training_layers import TrainingLayers
 from napari_lrcs.plugin.train.job import Prepared, TrainingJob, fit_context
 from napari_lrcs.plugin.train.setup import TrainSetup
 from napari_lrcs.progress import Notice
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 from napari_lrcs.training.transfer import Origin
 
 InView: TypeAlias = Callable[[Image], SliceInView]

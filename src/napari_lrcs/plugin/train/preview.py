@@ -34,7 +34,7 @@ from napari_lrcs.progress import (
     StrokesTaken,
     TrainingEnded,
 )
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 
 if TYPE_CHECKING:  # loading torch takes seconds
     from napari_lrcs.models.checkpoint import Checkpoint

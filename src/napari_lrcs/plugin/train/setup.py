@@ -35,7 +35,7 @@ from napari_lrcs.plugin.train.job import TrainingJob
 from napari_lrcs.plugin.train.preview import PreviewSource
 from napari_lrcs.preprocessing.slices import AXES
 from napari_lrcs.training.not_learnt import SUGGESTED_BALANCE
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 from napari_lrcs.training.transfer import Origin
 
 _MAIN = (

@@ -8,7 +8,7 @@ from napari_lrcs.annotation.annotation import AnnotatedVolume
 from napari_lrcs.annotation.painting.slices import copy_painted
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.plugin.parts.workers import Events, load_torch
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 from napari_lrcs.training.transfer import Origin
 from napari_lrcs.transfer.config import TransferConfig
 from napari_lrcs.transfer.folder import TransferFolder

@@ -25,7 +25,7 @@ from napari_lrcs.plugin.project.training_layers import may_train_on
 from napari_lrcs.plugin.train.setup import TrainSetup
 from napari_lrcs.plugin.train.transfer_job import TransferJob
 from napari_lrcs.progress import Notice
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 from napari_lrcs.transfer.config import TransferConfig
 from napari_lrcs.transfer.figures import draw_curves, styles_of
 from napari_lrcs.transfer.folder import TransferFolder, newest_transfer

@@ -30,7 +30,7 @@ from napari_lrcs.training.live.first_overlay import FirstOverlay
 from napari_lrcs.training.live.run import LiveRunFolder
 from napari_lrcs.training.live.session import LiveSession, live_config
 from napari_lrcs.training.loop import run_session, train_epoch, train_to_the_end
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 from napari_lrcs.training.transfer import Origin
 from napari_lrcs.training.validation import end_epoch
 

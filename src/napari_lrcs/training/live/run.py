@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.io.writing import replacing
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 
 if TYPE_CHECKING:
     from napari_lrcs.models.checkpoint import Checkpoint

@@ -15,7 +15,7 @@ from napari_lrcs.models.header import read_header
 from napari_lrcs.progress import StrokesTaken
 from napari_lrcs.training.live.run import LiveRunFolder, StrokeRow
 from napari_lrcs.training.live.sampling import LiveSampler
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 from napari_lrcs.training.schedule import DOWN_EPOCHS
 from napari_lrcs.training.session import TrainingSession, make_sampler
 from napari_lrcs.training.transfer import Origin

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.training.run_folder import list_runs
+from napari_lrcs.training.run.folder import list_runs
 
 
 def newest_fitting_run(

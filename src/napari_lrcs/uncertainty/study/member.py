@@ -35,7 +35,7 @@ from napari_lrcs.progress import (
     result_of,
 )
 from napari_lrcs.training.loop import train
-from napari_lrcs.training.run_folder import RunFolder
+from napari_lrcs.training.run.folder import RunFolder
 from napari_lrcs.uncertainty.study.events import MemberProgress
 from napari_lrcs.uncertainty.study.measuring import measure, score
 from napari_lrcs.uncertainty.study.summary import Group, Member, MemberDict

@@ -3,14 +3,15 @@
 | file | what is in it, and which module decides that |
 |---|---|
 | ``config.json`` | the `TrainConfig`, the run that it continues, when it began, and |
-| | what it learns from: `run_task`; its fields: `config` |
-| ``labels.tif`` | the painted slices, with their volumes and roles: `run_labels` |
+| | what it learns from: `training.run.task`; its fields: `config` |
+| ``labels.tif`` | the painted slices, with their volumes and roles: |
+| | `training.run.labels` |
 | ``history.csv`` | a row for each epoch: here; its columns: `training.scoring` |
 | ``best.safetensors``, ``last.safetensors``, ``epoch-N.safetensors`` | checkpoints: |
 | | `models.header` and `models.checkpoint` |
 | ``strokes.csv`` | of *Train as I paint*, a row for each stroke: `training.live.run` |
 | ``resume.pt`` | the state to resume from: `TrainingState` and `ResumeState` of |
-| | `training.resume`, filled by `training.session` |
+| | `training.run.resume`, filled by `training.session` |
 
 A new file is also named in `remove`, and where they apply in `keep_best`, `is_vacant`,
 `is_certain` and `_times`.
@@ -37,19 +38,19 @@ from napari_lrcs.io.provenance import Learnt
 from napari_lrcs.io.records import newest_first
 from napari_lrcs.io.writing import replacing
 from napari_lrcs.models.header import BEST_CHECKPOINT, Row, read_header, read_summary
-from napari_lrcs.training.run_labels import (
+from napari_lrcs.training.run.labels import (
     LabelledSlice,
     read_labels,
     read_slices,
     roles_of,
     write_labels,
 )
-from napari_lrcs.training.run_summary import RunSummary
-from napari_lrcs.training.run_task import RunTask
+from napari_lrcs.training.run.summary import RunSummary
+from napari_lrcs.training.run.task import RunTask
 
 if TYPE_CHECKING:
     from napari_lrcs.models.checkpoint import Checkpoint
-    from napari_lrcs.training.resume import ResumeState
+    from napari_lrcs.training.run.resume import ResumeState
 
 N_TRANSFER_CHECKPOINTS = 4
 """The paper saves a training at "four different advancements" for transfer learning."""
@@ -275,13 +276,13 @@ class RunFolder:
 
     def write_resume(self, state: Mapping[str, Any]) -> None:
         """Write the state to resume from."""
-        from napari_lrcs.training.resume import save_state
+        from napari_lrcs.training.run.resume import save_state
 
         save_state(self.path / _STATE, state)
 
     def read_resume(self) -> "ResumeState":
         """Read the state to resume from."""
-        from napari_lrcs.training.resume import load_state
+        from napari_lrcs.training.run.resume import load_state
 
         return load_state(self.path / _STATE)
 

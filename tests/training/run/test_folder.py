@@ -15,8 +15,8 @@ from napari_lrcs.annotation.annotation import Annotation
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import CheckpointError, ResultExistsError
 from napari_lrcs.models.checkpoint import Checkpoint, cpu_copy, load_checkpoint
-from napari_lrcs.training.resume import TrainingState
-from napari_lrcs.training.run_folder import RunFolder, transfer_epochs
+from napari_lrcs.training.run.folder import RunFolder, transfer_epochs
+from napari_lrcs.training.run.resume import TrainingState
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

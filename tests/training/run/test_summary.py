@@ -14,8 +14,8 @@ from napari_lrcs.errors import CheckpointError
 from napari_lrcs.models.checkpoint import Checkpoint
 from napari_lrcs.models.header import read_header
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.training.run_folder import RunFolder, list_runs
-from napari_lrcs.training.run_summary import RunSummary, expected_seconds, rank_runs
+from napari_lrcs.training.run.folder import RunFolder, list_runs
+from napari_lrcs.training.run.summary import RunSummary, expected_seconds, rank_runs
 from run_folders import leave_run, row
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -218,7 +218,7 @@ def test_listing_runs_needs_no_torch(make_run: MakeRun, tmp_path: Path) -> None:
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from napari_lrcs.training.run_folder import list_runs\n"
+        "from napari_lrcs.training.run.folder import list_runs\n"
         "(run,) = list_runs(Path(sys.argv[1]))\n"
         "assert run.best_mean_iou == 0.5\n"
         "assert 'torch' not in sys.modules\n"
