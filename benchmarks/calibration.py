@@ -18,7 +18,7 @@ from cases import CASES, DATA, Case, learn, predict
 from napari_lrcs.arrays import Labels
 from napari_lrcs.commands.parts import flags
 from napari_lrcs.config import PRESETS, TrainConfig
-from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.io.tables import Row, write_csv
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.calibration import UNCALIBRATED, Reliability, count_reliability

@@ -18,7 +18,7 @@ from napari_lrcs.classical.baselines import Method
 from napari_lrcs.classical.phantom import electrode_phantom
 from napari_lrcs.config import PredictConfig, TrainConfig
 from napari_lrcs.inference.predict import predict_volume
-from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.inference.segment import BaselineTask, segment_volume
 from napari_lrcs.io.opening import open_labels, open_volume
 from napari_lrcs.io.volume import Volume, as_labels, as_volume

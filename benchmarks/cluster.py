@@ -24,8 +24,8 @@ import zarr
 
 from napari_lrcs.config import PRESETS
 from napari_lrcs.distributed import LOCAL, ClusterExecutor, connect
-from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.predict import predict_volume
+from napari_lrcs.inference.results.disk import DiskResult
 from napari_lrcs.inference.spread import predict_volume_spread
 from napari_lrcs.inference.task import PredictTask
 from napari_lrcs.io.opening import open_labels, open_to_share

@@ -37,7 +37,7 @@ from napari_lrcs.annotation.check_patches import (
 )
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import PRESETS
-from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.composition import Composition
 from napari_lrcs.metrics.counting import compose, compose_inner

@@ -28,7 +28,7 @@ from scipy import ndimage
 
 from napari_lrcs.config import PRESETS, PredictConfig, TrainConfig
 from napari_lrcs.export.export import ExportTask, export_network
-from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.models.checkpoint import Checkpoint
 from napari_lrcs.preprocessing.slices import SliceReader

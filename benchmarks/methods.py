@@ -18,9 +18,9 @@ from napari_lrcs.annotation.painting.labels import count_phases
 from napari_lrcs.arrays import Labels
 from napari_lrcs.classical.baselines import Method
 from napari_lrcs.config import PredictConfig, TrainConfig
-from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.predict import predict_volume
-from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.results.disk import DiskResult
+from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.io.volume import Volume, as_labels, as_volume
 from napari_lrcs.metrics.overlap import confusion_matrix, mean_iou
 from napari_lrcs.models.checkpoint import Checkpoint

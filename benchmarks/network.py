@@ -23,7 +23,7 @@ from napari_lrcs.annotation.annotation import AnnotatedVolume, read_annotation
 from napari_lrcs.classical.phantom import electrode_phantom
 from napari_lrcs.config import PRESETS, Precision, PredictConfig, TrainConfig
 from napari_lrcs.inference.predict import predict_volume
-from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.io.volume import as_labels, as_volume
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.models.device import (

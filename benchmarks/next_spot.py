@@ -26,7 +26,7 @@ from napari_lrcs.annotation.annotation import AnnotatedVolume, read_annotation
 from napari_lrcs.annotation.spots import SPOT_SIZE, Squares, choose_square
 from napari_lrcs.arrays import Confusion, Labels
 from napari_lrcs.config import PRESETS, TrainConfig
-from napari_lrcs.inference.next_spot import SpotSearch, find_squares
+from napari_lrcs.inference.painting.next_spot import SpotSearch, find_squares
 from napari_lrcs.inference.predict import predict_slice
 from napari_lrcs.io.volume import Volume, as_labels, as_volume
 from napari_lrcs.metrics.overlap import confusion_matrix, iou_per_phase, mean_iou

@@ -21,11 +21,11 @@ import numpy as np
 import torch
 
 from napari_lrcs.config import PRESETS
-from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.geometry import Geometry
-from napari_lrcs.inference.outputs import LABELS
 from napari_lrcs.inference.predict import predict_volume
 from napari_lrcs.inference.predictor import Predictor
+from napari_lrcs.inference.results.disk import DiskResult
+from napari_lrcs.inference.results.outputs import LABELS
 from napari_lrcs.inference.task import PredictTask
 from napari_lrcs.io.formats.ome_zarr import create_ome_zarr
 from napari_lrcs.io.opening import open_volume

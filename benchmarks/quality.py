@@ -36,7 +36,7 @@ from methods import (
 from napari_lrcs.arrays import Confusion
 from napari_lrcs.comparison.evaluate import evaluate_volume
 from napari_lrcs.config import PRESETS, TrainConfig
-from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.io.tables import Row, write_csv
 from napari_lrcs.io.volume import as_volume
 from napari_lrcs.metrics.overlap import accuracy, iou_per_phase, mean_iou

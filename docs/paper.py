@@ -28,7 +28,7 @@ from napari_lrcs.classical.baselines import Method
 from napari_lrcs.comparison.evaluate import evaluate_volume
 from napari_lrcs.config import PRESETS, SearchConfig, TrainConfig
 from napari_lrcs.inference.predict import predict_volume
-from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.inference.segment import BaselineTask, segment_volume
 from napari_lrcs.io.opening import open_labels, open_volume
 from napari_lrcs.io.volume import Volume, as_volume

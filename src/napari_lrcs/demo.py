@@ -11,8 +11,8 @@ from napari_lrcs.classical.phantom import Phantom, electrode_phantom
 from napari_lrcs.comparison.evaluate import evaluate_volume
 from napari_lrcs.config import PRESETS, PredictConfig, TrainConfig
 from napari_lrcs.figures import SliceComparison, draw_segmentation
-from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.predict import predict_volume
+from napari_lrcs.inference.results.disk import DiskResult
 from napari_lrcs.io.formats.tiff import write_labels_tiff
 from napari_lrcs.io.opening import open_labels
 from napari_lrcs.io.records import as_json

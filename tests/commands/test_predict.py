@@ -10,7 +10,7 @@ import zarr
 from command_line import SCORES, SHAPE, SLICES, TINY, Run, call, printed_object
 from napari_lrcs.classical.specks import remove_specks
 from napari_lrcs.commands.parts.progress import RunDisplay
-from napari_lrcs.inference.publishing import Publication
+from napari_lrcs.inference.results.publishing import Publication
 from napari_lrcs.io.opening import open_labels
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.phases import PhaseTable

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from command_line import Run, call
-from napari_lrcs.inference.partial import PartialFolder
+from napari_lrcs.inference.results.partial import PartialFolder
 from napari_lrcs.io.writing import move_aside
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -14,7 +14,7 @@ from napari_lrcs.errors import LrcsError
 from napari_lrcs.export.export import ExportTask, export_network
 from napari_lrcs.export.graph import check_graph, open_session
 from napari_lrcs.inference.predict import predict_volume
-from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.io.volume import as_volume
 from napari_lrcs.models.checkpoint import Checkpoint
 

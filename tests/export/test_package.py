@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_lrcs.config import PredictConfig
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.inference.predict import predict_volume
-from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.io.volume import as_volume
 from napari_lrcs.models.checkpoint import Checkpoint
 from napari_lrcs.preprocessing.slices import SliceReader

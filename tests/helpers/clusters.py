@@ -43,7 +43,7 @@ import torch
 from distributed import Worker
 
 from napari_lrcs.comparison import adding
-from napari_lrcs.inference.partial import PartialFolder
+from napari_lrcs.inference.results.partial import PartialFolder
 from napari_lrcs.search.folder import SearchFolder
 
 logging.getLogger("distributed").setLevel(logging.CRITICAL)

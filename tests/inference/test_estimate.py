@@ -6,8 +6,8 @@ import pytest
 from napari_lrcs.classical.specks import remove_specks_slabwise
 from napari_lrcs.config import Axis
 from napari_lrcs.inference import estimate
-from napari_lrcs.inference.cleaning import COPY_SLICES
 from napari_lrcs.inference.estimate import check_memory, fits_memory, memory_needed
+from napari_lrcs.inference.results.cleaning import COPY_SLICES
 
 SHAPE = (10, 20, 30)
 

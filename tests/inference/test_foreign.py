@@ -17,7 +17,7 @@ from napari_lrcs.inference.foreign import (
     warn_of_voxel_size,
 )
 from napari_lrcs.inference.predict import predict_volume
-from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.io.volume import Volume, as_volume
 from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from napari_lrcs.models.header import NetworkInfo

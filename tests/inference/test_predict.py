@@ -21,10 +21,11 @@ from napari_lrcs.arrays import Labels
 from napari_lrcs.classical.specks import remove_specks
 from napari_lrcs.config import Axis, PredictConfig, TrainConfig
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.inference import cleaning, geometry, predictor
-from napari_lrcs.inference.disk import DiskResult
+from napari_lrcs.inference import geometry, predictor
 from napari_lrcs.inference.predict import predict_slice, predict_volume
-from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.results import cleaning
+from napari_lrcs.inference.results.disk import DiskResult
+from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.inference.task import fingerprint
 from napari_lrcs.io.formats.ome_zarr import create_ome_zarr
 from napari_lrcs.io.opening import open_volume
@@ -902,9 +903,10 @@ import torch
 
 from napari_lrcs.config import PredictConfig
 from napari_lrcs.io.opening import open_volume
-from napari_lrcs.inference import cleaning, geometry, predictor
-from napari_lrcs.inference.disk import DiskResult
+from napari_lrcs.inference import geometry, predictor
 from napari_lrcs.inference.predict import predict_volume
+from napari_lrcs.inference.results import cleaning
+from napari_lrcs.inference.results.disk import DiskResult
 from napari_lrcs.models.checkpoint import load_checkpoint
 
 torch.set_num_threads(1)

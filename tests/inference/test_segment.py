@@ -14,8 +14,8 @@ from napari_lrcs.commands.main import main
 from napari_lrcs.config import Axis
 from napari_lrcs.distributed import connect
 from napari_lrcs.inference import geometry
-from napari_lrcs.inference.disk import DiskResult
-from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.results.disk import DiskResult
+from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.inference.segment import BaselineTask, segment_volume
 from napari_lrcs.io.elsewhere import Elsewhere
 from napari_lrcs.io.formats.tiff import write_labels_tiff

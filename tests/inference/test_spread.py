@@ -17,10 +17,10 @@ from napari_lrcs.config import PredictConfig
 from napari_lrcs.distributed import ClusterExecutor, connect
 from napari_lrcs.errors import ClusterError, LrcsError
 from napari_lrcs.inference import elsewhere, geometry
-from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.geometry import Slab
 from napari_lrcs.inference.predict import predict_volume
-from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.results.disk import DiskResult
+from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.inference.spread import predict_volume_spread
 from napari_lrcs.inference.task import PredictTask
 from napari_lrcs.io.elsewhere import Elsewhere

@@ -12,7 +12,7 @@ from napari_lrcs.config import PredictConfig, TrainConfig
 from napari_lrcs.export.description import describe
 from napari_lrcs.export.graph import check_graph, make_graph
 from napari_lrcs.inference.predict import predict_volume
-from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.io.volume import as_volume
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.models.device import for_prediction

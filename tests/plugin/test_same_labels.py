@@ -19,7 +19,7 @@ from napari_lrcs.annotation.annotation import Role, read_annotation
 from napari_lrcs.annotation.project import open_annotated
 from napari_lrcs.commands.main import main
 from napari_lrcs.config import PRESETS, PredictConfig, TrainConfig
-from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.io.opening import open_labels, open_volume
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.compare.dock import CompareDock

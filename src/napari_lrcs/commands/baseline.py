@@ -72,7 +72,7 @@ def places(arguments: argparse.Namespace) -> Places:
 
 def run(arguments: argparse.Namespace) -> None:
     from napari_lrcs.commands.parts.progress import follow
-    from napari_lrcs.inference.disk import DiskResult
+    from napari_lrcs.inference.results.disk import DiskResult
     from napari_lrcs.inference.segment import segment_volume
 
     result = DiskResult(labels=arguments.out, overwrite=arguments.overwrite)

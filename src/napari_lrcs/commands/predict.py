@@ -16,7 +16,7 @@ from napari_lrcs.errors import ClusterError
 
 if TYPE_CHECKING:
     from napari_lrcs.distributed import ClusterExecutor
-    from napari_lrcs.inference.disk import DiskResult
+    from napari_lrcs.inference.results.disk import DiskResult
     from napari_lrcs.models.checkpoint import Checkpoint
     from napari_lrcs.progress import PredictEvent
 
@@ -133,7 +133,7 @@ def _outs(images: Sequence[str], arguments: argparse.Namespace) -> list[Path]:
 
 def _results(arguments: argparse.Namespace) -> "dict[str, DiskResult]":
     """Make the result of each image, and refuse one that exists already."""
-    from napari_lrcs.inference.disk import DiskResult
+    from napari_lrcs.inference.results.disk import DiskResult
 
     images = _images(arguments.image)
     results = {

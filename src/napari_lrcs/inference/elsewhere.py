@@ -8,8 +8,8 @@ from itertools import groupby
 from typing import TypeVar
 
 from napari_lrcs.inference.geometry import Geometry, Slab
-from napari_lrcs.inference.outputs import Arrays, Output
-from napari_lrcs.inference.sharing import Session
+from napari_lrcs.inference.results.outputs import Arrays, Output
+from napari_lrcs.inference.results.sharing import Session
 from napari_lrcs.io.elsewhere import Elsewhere
 from napari_lrcs.io.writing import naming
 from napari_lrcs.progress import Notice, SlabPredicted, TilePredicted

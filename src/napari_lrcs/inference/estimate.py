@@ -5,7 +5,7 @@ import math
 import psutil
 
 from napari_lrcs.config import Axis
-from napari_lrcs.inference.cleaning import COPY_SLICES
+from napari_lrcs.inference.results.cleaning import COPY_SLICES
 from napari_lrcs.preprocessing.slices import AXES
 
 _SHARE = 0.5

@@ -21,8 +21,8 @@ from napari_lrcs.inference.elsewhere import (
     writing_to,
 )
 from napari_lrcs.inference.geometry import Geometry, Slab
-from napari_lrcs.inference.outputs import LABELS, Arrays
-from napari_lrcs.inference.sharing import Session
+from napari_lrcs.inference.results.outputs import LABELS, Arrays
+from napari_lrcs.inference.results.sharing import Session
 from napari_lrcs.io.elsewhere import Elsewhere, PackedVolumes
 from napari_lrcs.preprocessing.slices import SliceReader
 from napari_lrcs.progress import Notice, SlabPredicted, TilePredicted

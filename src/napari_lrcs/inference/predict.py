@@ -12,9 +12,9 @@ from napari_lrcs.classical.specks import remove_specks
 from napari_lrcs.config import PredictConfig
 from napari_lrcs.inference.foreign import PredictedPhases
 from napari_lrcs.inference.geometry import Slab
-from napari_lrcs.inference.outputs import LABELS
 from napari_lrcs.inference.predictor import Predictor
-from napari_lrcs.inference.results import Result, Sink
+from napari_lrcs.inference.results.outputs import LABELS
+from napari_lrcs.inference.results.result import Result, Sink
 from napari_lrcs.inference.slabs import compute_slabs, tile_event
 from napari_lrcs.inference.task import PredictTask
 from napari_lrcs.io.paths import check_outputs

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_lrcs.arrays import GreyImage
 from napari_lrcs.config import PredictConfig
-from napari_lrcs.inference.outputs import Output
+from napari_lrcs.inference.results.outputs import Output
 from napari_lrcs.models.checkpoint import Checkpoint
 from napari_lrcs.models.device import (
     device_notices,

@@ -31,10 +31,10 @@ from napari_lrcs.classical.baselines import (
 from napari_lrcs.classical.samples import Sample, read_samples, spread_slices
 from napari_lrcs.classical.thresholds import checked_fractions
 from napari_lrcs.config import Axis, PreprocessingConfig
-from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.geometry import Geometry
 from napari_lrcs.inference.labelling import label_slabs, label_slabs_elsewhere
-from napari_lrcs.inference.results import Result
+from napari_lrcs.inference.results.disk import DiskResult
+from napari_lrcs.inference.results.result import Result
 from napari_lrcs.io.elsewhere import Elsewhere
 from napari_lrcs.io.paths import check_outputs
 from napari_lrcs.io.provenance import Learnt, Provenance

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from napari_lrcs.config import PredictConfig
 from napari_lrcs.errors import VolumeError
-from napari_lrcs.inference.disk import DiskResult
+from napari_lrcs.inference.results.disk import DiskResult
 from napari_lrcs.io.locks import only_writer
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.paths import check_outputs

@@ -7,8 +7,8 @@ from itertools import pairwise
 from napari_lrcs.arrays import GreyImage, Mask
 from napari_lrcs.inference.foreign import PredictedPhases
 from napari_lrcs.inference.geometry import Slab
-from napari_lrcs.inference.outputs import LABELS, Arrays, Output
 from napari_lrcs.inference.predictor import Predictor
+from napari_lrcs.inference.results.outputs import LABELS, Arrays, Output
 from napari_lrcs.inference.task import PredictTask
 from napari_lrcs.progress import Notice, SlabPredicted, TilePredicted
 

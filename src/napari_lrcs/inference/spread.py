@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_lrcs.config import PredictConfig
-from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.elsewhere import (
     compute_slabs_elsewhere,
     left_of,
@@ -19,11 +18,12 @@ from napari_lrcs.inference.elsewhere import (
 )
 from napari_lrcs.inference.foreign import PredictedPhases
 from napari_lrcs.inference.geometry import Slab
-from napari_lrcs.inference.outputs import Output
 from napari_lrcs.inference.predict import run_prediction
 from napari_lrcs.inference.predictor import Predictor
-from napari_lrcs.inference.results import Result, Sink
-from napari_lrcs.inference.sharing import Session
+from napari_lrcs.inference.results.disk import DiskResult
+from napari_lrcs.inference.results.outputs import Output
+from napari_lrcs.inference.results.result import Result, Sink
+from napari_lrcs.inference.results.sharing import Session
 from napari_lrcs.inference.slabs import compute_slabs
 from napari_lrcs.inference.task import PredictTask
 from napari_lrcs.io.elsewhere import Elsewhere, PackedVolumes

@@ -18,7 +18,7 @@ from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QApplication, QPushButton, QTableWidget
 
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.inference.segment import BaselineTask, label_slice, segment_volume
 from napari_lrcs.io.volume import as_labels, as_volume
 from napari_lrcs.phases import ELECTRODE, Phase, PhaseTable

@@ -21,7 +21,7 @@ from napari_lrcs.annotation.project_file import ProjectFile
 from napari_lrcs.config import PredictConfig, TrainConfig
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.inference import estimate
-from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.io.formats.pyramid import levels_of
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.volume import as_volume

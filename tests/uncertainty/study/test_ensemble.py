@@ -25,8 +25,8 @@ from napari_lrcs.config import (
     TrainConfig,
 )
 from napari_lrcs.errors import InUseError, LrcsError, ResultExistsError, VolumeError
-from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.predict import predict_volume
+from napari_lrcs.inference.results.disk import DiskResult
 from napari_lrcs.io.opening import open_labels, open_to_share
 from napari_lrcs.io.volume import as_labels, as_volume
 from napari_lrcs.metrics.overlap import accuracy, iou_per_phase

@@ -10,8 +10,8 @@ from qtpy.compat import isalive
 from qtpy.QtWidgets import QWidget
 
 from napari_lrcs.annotation.spots import Spot
-from napari_lrcs.inference.fill import Filled
-from napari_lrcs.inference.propagate import Propagated
+from napari_lrcs.inference.painting.fill import Filled
+from napari_lrcs.inference.painting.propagate import Propagated
 from napari_lrcs.plugin.label.large_3d import LargeIn3D
 from napari_lrcs.plugin.label.layers import NO_IMAGE, LayersPart
 from napari_lrcs.plugin.label.paint_help import PaintHelp

@@ -16,7 +16,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_lrcs.classical.baselines import Method
-from napari_lrcs.inference.fill import SliceToFill, fill_by_baseline, fill_by_network
+from napari_lrcs.inference.painting.fill import (
+    SliceToFill,
+    fill_by_baseline,
+    fill_by_network,
+)
 from napari_lrcs.inference.segment import BaselineTask
 from napari_lrcs.plugin.parts.keys import without_focus
 from napari_lrcs.plugin.parts.model_choice import ModelChoice

@@ -10,8 +10,12 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QSpinBox, QWidget
 
 from napari_lrcs.annotation.spots import Spot
-from napari_lrcs.inference.next_spot import SpotSearch, find_spot
-from napari_lrcs.inference.propagate import Propagated, propagate, slices_beside
+from napari_lrcs.inference.painting.next_spot import SpotSearch, find_spot
+from napari_lrcs.inference.painting.propagate import (
+    Propagated,
+    propagate,
+    slices_beside,
+)
 from napari_lrcs.plugin.label.square import Square
 from napari_lrcs.plugin.label.targets import left_out, slice_to_fill, volume_painted
 from napari_lrcs.plugin.painting.painting import Painting, propagate_to

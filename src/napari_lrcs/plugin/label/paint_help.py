@@ -11,8 +11,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_lrcs.annotation.spots import Spot
-from napari_lrcs.inference.fill import Filled, SliceToFill
-from napari_lrcs.inference.propagate import Propagated
+from napari_lrcs.inference.painting.fill import Filled, SliceToFill
+from napari_lrcs.inference.painting.propagate import Propagated
 from napari_lrcs.phases import UNPAINTED
 from napari_lrcs.plugin.label.fill import FillPanel
 from napari_lrcs.plugin.label.guide import Guide

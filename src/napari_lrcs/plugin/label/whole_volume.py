@@ -8,9 +8,9 @@ import numpy as np
 from napari.layers import Image
 from napari.viewer import Viewer
 
-from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.estimate import fits_memory, memory_needed
-from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.results.disk import DiskResult
+from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.inference.segment import BaselineTask, segment_volume
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.provenance import Provenance

@@ -12,9 +12,9 @@ from napari.viewer import Viewer
 from napari_lrcs.annotation.workspace import Workspace
 from napari_lrcs.arrays import Labels as LabelsArray
 from napari_lrcs.config import Axis
-from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.estimate import check_memory
-from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.results.disk import DiskResult
+from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.inference.series import places_of_series
 from napari_lrcs.io.writing import create_in_memory
 from napari_lrcs.models.header import ModelSummary

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from napari.viewer import Viewer
 
-from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.plugin.parts.connections import Replaceable
 from napari_lrcs.plugin.parts.dock import Dock, Outcome
 from napari_lrcs.plugin.parts.widgets import Notices, button, clock, hbox

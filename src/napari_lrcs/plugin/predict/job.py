@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from napari_lrcs.config import PredictConfig
-from napari_lrcs.inference.disk import DiskResult
-from napari_lrcs.inference.outputs import CONFIDENCE, LABELS
-from napari_lrcs.inference.results import Result
+from napari_lrcs.inference.results.disk import DiskResult
+from napari_lrcs.inference.results.outputs import CONFIDENCE, LABELS
+from napari_lrcs.inference.results.result import Result
 from napari_lrcs.inference.series import predict_series
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.provenance import Provenance

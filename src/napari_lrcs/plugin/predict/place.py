@@ -5,7 +5,7 @@ from pathlib import Path
 from napari.layers import Image
 from qtpy.QtWidgets import QFileDialog, QLineEdit, QWidget
 
-from napari_lrcs.inference.partial import last_unfinished
+from napari_lrcs.inference.results.partial import last_unfinished
 from napari_lrcs.plugin.parts.layers import workspace_for
 from napari_lrcs.plugin.parts.widgets import button, choice, hbox
 

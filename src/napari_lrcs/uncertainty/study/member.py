@@ -12,9 +12,9 @@ import numpy as np
 from napari_lrcs.comparison.measures import Measuring
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import LrcsError
-from napari_lrcs.inference.disk import DiskResult
-from napari_lrcs.inference.partial import PartialFolder
 from napari_lrcs.inference.predict import predict_volume
+from napari_lrcs.inference.results.disk import DiskResult
+from napari_lrcs.inference.results.partial import PartialFolder
 from napari_lrcs.io.formats.tiff import write_labels_tiff
 from napari_lrcs.io.locks import one_at_a_time
 from napari_lrcs.io.opening import open_labels

@@ -11,7 +11,7 @@ import pytest
 
 from napari_lrcs.annotation.check_patches import Check, CheckDesign, CheckPatch
 from napari_lrcs.annotation.spots import Spot
-from napari_lrcs.inference.next_spot import SpotSearch, find_spot
+from napari_lrcs.inference.painting.next_spot import SpotSearch, find_spot
 from napari_lrcs.io.volume import as_labels, as_volume
 from napari_lrcs.models.checkpoint import Checkpoint, save_checkpoint
 from napari_lrcs.phases import PhaseTable
@@ -106,8 +106,8 @@ def test_phases_are_those_of_the_painting_whatever_the_network_calls_them(
 def test_a_large_slice_is_searched_in_part_and_another_one_each_time(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_lrcs.inference.next_spot._SIDE", 24)
-    monkeypatch.setattr("napari_lrcs.inference.next_spot._BORDER", 4)
+    monkeypatch.setattr("napari_lrcs.inference.painting.next_spot._SIDE", 24)
+    monkeypatch.setattr("napari_lrcs.inference.painting.next_spot._BORDER", 4)
     one = search(left_out=frozenset({1, 2, 3}), painted=(), checks=(), mask=None)
 
     spots = []

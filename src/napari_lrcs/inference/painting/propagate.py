@@ -7,7 +7,7 @@ from pathlib import Path
 
 from napari_lrcs.annotation.left_out import check_pixels
 from napari_lrcs.annotation.painting.labels import relabelled
-from napari_lrcs.inference.fill import Filled, SliceToFill, load_for
+from napari_lrcs.inference.painting.fill import Filled, SliceToFill, load_for
 from napari_lrcs.phases import UNPAINTED
 from napari_lrcs.progress import (
     PredictEvent,

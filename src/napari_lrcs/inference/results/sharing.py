@@ -14,7 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from napari_lrcs.errors import LrcsError
-from napari_lrcs.inference.partial import PartialFolder
+from napari_lrcs.inference.results.partial import PartialFolder
 from napari_lrcs.io.locks import FileLock, one_at_a_time
 
 

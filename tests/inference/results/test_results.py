@@ -20,13 +20,18 @@ from napari_lrcs.arrays import Labels
 from napari_lrcs.classical.specks import remove_specks
 from napari_lrcs.config import Axis
 from napari_lrcs.errors import InUseError, ResultExistsError, VolumeError
-from napari_lrcs.inference import cleaning, publishing
-from napari_lrcs.inference.disk import DiskResult
 from napari_lrcs.inference.geometry import Geometry, Slab
-from napari_lrcs.inference.outputs import CONFIDENCE, LABELS, PROBABILITIES, Arrays
-from napari_lrcs.inference.partial import PartialFolder
-from napari_lrcs.inference.publishing import Publication
-from napari_lrcs.inference.results import MemoryResult, Result, Sink
+from napari_lrcs.inference.results import cleaning, publishing
+from napari_lrcs.inference.results.disk import DiskResult
+from napari_lrcs.inference.results.outputs import (
+    CONFIDENCE,
+    LABELS,
+    PROBABILITIES,
+    Arrays,
+)
+from napari_lrcs.inference.results.partial import PartialFolder
+from napari_lrcs.inference.results.publishing import Publication
+from napari_lrcs.inference.results.result import MemoryResult, Result, Sink
 from napari_lrcs.io.formats import pyramid
 from napari_lrcs.io.formats.pyramid import levels_of
 from napari_lrcs.io.opening import open_volume

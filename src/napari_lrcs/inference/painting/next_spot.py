@@ -138,7 +138,7 @@ def find_spot(search: SpotSearch, *, model: Path) -> Iterator[SpotEvent | Spot]:
         If the network was trained across another axis, or on phases of other names, or
         no square is left to suggest.
     """
-    from napari_lrcs.inference.fill import load_for
+    from napari_lrcs.inference.painting.fill import load_for
 
     checkpoint, own = load_for(model, axis=search.axis, phases=search.phases)
     squares = yield from find_squares(search, checkpoint)
@@ -241,7 +241,7 @@ class _Part:
         self, predictor: "Predictor", shape: tuple[int, int], rng: np.random.Generator
     ) -> Generator[float | Notice, None, Window]:
         """Predict a window of the slice; yields as `Predictor.predict` does."""
-        from napari_lrcs.inference.outputs import PROBABILITIES
+        from napari_lrcs.inference.results.outputs import PROBABILITIES
 
         part = _place_window(self.taken, shape, rng)
         image = np.ascontiguousarray(self.image[:, *part])

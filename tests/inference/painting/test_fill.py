@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 
 from napari_lrcs.config import Axis, TrainConfig
-from napari_lrcs.inference.fill import (
+from napari_lrcs.inference.painting.fill import (
     Filled,
     SliceToFill,
     fill_by_baseline,
     fill_by_network,
 )
 from napari_lrcs.inference.predict import predict_volume
-from napari_lrcs.inference.results import MemoryResult
+from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.io.volume import as_labels, as_volume
 from napari_lrcs.models.checkpoint import Checkpoint, save_checkpoint
 from napari_lrcs.phases import PhaseTable

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from napari_lrcs.arrays import Labels
-from napari_lrcs.inference.cleaning import COPY_SLICES, cleaned_slabs
 from napari_lrcs.inference.geometry import Geometry, Slab
-from napari_lrcs.inference.outputs import LABELS, Output
-from napari_lrcs.inference.partial import PartialFolder
+from napari_lrcs.inference.results.cleaning import COPY_SLICES, cleaned_slabs
+from napari_lrcs.inference.results.outputs import LABELS, Output
+from napari_lrcs.inference.results.partial import PartialFolder
 from napari_lrcs.io.formats.ome_zarr import create_ome_zarr
 from napari_lrcs.io.formats.pyramid import add_levels, has_levels, written_chunks
 from napari_lrcs.io.formats.tiff import write_labels_tiff

@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 
-from napari_lrcs.inference.partial import last_unfinished
+from napari_lrcs.inference.results.partial import last_unfinished
 
 
 def test_prediction_that_was_interrupted_last_is_found(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from napari_lrcs.annotation.check_patches import Check, CheckDesign, CheckPatch
-from napari_lrcs.inference.fill import SliceToFill, fill_by_network
-from napari_lrcs.inference.propagate import Propagated, propagate
+from napari_lrcs.inference.painting.fill import SliceToFill, fill_by_network
+from napari_lrcs.inference.painting.propagate import Propagated, propagate
 from napari_lrcs.io.volume import as_labels, as_volume
 from napari_lrcs.models.checkpoint import Checkpoint, save_checkpoint
 from napari_lrcs.phases import PhaseTable

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Labels
-from napari_lrcs.inference.cleaning import cleaned_slabs
 from napari_lrcs.inference.geometry import Geometry, Slab
-from napari_lrcs.inference.outputs import CONFIDENCE, LABELS, Arrays, Output
+from napari_lrcs.inference.results.cleaning import cleaned_slabs
+from napari_lrcs.inference.results.outputs import CONFIDENCE, LABELS, Arrays, Output
 from napari_lrcs.io.provenance import Provenance
 from napari_lrcs.preprocessing.slices import runs_of
 

@@ -9,7 +9,7 @@ import zarr
 
 from napari_lrcs.errors import ResultExistsError, VolumeError, one_line
 from napari_lrcs.inference.geometry import Geometry, Slab
-from napari_lrcs.inference.outputs import LABELS, Output
+from napari_lrcs.inference.results.outputs import LABELS, Output
 from napari_lrcs.io.formats.ome_zarr import create_ome_zarr
 from napari_lrcs.io.formats.pyramid import levels_of
 from napari_lrcs.io.lazy_arrays import READ_ERRORS

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from napari_lrcs.inference.geometry import Geometry, Slab
-from napari_lrcs.inference.outputs import (
+from napari_lrcs.inference.results.outputs import (
     CONFIDENCE,
     LABELS,
     PROBABILITIES,
     Arrays,
     Output,
 )
-from napari_lrcs.inference.partial import PartialFolder
-from napari_lrcs.inference.publishing import Publication
-from napari_lrcs.inference.results import Sink
-from napari_lrcs.inference.sharing import end_sessions
+from napari_lrcs.inference.results.partial import PartialFolder
+from napari_lrcs.inference.results.publishing import Publication
+from napari_lrcs.inference.results.result import Sink
+from napari_lrcs.inference.results.sharing import end_sessions
 from napari_lrcs.io.locks import only_writer
 from napari_lrcs.io.paths import (
     check_destination,

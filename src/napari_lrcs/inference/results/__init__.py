@@ -1,0 +1,1 @@
+"""Where a prediction goes: into memory, or to files that can be continued."""
