@@ -469,7 +469,7 @@ def test_whole_volume_is_segmented_into_a_layer_of_its_own(
     qtbot: QtBot,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = "napari_lrcs.plugin.label.whole_volume"
+    whole = "napari_lrcs.plugin.label.paint_help.whole_volume"
     monkeypatch.setattr(f"{whole}.fits_memory", lambda _: fits)
     viewer = make_napari_viewer()
     dock, painting = begun(viewer, scale=(2.0, 1.0, 1.0))

@@ -14,15 +14,15 @@ from napari_lrcs.inference.painting.fill import Filled
 from napari_lrcs.inference.painting.propagate import Propagated
 from napari_lrcs.plugin.label.large_3d import LargeIn3D
 from napari_lrcs.plugin.label.layers import NO_IMAGE, LayersPart
-from napari_lrcs.plugin.label.paint_help import PaintHelp
+from napari_lrcs.plugin.label.paint_help.pairs import Exported, Imported
+from napari_lrcs.plugin.label.paint_help.panel import PaintHelp
+from napari_lrcs.plugin.label.paint_help.whole_volume import Segmented
 from napari_lrcs.plugin.label.painting_controller import PaintingController
 from napari_lrcs.plugin.label.paintings_table import PaintingsFold
-from napari_lrcs.plugin.label.pairs import Exported, Imported
 from napari_lrcs.plugin.label.phases import PhaseEditor
 from napari_lrcs.plugin.label.phases_controller import PhasesController, kept_phases
 from napari_lrcs.plugin.label.restore import RestoreLine
 from napari_lrcs.plugin.label.slices import SlicesPart
-from napari_lrcs.plugin.label.whole_volume import Segmented
 from napari_lrcs.plugin.painting.painting import Painting
 from napari_lrcs.plugin.parts.closable import Closable
 from napari_lrcs.plugin.parts.connections import Connections

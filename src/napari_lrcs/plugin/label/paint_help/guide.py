@@ -16,8 +16,12 @@ from napari_lrcs.inference.painting.propagate import (
     propagate,
     slices_beside,
 )
-from napari_lrcs.plugin.label.square import Square
-from napari_lrcs.plugin.label.targets import left_out, slice_to_fill, volume_painted
+from napari_lrcs.plugin.label.paint_help.square import Square
+from napari_lrcs.plugin.label.paint_help.targets import (
+    left_out,
+    slice_to_fill,
+    volume_painted,
+)
 from napari_lrcs.plugin.painting.painting import Painting, propagate_to
 from napari_lrcs.plugin.parts.forms import Fold, form_rows
 from napari_lrcs.plugin.parts.keys import (

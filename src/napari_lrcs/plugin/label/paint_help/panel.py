@@ -14,16 +14,16 @@ from napari_lrcs.annotation.spots import Spot
 from napari_lrcs.inference.painting.fill import Filled, SliceToFill
 from napari_lrcs.inference.painting.propagate import Propagated
 from napari_lrcs.phases import UNPAINTED
-from napari_lrcs.plugin.label.fill import FillPanel
-from napari_lrcs.plugin.label.guide import Guide
-from napari_lrcs.plugin.label.pairs import (
+from napari_lrcs.plugin.label.paint_help.fill import FillPanel
+from napari_lrcs.plugin.label.paint_help.guide import Guide
+from napari_lrcs.plugin.label.paint_help.pairs import (
     Imported,
     PairsPanel,
     read_pairs,
     write_pairs,
 )
-from napari_lrcs.plugin.label.targets import slice_to_fill
-from napari_lrcs.plugin.label.whole_volume import WholeVolume
+from napari_lrcs.plugin.label.paint_help.targets import slice_to_fill
+from napari_lrcs.plugin.label.paint_help.whole_volume import WholeVolume
 from napari_lrcs.plugin.painting.field_of_view import FieldOfView
 from napari_lrcs.plugin.painting.painting import Painting
 from napari_lrcs.plugin.parts.forms import Fold

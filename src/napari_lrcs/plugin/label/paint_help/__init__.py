@@ -1,0 +1,1 @@
+"""Help to paint: the part of the dock that fills, suggests, imports and exports."""
