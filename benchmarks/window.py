@@ -21,7 +21,7 @@ from napari.layers import Labels
 from qtpy.QtCore import QEventLoop, QSettings, Qt, QTimer
 from qtpy.QtWidgets import QPushButton
 
-from napari_lrcs.plugin.parts.layers import place_of, workspace_for
+from napari_lrcs.plugin.parts.layers.layers import place_of, workspace_for
 from napari_lrcs.training.run.folder import list_runs
 
 SETTLING, WATCHED = 10, 60

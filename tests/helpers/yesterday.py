@@ -13,8 +13,8 @@ from qtpy.QtWidgets import QApplication
 
 from napari_lrcs.phases import ELECTRODE
 from napari_lrcs.plugin.label.dock import LabelDock
-from napari_lrcs.plugin.parts.layers import RUN_KEY
-from napari_lrcs.plugin.parts.predicted import PredictedLayers, Region
+from napari_lrcs.plugin.parts.layers.layers import RUN_KEY
+from napari_lrcs.plugin.parts.layers.predicted import PredictedLayers, Region
 from napari_lrcs.plugin.project.docks import open_dock
 from napari_lrcs.plugin.segment.dock import SegmentDock
 

@@ -24,7 +24,7 @@ from napari_lrcs.plugin.label.dock import LabelDock
 from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.dock import Dock
-from napari_lrcs.plugin.parts.layers import place_of, workspace_for
+from napari_lrcs.plugin.parts.layers.layers import place_of, workspace_for
 from napari_lrcs.plugin.parts.widgets import COLOURS
 from napari_lrcs.plugin.parts.workers import Events
 from napari_lrcs.plugin.perturb.dock import PerturbDock

@@ -24,7 +24,11 @@ from napari_lrcs.io.opening import open_labels, open_volume
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.compare.dock import CompareDock
 from napari_lrcs.plugin.parts.dock import Dock
-from napari_lrcs.plugin.parts.layers import appearance, phases_shown, workspace_for
+from napari_lrcs.plugin.parts.layers.layers import (
+    appearance,
+    phases_shown,
+    workspace_for,
+)
 from napari_lrcs.plugin.predict.dock import PredictDock
 from napari_lrcs.plugin.train.dock import TrainDock
 from napari_lrcs.training.run.folder import list_runs

@@ -75,7 +75,7 @@ from napari_lrcs.errors import LrcsError
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.painting.field_of_view import LAYER
 from napari_lrcs.plugin.parts.dock import Dock
-from napari_lrcs.plugin.parts.layers import (
+from napari_lrcs.plugin.parts.layers.layers import (
     appearance,
     n_slices_of,
     place_of,

@@ -18,7 +18,7 @@ from napari_lrcs.io.opening import open_volume
 from napari_lrcs.phases import ELECTRODE
 from napari_lrcs.plugin.compare.dock import CompareDock
 from napari_lrcs.plugin.label.dock import LabelDock
-from napari_lrcs.plugin.parts.layers import phases_shown
+from napari_lrcs.plugin.parts.layers.layers import phases_shown
 from napari_lrcs.plugin.predict.dock import PredictDock
 from napari_lrcs.plugin.train.dock import TrainDock
 

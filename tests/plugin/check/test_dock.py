@@ -36,10 +36,10 @@ from napari_lrcs.plugin.check.patches import CheckPatches
 from napari_lrcs.plugin.check.session import PatchSession
 from napari_lrcs.plugin.label.dock import LabelDock
 from napari_lrcs.plugin.painting.layer_checks import LayerChecks
-from napari_lrcs.plugin.parts.camera import camera_of, shorter_side
-from napari_lrcs.plugin.parts.layer_choice import LayerChoice
-from napari_lrcs.plugin.parts.layer_kinds import kind_of, marked
-from napari_lrcs.plugin.parts.layers import PROVENANCE_KEY, appearance, place_of
+from napari_lrcs.plugin.parts.layers.camera import camera_of, shorter_side
+from napari_lrcs.plugin.parts.layers.choice import LayerChoice
+from napari_lrcs.plugin.parts.layers.kinds import kind_of, marked
+from napari_lrcs.plugin.parts.layers.layers import PROVENANCE_KEY, appearance, place_of
 from napari_lrcs.plugin.project.docks import open_dock
 from napari_lrcs.plugin.project.project import project_of
 

@@ -23,8 +23,12 @@ from napari_lrcs.plugin.compare.dock import CompareDock
 from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.painting.field_of_view import ABOUT_Z, EVERYTHING, LAYER
 from napari_lrcs.plugin.painting.painting import painting_of
-from napari_lrcs.plugin.parts.layers import appearance
-from napari_lrcs.plugin.parts.predicted import PredictedLayers, Region, confidence_of
+from napari_lrcs.plugin.parts.layers.layers import appearance
+from napari_lrcs.plugin.parts.layers.predicted import (
+    PredictedLayers,
+    Region,
+    confidence_of,
+)
 
 pytestmark = pytest.mark.gui
 

@@ -22,7 +22,7 @@ from napari_lrcs.io.formats.tiff import write_labels_tiff
 from napari_lrcs.phases import ELECTRODE
 from napari_lrcs.plugin.files import reader
 from napari_lrcs.plugin.files.reader import get_reader, read_layers
-from napari_lrcs.plugin.parts.layers import phases_shown
+from napari_lrcs.plugin.parts.layers.layers import phases_shown
 
 pytestmark = pytest.mark.gui
 

@@ -19,7 +19,7 @@ from napari_lrcs.phases import ELECTRODE
 from napari_lrcs.plugin.files import writer
 from napari_lrcs.plugin.files.reader import read_layers
 from napari_lrcs.plugin.files.writer import write_labels
-from napari_lrcs.plugin.parts.layers import PROVENANCE_KEY, appearance, labels_of
+from napari_lrcs.plugin.parts.layers.layers import PROVENANCE_KEY, appearance, labels_of
 
 pytestmark = pytest.mark.gui
 
@@ -249,7 +249,7 @@ from pathlib import Path
 from napari.layers import Labels
 from napari_lrcs.io.formats.ome_zarr import create_ome_zarr
 from napari_lrcs.phases import ELECTRODE
-from napari_lrcs.plugin.parts.layers import PROVENANCE_KEY, appearance, labels_of
+from napari_lrcs.plugin.parts.layers.layers import PROVENANCE_KEY, appearance, labels_of
 from napari_lrcs.plugin.files.writer import write_labels
 
 array = create_ome_zarr(

@@ -34,7 +34,11 @@ from napari_lrcs.plugin.parts.keys import (
     PREVIOUS,
     keys_of,
 )
-from napari_lrcs.plugin.parts.layers import appearance, phases_shown, workspace_for
+from napari_lrcs.plugin.parts.layers.layers import (
+    appearance,
+    phases_shown,
+    workspace_for,
+)
 from napari_lrcs.preprocessing.mask import open_mask
 
 pytestmark = pytest.mark.gui
@@ -538,7 +542,7 @@ def test_slice_is_filled_by_the_best_network_with_the_labels_of_its_names(
 ) -> None:
     from napari_lrcs.inference.predict import predict_volume
     from napari_lrcs.models.checkpoint import save_checkpoint
-    from napari_lrcs.plugin.parts.layers import volume_of
+    from napari_lrcs.plugin.parts.layers.layers import volume_of
 
     viewer = make_napari_viewer()
     grey = np.random.default_rng(0).normal(size=(4, 64, 64)).astype(np.float32)

@@ -15,7 +15,7 @@ from napari_lrcs.plugin.label.layers import LayersPart
 from napari_lrcs.plugin.label.painting_controller import PaintingController
 from napari_lrcs.plugin.label.paintings_table import PaintingsTable, list_paintings
 from napari_lrcs.plugin.painting.painting import Painting
-from napari_lrcs.plugin.parts.layers import workspace_for
+from napari_lrcs.plugin.parts.layers.layers import workspace_for
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("own_settings")]
 

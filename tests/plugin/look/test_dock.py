@@ -16,7 +16,7 @@ from napari_lrcs.config import TrainConfig
 from napari_lrcs.inspection.findings import Layer, Maps
 from napari_lrcs.plugin.look.dock import LookDock
 from napari_lrcs.plugin.look.layers import MapsLayer
-from napari_lrcs.plugin.parts.layer_kinds import kind_of
+from napari_lrcs.plugin.parts.layers.kinds import kind_of
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("one_thread")]
 

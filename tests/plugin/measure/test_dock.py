@@ -24,8 +24,8 @@ from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.measure import form
 from napari_lrcs.plugin.measure.dock import MeasureDock
 from napari_lrcs.plugin.measure.form import EVERY_PHASE, NO_PHASE
-from napari_lrcs.plugin.parts.layer_kinds import marked
-from napari_lrcs.plugin.parts.layers import appearance
+from napari_lrcs.plugin.parts.layers.kinds import marked
+from napari_lrcs.plugin.parts.layers.layers import appearance
 
 pytestmark = pytest.mark.gui
 

@@ -9,7 +9,7 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import Qt
 
 from napari_lrcs.plugin.painting.layer_checks import LayerChecks
-from napari_lrcs.plugin.parts.layer_kinds import Kind, marked
+from napari_lrcs.plugin.parts.layers.kinds import Kind, marked
 
 pytestmark = pytest.mark.gui
 

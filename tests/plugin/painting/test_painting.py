@@ -17,7 +17,7 @@ from napari_lrcs.errors import InUseError, VolumeError
 from napari_lrcs.phases import ELECTRODE, PhaseTable
 from napari_lrcs.plugin.label.painted_layers import adopt, new_painting, open_painting
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
-from napari_lrcs.plugin.parts.layers import phases_shown
+from napari_lrcs.plugin.parts.layers.layers import phases_shown
 
 pytestmark = pytest.mark.gui
 

@@ -17,8 +17,8 @@ from napari_lrcs.io.opening import open_labels
 from napari_lrcs.phases import ELECTRODE, PhaseTable
 from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.parts.dock import remember
-from napari_lrcs.plugin.parts.layer_kinds import kind_of
-from napari_lrcs.plugin.parts.layers import (
+from napari_lrcs.plugin.parts.layers.kinds import kind_of
+from napari_lrcs.plugin.parts.layers.layers import (
     appearance,
     phases_shown,
     place_of,

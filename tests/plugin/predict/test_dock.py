@@ -28,7 +28,7 @@ from napari_lrcs.io.volume import as_volume
 from napari_lrcs.models.trained_on import TrainedOn, grey_quantiles
 from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.painting.field_of_view import ABOUT_Z, LAYER
-from napari_lrcs.plugin.parts.layers import (
+from napari_lrcs.plugin.parts.layers.layers import (
     labels_of,
     phases_shown,
     place_of,

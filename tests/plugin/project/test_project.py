@@ -10,8 +10,8 @@ from napari.utils._proxies import PublicOnlyProxy
 
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.label.painted_layers import new_painting
-from napari_lrcs.plugin.parts.layer_kinds import marked
-from napari_lrcs.plugin.parts.predicted import PredictedLayers, Region
+from napari_lrcs.plugin.parts.layers.kinds import marked
+from napari_lrcs.plugin.parts.layers.predicted import PredictedLayers, Region
 from napari_lrcs.plugin.project.project import Project, project_of
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("own_settings")]

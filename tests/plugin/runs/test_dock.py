@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox, QPushButton
 from napari_lrcs.annotation.annotation import Annotation
 from napari_lrcs.io.locks import only_writer
 from napari_lrcs.models.checkpoint import Checkpoint
-from napari_lrcs.plugin.parts.layers import RUN_KEY, workspace_for
+from napari_lrcs.plugin.parts.layers.layers import RUN_KEY, workspace_for
 from napari_lrcs.plugin.project.docks import open_dock
 from napari_lrcs.plugin.runs.dock import RunsDock
 from napari_lrcs.plugin.segment.dock import SegmentDock

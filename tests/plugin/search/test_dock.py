@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QInputDialog
 from napari_lrcs import presets
 from napari_lrcs.config import SearchConfig, TrainConfig
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.plugin.parts.layers import appearance, workspace_for
+from napari_lrcs.plugin.parts.layers.layers import appearance, workspace_for
 from napari_lrcs.plugin.project.docks import open_docks
 from napari_lrcs.plugin.search.dock import SearchDock
 from napari_lrcs.plugin.search.space_form import SpaceForm

@@ -17,8 +17,8 @@ from napari_lrcs.phases import ELECTRODE, PhaseTable
 from napari_lrcs.plugin.label.dock import LabelDock
 from napari_lrcs.plugin.measure.dock import MeasureDock
 from napari_lrcs.plugin.painting.painting import painting_of
-from napari_lrcs.plugin.parts.layers import workspace_for
-from napari_lrcs.plugin.parts.predicted import network_of
+from napari_lrcs.plugin.parts.layers.layers import workspace_for
+from napari_lrcs.plugin.parts.layers.predicted import network_of
 from napari_lrcs.plugin.parts.widgets import COLOURS
 from napari_lrcs.plugin.predict.dock import PredictDock
 from napari_lrcs.plugin.segment.dock import SegmentDock

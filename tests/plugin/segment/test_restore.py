@@ -29,7 +29,7 @@ from napari_lrcs.plugin.files.reader import choosing
 from napari_lrcs.plugin.files.reader import get_reader as get_volume_reader
 from napari_lrcs.plugin.label.dock import LabelDock
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
-from napari_lrcs.plugin.parts.predicted import file_of
+from napari_lrcs.plugin.parts.layers.predicted import file_of
 from napari_lrcs.plugin.project.docks import open_dock, open_docks
 from napari_lrcs.plugin.project.keeper import keeper_of
 from napari_lrcs.plugin.segment.dock import SegmentDock

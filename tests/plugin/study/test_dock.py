@@ -24,7 +24,7 @@ from napari_lrcs.io.opening import open_volume
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.painting.painting import painting_of
-from napari_lrcs.plugin.parts.layers import appearance, place_of, workspace_for
+from napari_lrcs.plugin.parts.layers.layers import appearance, place_of, workspace_for
 from napari_lrcs.plugin.parts.tables import Table
 from napari_lrcs.plugin.study import also_measure, job
 from napari_lrcs.plugin.study.dock import StudyDock

@@ -29,8 +29,8 @@ from napari_lrcs.io.volume import format_slices
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
-from napari_lrcs.plugin.parts.current_slice import SliceInView
-from napari_lrcs.plugin.parts.layers import appearance, place_of, workspace_for
+from napari_lrcs.plugin.parts.layers.current_slice import SliceInView
+from napari_lrcs.plugin.parts.layers.layers import appearance, place_of, workspace_for
 from napari_lrcs.plugin.parts.workers import Events
 from napari_lrcs.plugin.train.dock import TrainDock
 from napari_lrcs.plugin.train.preview import PREVIEW_NAME, Worked

@@ -13,7 +13,7 @@ from napari_lrcs.config import TrainConfig
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.label.painted_layers import new_painting
 from napari_lrcs.plugin.painting.painting import painting_of
-from napari_lrcs.plugin.parts.layers import workspace_for
+from napari_lrcs.plugin.parts.layers.layers import workspace_for
 from napari_lrcs.plugin.train.dock import TrainDock
 from napari_lrcs.plugin.train.preview import PREVIEW_NAME
 from napari_lrcs.training.live import loop

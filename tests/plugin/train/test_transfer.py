@@ -10,7 +10,7 @@ from pytestqt.qtbot import QtBot
 from napari_lrcs.annotation.annotation import read_annotation
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.plugin.parts.layers import appearance, workspace_for
+from napari_lrcs.plugin.parts.layers.layers import appearance, workspace_for
 from napari_lrcs.plugin.train.dock import TrainDock
 from napari_lrcs.training.loop import train
 from napari_lrcs.training.run.folder import RunFolder

@@ -22,7 +22,7 @@ from napari_lrcs.plugin.parts.closable import Closable
 from napari_lrcs.plugin.parts.connections import Outdated
 from napari_lrcs.plugin.parts.dock import Dock, Outcome
 from napari_lrcs.plugin.parts.keys import canvas_button
-from napari_lrcs.plugin.parts.layers import labels_of
+from napari_lrcs.plugin.parts.layers.layers import labels_of
 from napari_lrcs.plugin.parts.widgets import button, hbox
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Saved
 from napari_lrcs.uncertainty.trust.report import LEAST_PATCHES, Counting

@@ -20,8 +20,8 @@ from napari_lrcs.io.volume import Volume
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
 from napari_lrcs.plugin.parts.connections import Connections, Disconnectable
 from napari_lrcs.plugin.parts.forms import form_rows
-from napari_lrcs.plugin.parts.layer_choice import LayerChoice
-from napari_lrcs.plugin.parts.layers import labels_of, volume_of, workspace_for
+from napari_lrcs.plugin.parts.layers.choice import LayerChoice
+from napari_lrcs.plugin.parts.layers.layers import labels_of, volume_of, workspace_for
 from napari_lrcs.plugin.parts.widgets import choice, vbox
 from napari_lrcs.plugin.parts.workers import Events
 from napari_lrcs.plugin.project.project import project_of

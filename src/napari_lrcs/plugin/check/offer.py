@@ -12,7 +12,7 @@ from napari_lrcs.annotation.check_folder import CheckFolder
 from napari_lrcs.annotation.check_patches import Check
 from napari_lrcs.annotation.workspace import Workspace
 from napari_lrcs.errors import LrcsError
-from napari_lrcs.plugin.parts.layers import volume_of, workspace_for
+from napari_lrcs.plugin.parts.layers.layers import volume_of, workspace_for
 from napari_lrcs.plugin.parts.workers import EXPECTED, BackgroundReader
 
 

@@ -22,8 +22,8 @@ from napari_lrcs.io.formats.zarr_stores import RetryingStore
 from napari_lrcs.io.locks import FileLock
 from napari_lrcs.phases import UNPAINTED
 from napari_lrcs.plugin.parts.connections import Connections
-from napari_lrcs.plugin.parts.layer_kinds import marked
-from napari_lrcs.plugin.parts.layers import appearance, place_of, volume_of
+from napari_lrcs.plugin.parts.layers.kinds import marked
+from napari_lrcs.plugin.parts.layers.layers import appearance, place_of, volume_of
 from napari_lrcs.plugin.parts.workers import EXPECTED
 
 _RETRY_MS = 10_000

@@ -12,17 +12,17 @@ from qtpy.QtWidgets import QWidget
 from napari_lrcs.annotation.check_patches import CheckDesign, Region
 from napari_lrcs.arrays import Mask
 from napari_lrcs.plugin.check.patches import CheckPatches
-from napari_lrcs.plugin.parts.camera import (
+from napari_lrcs.plugin.parts.layers.camera import (
     Box,
     camera_of,
     corners_in_slice,
     shorter_side,
     zoom_to,
 )
-from napari_lrcs.plugin.parts.current_slice import go_to
-from napari_lrcs.plugin.parts.hidden_layers import HiddenLayers
-from napari_lrcs.plugin.parts.layer_kinds import marked
-from napari_lrcs.plugin.parts.layers import place_of, selection_kept
+from napari_lrcs.plugin.parts.layers.current_slice import go_to
+from napari_lrcs.plugin.parts.layers.hidden import HiddenLayers
+from napari_lrcs.plugin.parts.layers.kinds import marked
+from napari_lrcs.plugin.parts.layers.layers import place_of, selection_kept
 from napari_lrcs.preprocessing.slices import AXES
 
 _SHARE = 1 / 3

@@ -17,9 +17,9 @@ from napari_lrcs.metrics.overlap import mean_iou
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.compare.form import ComparedLayers
 from napari_lrcs.plugin.parts.connections import Connections
-from napari_lrcs.plugin.parts.current_slice import go_to
-from napari_lrcs.plugin.parts.layer_kinds import marked
-from napari_lrcs.plugin.parts.layers import (
+from napari_lrcs.plugin.parts.layers.current_slice import go_to
+from napari_lrcs.plugin.parts.layers.kinds import marked
+from napari_lrcs.plugin.parts.layers.layers import (
     add_result,
     appearance,
     layer_shape,

@@ -15,8 +15,12 @@ from napari_lrcs.plugin.compare.experimenters_form import (
     Voted,
 )
 from napari_lrcs.plugin.compare.experimenters_results import ExperimentersResults
-from napari_lrcs.plugin.parts.layer_kinds import marked
-from napari_lrcs.plugin.parts.layers import appearance, match_ndim, selection_kept
+from napari_lrcs.plugin.parts.layers.kinds import marked
+from napari_lrcs.plugin.parts.layers.layers import (
+    appearance,
+    match_ndim,
+    selection_kept,
+)
 from napari_lrcs.plugin.parts.widgets import button, hbox, vbox
 
 

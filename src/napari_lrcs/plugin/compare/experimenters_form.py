@@ -20,8 +20,8 @@ from napari_lrcs.plugin.painting.field_of_view import FieldOfView
 from napari_lrcs.plugin.painting.layer_checks import LayerChecks
 from napari_lrcs.plugin.parts.connections import Disconnectable
 from napari_lrcs.plugin.parts.forms import Fold, form_rows
-from napari_lrcs.plugin.parts.layer_choice import LayerChoice
-from napari_lrcs.plugin.parts.layers import (
+from napari_lrcs.plugin.parts.layers.choice import LayerChoice
+from napari_lrcs.plugin.parts.layers.layers import (
     labels_of,
     layer_shape,
     n_slices_of,

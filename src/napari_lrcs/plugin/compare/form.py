@@ -17,9 +17,9 @@ from napari_lrcs.plugin.painting.field_of_view import WhatCounts
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
 from napari_lrcs.plugin.parts.connections import Connections, Disconnectable
 from napari_lrcs.plugin.parts.forms import form_rows
-from napari_lrcs.plugin.parts.layer_choice import LayerChoice
-from napari_lrcs.plugin.parts.layers import labels_of, n_slices_of, volume_of
-from napari_lrcs.plugin.parts.predicted import confidence_of
+from napari_lrcs.plugin.parts.layers.choice import LayerChoice
+from napari_lrcs.plugin.parts.layers.layers import labels_of, n_slices_of, volume_of
+from napari_lrcs.plugin.parts.layers.predicted import confidence_of
 from napari_lrcs.plugin.parts.widgets import vbox
 from napari_lrcs.plugin.parts.workers import Events
 from napari_lrcs.plugin.project.project import project_of

@@ -25,7 +25,11 @@ from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.paths import HDF5_SUFFIXES, TIFF_SUFFIXES, is_zarr
 from napari_lrcs.io.units import known_unit
 from napari_lrcs.io.volume import Volume, as_labels
-from napari_lrcs.plugin.parts.layers import DATASET_KEY, PROVENANCE_KEY, appearance
+from napari_lrcs.plugin.parts.layers.layers import (
+    DATASET_KEY,
+    PROVENANCE_KEY,
+    appearance,
+)
 from napari_lrcs.preprocessing.slices import AXES
 
 _CHOICE: ContextVar[str] = ContextVar("choice", default="")

@@ -5,7 +5,7 @@ from napari.types import LayerData
 
 from napari_lrcs.classical.phantom import electrode_phantom
 from napari_lrcs.phases import ELECTRODE
-from napari_lrcs.plugin.parts.layers import appearance
+from napari_lrcs.plugin.parts.layers.layers import appearance
 from napari_lrcs.preprocessing.slices import AXES
 
 

@@ -14,7 +14,7 @@ from napari_lrcs.io.formats.tiff import write_labels_tiff
 from napari_lrcs.io.paths import is_zarr
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.io.writing import check_new, replacing
-from napari_lrcs.plugin.parts.layers import labels_of, phases_shown, volume_of
+from napari_lrcs.plugin.parts.layers.layers import labels_of, phases_shown, volume_of
 
 _SUFFIXES = (".tif", ".tiff", ".zarr")
 _DEFAULT_SUFFIX = ".labels.tif"

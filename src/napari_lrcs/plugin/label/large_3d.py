@@ -8,7 +8,7 @@ from napari.layers import Image, Labels
 from napari.utils.events import EventEmitter
 from napari.viewer import Viewer
 
-from napari_lrcs.plugin.parts.layers import layer_shape
+from napari_lrcs.plugin.parts.layers.layers import layer_shape
 
 _MOST_VOXELS = 200_000_000
 """Voxels of labels; for 1000³ of them napari blocks the window for about 14 s."""

@@ -12,8 +12,8 @@ from napari_lrcs.config import Axis
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.forms import hide_rows
 from napari_lrcs.plugin.parts.keys import without_focus
-from napari_lrcs.plugin.parts.layer_choice import LayerChoice
-from napari_lrcs.plugin.parts.layers import use_as_labels, volume_of
+from napari_lrcs.plugin.parts.layers.choice import LayerChoice
+from napari_lrcs.plugin.parts.layers.layers import use_as_labels, volume_of
 from napari_lrcs.plugin.parts.widgets import button
 from napari_lrcs.plugin.parts.workers import EXPECTED
 from napari_lrcs.plugin.project.default_layers import have_same_shape

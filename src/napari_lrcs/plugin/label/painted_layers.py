@@ -13,7 +13,7 @@ from napari_lrcs.errors import VolumeError
 from napari_lrcs.phases import ELECTRODE, MAX_PHASES, Phase, PhaseTable
 from napari_lrcs.plugin.painting.autosave import Counts
 from napari_lrcs.plugin.painting.painting import Painting
-from napari_lrcs.plugin.parts.layers import (
+from napari_lrcs.plugin.parts.layers.layers import (
     appearance,
     layer_shape,
     place_of,

@@ -20,9 +20,9 @@ from napari_lrcs.plugin.painting.painting import (
     rename_painting,
 )
 from napari_lrcs.plugin.parts.connections import Connections
-from napari_lrcs.plugin.parts.current_slice import show_across
 from napari_lrcs.plugin.parts.folder_tables import discard_folder
-from napari_lrcs.plugin.parts.layers import layer_shape, phases_shown
+from napari_lrcs.plugin.parts.layers.current_slice import show_across
+from napari_lrcs.plugin.parts.layers.layers import layer_shape, phases_shown
 from napari_lrcs.plugin.parts.workers import EXPECTED
 from napari_lrcs.plugin.project.found_work import FoundPainting
 from napari_lrcs.plugin.project.keeper import keeper_of

@@ -15,7 +15,7 @@ from napari_lrcs.plugin.label.painting_controller import PaintingController
 from napari_lrcs.plugin.parts.connections import Connections
 from napari_lrcs.plugin.parts.folder_tables import FolderTable
 from napari_lrcs.plugin.parts.forms import Fold
-from napari_lrcs.plugin.parts.layers import workspace_for
+from napari_lrcs.plugin.parts.layers.layers import workspace_for
 from napari_lrcs.plugin.project.found_work import FoundPainting
 
 

@@ -13,7 +13,7 @@ from napari_lrcs.plugin.label.painting_controller import PaintingController
 from napari_lrcs.plugin.label.phases import PhaseEditor
 from napari_lrcs.plugin.painting.painting import Painting
 from napari_lrcs.plugin.parts.keys import PHASE_ACTIONS
-from napari_lrcs.plugin.parts.layers import workspace_for
+from napari_lrcs.plugin.parts.layers.layers import workspace_for
 from napari_lrcs.plugin.parts.workers import EXPECTED
 
 

@@ -8,7 +8,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFrame, QLabel, QMenu, QVBoxLayout
 
 from napari_lrcs.annotation.painting.folder import PaintingFolder
-from napari_lrcs.plugin.parts.layers import volume_of, workspace_for
+from napari_lrcs.plugin.parts.layers.layers import volume_of, workspace_for
 from napari_lrcs.plugin.parts.widgets import button
 from napari_lrcs.plugin.parts.workers import Job, Work, start_job
 from napari_lrcs.plugin.project.found_work import (

@@ -16,8 +16,12 @@ from napari_lrcs.plugin.label.slices_table import (
     next_step,
 )
 from napari_lrcs.plugin.painting.painting import Painting, propagated_slices
-from napari_lrcs.plugin.parts.current_slice import go_to, show_across, slice_in_view
 from napari_lrcs.plugin.parts.keys import NEXT, PREVIOUS, canvas_button, with_keys
+from napari_lrcs.plugin.parts.layers.current_slice import (
+    go_to,
+    show_across,
+    slice_in_view,
+)
 from napari_lrcs.plugin.parts.workers import EXPECTED
 
 _N_SLICES = 3

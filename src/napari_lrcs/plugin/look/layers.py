@@ -8,8 +8,8 @@ from napari.viewer import Viewer
 from numpy.typing import NDArray
 
 from napari_lrcs.inspection.findings import Maps
-from napari_lrcs.plugin.parts.layer_kinds import marked
-from napari_lrcs.plugin.parts.layers import add_result
+from napari_lrcs.plugin.parts.layers.kinds import marked
+from napari_lrcs.plugin.parts.layers.layers import add_result
 from napari_lrcs.preprocessing.slices import AXES
 
 CHANNEL = "map"

@@ -11,10 +11,10 @@ from napari_lrcs.inspection.findings import Layer
 from napari_lrcs.plugin.look.job import Inside, LookRequest, read_inside
 from napari_lrcs.plugin.painting.field_of_view import FieldOfView
 from napari_lrcs.plugin.parts.connections import Disconnectable
-from napari_lrcs.plugin.parts.current_slice import slice_in_view
 from napari_lrcs.plugin.parts.forms import Fold, form_rows
-from napari_lrcs.plugin.parts.layer_choice import LayerChoice
-from napari_lrcs.plugin.parts.layers import labels_of, layer_shape, named_by_file
+from napari_lrcs.plugin.parts.layers.choice import LayerChoice
+from napari_lrcs.plugin.parts.layers.current_slice import slice_in_view
+from napari_lrcs.plugin.parts.layers.layers import labels_of, layer_shape, named_by_file
 from napari_lrcs.plugin.parts.model_choice import ModelChoice
 from napari_lrcs.plugin.parts.tables import Table, make_dense
 from napari_lrcs.plugin.parts.widgets import vbox

@@ -28,7 +28,7 @@ from napari_lrcs.plugin.painting.layer_checks import LayerChecks
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.connections import Disconnectable
 from napari_lrcs.plugin.parts.forms import form_rows
-from napari_lrcs.plugin.parts.layers import labels_of, n_slices_of, phases_shown
+from napari_lrcs.plugin.parts.layers.layers import labels_of, n_slices_of, phases_shown
 from napari_lrcs.plugin.parts.widgets import button, vbox
 from napari_lrcs.plugin.parts.workers import Events
 from napari_lrcs.plugin.project.project import project_of

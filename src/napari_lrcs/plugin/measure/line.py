@@ -28,9 +28,9 @@ from napari_lrcs.plugin.parts.connections import (
     Replaceable,
 )
 from napari_lrcs.plugin.parts.forms import form_rows, scroll_to
-from napari_lrcs.plugin.parts.hidden_layers import HiddenLayers
-from napari_lrcs.plugin.parts.layer_choice import LayerChoice
-from napari_lrcs.plugin.parts.layers import place_of, volume_of
+from napari_lrcs.plugin.parts.layers.choice import LayerChoice
+from napari_lrcs.plugin.parts.layers.hidden import HiddenLayers
+from napari_lrcs.plugin.parts.layers.layers import place_of, volume_of
 from napari_lrcs.plugin.parts.plots import Plot
 from napari_lrcs.plugin.parts.widgets import button, colour, hbox, vbox
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events, save_files

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QLabel, QSizePolicy
 
 from napari_lrcs.config import Axis
 from napari_lrcs.errors import LrcsError
-from napari_lrcs.plugin.parts.layers import n_slices_of, named_by_file
+from napari_lrcs.plugin.parts.layers.layers import n_slices_of, named_by_file
 from napari_lrcs.plugin.parts.widgets import colour
 from napari_lrcs.plugin.parts.workers import BackgroundReader
 from napari_lrcs.preprocessing.neighbours import Resemblance, measure_resemblance

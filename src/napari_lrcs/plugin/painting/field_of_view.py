@@ -12,8 +12,8 @@ from superqt.utils import signals_blocked
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.composition import Neighbourhood
 from napari_lrcs.plugin.parts.forms import Fold, form_rows
-from napari_lrcs.plugin.parts.layer_choice import LayerChoice
-from napari_lrcs.plugin.parts.layers import volume_of
+from napari_lrcs.plugin.parts.layers.choice import LayerChoice
+from napari_lrcs.plugin.parts.layers.layers import volume_of
 from napari_lrcs.plugin.parts.widgets import choice, vbox
 from napari_lrcs.preprocessing.mask import CYLINDER, as_mask, open_mask
 

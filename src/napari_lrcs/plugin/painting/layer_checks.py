@@ -9,9 +9,9 @@ from qtpy.QtWidgets import QListWidget, QListWidgetItem
 from superqt.utils import signals_blocked
 
 from napari_lrcs.plugin.parts.connections import Connections, Emitter
-from napari_lrcs.plugin.parts.layer_choice import images_like_labels, title_as_labels
-from napari_lrcs.plugin.parts.layer_kinds import NEVER_CHOSEN, kind_of
-from napari_lrcs.plugin.parts.layers import layer_shape, use_as_labels
+from napari_lrcs.plugin.parts.layers.choice import images_like_labels, title_as_labels
+from napari_lrcs.plugin.parts.layers.kinds import NEVER_CHOSEN, kind_of
+from napari_lrcs.plugin.parts.layers.layers import layer_shape, use_as_labels
 
 _MOST_ROWS = 6
 """Most rows that the list shows without scrolling."""

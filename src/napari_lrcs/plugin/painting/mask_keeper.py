@@ -8,7 +8,7 @@ from psygnal import Signal
 from napari_lrcs.annotation.painting.folder import PaintingFolder
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.io.volume import Volume
-from napari_lrcs.plugin.parts.layers import volume_of
+from napari_lrcs.plugin.parts.layers.layers import volume_of
 from napari_lrcs.plugin.parts.workers import Events, Job, Work, start_job
 from napari_lrcs.preprocessing.mask import as_mask, open_mask
 

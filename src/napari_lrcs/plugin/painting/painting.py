@@ -21,8 +21,12 @@ from napari_lrcs.phases import Phase, PhaseTable
 from napari_lrcs.plugin.painting.autosave import AutoSave, Counts
 from napari_lrcs.plugin.painting.mask_keeper import MaskKeeper
 from napari_lrcs.plugin.painting.slice_writer import SliceWriter
-from napari_lrcs.plugin.parts.layer_kinds import PAINTING_KEY
-from napari_lrcs.plugin.parts.layers import layer_shape, show_phases, workspace_for
+from napari_lrcs.plugin.parts.layers.kinds import PAINTING_KEY
+from napari_lrcs.plugin.parts.layers.layers import (
+    layer_shape,
+    show_phases,
+    workspace_for,
+)
 from napari_lrcs.plugin.parts.workers import Events, Job, Work, start_job
 
 

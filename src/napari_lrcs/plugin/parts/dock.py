@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 
 from napari_lrcs.io.records import parse_json
 from napari_lrcs.plugin.parts.closable import Closable
-from napari_lrcs.plugin.parts.cluster import Connecting
+from napari_lrcs.plugin.parts.computing.cluster import Connecting
 from napari_lrcs.plugin.parts.connections import Disconnectable
 from napari_lrcs.plugin.parts.widgets import Kind, Progress, colour
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Job, Work, start_job

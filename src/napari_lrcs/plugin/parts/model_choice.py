@@ -10,8 +10,8 @@ from superqt.utils import signals_blocked
 
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.models.header import ModelSummary, checkpoint_file, read_summary
-from napari_lrcs.plugin.parts.layer_choice import NameBox
-from napari_lrcs.plugin.parts.layers import (
+from napari_lrcs.plugin.parts.layers.choice import NameBox
+from napari_lrcs.plugin.parts.layers.layers import (
     RUN_KEY,
     prefer_run,
     volume_of,

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QComboBox, QLabel, QWidget
 from napari_lrcs.config import FITTED_PRESETS, PRESETS, Axis, TrainConfig
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.models import NETWORKS
-from napari_lrcs.plugin.parts.devices import DeviceLine, Devices
+from napari_lrcs.plugin.parts.computing.devices import DeviceLine, Devices
 from napari_lrcs.plugin.parts.forms import ConfigForm
 from napari_lrcs.plugin.parts.widgets import colour, vbox
 from napari_lrcs.plugin.parts.workers import BackgroundReader

@@ -9,7 +9,7 @@ import zarr
 
 from napari_lrcs.inference.estimate import amount, fits_memory
 from napari_lrcs.phases import PhaseTable, phases_up_to
-from napari_lrcs.plugin.parts.layers import layer_shape
+from napari_lrcs.plugin.parts.layers.layers import layer_shape
 from napari_lrcs.plugin.parts.workers import Events
 from napari_lrcs.plugin.perturb.setup import PerturbRequest
 from napari_lrcs.uncertainty.perturbation.histogram import (

@@ -6,8 +6,8 @@ import zarr
 from napari.layers import Image, Labels
 from napari.viewer import Viewer
 
-from napari_lrcs.plugin.parts.layer_kinds import marked
-from napari_lrcs.plugin.parts.layers import appearance, place_of, selection_kept
+from napari_lrcs.plugin.parts.layers.kinds import marked
+from napari_lrcs.plugin.parts.layers.layers import appearance, place_of, selection_kept
 from napari_lrcs.plugin.perturb.job import Counted, MemberMade
 from napari_lrcs.uncertainty.perturbation.perturbed_slices import PerturbedSlice
 

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QCheckBox, QWidget
 from superqt.utils import qdebounced
 
 from napari_lrcs.plugin.parts.connections import Connections
-from napari_lrcs.plugin.parts.current_slice import go_to, slice_in_view
+from napari_lrcs.plugin.parts.layers.current_slice import go_to, slice_in_view
 from napari_lrcs.plugin.parts.widgets import button, vbox
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events, Job, Work, start_job
 from napari_lrcs.plugin.perturb.job import Previewed, preview

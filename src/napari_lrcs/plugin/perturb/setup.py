@@ -23,11 +23,11 @@ from napari_lrcs.io.volume import SLICE_EXAMPLES, Volume, parse_slices
 from napari_lrcs.plugin.painting.distant_slices import DistantSlicesLine
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.painting.role_fields import HOW
-from napari_lrcs.plugin.parts.current_slice import slice_in_view
 from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
 from napari_lrcs.plugin.parts.forms import KERNELS, ConfigForm, form_rows
-from napari_lrcs.plugin.parts.layer_choice import LayerChoice
-from napari_lrcs.plugin.parts.layers import labels_of, n_slices_of, workspace_for
+from napari_lrcs.plugin.parts.layers.choice import LayerChoice
+from napari_lrcs.plugin.parts.layers.current_slice import slice_in_view
+from napari_lrcs.plugin.parts.layers.layers import labels_of, n_slices_of, workspace_for
 from napari_lrcs.plugin.parts.widgets import choice, path_row, vbox
 from napari_lrcs.plugin.project.project import project_of
 

@@ -18,8 +18,8 @@ from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.inference.series import places_of_series
 from napari_lrcs.io.writing import create_in_memory
 from napari_lrcs.models.header import ModelSummary
-from napari_lrcs.plugin.parts.layers import workspace_for
-from napari_lrcs.plugin.parts.predicted import (
+from napari_lrcs.plugin.parts.layers.layers import workspace_for
+from napari_lrcs.plugin.parts.layers.predicted import (
     PredictedLayers,
     Region,
     confidence_beside,

@@ -15,7 +15,7 @@ from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.provenance import Provenance
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.plugin.files.reader import read_layers
-from napari_lrcs.plugin.parts.cluster import Cluster
+from napari_lrcs.plugin.parts.computing.cluster import Cluster
 from napari_lrcs.plugin.parts.workers import Events, load_torch
 
 if TYPE_CHECKING:  # loading torch takes seconds

@@ -6,7 +6,7 @@ from napari.layers import Image
 from qtpy.QtWidgets import QFileDialog, QLineEdit, QWidget
 
 from napari_lrcs.inference.results.partial import last_unfinished
-from napari_lrcs.plugin.parts.layers import workspace_for
+from napari_lrcs.plugin.parts.layers.layers import workspace_for
 from napari_lrcs.plugin.parts.widgets import button, choice, hbox
 
 MEMORY, ZARR, TIFF = "In memory", "OME-Zarr file", "TIFF file"

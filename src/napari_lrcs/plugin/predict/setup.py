@@ -24,12 +24,12 @@ from napari_lrcs.io.volume import SLICE_EXAMPLES, Volume, parse_slices
 from napari_lrcs.models.header import ModelSummary
 from napari_lrcs.plugin.painting.field_of_view import FieldOfView
 from napari_lrcs.plugin.painting.role_fields import HOW
-from napari_lrcs.plugin.parts.compute_on import ComputeOn
-from napari_lrcs.plugin.parts.current_slice import nearest_slice, place_in_view
+from napari_lrcs.plugin.parts.computing.compute_on import ComputeOn
 from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
 from napari_lrcs.plugin.parts.forms import ConfigForm, Fold, form_rows, hide_rows
-from napari_lrcs.plugin.parts.layer_choice import LayerChoice
-from napari_lrcs.plugin.parts.layers import (
+from napari_lrcs.plugin.parts.layers.choice import LayerChoice
+from napari_lrcs.plugin.parts.layers.current_slice import nearest_slice, place_in_view
+from napari_lrcs.plugin.parts.layers.layers import (
     n_slices_of,
     volume_of,
 )

@@ -7,7 +7,7 @@ from napari.viewer import Viewer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QWidget
 
-from napari_lrcs.plugin.parts.layer_choice import LayerChoice
+from napari_lrcs.plugin.parts.layers.choice import LayerChoice
 from napari_lrcs.plugin.parts.model_choice import ModelChoice
 from napari_lrcs.plugin.project.project import Part, project_of
 

@@ -7,13 +7,17 @@ from napari.layers import Image, Labels, Layer
 
 from napari_lrcs.annotation.workspace import is_workspace
 from napari_lrcs.plugin.painting.painting import painting_of
-from napari_lrcs.plugin.parts.layer_kinds import (
+from napari_lrcs.plugin.parts.layers.kinds import (
     NEVER_CHOSEN,
     kind_of,
     looks_like_labels,
 )
-from napari_lrcs.plugin.parts.layers import file_opened, layer_shape, workspace_for
-from napari_lrcs.plugin.parts.predicted import file_of, image_predicted
+from napari_lrcs.plugin.parts.layers.layers import (
+    file_opened,
+    layer_shape,
+    workspace_for,
+)
+from napari_lrcs.plugin.parts.layers.predicted import file_of, image_predicted
 
 _NO_RESULTS = (
     frozenset({"training preview", "perturbed preview", "difference map"})

@@ -25,14 +25,14 @@ from napari_lrcs.plugin.files.reader import read_layers
 from napari_lrcs.plugin.files.writer import write_labels
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.connections import Connections, Replaceable
-from napari_lrcs.plugin.parts.layers import (
+from napari_lrcs.plugin.parts.layers.layers import (
     DATASET_KEY,
     RUN_KEY,
     layer_shape,
     prefer_run,
     workspace_for,
 )
-from napari_lrcs.plugin.parts.predicted import (
+from napari_lrcs.plugin.parts.layers.predicted import (
     PredictedLayers,
     Region,
     file_of,

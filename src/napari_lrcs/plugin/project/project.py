@@ -14,8 +14,8 @@ from napari_lrcs.annotation.project_file import ProjectFile
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.plugin.painting.painting import painting_of
-from napari_lrcs.plugin.parts.layer_kinds import kind_of
-from napari_lrcs.plugin.parts.layers import RUN_KEY
+from napari_lrcs.plugin.parts.layers.kinds import kind_of
+from napari_lrcs.plugin.parts.layers.layers import RUN_KEY
 from napari_lrcs.plugin.project.default_layers import (
     have_same_shape,
     image_to_segment,

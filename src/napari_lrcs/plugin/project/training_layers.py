@@ -10,9 +10,9 @@ from napari_lrcs.annotation.annotation import check_labels_fit
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
-from napari_lrcs.plugin.parts.layer_choice import LayerChoice
-from napari_lrcs.plugin.parts.layer_kinds import Kind, kind_of
-from napari_lrcs.plugin.parts.layers import named_by_file, volume_of
+from napari_lrcs.plugin.parts.layers.choice import LayerChoice
+from napari_lrcs.plugin.parts.layers.kinds import Kind, kind_of
+from napari_lrcs.plugin.parts.layers.layers import named_by_file, volume_of
 from napari_lrcs.plugin.project.project import project_of
 
 _ALLOWED = "napari_lrcs_may_train"

@@ -13,8 +13,8 @@ from napari_lrcs.export.events import Exported, Exporting
 from napari_lrcs.plugin.parts.connections import Connections, Replaceable
 from napari_lrcs.plugin.parts.dock import Dock, Outcome
 from napari_lrcs.plugin.parts.forms import form_rows
-from napari_lrcs.plugin.parts.layer_choice import LayerChoice
-from napari_lrcs.plugin.parts.layers import (
+from napari_lrcs.plugin.parts.layers.choice import LayerChoice
+from napari_lrcs.plugin.parts.layers.layers import (
     named_by_file,
     prefer_run,
     workspace_for,

@@ -12,8 +12,8 @@ from napari_lrcs.config import Axis
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.volume import Volume, format_slices
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.plugin.parts.current_slice import go_to
-from napari_lrcs.plugin.parts.layers import (
+from napari_lrcs.plugin.parts.layers.current_slice import go_to
+from napari_lrcs.plugin.parts.layers.layers import (
     add_result,
     appearance,
     match_ndim,

@@ -11,7 +11,7 @@ from napari_lrcs.annotation.context_slices import fit_context_slices
 from napari_lrcs.annotation.painting.slices import copy_painted
 from napari_lrcs.config import SearchConfig, TrainConfig
 from napari_lrcs.io.volume import Volume
-from napari_lrcs.plugin.parts.cluster import Cluster
+from napari_lrcs.plugin.parts.computing.cluster import Cluster
 from napari_lrcs.plugin.parts.workers import Events, load_torch
 from napari_lrcs.progress import Notice
 from napari_lrcs.search.events import SearchEnded, SearchStarted, TrialEnded

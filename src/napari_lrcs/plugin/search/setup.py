@@ -15,10 +15,10 @@ from napari_lrcs.inference.estimate import amount
 from napari_lrcs.io.records import convert
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.painting.role_fields import RoleFields
-from napari_lrcs.plugin.parts.compute_on import ComputeOn
+from napari_lrcs.plugin.parts.computing.compute_on import ComputeOn
 from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
 from napari_lrcs.plugin.parts.forms import ConfigForm, form_rows
-from napari_lrcs.plugin.parts.layers import (
+from napari_lrcs.plugin.parts.layers.layers import (
     checks_of,
     labels_of,
     named_by_file,

@@ -12,7 +12,7 @@ from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.closable import Closable
 from napari_lrcs.plugin.parts.connections import Connections, Disconnectable
 from napari_lrcs.plugin.parts.dock import Dock
-from napari_lrcs.plugin.parts.predicted import network_of
+from napari_lrcs.plugin.parts.layers.predicted import network_of
 from napari_lrcs.plugin.parts.widgets import button, vbox
 from napari_lrcs.plugin.predict.dock import PredictDock
 from napari_lrcs.plugin.project.bar import ProjectBar

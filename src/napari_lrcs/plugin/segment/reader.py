@@ -15,7 +15,7 @@ from napari_lrcs.annotation.workspace import is_workspace
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.plugin.files.reader import NOTHING, choosing
 from napari_lrcs.plugin.files.reader import get_reader as get_volume_reader
-from napari_lrcs.plugin.parts.layers import DATASET_KEY
+from napari_lrcs.plugin.parts.layers.layers import DATASET_KEY
 from napari_lrcs.plugin.project.docks import open_dock
 from napari_lrcs.plugin.project.project import project_of
 from napari_lrcs.plugin.segment.dock import SegmentDock

@@ -10,7 +10,7 @@ from superqt.utils import signals_blocked
 from napari_lrcs.config import AlsoMeasureConfig
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.parts.forms import Fold, form_rows
-from napari_lrcs.plugin.parts.layers import phases_shown
+from napari_lrcs.plugin.parts.layers.layers import phases_shown
 from napari_lrcs.plugin.parts.widgets import vbox
 
 _NO_PHASE, _EVERY_PHASE = "no phase", "every phase"

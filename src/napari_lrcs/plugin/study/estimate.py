@@ -11,7 +11,11 @@ from napari_lrcs.errors import LrcsError
 from napari_lrcs.inference.estimate import amount
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.parts.forms import ConfigForm
-from napari_lrcs.plugin.parts.layers import phases_shown, volume_of, workspace_for
+from napari_lrcs.plugin.parts.layers.layers import (
+    phases_shown,
+    volume_of,
+    workspace_for,
+)
 from napari_lrcs.plugin.parts.training_form import TrainingForm
 from napari_lrcs.plugin.parts.widgets import clock
 from napari_lrcs.plugin.parts.workers import BackgroundReader

@@ -15,7 +15,7 @@ from napari_lrcs.io.volume import Volume
 from napari_lrcs.io.writing import replacing
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.files.reader import read_layers
-from napari_lrcs.plugin.parts.cluster import Cluster
+from napari_lrcs.plugin.parts.computing.cluster import Cluster
 from napari_lrcs.plugin.parts.workers import Events, load_torch, save_files
 from napari_lrcs.progress import Notice
 from napari_lrcs.training.not_learnt import advice

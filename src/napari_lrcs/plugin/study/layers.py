@@ -8,8 +8,8 @@ from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import Colormap
 from napari.viewer import Viewer
 
-from napari_lrcs.plugin.parts.layer_kinds import Kind, marked
-from napari_lrcs.plugin.parts.layers import (
+from napari_lrcs.plugin.parts.layers.kinds import Kind, marked
+from napari_lrcs.plugin.parts.layers.layers import (
     PROVENANCE_KEY,
     add_result,
     appearance,

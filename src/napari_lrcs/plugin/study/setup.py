@@ -11,11 +11,11 @@ from qtpy.QtWidgets import QFileDialog, QLabel, QLineEdit, QWidget
 from napari_lrcs.annotation.workspace import Workspace
 from napari_lrcs.config import PerturbConfig, PredictConfig, StudyConfig, TrainConfig
 from napari_lrcs.plugin.painting.painting import painting_of
-from napari_lrcs.plugin.parts.cluster import Cluster
-from napari_lrcs.plugin.parts.compute_on import ComputeOn
+from napari_lrcs.plugin.parts.computing.cluster import Cluster
+from napari_lrcs.plugin.parts.computing.compute_on import ComputeOn
 from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
 from napari_lrcs.plugin.parts.forms import KERNELS, ConfigForm, form_rows
-from napari_lrcs.plugin.parts.layers import (
+from napari_lrcs.plugin.parts.layers.layers import (
     checks_of,
     labels_of,
     named_by_file,

@@ -10,8 +10,8 @@ from qtpy.QtWidgets import QWidget
 
 from napari_lrcs.plugin.painting.painting import painting_of
 from napari_lrcs.plugin.parts.connections import Connections, Replaceable
-from napari_lrcs.plugin.parts.current_slice import SliceInView
 from napari_lrcs.plugin.parts.dock import Dock, Outcome
+from napari_lrcs.plugin.parts.layers.current_slice import SliceInView
 from napari_lrcs.plugin.parts.widgets import Kind, Notices, Tabs, vbox
 from napari_lrcs.plugin.parts.workers import EXPECTED
 from napari_lrcs.plugin.project.docks import show_dock

@@ -12,7 +12,7 @@ from napari_lrcs.errors import CheckpointError
 from napari_lrcs.models.header import Row
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.parts.connections import Connections, Replaceable
-from napari_lrcs.plugin.parts.layers import RUN_KEY, workspace_for
+from napari_lrcs.plugin.parts.layers.layers import RUN_KEY, workspace_for
 from napari_lrcs.plugin.parts.workers import BackgroundReader
 from napari_lrcs.training.run.folder import RunFolder, list_runs
 from napari_lrcs.training.run.summary import RunSummary, rank_runs

@@ -12,8 +12,8 @@ from napari_lrcs.annotation.painting.live import LivePainting
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.models.header import Row
 from napari_lrcs.plugin.painting.painting import painting_of
-from napari_lrcs.plugin.parts.current_slice import SliceInView
-from napari_lrcs.plugin.parts.layers import labels_of, workspace_for
+from napari_lrcs.plugin.parts.layers.current_slice import SliceInView
+from napari_lrcs.plugin.parts.layers.layers import labels_of, workspace_for
 from napari_lrcs.plugin.parts.workers import Events, load_torch
 from napari_lrcs.plugin.project.training_layers import TrainingLayers
 from napari_lrcs.plugin.train.job import Prepared, TrainingJob, fit_context

@@ -21,8 +21,8 @@ from napari_lrcs.config import Axis, PredictConfig
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.io.writing import create_in_memory
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.plugin.parts.layer_kinds import kind_of, marked
-from napari_lrcs.plugin.parts.layers import appearance, place_of, selection_kept
+from napari_lrcs.plugin.parts.layers.kinds import kind_of, marked
+from napari_lrcs.plugin.parts.layers.layers import appearance, place_of, selection_kept
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events
 from napari_lrcs.preprocessing.slices import AXES
 from napari_lrcs.progress import (

@@ -14,10 +14,10 @@ from napari_lrcs.annotation.annotation import AnnotatedVolume
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
 from napari_lrcs.plugin.painting.role_fields import RoleFields
-from napari_lrcs.plugin.parts.current_slice import SliceInView
 from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
 from napari_lrcs.plugin.parts.forms import form_rows, hide_rows
-from napari_lrcs.plugin.parts.layers import (
+from napari_lrcs.plugin.parts.layers.current_slice import SliceInView
+from napari_lrcs.plugin.parts.layers.layers import (
     checks_of,
     labels_of,
     layer_shape,

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_lrcs.plugin.parts.dock import Dock, Outcome
 from napari_lrcs.plugin.parts.forms import ConfigForm
-from napari_lrcs.plugin.parts.layers import workspace_for
+from napari_lrcs.plugin.parts.layers.layers import workspace_for
 from napari_lrcs.plugin.parts.plots import Plot
 from napari_lrcs.plugin.parts.tables import Table
 from napari_lrcs.plugin.parts.widgets import (

@@ -17,8 +17,8 @@ from napari_lrcs.models.checkpoint import Checkpoint, save_checkpoint
 from napari_lrcs.phases import ELECTRODE
 from napari_lrcs.plugin.label.dock import LabelDock
 from napari_lrcs.plugin.painting.painting import Painting, propagated_slices
-from napari_lrcs.plugin.parts.camera import camera_of
 from napari_lrcs.plugin.parts.keys import NEXT_SPOT, keys_of
+from napari_lrcs.plugin.parts.layers.camera import camera_of
 
 pytestmark = pytest.mark.gui
 

@@ -30,7 +30,7 @@ from napari_lrcs.plugin.parts.keys import (
     with_keys,
     without_focus,
 )
-from napari_lrcs.plugin.parts.layers import checks_of, labels_of
+from napari_lrcs.plugin.parts.layers.layers import checks_of, labels_of
 from napari_lrcs.plugin.parts.model_choice import ModelChoice
 from napari_lrcs.plugin.parts.widgets import vbox
 from napari_lrcs.plugin.parts.workers import EXPECTED

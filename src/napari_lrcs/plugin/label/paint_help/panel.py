@@ -28,7 +28,7 @@ from napari_lrcs.plugin.painting.field_of_view import FieldOfView
 from napari_lrcs.plugin.painting.painting import Painting
 from napari_lrcs.plugin.parts.forms import Fold
 from napari_lrcs.plugin.parts.keys import canvas_button, keys_hint
-from napari_lrcs.plugin.parts.layers import volume_of
+from napari_lrcs.plugin.parts.layers.layers import volume_of
 from napari_lrcs.plugin.parts.workers import EXPECTED, Events
 
 

@@ -8,10 +8,14 @@ from qtpy.QtWidgets import QWidget
 from napari_lrcs.annotation.spots import Spot
 from napari_lrcs.phases import UNPAINTED
 from napari_lrcs.plugin.painting.painting import Painting
-from napari_lrcs.plugin.parts.camera import corners_in_slice, shorter_side, zoom_to
-from napari_lrcs.plugin.parts.current_slice import go_to
-from napari_lrcs.plugin.parts.layer_kinds import marked
-from napari_lrcs.plugin.parts.layers import place_of, selection_kept
+from napari_lrcs.plugin.parts.layers.camera import (
+    corners_in_slice,
+    shorter_side,
+    zoom_to,
+)
+from napari_lrcs.plugin.parts.layers.current_slice import go_to
+from napari_lrcs.plugin.parts.layers.kinds import marked
+from napari_lrcs.plugin.parts.layers.layers import place_of, selection_kept
 from napari_lrcs.preprocessing.slices import AXES
 
 _SHARE = 1 / 4

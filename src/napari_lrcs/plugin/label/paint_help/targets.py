@@ -5,7 +5,7 @@ from napari.layers import Image
 from napari_lrcs.inference.painting.fill import SliceToFill
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.plugin.painting.painting import Painting
-from napari_lrcs.plugin.parts.layers import checks_of, labels_of, volume_of
+from napari_lrcs.plugin.parts.layers.layers import checks_of, labels_of, volume_of
 
 
 def left_out(painting: Painting) -> frozenset[int]:

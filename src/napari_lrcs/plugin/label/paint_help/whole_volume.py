@@ -15,8 +15,8 @@ from napari_lrcs.inference.segment import BaselineTask, segment_volume
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.provenance import Provenance
 from napari_lrcs.plugin.files.reader import read_layers
-from napari_lrcs.plugin.parts.layers import workspace_for
-from napari_lrcs.plugin.parts.predicted import PredictedLayers, Region
+from napari_lrcs.plugin.parts.layers.layers import workspace_for
+from napari_lrcs.plugin.parts.layers.predicted import PredictedLayers, Region
 from napari_lrcs.plugin.parts.workers import Events
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QStandardItemModel
 
-from napari_lrcs.plugin.parts.layer_choice import LayerChoice, NameBox
-from napari_lrcs.plugin.parts.layer_kinds import kind_of, looks_like_labels, marked
+from napari_lrcs.plugin.parts.layers.choice import LayerChoice, NameBox
+from napari_lrcs.plugin.parts.layers.kinds import kind_of, looks_like_labels, marked
 from napari_lrcs.plugin.parts.widgets import COLOURS
 
 pytestmark = pytest.mark.gui

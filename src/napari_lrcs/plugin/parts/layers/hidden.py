@@ -3,7 +3,7 @@
 from napari.components import LayerList
 from napari.layers import Image, Labels, Layer
 
-from napari_lrcs.plugin.parts.layer_kinds import kind_of
+from napari_lrcs.plugin.parts.layers.kinds import kind_of
 
 
 class HiddenLayers:

@@ -5,7 +5,7 @@ from napari.layers import Layer
 from napari.viewer import Viewer
 
 from napari_lrcs.config import Axis
-from napari_lrcs.plugin.parts.layers import n_slices_of
+from napari_lrcs.plugin.parts.layers.layers import n_slices_of
 from napari_lrcs.preprocessing.slices import AXES
 
 Place = tuple[float, float, float]

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from napari_lrcs.plugin.parts.devices import find_devices
+from napari_lrcs.plugin.parts.computing.devices import find_devices
 
 pytestmark = pytest.mark.gui
 

@@ -14,8 +14,8 @@ from napari.layers import Image, Labels, Layer
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.phases import ELECTRODE, PhaseTable
 from napari_lrcs.plugin.label.painted_layers import new_painting
-from napari_lrcs.plugin.parts.layer_kinds import marked
-from napari_lrcs.plugin.parts.layers import (
+from napari_lrcs.plugin.parts.layers.kinds import marked
+from napari_lrcs.plugin.parts.layers.layers import (
     add_result,
     appearance,
     labels_of,

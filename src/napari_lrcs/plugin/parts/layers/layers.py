@@ -18,7 +18,7 @@ from napari_lrcs.config import Axis
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.volume import Volume, VoxelSize, as_labels, as_volume
 from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable
-from napari_lrcs.plugin.parts.layer_kinds import kind_of, marked
+from napari_lrcs.plugin.parts.layers.kinds import kind_of, marked
 from napari_lrcs.preprocessing.slices import AXES
 
 RUN_KEY = "napari_lrcs_run"

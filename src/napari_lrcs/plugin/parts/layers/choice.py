@@ -17,13 +17,13 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_lrcs.plugin.parts.connections import Emitter
-from napari_lrcs.plugin.parts.layer_kinds import (
+from napari_lrcs.plugin.parts.layers.kinds import (
     NEVER_CHOSEN,
     Kind,
     kind_of,
     looks_like_labels,
 )
-from napari_lrcs.plugin.parts.layers import use_as_labels
+from napari_lrcs.plugin.parts.layers.layers import use_as_labels
 from napari_lrcs.plugin.parts.widgets import colour
 
 _TEXT_MARGIN, _SCROLL_BAR = 2, 14

@@ -20,10 +20,10 @@ from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.volume import Volume, as_volume
 from napari_lrcs.plugin.files.reader import choosing
-from napari_lrcs.plugin.parts import compute_on
-from napari_lrcs.plugin.parts.cluster import Cluster, Connecting
-from napari_lrcs.plugin.parts.compute_on import ComputeOn
-from napari_lrcs.plugin.parts.layers import volume_of
+from napari_lrcs.plugin.parts.computing import compute_on
+from napari_lrcs.plugin.parts.computing.cluster import Cluster, Connecting
+from napari_lrcs.plugin.parts.computing.compute_on import ComputeOn
+from napari_lrcs.plugin.parts.layers.layers import volume_of
 from napari_lrcs.plugin.parts.workers import Events
 
 pytestmark = pytest.mark.gui

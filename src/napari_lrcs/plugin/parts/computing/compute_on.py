@@ -8,9 +8,9 @@ from napari.layers import Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QLineEdit, QWidget
 
-from napari_lrcs.plugin.parts.cluster import LOCAL, Cluster
+from napari_lrcs.plugin.parts.computing.cluster import LOCAL, Cluster
 from napari_lrcs.plugin.parts.forms import Fold
-from napari_lrcs.plugin.parts.layers import DATASET_KEY, file_opened
+from napari_lrcs.plugin.parts.layers.layers import DATASET_KEY, file_opened
 from napari_lrcs.plugin.parts.widgets import path_row, vbox
 
 _HERE, _DASK = "here", "dask"

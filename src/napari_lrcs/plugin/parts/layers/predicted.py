@@ -14,8 +14,8 @@ from superqt.utils import qthrottled
 from napari_lrcs.config import Axis
 from napari_lrcs.io.provenance import Provenance
 from napari_lrcs.phases import PhaseTable
-from napari_lrcs.plugin.parts.layer_kinds import Kind, kind_of, marked
-from napari_lrcs.plugin.parts.layers import (
+from napari_lrcs.plugin.parts.layers.kinds import Kind, kind_of, marked
+from napari_lrcs.plugin.parts.layers.layers import (
     PROVENANCE_KEY,
     add_result,
     appearance,

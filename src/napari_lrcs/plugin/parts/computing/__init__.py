@@ -1,0 +1,1 @@
+"""Where the work of a dock is computed: on which device, by which processes."""

@@ -1,0 +1,1 @@
+"""Layers: what each is, how those of the plugin are made, chosen and shown."""
