@@ -347,7 +347,7 @@ def damage_argument(rng: Random, plan: Plan) -> tuple[Plan, str]:
 @cache
 def _flags(command: str) -> list[str]:
     """List the flags of a command that take a value which names no file."""
-    from napari_lrcs.commands.main import build_parser
+    from napari_lrcs.__main__ import build_parser
 
     parser = build_parser()
     (choices,) = [a.choices for a in parser._actions if a.dest == "command"]

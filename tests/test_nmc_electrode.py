@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_lrcs.commands.main import main
+from napari_lrcs.__main__ import main
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 

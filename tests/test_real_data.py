@@ -11,8 +11,8 @@ import tifffile
 from numpy.typing import NDArray
 from skimage.filters import threshold_multiotsu
 
+from napari_lrcs.__main__ import main
 from napari_lrcs.arrays import Confusion
-from napari_lrcs.commands.main import main
 from napari_lrcs.metrics.overlap import (
     accuracy,
     confusion_matrix,

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from napari_lrcs.commands.main import main
+from napari_lrcs.__main__ import main
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.models.checkpoint import Checkpoint, save_checkpoint
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 
 from command_line import SLICES, call
-from napari_lrcs.commands import main as program
+from napari_lrcs import __main__ as program
 from napari_lrcs.commands.parts import context
 from napari_lrcs.config import PRESETS, PredictConfig, TrainConfig
 from napari_lrcs.progress import TrainEvent

@@ -8,7 +8,7 @@ import tifffile
 
 from command_line import SLICES, TINY, Run, call, printed_object
 from napari_lrcs import presets
-from napari_lrcs.commands.main import INTERRUPTED
+from napari_lrcs.__main__ import INTERRUPTED
 from napari_lrcs.commands.search import SearchDisplay
 from napari_lrcs.config import PRESETS, SearchConfig
 from napari_lrcs.presets import read_preset

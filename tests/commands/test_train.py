@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from command_line import PROGRAM, SCORES, SLICES, TINY, Run, call, printed_object
-from napari_lrcs.commands.main import INTERRUPTED
+from napari_lrcs.__main__ import INTERRUPTED
 from napari_lrcs.commands.parts.progress import RunDisplay
 from napari_lrcs.models.checkpoint import load_checkpoint
 from napari_lrcs.progress import EpochEnded, TrainEvent

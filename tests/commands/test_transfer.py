@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from command_line import SLICES, Run, call, printed_object
+from napari_lrcs.__main__ import INTERRUPTED
 from napari_lrcs.commands import transfer as command
-from napari_lrcs.commands.main import INTERRUPTED
 from napari_lrcs.transfer.folder import TransferFolder
 from napari_lrcs.transfer.transfer import StartTrained
 

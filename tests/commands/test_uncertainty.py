@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from command_line import PROGRAM, TINY, Run, call, printed_object
-from napari_lrcs.commands.main import INTERRUPTED
+from napari_lrcs.__main__ import INTERRUPTED
 from napari_lrcs.commands.uncertainty import StudyDisplay
 from napari_lrcs.config import PRESETS, AlsoMeasureConfig, PerturbConfig, StudyConfig
 from napari_lrcs.phases import PhaseTable

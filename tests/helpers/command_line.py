@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from napari_lrcs.commands.main import main
+from napari_lrcs.__main__ import main
 
 SHAPE = (6, 24, 24)
 
@@ -33,7 +33,7 @@ import sys
 
 import torch
 
-from napari_lrcs.commands.main import main
+from napari_lrcs.__main__ import main
 
 # A shell that started us in the background made all of its children ignore SIGINT.
 signal.signal(signal.SIGINT, signal.default_int_handler)

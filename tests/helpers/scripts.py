@@ -15,7 +15,7 @@ from typing import Self, TextIO, cast
 
 PRELOADED = [
     "napari_lrcs.annotation.painting.folder",
-    "napari_lrcs.commands.main",
+    "napari_lrcs.__main__",
     "napari_lrcs.inference.predict",
     "napari_lrcs.search.search",
     "napari_lrcs.training.loop",

@@ -269,7 +269,7 @@ def _paint_check() -> None:
 
 
 def _call(text: str, *more: str) -> int:
-    from napari_lrcs.commands.main import main
+    from napari_lrcs.__main__ import main
 
     return main([*text.split(), *more])
 

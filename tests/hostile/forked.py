@@ -111,7 +111,7 @@ def wait_for_all(running: Sequence[Running], limit: float) -> list[Ended]:
 
 def start_command(words: Sequence[str], *, folder: Path, streams: Path) -> Running:
     """Start a command line in a folder, as if it were a process of its own."""
-    from napari_lrcs.commands.main import main
+    from napari_lrcs.__main__ import main
 
     return start(lambda: main(words), folder=folder, streams=streams)
 

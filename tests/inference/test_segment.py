@@ -7,10 +7,10 @@ import pytest
 import tifffile
 
 from clusters import Cluster
+from napari_lrcs.__main__ import main
 from napari_lrcs.classical import forest, samples
 from napari_lrcs.classical.baselines import Method, fit_baseline
 from napari_lrcs.classical.samples import Sample
-from napari_lrcs.commands.main import main
 from napari_lrcs.config import Axis
 from napari_lrcs.distributed import connect
 from napari_lrcs.inference import geometry

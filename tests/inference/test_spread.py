@@ -247,7 +247,7 @@ import sys
 from pathlib import Path
 
 from napari_lrcs.inference import geometry
-from napari_lrcs.commands.main import main
+from napari_lrcs.__main__ import main
 
 geometry._SLAB_SLICES = 2
 sys.exit(main(sys.argv[1:]))

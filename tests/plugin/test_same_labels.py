@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QApplication
 
+from napari_lrcs.__main__ import main
 from napari_lrcs.annotation.annotation import Role, read_annotation
 from napari_lrcs.annotation.project import open_annotated
-from napari_lrcs.commands.main import main
 from napari_lrcs.config import PRESETS, PredictConfig, TrainConfig
 from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.io.opening import open_labels, open_volume

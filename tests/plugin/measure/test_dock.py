@@ -15,7 +15,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 from scipy.special import erf
 
-from napari_lrcs.commands.main import main
+from napari_lrcs.__main__ import main
 from napari_lrcs.comparison.measures import Measuring, measure_labels
 from napari_lrcs.io.formats.tiff import write_labels_tiff
 from napari_lrcs.io.volume import Volume

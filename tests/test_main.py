@@ -45,7 +45,7 @@ def test_commands_that_only_read_labels_load_no_torch(tmp_path: Path) -> None:
         "baseline image.tif --method otsu --n-phases 2 --out seg.tif",
     ]
     script = (
-        "import sys; from napari_lrcs.commands.main import main; "
+        "import sys; from napari_lrcs.__main__ import main; "
         f"codes = [main(command.split()) for command in {commands}]; "
         "sys.exit(str(codes) if any(codes) or 'torch' in sys.modules else 0)"
     )
@@ -69,7 +69,7 @@ def test_measuring_a_tiff_starts_at_once(command: str, tmp_path: Path) -> None:
     shutil.copy(tmp_path / "labels.tif", tmp_path / "other.tif")
     slow = {"torch", "zarr", "h5py", "scipy", "skimage", "sklearn", "matplotlib"}
     script = (
-        "import sys; from napari_lrcs.commands.main import main; "
+        "import sys; from napari_lrcs.__main__ import main; "
         f"main({command.split()}); print(*{slow} & sys.modules.keys(), file=sys.stderr)"
     )
 
