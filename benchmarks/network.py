@@ -264,7 +264,7 @@ def _convolution_calls(
 
     def record(conv: nn.Module, given: tuple[Tensor, ...]) -> None:
         assert isinstance(conv, nn.Conv2d)
-        calls.append((conv, given[0].to(dtype).clone()))
+        calls.append((conv, torch.cat(given, dim=1).to(dtype)))
 
     convs = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
     hooks = [conv.register_forward_pre_hook(record) for conv in convs]

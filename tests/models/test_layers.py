@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from napari_lrcs.models import layers
 from napari_lrcs.models.layers import (
     NormalisedConv,
+    PartsConv,
     halo_of,
     leaky_relu,
     max_pool,
@@ -165,3 +166,21 @@ def test_folding_changes_no_output() -> None:
 
         torch.testing.assert_close(conv(x), before, rtol=1e-5, atol=1e-5)
     assert not any(isinstance(m, nn.BatchNorm2d) for m in conv.modules())
+
+
+def test_maps_in_parts_are_convolved_as_if_they_were_joined() -> None:
+    torch.manual_seed(0)
+    parts = [torch.randn(2, n, 6, 8, requires_grad=True) for n in (3, 1, 2)]
+    conv = PartsConv(6, 4, 3, padding="same")
+    joined = nn.functional.conv2d(
+        torch.cat(parts, dim=1), conv.weight, conv.bias, padding="same"
+    )
+
+    convolved = conv(*parts)
+
+    torch.testing.assert_close(convolved, joined)
+    inputs = [*parts, conv.weight, conv.bias]
+    torch.testing.assert_close(
+        torch.autograd.grad(weighted(convolved).sum(), inputs),
+        torch.autograd.grad(weighted(joined).sum(), inputs),
+    )

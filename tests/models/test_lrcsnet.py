@@ -76,12 +76,13 @@ def test_skips_join_the_maps_of_the_encoder_before_their_activation() -> None:
     model = small_net(skip_connections=True)
     seen: list[Tensor] = []
     model.encoder[0].register_forward_hook(lambda *args: seen.append(args[2]))
-    model.decoder[3].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    model.decoder[3].register_forward_pre_hook(lambda _, args: seen.extend(args))
 
     model(torch.randn(1, 1, 16, 16))
 
-    maps, joined = seen
-    assert torch.equal(joined[:, 4:], maps)
+    maps, raised, beside = seen
+    assert torch.equal(beside, maps)
+    assert raised.shape == maps.shape
     widths = [convolutions(block)[0].in_channels for block in model.decoder]
     assert widths == [8, 16, 8, 8]  # 8, 4 and 4 of the encoder
 

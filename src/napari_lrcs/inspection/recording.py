@@ -99,9 +99,9 @@ class _Recorder(TorchFunctionMode):
         self._running.pop()
         if not self._running:
             self._last = name
-        kind = _MODULES.get(type(module))
-        if kind is not None:
-            self._record(name, kind, lambda: output)
+        for type_, kind in _MODULES.items():
+            if isinstance(module, type_):
+                self._record(name, kind, lambda: output)
 
     def __torch_function__(
         self,

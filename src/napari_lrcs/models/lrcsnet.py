@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_lrcs.models.layers import (
+    ConvBlock,
     NormalisedConv,
     Operation,
     SegmentationNetwork,
@@ -63,11 +64,9 @@ class LRCSNet(SegmentationNetwork):
         def conv(n_in: int, n_out: int) -> nn.Conv2d:
             return nn.Conv2d(n_in, n_out, k, padding="same")
 
-        def block(*widths: int) -> nn.Sequential:
+        def block(*widths: int) -> ConvBlock:
             pairs = itertools.pairwise(widths)
-            return nn.Sequential(
-                *(NormalisedConv(a, b, kernel_size=k) for a, b in pairs)
-            )
+            return ConvBlock(*(NormalisedConv(a, b, kernel_size=k) for a, b in pairs))
 
         self.encoder = nn.ModuleList(
             [conv(n_channels, 2 * c), conv(2 * c, 2 * c), conv(2 * c, 4 * c)]
@@ -88,9 +87,9 @@ class LRCSNet(SegmentationNetwork):
         up: tuple[Operation, ...] = ("up", k, k)
         self.path = (*down * 3, *(k,) * (n_bottleneck_convs + 2), *up * 3, k)
         # In the finest block 2c maps, their un-pooled copies, c new ones and the places
-        # of the maxima live at once; with skips, 2c of the encoder and 4c joined, too.
+        # of the maxima live at once; with skips, 2c of the encoder and c more new ones.
         self.n_phases = n_phases
-        self.bytes_per_pixel = (32 + 24 * s) * c + 4 * (n_channels + 4 * n_phases)
+        self.bytes_per_pixel = (32 + 12 * s) * c + 4 * (n_channels + 4 * n_phases)
         self._initialise()
 
     def _logits(self, x: Tensor) -> Tensor:
@@ -110,9 +109,6 @@ class LRCSNet(SegmentationNetwork):
         coarsest, *finer = self.decoder
         x = coarsest(x)
         for block in finer:
-            x = max_unpool(x, places.pop())
-            for maps in skipped.pop():
-                x = torch.cat([x, maps], dim=1)
-            x = block(x)
+            x = block(max_unpool(x, places.pop()), *skipped.pop())
         logits: Tensor = self.classifier(x)
         return logits

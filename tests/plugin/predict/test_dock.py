@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from napari.layers import Image, Labels
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QComboBox
+from superqt.utils import ensure_main_thread
 
 from napari_lrcs.annotation.project_file import ProjectFile
 from napari_lrcs.config import PredictConfig, TrainConfig
@@ -178,11 +180,17 @@ def slowly(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     predict = Predictor.predict
     filled: list[int] = []
 
+    @ensure_main_thread(await_return=True, timeout=2_000)
+    def window_catches_up() -> None:
+        """Return once the GUI thread has done what it had to do before this."""
+
     def slowly_predict(
         self: Any, arrays: Any, image: Any, n_slices: int
     ) -> Iterator[Any]:
         filled.append(n_slices)
         time.sleep(0.3)
+        with suppress(TimeoutError):  # it may be waiting for us to end
+            window_catches_up()
         yield from predict(self, arrays, image, n_slices)
 
     monkeypatch.setattr(Predictor, "predict", slowly_predict)
