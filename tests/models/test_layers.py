@@ -172,6 +172,7 @@ def test_maps_in_parts_are_convolved_as_if_they_were_joined() -> None:
     torch.manual_seed(0)
     parts = [torch.randn(2, n, 6, 8, requires_grad=True) for n in (3, 1, 2)]
     conv = PartsConv(6, 4, 3, padding="same")
+    assert conv.bias is not None
     joined = nn.functional.conv2d(
         torch.cat(parts, dim=1), conv.weight, conv.bias, padding="same"
     )

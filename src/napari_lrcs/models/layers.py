@@ -107,8 +107,10 @@ class PartsConv(nn.Conv2d):
 
     def forward(self, *parts: Tensor) -> Tensor:
         """Map parts (B, C of the part, H, W) to (B, n_out, H, W)."""
-        weights = self.weight.split([part.shape[1] for part in parts], dim=1)
-        total = self._conv_forward(parts[0], weights[0], self.bias)
+        weights: Sequence[Tensor] = torch.split(
+            self.weight, [part.shape[1] for part in parts], dim=1
+        )
+        total: Tensor = self._conv_forward(parts[0], weights[0], self.bias)
         for part, weight in zip(parts[1:], weights[1:], strict=True):
             total += self._conv_forward(part, weight, None)
         return total
