@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from napari_lrcs import heap
+
 SIZES = """
 import resource
 from pathlib import Path
@@ -48,3 +50,25 @@ def test_freed_memory_is_kept_until_it_is_returned(
     kept, left = map(int, printed.split())
     assert kept == pytest.approx(256 if is_kept else 0, abs=32)
     assert left == pytest.approx(0, abs=32)
+
+
+@pytest.mark.parametrize("most", [2**25, 2**40])
+def test_older_libraries_take_what_they_can(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Library:
+        largest = 0
+
+        def mallopt(self, parameter: int, value: int) -> int:
+            if parameter == -3 and value <= most:  # M_MMAP_THRESHOLD of <malloc.h>
+                self.largest = value
+            return int(value <= most)
+
+    library = Library()
+    monkeypatch.setattr(heap, "_gnu_c_library", lambda: library)
+    for name in heap._USERS_CHOICE:
+        monkeypatch.delenv(name, raising=False)
+
+    heap.keep_freed_memory()
+
+    assert library.largest == min(most, 2**29)

@@ -8,8 +8,9 @@ from functools import cache
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's ``mallopt``: https://man7.org/linux/man-pages/man3/mallopt.3.html"""
 
-_LARGEST_KEPT = 2**29
-"""Bytes of the largest block that is kept: what a prediction takes in all on a CPU."""
+_LARGEST_KEPT, _MOST_OF_OLD = 2**29, 2**25
+"""Bytes of the largest block that is kept: what a prediction takes in all on a CPU, and
+the most that older versions of the library take."""
 
 _MOST_KEPT = 2**30
 """Bytes that are kept at the end of the heap."""
@@ -27,9 +28,9 @@ def keep_freed_memory() -> None:
     user has chosen; see `_USERS_CHOICE`.
     """
     if (library := _gnu_c_library()) and os.environ.keys().isdisjoint(_USERS_CHOICE):
-        # Older than 2.35, it takes 32 MiB at most, and refuses this.
-        library.mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
         library.mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT)
+        if not library.mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT):
+            library.mallopt(_M_MMAP_THRESHOLD, _MOST_OF_OLD)
 
 
 def return_freed_memory() -> None:
