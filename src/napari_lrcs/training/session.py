@@ -239,10 +239,8 @@ class TrainingSession:
         self.state.n_micro_batches *= 2
         whole = self.config.optimisation.batch_size
         part = math.ceil(whole / self.state.n_micro_batches)
-        text = (
-            f"out of memory on {self.device}: each batch of {whole} is now computed "
-            f"{part} patches at a time"
-        )
+        text = f"out of memory on {self.device}: each batch of {whole} is now "
+        text += f"computed {part} patches at a time"
         self._notices.append(Notice(kind="out_of_memory", text=text))
 
     # ---- what it leaves ----

@@ -174,10 +174,7 @@ class Dock(Closable):
         """Start a short job that may run beside the dock's own, as `begin` does."""
         self._job_beside = start_job(
             Work(name, events),
-            connect={
-                "yielded": self._on_job_event,
-                "errored": self._on_error,
-            },
+            connect={"yielded": self._on_job_event, "errored": self._on_error},
         )
 
     def stop(self) -> None:
@@ -256,13 +253,10 @@ class Dock(Closable):
             return
         path = Path(text)
         self._saved_in = path.parent
-        first = re.search(r"\*(\.\w+)", kind)
-        suffix = first[1] if first else Path(default).suffix
-        named = path if path.suffix else path.with_suffix(suffix)
+        named = _with_suffix(path, kind, default)
         if named != path and named.exists():  # the dialog asked about another name
-            self.show_message(
-                f"{named.name} exists already; choose another name", "error"
-            )
+            text = f"{named.name} exists already; choose another name"
+            self.show_message(text, "error")
             return
         save(named)
 
@@ -296,6 +290,13 @@ class Dock(Closable):
             connection.disconnect_events()
         self.connections.clear()
         self.delete_if_removed()
+
+
+def _with_suffix(path: Path, kind: str, default: str) -> Path:
+    """Add the first suffix of the chosen kind of files, where the user typed none."""
+    first = re.search(r"\*(\.\w+)", kind)
+    suffix = first[1] if first else Path(default).suffix
+    return path if path.suffix else path.with_suffix(suffix)
 
 
 class _Message(QLabel):
