@@ -250,3 +250,17 @@ def test_capabilities_are_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
 
     assert not device_module._multiplies_bf16(CPU)
+
+
+def test_a_processor_keeps_freed_memory_until_it_is_released(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[str] = []
+    for name in ("keep_freed_memory", "return_freed_memory"):
+        monkeypatch.setattr(device_module, name, lambda name=name: calls.append(name))
+
+    on_device(nn.Conv2d(1, 1, 3), CPU)
+    assert calls == ["keep_freed_memory"]
+    release_memory(CPU)
+
+    assert calls == ["keep_freed_memory", "return_freed_memory"]
