@@ -14,7 +14,7 @@ class PatientQtBot(QtBot):
     """Waits as long as a busy machine needs, where a test does not say how long."""
 
     def waitUntil(  # noqa: N802 Qt's
-        self, callback: Callable[[], bool | None], *, timeout: int = 30_000
+        self, callback: Callable[[], bool | None], *, timeout: int = 120_000
     ) -> None:
         super().waitUntil(callback, timeout=timeout)
 

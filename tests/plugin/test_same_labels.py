@@ -229,7 +229,7 @@ def open_dock(viewer: Viewer, kind: type[AnyDock]) -> AnyDock:
 
 
 def end(dock: Dock, qtbot: QtBot) -> None:
-    qtbot.waitUntil(lambda: not dock.is_busy, timeout=30_000)
+    qtbot.waitUntil(lambda: not dock.is_busy)
 
 
 def weights_of(run: Path) -> dict[str, Any]:

@@ -96,7 +96,6 @@ TRAIN, VALIDATION, VIEWED = 1, 4, 3
 PHASES = PhaseTable.named("pore", "NMC")
 SOON = 2000
 """Milliseconds in which a button takes effect."""
-LONG = 30_000
 
 MakeViewer = Callable[..., Viewer]
 
@@ -146,10 +145,10 @@ def begin_training(dock: TrainDock, qtbot: QtBot) -> None:
     """Train without end; the first preview is there."""
     dock.setup.form.config = dock.setup.form.config.with_changes(n_epochs=1000)
     dock.buttons.train.click()
-    qtbot.waitUntil(lambda: PREVIEW_NAME in dock.viewer.layers, timeout=LONG)
+    qtbot.waitUntil(lambda: PREVIEW_NAME in dock.viewer.layers)
 
 
-def end(dock: Dock, qtbot: QtBot, timeout: int = LONG) -> None:
+def end(dock: Dock, qtbot: QtBot, timeout: int = 120_000) -> None:
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=timeout)
 
 
@@ -224,7 +223,7 @@ def test_ui_freezes_neither_in_training_nor_in_prediction(
     )
     train = train_dock(viewer, config)
     train.buttons.train.click()
-    qtbot.waitUntil(lambda: PREVIEW_NAME in viewer.layers, timeout=LONG)
+    qtbot.waitUntil(lambda: PREVIEW_NAME in viewer.layers)
 
     in_training = gaps(qtbot, lambda: train.is_busy, seconds=6)
     train.buttons.stop.click()
@@ -233,7 +232,7 @@ def test_ui_freezes_neither_in_training_nor_in_prediction(
     predict = predict_dock(viewer, run)
     predict.setup.form.config = PredictConfig(device="cpu")
     predict.predict()
-    qtbot.waitUntil(lambda: "slice" in predict.progress.text.lower(), timeout=LONG)
+    qtbot.waitUntil(lambda: "slice" in predict.progress.text.lower())
     in_prediction = gaps(qtbot, lambda: predict.is_busy, seconds=6)
     predict.stop()
     end(predict, qtbot)
@@ -364,7 +363,7 @@ def test_closing_during_work_of_a_training_a_second_viewer(
     second.close()
     before = rows(run)
 
-    qtbot.waitUntil(lambda: rows(run) > before + 2, timeout=LONG)
+    qtbot.waitUntil(lambda: rows(run) > before + 2)
     assert dock.is_busy
     dock.buttons.stop.click()
     end(dock, qtbot, SOON)
@@ -381,7 +380,7 @@ def test_closing_during_work_of_a_prediction_a_second_viewer(
     viewer.add_image(grey_levels(), name="scan")
     dock = predict_dock(viewer, model)
     dock.predict()
-    qtbot.waitUntil(lambda: bool(slowly), timeout=LONG)
+    qtbot.waitUntil(lambda: bool(slowly))
 
     second = make_napari_viewer(show=True)
     second.add_image(grey_levels(), name="scan")
@@ -404,7 +403,7 @@ def test_closing_during_work_of_a_prediction_its_mask_layer(
     dock = predict_dock(viewer, model)
     dock.setup.field_of_view.kind.setCurrentText(LAYER)
     dock.predict()
-    qtbot.waitUntil(lambda: bool(slowly), timeout=LONG)
+    qtbot.waitUntil(lambda: bool(slowly))
 
     viewer.layers.remove("mask")
 
@@ -426,7 +425,7 @@ def test_closing_during_work_leaves_a_prediction_to_be_continued(
     dock = predict_dock(viewer, model)
     dock.setup.where.setCurrentText(ZARR)
     dock.predict()
-    qtbot.waitUntil(lambda: sum(slowly) >= 8, timeout=LONG)
+    qtbot.waitUntil(lambda: sum(slowly) >= 8)
     viewer.close()
     assert wait_for_threads(qtbot)
     slowly.clear()
@@ -519,7 +518,7 @@ def test_closing_during_work_lets_napari_quit_and_the_training_go_on_later(
     viewer.add_labels(np.load(tmp_path / "labels.npy"), name="painting")
     dock = train_dock(viewer, config)
     dock.continue_run(run)
-    qtbot.waitUntil(lambda: rows(run) > n_done, timeout=LONG)
+    qtbot.waitUntil(lambda: rows(run) > n_done)
     dock.buttons.stop.click()
     end(dock, qtbot, SOON)
 

@@ -62,7 +62,7 @@ def test_eight_actions_lead_from_nothing_to_a_first_overlay(
     _press(label, "New labels layer")  # 3
     _press(label, "▸ Help to paint")  # 4
     _press(label, "Fill this slice")  # 5
-    qtbot.waitUntil(lambda: not label.is_busy, timeout=10_000)
+    qtbot.waitUntil(lambda: not label.is_busy)
     _press(label, "Train")  # 6
     train = _open(viewer, "Train LRCS-Net", TrainDock)  # 7
     known = set(viewer.layers)
@@ -75,7 +75,7 @@ def test_eight_actions_lead_from_nothing_to_a_first_overlay(
     in_view = viewer.dims.current_step[0]
     assert _slice(overlay, in_view).all()
     _press(train, "Cancel")
-    qtbot.waitUntil(lambda: not train.is_busy, timeout=10_000)
+    qtbot.waitUntil(lambda: not train.is_busy)
 
 
 def _paint_and_mark(viewer: Viewer, image: Image, truth: Labels) -> Labels:
@@ -114,7 +114,7 @@ def _train(viewer: Viewer, qtbot: QtBot, image: Image, painting: Labels) -> None
     viewer.dims.set_current_step(0, TRAIN)
 
     _press(dock, "Train")
-    qtbot.waitUntil(lambda: len(viewer.layers) > len(known), timeout=120_000)
+    qtbot.waitUntil(lambda: len(viewer.layers) > len(known))
 
     (added,) = set(viewer.layers) - known
     assert isinstance(added, Labels)
@@ -132,7 +132,7 @@ def _train(viewer: Viewer, qtbot: QtBot, image: Image, painting: Labels) -> None
     )
 
     _press(dock, "Stop and keep the best")
-    qtbot.waitUntil(lambda: not dock.is_busy, timeout=10_000)
+    qtbot.waitUntil(lambda: not dock.is_busy)
     np.testing.assert_array_equal(np.asarray(painting.data), before)
 
 
@@ -148,7 +148,7 @@ def _predict(
         _choose(dock.setup.where, where)
         known = set(viewer.layers)
         _press(dock, "Predict")
-        qtbot.waitUntil(lambda: not dock.is_busy, timeout=120_000)
+        qtbot.waitUntil(lambda: not dock.is_busy)
         added = set(viewer.layers) - known
         assert len(added) == 1, dock.message
         (result,) = added
@@ -172,7 +172,7 @@ def _compare(viewer: Viewer, qtbot: QtBot, predicted: Labels, truth: Labels) -> 
     dock.form.target.layer = truth
     dock.form.slices.setText("{}:{}".format(*PREDICTED))
     _press(dock, "Compare")
-    qtbot.waitUntil(lambda: not dock.is_busy, timeout=60_000)
+    qtbot.waitUntil(lambda: not dock.is_busy)
     known = set(viewer.layers)
 
     _press(dock, "Show differences")

@@ -71,7 +71,7 @@ def _compare(dock: CompareDock, qtbot: Any) -> None:
 
 
 def _wait(dock: CompareDock, qtbot: Any) -> None:
-    qtbot.waitUntil(lambda: not dock.is_busy, timeout=30_000)
+    qtbot.waitUntil(lambda: not dock.is_busy)
 
 
 def _rows(table: QTableWidget) -> list[list[str]]:

@@ -78,7 +78,7 @@ def counts_of(painting: Painting) -> dict[int, list[int]]:
 
 
 def wait_for_job(dock: LabelDock, qtbot: QtBot) -> None:
-    qtbot.waitUntil(lambda: not dock.is_busy, timeout=30_000)
+    qtbot.waitUntil(lambda: not dock.is_busy)
 
 
 # ---- beginning ----

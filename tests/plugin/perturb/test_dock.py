@@ -81,7 +81,6 @@ def settle(dock: PerturbDock, qtbot: QtBot) -> None:
             and not dock.suggestion.is_searching
             and not dock.preview.previewer.is_busy
         ),
-        timeout=10_000,
     )
 
 
@@ -546,7 +545,7 @@ def counting(
     dock = open_dock()
     dock.histogram.n_simulations.setValue(60_000)
     dock.histogram.count_button.click()
-    qtbot.waitUntil(lambda: "Simulation" in dock.progress.text, timeout=10_000)
+    qtbot.waitUntil(lambda: "Simulation" in dock.progress.text)
     return dock
 
 

@@ -105,7 +105,7 @@ def wait_for_thread(dock: PredictDock, qtbot: QtBot) -> None:
 
 
 def finish(dock: PredictDock, qtbot: QtBot) -> None:
-    qtbot.waitUntil(lambda: not dock.is_busy, timeout=10_000)
+    qtbot.waitUntil(lambda: not dock.is_busy)
 
 
 def predict(dock: PredictDock, qtbot: QtBot) -> Labels:
@@ -169,7 +169,7 @@ def until_slice(dock: PredictDock, qtbot: QtBot, number: int) -> None:
         found = re.search(r"slice (\d+) of", dock.progress.text, re.IGNORECASE)
         return found is not None and int(found[1]) >= number
 
-    qtbot.waitUntil(is_there, timeout=10_000)
+    qtbot.waitUntil(is_there)
 
 
 @pytest.fixture
@@ -618,7 +618,6 @@ def test_layer_fills_up_while_it_runs(
             len(dock.viewer.layers) == 2
             and prediction(dock.viewer).get_value((0, 1, 1)) not in (None, 0)
         ),
-        timeout=10_000,
     )
     assert dock.is_busy
     assert sum(slowly) < 8
@@ -660,7 +659,7 @@ def test_renamed_layers_keep_their_names(
     dock = make_dock(grey)
     dock.setup.where.setCurrentText(ZARR)
     dock.predict()
-    qtbot.waitUntil(lambda: len(dock.viewer.layers) == 2, timeout=10_000)
+    qtbot.waitUntil(lambda: len(dock.viewer.layers) == 2)
 
     dock.viewer.layers["scan"].name = "other"
     prediction(dock.viewer).name = "mine"
@@ -695,7 +694,7 @@ def test_removing_a_result_on_disk_lets_it_be_finished(
     dock = make_dock(grey)
     dock.setup.place.choose_file(tmp_path / "out.zarr")
     dock.predict()
-    qtbot.waitUntil(lambda: len(dock.viewer.layers) == 2, timeout=10_000)
+    qtbot.waitUntil(lambda: len(dock.viewer.layers) == 2)
 
     dock.viewer.layers.remove("scan prediction")
 
@@ -994,7 +993,7 @@ def test_a_cancelled_series_is_continued_where_it_was(
     dock.setup.more.folder = tmp_path / "out"
     dock.predict()
     text = "Volume 1 of 1, t.npy"
-    qtbot.waitUntil(lambda: text in dock.progress.text, timeout=10_000)
+    qtbot.waitUntil(lambda: text in dock.progress.text)
     until_slice(dock, qtbot, 4)
     dock.stop()
     finish(dock, qtbot)

@@ -249,7 +249,7 @@ def test_network_is_exported_in_the_kind_that_the_dialog_names(
     assert (dock.message, dock.is_busy) == ("", True)
     assert dock.stop_button.isVisible()
     assert not dock.table.export_button.isEnabled()
-    qtbot.waitUntil(lambda: not dock.is_busy, timeout=120_000)
+    qtbot.waitUntil(lambda: not dock.is_busy)
 
     assert dock.message == "Exported and tested network.onnx"
     assert [path.name for path in tmp_path.glob("*.onnx")] == ["network.onnx"]

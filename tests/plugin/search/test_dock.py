@@ -23,8 +23,6 @@ pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("one_thread")]
 
 SHAPE = (8, 24, 24)
 N_TRIALS = 8
-LONG = 120_000
-"""Milliseconds for many trainings and the figures, on a busy machine."""
 
 
 @pytest.fixture
@@ -65,7 +63,7 @@ def _n_found(dock: SearchDock) -> int:
 
 
 def _finish(dock: SearchDock, qtbot: QtBot) -> None:
-    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+    qtbot.waitUntil(lambda: not dock.is_busy)
 
 
 @pytest.mark.slow
@@ -145,7 +143,7 @@ def _watch(dock: SearchDock, qtbot: QtBot) -> set[str]:
         texts.update((dock.progress.text, dock.steps.own.text.partition(": ")[2]))
         return not dock.is_busy
 
-    qtbot.waitUntil(is_over, timeout=LONG)
+    qtbot.waitUntil(is_over)
     return texts
 
 

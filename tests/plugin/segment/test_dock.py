@@ -119,17 +119,17 @@ def test_five_actions_start_a_training_and_nine_give_a_table(
     make_small(dock)
     click(qtbot, dock, "Train")  # 5
     train = dock.pages["Train"]
-    qtbot.waitUntil(lambda: not train.is_busy, timeout=120_000)
+    qtbot.waitUntil(lambda: not train.is_busy)
     qtbot.waitUntil(lambda: dock.is_done("Train"))
     click(qtbot, dock, "Next: Predict")  # 6
     click(qtbot, dock, "Predict")  # 7
     predict = dock.pages["Predict"]
-    qtbot.waitUntil(lambda: not predict.is_busy, timeout=120_000)
+    qtbot.waitUntil(lambda: not predict.is_busy)
     click(qtbot, dock, "Next: Measure")  # 8
     click(qtbot, dock, "Measure")  # 9
     measure = dock.pages["Measure"]
     assert isinstance(measure, MeasureDock)
-    qtbot.waitUntil(lambda: bool(measure.measured), timeout=60_000)
+    qtbot.waitUntil(lambda: bool(measure.measured))
 
     assert dock.bar.painting.layer == painting
     result = dock.bar.result.layer

@@ -45,7 +45,6 @@ PHASES = PhaseTable.named("pore", "NMC")
 PLACE = {"scale": (2.0, 0.5, 0.5), "translate": (5.0, 1.0, -3.0), "rotate": 20.0}
 SOON = 2000
 """Milliseconds in which a button takes effect."""
-LONG = 30_000
 
 OpenDock = Callable[..., TrainDock]
 
@@ -114,7 +113,7 @@ def test_check_patches_of_the_image_are_left_out_and_this_is_said(
     _set(dock, n_epochs=1)
 
     dock.buttons.train.click()
-    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+    qtbot.waitUntil(lambda: not dock.is_busy)
 
     run = RunFolder(workspace_for(image).path / "run-1")
     learnt = run.read_task().learnt
@@ -131,7 +130,7 @@ def test_training_moves_curves_shows_a_preview_and_lists_its_run(
     viewer.layers.selection.active = labels
 
     dock.buttons.train.click()
-    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+    qtbot.waitUntil(lambda: not dock.is_busy)
 
     preview = viewer.layers[PREVIEW_NAME]
     assert "Next: Predict volume" in dock.message
@@ -156,7 +155,7 @@ def test_preview_is_of_the_slice_in_view_alone(
     viewer.dims.point = image.data_to_world((3, 16, 20))
 
     dock.buttons.train.click()
-    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+    qtbot.waitUntil(lambda: not dock.is_busy)
 
     shown = np.asarray(viewer.layers[PREVIEW_NAME].data)
     assert shown[3].all()
@@ -171,7 +170,7 @@ def test_preview_that_its_user_removed_stays_away_until_the_next_training(
 
     viewer.layers.remove(PREVIEW_NAME)
 
-    qtbot.waitUntil(lambda: _n_points(training) > before + 2, timeout=LONG)
+    qtbot.waitUntil(lambda: _n_points(training) > before + 2)
     assert PREVIEW_NAME not in viewer.layers
     _stop(training, qtbot)
     training.buttons.train.click()
@@ -185,7 +184,7 @@ def test_a_second_training_shows_one_preview_layer(
 ) -> None:
     for _ in range(2):
         dock.buttons.train.click()
-        qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+        qtbot.waitUntil(lambda: not dock.is_busy)
 
     assert [layer.name for layer in viewer.layers].count(PREVIEW_NAME) == 1
 
@@ -201,7 +200,7 @@ def test_an_image_of_one_slice_trains(
     dock = _open(viewer, tiny_config)
 
     dock.buttons.train.click()
-    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+    qtbot.waitUntil(lambda: not dock.is_busy)
 
     preview = np.asarray(viewer.layers[PREVIEW_NAME].data)
     assert "Done" in dock.message
@@ -220,7 +219,7 @@ def test_all_painted_slices_train_where_none_is_named(
     dock.setup.roles.fields["test"].setText("5")
 
     dock.buttons.train.click()
-    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+    qtbot.waitUntil(lambda: not dock.is_busy)
 
     assert "test mean IoU" in dock.message
     assert any("no slice is for validation" in text for text in dock.notices.texts)
@@ -249,7 +248,7 @@ def test_stop_keeps_the_best_and_the_run_continues(
     training.setup.roles.fields["train"].setText("2")
     _set(training, n_filters=4)
     training.continue_run(run)
-    qtbot.waitUntil(lambda: len(_history(run)) > n_done, timeout=LONG)
+    qtbot.waitUntil(lambda: len(_history(run)) > n_done)
     _stop(training, qtbot)
 
     assert _runs(image) == [run]
@@ -271,14 +270,14 @@ def test_new_strokes_are_told_and_a_new_run_takes_them_up(
     (first,) = _runs(image)
 
     _press(training.new_strokes, "Restart with it")
-    qtbot.waitUntil(lambda: len(_runs(image)) == 2, timeout=LONG)
+    qtbot.waitUntil(lambda: len(_runs(image)) == 2)
 
     second = max(_runs(image))
     assert training.new_strokes.text == ""
     assert RunFolder(second).summarise().parent == first.name
     assert _slices_of(second, "train") == {1, 2}
     assert _slices_of(first, "train") == {1}  # kept
-    qtbot.waitUntil(lambda: bool(_history(second)), timeout=LONG)
+    qtbot.waitUntil(lambda: bool(_history(second)))
     _stop(training, qtbot)
 
     # Continue does so, too, once the training has ended.
@@ -286,9 +285,9 @@ def test_new_strokes_are_told_and_a_new_run_takes_them_up(
     _painting(labels).save()
     qtbot.waitUntil(lambda: training.last_run.newest == second)
     training.buttons.resume.click()
-    qtbot.waitUntil(lambda: len(_runs(image)) == 3, timeout=LONG)
+    qtbot.waitUntil(lambda: len(_runs(image)) == 3)
     third = max(_runs(image))
-    qtbot.waitUntil(lambda: bool(_history(third)), timeout=LONG)
+    qtbot.waitUntil(lambda: bool(_history(third)))
     _stop(training, qtbot)
     assert RunFolder(third).summarise().parent == second.name
     assert _slices_of(third, "train") == {1, 2, 3}
@@ -300,13 +299,13 @@ def test_cancel_removes_its_run_and_no_other(
     dock: TrainDock, image: Image, qtbot: QtBot
 ) -> None:
     dock.buttons.train.click()
-    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+    qtbot.waitUntil(lambda: not dock.is_busy)
     (earlier,) = _runs(image)
     before = _contents(earlier)
     _set(dock, n_epochs=1000)
     dock.buttons.train.click()
-    qtbot.waitUntil(lambda: len(_runs(image)) == 2, timeout=LONG)
-    qtbot.waitUntil(lambda: _n_points(dock) > 3, timeout=LONG)
+    qtbot.waitUntil(lambda: len(_runs(image)) == 2)
+    qtbot.waitUntil(lambda: _n_points(dock) > 3)
 
     dock.buttons.cancel.click()
     qtbot.waitUntil(lambda: not dock.is_busy, timeout=SOON)
@@ -333,7 +332,7 @@ def test_cancel_asks_before_more_than_a_minute_of_work_is_lost(
 
     training.handle(Worked(seconds=75))
     training.buttons.cancel.click()
-    qtbot.waitUntil(lambda: _n_points(training) > n_done, timeout=LONG)
+    qtbot.waitUntil(lambda: _n_points(training) > n_done)
     assert PREVIEW_NAME in training.viewer.layers
     training.handle(Worked(seconds=75))
     training.buttons.cancel.click()
@@ -352,7 +351,7 @@ def test_cancel_keeps_a_run_that_was_continued(
     (run,) = _runs(image)
     n_done = len(_history(run))
     training.continue_run(run)
-    qtbot.waitUntil(lambda: len(_history(run)) > n_done, timeout=LONG)
+    qtbot.waitUntil(lambda: len(_history(run)) > n_done)
 
     training.buttons.cancel.click()
     qtbot.waitUntil(lambda: not training.is_busy, timeout=SOON)
@@ -374,7 +373,7 @@ def test_pause_holds_the_training_until_resumed(
     assert training.buttons.pause.text() == "Resume"
 
     training.buttons.pause.click()
-    qtbot.waitUntil(lambda: _n_points(training) > held, timeout=LONG)
+    qtbot.waitUntil(lambda: _n_points(training) > held)
     assert training.buttons.pause.text() == "Pause"
     _stop(training, qtbot)
 
@@ -385,12 +384,12 @@ def test_a_training_starts_from_another_network(
 ) -> None:
     _set(dock, n_filters=4, n_epochs=1)
     dock.buttons.train.click()
-    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+    qtbot.waitUntil(lambda: not dock.is_busy)
     _set(dock, n_filters=2, learning_rate=1e-8, seed=7)
 
     dock.start_from(_runs(image)[0])
     dock.buttons.train.click()
-    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+    qtbot.waitUntil(lambda: not dock.is_busy)
 
     first, second = sorted(_runs(image))
     assert dock.setup.initial_weights == first
@@ -452,7 +451,7 @@ def test_layers_may_change_while_a_training_runs(
     change(viewer)
     n_layers = len(viewer.layers)
     before = _n_points(training)
-    qtbot.waitUntil(lambda: _n_points(training) > before + 2, timeout=LONG)
+    qtbot.waitUntil(lambda: _n_points(training) > before + 2)
     _stop(training, qtbot)
 
     (run,) = (run.path for run in list_runs(workspace.path))
@@ -514,7 +513,7 @@ def test_two_docks_train_in_folders_of_their_own(
     other = _open(viewer, tiny_config)
 
     other.buttons.train.click()
-    qtbot.waitUntil(lambda: not other.is_busy, timeout=LONG)
+    qtbot.waitUntil(lambda: not other.is_busy)
     _stop(training, qtbot)
 
     assert "Done" in other.message
@@ -552,7 +551,7 @@ def test_a_slice_of_two_roles_is_told_and_leaves_no_run(
     dock.setup.roles.fields["test"].setText("1")
 
     dock.buttons.train.click()
-    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+    qtbot.waitUntil(lambda: not dock.is_busy)
 
     assert "slice 1 has more than one role" in dock.message
     assert dock.buttons.train.isVisible()
@@ -602,7 +601,7 @@ def test_image_that_cannot_be_trained_on_is_told(
     dock.setup.labels_choice.layer = labels
 
     dock.buttons.train.click()
-    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+    qtbot.waitUntil(lambda: not dock.is_busy)
 
     assert "constant" in dock.message
     assert dock.buttons.train.isVisible()
@@ -628,7 +627,7 @@ def test_error_at_the_start_keeps_the_page_and_names_the_field_of_the_form(
     _set(dock, phase_weights=(1.0, 2.0, 20.0))
 
     dock.buttons.train.click()
-    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+    qtbot.waitUntil(lambda: not dock.is_busy)
 
     assert dock.tabs.tabText(dock.tabs.currentIndex()) == "Setup"
     assert dock.message.startswith("Phase weights must be 2 numbers, one per phase")
@@ -674,7 +673,7 @@ def test_the_major_class_pitfall_is_told_and_stays_in_sight(
     _set(dock, n_epochs=6, loss="cross_entropy", phase_weights=(1.0, 0.0))
 
     dock.buttons.train.click()
-    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+    qtbot.waitUntil(lambda: not dock.is_busy)
 
     assert any("major-class pitfall" in text for text in dock.notices.texts)
     assert "pitfall" in dock.notices.text()
@@ -830,7 +829,7 @@ def test_device_is_told_and_the_diagnostics_are_copied(
     dock: TrainDock, qtbot: QtBot
 ) -> None:
     line = dock.setup.device_line
-    qtbot.waitUntil(lambda: "Looking" not in line.text, timeout=LONG)
+    qtbot.waitUntil(lambda: "Looking" not in line.text)
 
     line.copy.click()
 
@@ -846,7 +845,7 @@ def test_curves_come_back_after_a_restart(
     dock: TrainDock, image: Image, qtbot: QtBot
 ) -> None:
     dock.buttons.train.click()
-    qtbot.waitUntil(lambda: not dock.is_busy and bool(_runs(image)), timeout=LONG)
+    qtbot.waitUntil(lambda: not dock.is_busy and bool(_runs(image)))
 
     later = _open(dock.viewer, dock.setup.form.config)
     qtbot.waitUntil(lambda: not later.curves.is_empty)
@@ -862,7 +861,7 @@ def test_curves_are_moved_not_made_anew(training: TrainDock, qtbot: QtBot) -> No
     lines = [line for ax in training.curves.axes for line in ax.lines]
     before = _n_points(training)
 
-    qtbot.waitUntil(lambda: _n_points(training) > before + 2, timeout=LONG)
+    qtbot.waitUntil(lambda: _n_points(training) > before + 2)
 
     assert [line for ax in training.curves.axes for line in ax.lines] == lines
     _stop(training, qtbot)
@@ -905,7 +904,7 @@ def _stop(dock: TrainDock, qtbot: QtBot) -> None:
 
 
 def _wait_for_preview(dock: TrainDock, qtbot: QtBot) -> None:
-    qtbot.waitUntil(lambda: PREVIEW_NAME in dock.viewer.layers, timeout=LONG)
+    qtbot.waitUntil(lambda: PREVIEW_NAME in dock.viewer.layers)
 
 
 def _wait_for_threads() -> bool:
@@ -980,7 +979,7 @@ def test_context_follows_whether_slices_resemble_their_neighbours(
     dock = TrainDock(viewer)
 
     context, form = dock.setup.training.context, dock.setup.form
-    qtbot.waitUntil(lambda: name in context.text(), timeout=LONG)
+    qtbot.waitUntil(lambda: name in context.text())
     assert form["context_slices"].value == context_slices
     assert dock.setup.preset.currentText() == "quick"
     assert context.text().startswith("No neighbours") == (context_slices == 0)
@@ -997,7 +996,7 @@ def test_a_value_that_the_user_has_set_is_kept_but_warned_of(
 
     def show(layer: Image) -> None:
         dock.setup.image_choice.layer = layer
-        qtbot.waitUntil(lambda: layer.name in context.text(), timeout=LONG)
+        qtbot.waitUntil(lambda: layer.name in context.text())
 
     show(viewer.layers["noise"])
     assert form["context_slices"].value == 0
@@ -1020,9 +1019,7 @@ def test_a_value_that_the_user_has_set_is_kept_but_warned_of(
     dock.remember()
     again = TrainDock(viewer)
     again.setup.image_choice.layer = viewer.layers["noise"]
-    qtbot.waitUntil(
-        lambda: "noise" in again.setup.training.context.text(), timeout=LONG
-    )
+    qtbot.waitUntil(lambda: "noise" in again.setup.training.context.text())
     assert again.setup.form["context_slices"].value == 0
 
 
@@ -1034,7 +1031,7 @@ def test_a_training_measures_its_volume_and_says_what_it_chose(
     dock.setup.training.context.is_fitted = True
 
     dock.buttons.train.click()
-    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+    qtbot.waitUntil(lambda: not dock.is_busy)
 
     (run,) = list_runs(workspace_for(image).path)
     assert run.config is not None

@@ -20,9 +20,6 @@ from searches import LABELS, NOISE, VOLUME
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("one_thread")]
 
-LONG = 60_000
-"""Milliseconds for some trainings, on a busy machine."""
-
 
 @pytest.fixture
 def viewer(make_napari_viewer: Callable[..., Viewer]) -> Viewer:
@@ -70,9 +67,9 @@ def test_starts_are_compared_stopped_continued_and_the_best_one_used(
 
     page.compare_button.click()
     assert not dock.buttons.cancel.isVisible()
-    qtbot.waitUntil(lambda: _n_trained(dock) >= 2, timeout=LONG)
+    qtbot.waitUntil(lambda: _n_trained(dock) >= 2)
     dock.buttons.stop.click()
-    qtbot.waitUntil(lambda: not dock.is_busy, timeout=LONG)
+    qtbot.waitUntil(lambda: not dock.is_busy)
     out = workspace_for(viewer.layers["scan"]).path / "transfer-1"
     assert not TransferFolder(out).is_complete
     assert "press Continue" in dock.message
@@ -83,7 +80,7 @@ def test_starts_are_compared_stopped_continued_and_the_best_one_used(
     page = later.transfer
     qtbot.waitUntil(lambda: page.continue_button.text() == "Continue transfer-1")
     page.continue_button.click()
-    qtbot.waitUntil(lambda: not later.is_busy, timeout=LONG)
+    qtbot.waitUntil(lambda: not later.is_busy)
 
     # From scratch and, as N is 2 and the schedule not stepped, at three rates.
     assert _n_trained(later) == 4 * 2

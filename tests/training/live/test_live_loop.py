@@ -284,6 +284,28 @@ def test_forest_labels_slices_until_the_network_is_better(
     assert order == ["network", "forest", "forest", "network"]
 
 
+def test_network_takes_over_from_a_forest_that_is_fitted_while_it_rests(
+    painter: Painter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitting: Future[Any] = Future()
+
+    class Slow(Never):
+        def submit(self, *_: Any) -> Future[Any]:
+            return fitting
+
+    monkeypatch.setattr(first_overlay, "ThreadPoolExecutor", Slow)
+    monkeypatch.setattr(live_loop, "_SCORE_GAIN", 1.0)
+    painter.paint(0, slice(0, 32))
+    painter.paint(3, slice(0, 32))
+    with closing(painter.train()) as events:
+        next_of(events, OverlayChosen)
+        next_of(events, Resting)
+        fitting.set_result((None, 0.0))
+        chosen = [e.by for e in islice(events, 9) if isinstance(e, OverlayChosen)]
+
+    assert chosen == ["forest", "network"]
+
+
 class Never:
     """Calls nothing that is submitted to it: forests take seconds."""
 

@@ -13,7 +13,13 @@ from napari_lrcs.classical.forest import Forest, fit_forest
 from napari_lrcs.classical.samples import Sample
 from napari_lrcs.metrics.overlap import confusion_matrix, mean_iou
 from napari_lrcs.preprocessing.slices import SliceReader
-from napari_lrcs.progress import EpochEnded, Finishing, OverlayChosen, TrainEvent
+from napari_lrcs.progress import (
+    EpochEnded,
+    Finishing,
+    OverlayChosen,
+    Resting,
+    TrainEvent,
+)
 from napari_lrcs.training.live.session import LiveSession
 
 _GOOD = 0.8
@@ -42,6 +48,7 @@ class FirstOverlay:
         self._score: float | None = None
         """Mean IoU of the forest on what is for validation; None before it is fitted,
         and NaN without a validation."""
+        self._last_epoch: EpochEnded | None = None
         self.is_over = False
         """Whether the network was better."""
 
@@ -59,18 +66,24 @@ class FirstOverlay:
     def compare(self, event: TrainEvent) -> Iterator[OverlayChosen]:
         """Let the network take over if it is as good as the forest, or at the end."""
         match event:
-            case EpochEnded() if self._score is not None:
-                self.is_over = self._is_beaten(event, self._score)
+            case EpochEnded():
+                self._last_epoch = event
+                self.is_over = self._is_beaten()
+            case Resting():  # the forest may have been fitted after the last epoch
+                self.is_over = self._is_beaten()
             case Finishing():
                 self.is_over = True
         if self.is_over:
             yield OverlayChosen(by="network")
 
-    def _is_beaten(self, epoch: EpochEnded, score: float) -> bool:
+    def _is_beaten(self) -> bool:
+        epoch = self._last_epoch
+        if epoch is None or self._score is None:
+            return False
         if epoch.validation is None:
             is_good = mean_iou(epoch.training) >= _GOOD
             return is_good or epoch.epoch >= _MOST_EPOCHS
-        return not mean_iou(epoch.validation) < score
+        return not mean_iou(epoch.validation) < self._score
 
     def close(self) -> None:
         """Fit no more."""
