@@ -1,6 +1,6 @@
 """Compare the labels of exported networks with those of ours.
 
-    python benchmarks/export.py [--only quick] [--data ../shared/data]
+    python benchmarks/export.py [--only quick] [--all-data] [--data ../shared/data]
 
 Each network is trained shortly, exported, and given a slice that it has not seen; what
 is compared are the labels, with those of a prediction on the processor in float32. What
@@ -69,6 +69,11 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, default=DATA, help="default: %(default)s")
     parser.add_argument("--only", default="", help="networks whose name holds this")
+    parser.add_argument(
+        "--all-data",
+        action="store_true",
+        help="all data for all networks, not only for the preset quick",
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if not arguments.data.is_dir():
@@ -76,7 +81,8 @@ def main() -> None:
     print("| data | network | slice | phases found | ONNX Runtime | bioimageio.core |")
     print("|---|---|---|---|---|---|", flush=True)
     for name, config in NETWORKS.items():
-        for case in _cases(arguments.data, all_of_them=name == "quick"):
+        has_all = arguments.all_data or name == "quick"
+        for case in _cases(arguments.data, all_of_them=has_all):
             if arguments.only in name:
                 print(_row(case, name, config, arguments.data), flush=True)
 

@@ -124,6 +124,17 @@ def test_another_version_is_refused(
         distributed._run("0.1", sum, [[1, 2]], {})
 
 
+def test_workers_keep_freed_memory(
+    executor: ClusterExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[None] = []
+    monkeypatch.setattr(distributed, "keep_freed_memory", lambda: calls.append(None))
+
+    assert executor.submit(sum, [1, 2]).result() == 3
+
+    assert len(calls) == 1
+
+
 def test_worker_of_several_threads_is_refused() -> None:
     with (
         in_threads(2) as cluster,
