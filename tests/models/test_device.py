@@ -246,6 +246,16 @@ def test_moved_network_keeps_its_values() -> None:
     assert torch.equal(model.weight, before)
 
 
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_maps_of_a_moved_network_lie_channels_last(n_channels: int) -> None:
+    model = nn.Conv2d(n_channels, 4, 3)
+
+    on_device(model, CPU)
+
+    maps = model(torch.rand(2, n_channels, 8, 8))
+    assert maps.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_capabilities_are_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
 

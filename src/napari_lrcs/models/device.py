@@ -209,7 +209,7 @@ def on_device(model: Network, device: torch.device) -> Network:
         keep_freed_memory()
     for parameter in model.parameters():
         if parameter.dim() == 4:
-            parameter.data = parameter.data.contiguous(
-                memory_format=torch.channels_last
-            )
+            # A copy is marked as such even for one channel, and its maps follow it.
+            like = torch.empty_like(parameter, memory_format=torch.channels_last)
+            parameter.data = like.copy_(parameter.data)
     return model.to(device)
