@@ -121,8 +121,8 @@ def print_costs(device: torch.device, precision: Precision) -> None:
         print(
             f"| {_name(config)}{', skips' * config.network.skip_connections} "
             f"| {config.network.context_slices} | {n:,.0f} "
-            f"| {_ratio(forward, quick, device):.2f} × "
-            f"| {_ratio(step, quick_step, device):.2f} × |",
+            f"| {ratio_of(forward, quick, device):.2f} × "
+            f"| {ratio_of(step, quick_step, device):.2f} × |",
             flush=True,
         )
 
@@ -158,7 +158,7 @@ def forward_against_ceiling(
             for conv, given in calls:
                 nn.functional.conv2d(given, conv.weight, conv.bias, padding="same")
 
-    share = _ratio(convolutions, forward, device)
+    share = ratio_of(convolutions, forward, device)
     return Row(
         f"{_name(config)} forward in {precision}, share of the speed of its "
         "convolutions alone",
@@ -171,7 +171,7 @@ def fast_against_float32(device: torch.device, precision: Precision) -> Row:
     """Compare forward passes in two precisions."""
     fast, *_ = forward_pass(PAPER, device, precision)
     slow, *_ = forward_pass(PAPER, device, "float32")
-    ratio = _ratio(slow, fast, device)
+    ratio = ratio_of(slow, fast, device)
     return Row(
         f"{_name(PAPER)} forward, {precision} against float32",
         "≥ 1.8 ×",
@@ -186,7 +186,7 @@ def prediction_against_unet(
     small, *with_small = forward_pass(config, device, precision)
     large, *with_large = forward_pass(UNET, device, precision)
     goal = _multiplications(*with_large) / _multiplications(*with_small)
-    ratio = _ratio(large, small, device)
+    ratio = ratio_of(large, small, device)
     return Row(
         f"{_name(config)} against {_name(UNET)}, voxels a second",
         f"≥ {goal:.2f} ×",
@@ -197,7 +197,7 @@ def prediction_against_unet(
 def training_against_unet(device: torch.device, precision: Precision) -> Row:
     """Compare images per second in training steps."""
     small, large = (training_step(c, device, precision) for c in (PAPER, UNET))
-    ratio = _ratio(large, small, device)
+    ratio = ratio_of(large, small, device)
     return Row(
         f"{_name(PAPER)} against {_name(UNET)}, training images a second",
         "≥ 2 ×",
@@ -297,7 +297,7 @@ def training_step(
     return step
 
 
-def _ratio(
+def ratio_of(
     slow: Callable[[], None], fast: Callable[[], None], device: torch.device
 ) -> float:
     """Median over some rounds, in turn, of the first's time over the second's."""

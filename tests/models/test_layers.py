@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from napari_lrcs.models import layers
 from napari_lrcs.models.layers import (
+    Conv,
     NormalisedConv,
-    PartsConv,
     halo_of,
     leaky_relu,
     max_pool,
@@ -171,7 +171,7 @@ def test_folding_changes_no_output() -> None:
 def test_maps_in_parts_are_convolved_as_if_they_were_joined() -> None:
     torch.manual_seed(0)
     parts = [torch.randn(2, n, 6, 8, requires_grad=True) for n in (3, 1, 2)]
-    conv = PartsConv(6, 4, 3, padding="same")
+    conv = Conv(6, 4, kernel_size=3)
     assert conv.bias is not None
     joined = nn.functional.conv2d(
         torch.cat(parts, dim=1), conv.weight, conv.bias, padding="same"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from napari_lrcs.models.kernel_gradient import convolve
 from napari_lrcs.models.responses import append_responses, reach_of
 from napari_lrcs.models.turns import average_turns
 
@@ -98,20 +99,25 @@ def leaky_relu(x: Tensor, negative_slope: float = NEGATIVE_SLOPE) -> Tensor:
     return F.leaky_relu_(x, negative_slope)
 
 
-class PartsConv(nn.Conv2d):
-    """Convolution of maps that may come in parts, as if they were joined.
+class Conv(nn.Conv2d):
+    """Convolution that keeps the size of maps, which may come in parts, as if joined.
 
     It adds up what each part gives, which takes less time and memory than to join them.
     """
+
+    def __init__(
+        self, n_in: int, n_out: int, *, kernel_size: int, bias: bool = True
+    ) -> None:
+        super().__init__(n_in, n_out, kernel_size, padding="same", bias=bias)
 
     def forward(self, *parts: Tensor) -> Tensor:
         """Map parts (B, C of the part, H, W) to (B, n_out, H, W)."""
         weights: Sequence[Tensor] = torch.split(
             self.weight, [part.shape[1] for part in parts], dim=1
         )
-        total: Tensor = self._conv_forward(parts[0], weights[0], self.bias)
+        total = convolve(parts[0], weights[0], self.bias)
         for part, weight in zip(parts[1:], weights[1:], strict=True):
-            total += self._conv_forward(part, weight, None)
+            total += convolve(part, weight, None)
         return total
 
 
@@ -128,7 +134,7 @@ class NormalisedConv(nn.Module):
     ) -> None:
         super().__init__()
         self._negative_slope = negative_slope
-        self.conv = PartsConv(n_in, n_out, kernel_size, padding="same", bias=False)
+        self.conv = Conv(n_in, n_out, kernel_size=kernel_size, bias=False)
         self.norm: nn.Module = nn.BatchNorm2d(n_out)
 
     def forward(self, *parts: Tensor) -> Tensor:

@@ -8,11 +8,13 @@ https://doi.org/10.1038/s41524-022-00709-7, Fig. 2 and Methods.
 """
 
 import itertools
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from napari_lrcs.models.layers import (
+    Conv,
     ConvBlock,
     NormalisedConv,
     Operation,
@@ -61,8 +63,7 @@ class LRCSNet(SegmentationNetwork):
         k, c = kernel_size, n_filters
         s = self._skips = int(skip_connections)
 
-        def conv(n_in: int, n_out: int) -> nn.Conv2d:
-            return nn.Conv2d(n_in, n_out, k, padding="same")
+        conv = partial(Conv, kernel_size=k)
 
         def block(*widths: int) -> ConvBlock:
             pairs = itertools.pairwise(widths)

@@ -12,6 +12,7 @@ import itertools
 from torch import Tensor, nn
 
 from napari_lrcs.models.layers import (
+    Conv,
     NormalisedConv,
     Operation,
     SegmentationNetwork,
@@ -68,7 +69,7 @@ class SegNet(SegmentationNetwork):
         leaving = (deepest, *(c * widths[-1] for widths in _DECODER))
         self.encoder = nn.ModuleList(map(block, entering, _ENCODER))
         self.decoder = nn.ModuleList(map(block, leaving, _DECODER))
-        self.classifier = nn.Conv2d(c, n_phases, k, padding="same")
+        self.classifier = Conv(c, n_phases, kernel_size=k)
         path: list[Operation] = []
         for widths in _ENCODER:
             path += [*(k,) * len(widths), "down"]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_lrcs.models.layers import SegmentationNetwork
+from napari_lrcs.models.layers import Conv, SegmentationNetwork
 
 _ENCODER = (1, 2, 2)
 """Widths of the two convolutions above each pooling, in units of the first."""
@@ -50,8 +50,7 @@ class XlearnNet(SegmentationNetwork):
         def block(n_in: int, *widths: int) -> nn.ModuleList:
             channels = (n_in, *(c * width for width in widths))
             return nn.ModuleList(
-                nn.Conv2d(a, b, k, padding="same")
-                for a, b in itertools.pairwise(channels)
+                Conv(a, b, kernel_size=k) for a, b in itertools.pairwise(channels)
             )
 
         copied = [c * width for width in _ENCODER]
@@ -67,7 +66,7 @@ class XlearnNet(SegmentationNetwork):
                 raised, reversed(copied), _DECODER, strict=False
             )
         )
-        self.classifier = nn.Conv2d(c, n_phases, k, padding="same")
+        self.classifier = Conv(c, n_phases, kernel_size=k)
         n_levels = len(_ENCODER)
         self.path = (
             *(k, k, "down") * n_levels,
