@@ -102,14 +102,14 @@ def test_convolution_and_its_gradients_are_pytorchs(
 @pytest.mark.usefixtures("_without_avx512")
 def test_no_gradient_is_computed_that_is_not_needed(counted: list[int]) -> None:
     image, kernels = torch.randn(1, 16, 8, 8), randn(16, 16, 3, 3)
-    convolve(image, kernels, None).sum().backward()
+    torch.autograd.backward(convolve(image, kernels, None).sum())
     assert image.grad is None
     assert kernels.grad is not None
 
     with torch.no_grad():
         assert convolve(image, kernels, None).grad_fn is None
     image.requires_grad_()
-    convolve(image, kernels.detach(), None).sum().backward()
+    torch.autograd.backward(convolve(image, kernels.detach(), None).sum())
 
     assert counted == [3]
 
@@ -133,7 +133,9 @@ def test_pytorchs_gradient_is_taken_where_it_is_as_fast(
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     kernels = randn(16, n_channels, 3, 3, dtype=dtype)
 
-    convolve(randn(1, n_channels, 8, 8, dtype=dtype), kernels, None).sum().backward()
+    torch.autograd.backward(
+        convolve(randn(1, n_channels, 8, 8, dtype=dtype), kernels, None).sum()
+    )
 
     assert counted == []
     assert kernels.grad is not None
@@ -147,7 +149,7 @@ def test_autocast_keeps_its_precision(counted: list[int]) -> None:
         result = convolve(image, kernels, None)
 
     assert result.dtype == torch.bfloat16
-    result.float().sum().backward()
+    torch.autograd.backward(result.float().sum())
     assert counted == []
 
 
@@ -159,11 +161,11 @@ def test_a_network_learns_the_same_by_both(counted: list[int]) -> None:
     theirs = copy.deepcopy(ours)
     image = torch.randn(1, config.n_channels, 32, 32)
 
-    ours(image).square().mean().backward()
+    torch.autograd.backward(ours(image).square().mean())
     n_ours = len(counted)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernel_gradient, "_is_slow", lambda *_: False)
-        theirs(image).square().mean().backward()
+        torch.autograd.backward(theirs(image).square().mean())
 
     assert n_ours == len(counted) > 10
     for found, expected in zip(ours.parameters(), theirs.parameters(), strict=True):

@@ -36,7 +36,7 @@ def convolve(image: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
         rounding.
     """
     if _is_slow(image, kernels):
-        result: Tensor = _Convolution.apply(image, kernels, bias)
+        result: Tensor = _Convolution.apply(image, kernels, bias)  # type: ignore[no-untyped-call]
         return result
     return F.conv2d(image, kernels, bias, padding="same")
 
