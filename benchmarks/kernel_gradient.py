@@ -11,7 +11,7 @@ from unittest.mock import patch
 import torch
 from network import PAPER, QUICK, ratio_of, training_step
 
-from napari_lrcs.config import PRESETS, TrainConfig
+from napari_lrcs.config import TrainConfig
 from napari_lrcs.models import kernel_gradient
 from napari_lrcs.models.kernel_gradient import gradient_of_kernels
 
@@ -22,8 +22,7 @@ SHAPES = ((16, 32, 3, 256), (32, 32, 3, 256), (32, 32, 3, 128), (64, 64, 5, 64))
 NETWORKS: dict[str, TrainConfig] = {
     "quick": QUICK,
     "paper": PAPER,
-    "best": PRESETS["best"],
-    "U-Net, 32 filters": QUICK.with_changes(model="unet", n_filters=32),
+    "U-Net, 16 filters": QUICK.with_changes(model="unet"),
 }
 
 
