@@ -434,13 +434,14 @@ def test_closing_during_work_leaves_a_prediction_to_be_continued(
     again.add_image(data, name="scan")
     dock = predict_dock(again, model)
     dock.setup.where.setCurrentText(ZARR)
-    assert dock.setup.place.unfinished.text() == "Continue segmentation-1.zarr"
-    dock.setup.place.unfinished.click()
+    offer = dock.setup.place.unfinished
+    qtbot.waitUntil(lambda: offer.text() == "Continue segmentation-1.zarr")
+    offer.click()
     dock.predict()
     end(dock, qtbot)
 
     assert dock.message.startswith("Done")
-    assert not dock.setup.place.unfinished.isVisible()
+    assert not offer.isVisible()
     assert 0 < sum(slowly) <= 16  # what was done was not done again
     assert np.asarray(again.layers["scan prediction"].data).all()
 
