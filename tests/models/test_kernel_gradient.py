@@ -1,4 +1,5 @@
 import copy
+from threading import Thread
 
 import pytest
 import torch
@@ -73,6 +74,27 @@ def test_gradient_is_autograds(
     found = gradient_of_kernels(gradient, image.detach(), side=side)
 
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_threads_change_no_bit_and_no_setting() -> None:
+    torch.manual_seed(0)
+    image, gradient = torch.randn(2, 16, 64, 300), torch.randn(2, 24, 64, 300)
+    before, found, elsewhere = torch.get_num_threads(), [], []
+    try:
+        for n in (1, 3):
+            torch.set_num_threads(n)
+            found.append(gradient_of_kernels(gradient, image, side=3))
+            assert torch.get_num_threads() == n
+        thread = Thread(target=lambda: elsewhere.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+    finally:
+        torch.set_num_threads(before)
+    own = list(kernel_gradient._threads(3).map(lambda _: torch.get_num_threads(), "ab"))
+
+    assert torch.equal(*found)
+    assert own == [1, 1]
+    assert elsewhere == [3]
 
 
 @pytest.mark.usefixtures("_without_avx512")

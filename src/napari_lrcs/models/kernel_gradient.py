@@ -3,8 +3,15 @@
 There oneDNN takes two to four times as long for it as for the convolution itself, if
 maps lie channels last (benchmarks/kernel_gradient.py). Here it is a sum of products of
 matrices, one for each place of a kernel, over bands of rows that stay in the cache.
+Each thread takes bands as it gets to them: if all threads shared each product, they
+would wait for each other thousands of times, long where another program takes a core.
 """
 
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from threading import Barrier
 from typing import Any
 
 import torch
@@ -12,11 +19,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-_BAND = 2**22
-"""Bytes of a band, the fastest of 1 to 8 MiB on two cores; little depends on it."""
+_BAND = 2**21
+"""Bytes of a band, the fastest of 1, 2 and 4 MiB on two cores; little depends on it."""
 
 _FEWEST_CHANNELS = 16
 """With fewer on either side, products of matrices are no faster than oneDNN."""
+
+_LARGEST_KERNELS = 2**22
+"""Bytes; each band has a gradient of its own, until they are added."""
 
 
 def convolve(image: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
@@ -50,6 +60,7 @@ def _is_slow(image: Tensor, kernels: Tensor) -> bool:
         and not torch.is_autocast_enabled("cpu")
         and image.dtype == kernels.dtype == torch.float32
         and min(kernels.shape[:2]) >= _FEWEST_CHANNELS
+        and kernels.nbytes <= _LARGEST_KERNELS
         and torch.backends.cpu.get_cpu_capability() == "AVX2"
     )
 
@@ -99,6 +110,8 @@ def _gradient_of_image(gradient: Tensor, image: Tensor, kernels: Tensor) -> Tens
 def gradient_of_kernels(gradient: Tensor, image: Tensor, *, side: int) -> Tensor:
     """Compute how a loss changes with the kernels of `convolve`.
 
+    It is the same to the last bit for any number of threads.
+
     Parameters
     ----------
     gradient : Tensor, shape (B, n_out, H, W)
@@ -113,37 +126,75 @@ def gradient_of_kernels(gradient: Tensor, image: Tensor, *, side: int) -> Tensor
     Tensor, shape (n_out, n_in, side, side)
     """
     (_, n_in, height, width), n_out = image.shape, gradient.shape[1]
-    margin = side // 2
-    row = width + 2 * margin
-    n_rows = _BAND // (image.itemsize * (n_in + n_out) * row)
+    n_rows = _BAND // (image.itemsize * (n_in + n_out) * (width + side - 1))
     n_rows = max(1, min(height, n_rows))
-    # Zeros fill both rows to the same length, so that a shift by some places is one of
-    # the flat arrays; it reaches a little beyond the last row.
-    maps = image.new_zeros(n_rows + 2 * margin + 1, row, n_in)
-    slopes = image.new_zeros(n_rows, row, n_out)
+    maps, slopes = (x.detach().permute(0, 2, 3, 1) for x in (image, gradient))
+
+    def of_band(place: tuple[int, int]) -> Tensor:
+        index, first = place
+        return _of_band(slopes[index, first : first + n_rows], maps[index], first, side)
+
+    places = [(i, row) for i in range(len(maps)) for row in range(0, height, n_rows)]
     total = image.new_zeros(side, side, n_out, n_in)
-    all_maps, all_slopes = (x.permute(0, 2, 3, 1) for x in (image, gradient))
-    for one_maps, one_slopes in zip(all_maps, all_slopes, strict=True):
-        for first in range(0, height, n_rows):
-            last = min(first + n_rows, height)
-            slopes[: last - first, :width] = one_slopes[first:last]
-            _fill(maps[: last - first + 2 * margin], one_maps, first - margin)
-            flat = slopes[: last - first].flatten(0, 1).T
-            for i in range(side):
-                shifted = maps.as_strided(
-                    (side, flat.shape[1], n_in), (n_in, n_in, 1), i * row * n_in
-                )
-                total[i].baddbmm_(flat.expand(side, *flat.shape), shifted)
+    for part in _in_threads(of_band, places):
+        total += part
     return total.permute(2, 3, 0, 1)
 
 
-def _fill(band: Tensor, maps: Tensor, first: int) -> None:
-    """Copy rows into the middle of a band, and zeros where there are none."""
-    height, width, _ = maps.shape
-    n_above, n_below = max(0, -first), max(0, first + len(band) - height)
-    margin = (band.shape[1] - width) // 2
-    inside = slice(n_above, len(band) - n_below)
-    band[:n_above] = 0
-    band[len(band) - n_below :] = 0
-    rows = slice(first + n_above, first + len(band) - n_below)
-    band[inside, margin : margin + width] = maps[rows]
+def _of_band(slopes: Tensor, maps: Tensor, first: int, side: int) -> Tensor:
+    """Compute it for the rows from `first` on, one for each row of `slopes`.
+
+    Zeros fill all rows to the same length, so that a shift by some places is one of the
+    flat arrays; it reaches a little beyond the last row.
+    """
+    (n_rows, width, n_out), n_in = slopes.shape, maps.shape[-1]
+    margin = side // 2
+    row = width + 2 * margin
+    seen = maps.new_zeros(n_rows + 2 * margin + 1, row, n_in)
+    above, below = max(0, first - margin), min(len(maps), first + n_rows + margin)
+    start = above - (first - margin)
+    rows = slice(start, start + below - above)
+    seen[rows, margin : margin + width] = maps[above:below]
+    padded = slopes.new_zeros(n_rows, row, n_out)
+    padded[:, :width] = slopes
+    flat = padded.flatten(0, 1).T
+    shape, strides = (side, flat.shape[1], n_in), (n_in, n_in, 1)
+    parts = [
+        torch.bmm(
+            flat.expand(side, *flat.shape),
+            seen.as_strided(shape, strides, i * row * n_in),
+        )
+        for i in range(side)
+    ]
+    return torch.stack(parts)
+
+
+def _in_threads(
+    function: Callable[[tuple[int, int]], Tensor], places: Iterable[tuple[int, int]]
+) -> Iterator[Tensor]:
+    n_threads = torch.get_num_threads()
+    if n_threads == 1:
+        return map(function, places)
+    return _threads(n_threads).map(function, places)
+
+
+@cache
+def _threads(n: int) -> ThreadPoolExecutor:
+    """Start threads each of which computes alone."""
+    started = Barrier(n)
+
+    def start(_: int) -> None:
+        torch.get_num_threads()  # else PyTorch sets its number later
+        torch.set_num_threads(1)  # of this thread, and of those that start later
+        started.wait()
+
+    threads = ThreadPoolExecutor(n, "gradient")
+    list(threads.map(start, range(n)))
+    torch.set_num_threads(n)
+    return threads
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(
+        after_in_child=_threads.cache_clear
+    )  # threads do not come along
