@@ -195,6 +195,5 @@ def _threads(n: int) -> ThreadPoolExecutor:
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(
-        after_in_child=_threads.cache_clear
-    )  # threads do not come along
+    # Threads do not come along.
+    os.register_at_fork(after_in_child=_threads.cache_clear)

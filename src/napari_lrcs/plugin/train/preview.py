@@ -42,7 +42,7 @@ if TYPE_CHECKING:  # loading torch takes seconds
 PREVIEW_NAME = "LRCS preview"
 
 _OVERLAY_OPACITY = 0.5
-"""Its colours are those of the phases: see `phases`."""
+"""Its colours are those of the phases: `_PALETTE` in `napari_lrcs/phases.py`."""
 
 _MEMORY = 32
 """Memory for activations, in MiB: tiles are small, so that a stop acts at once."""
