@@ -748,6 +748,18 @@ def test_stop_loses_no_step(
     assert len(of_kind(events, StepEnded)) == 1
 
 
+def test_lock_that_a_kill_has_left_is_removed_when_it_goes_on(
+    tiny_config: TrainConfig, striped_annotation: Annotate, tmp_path: Path
+) -> None:
+    annotation, config = striped_annotation(), tiny_config
+    stop_after(train(annotation, config=config, run=tmp_path), StepEnded, 1)
+    (tmp_path / ".config.json.lrcs-lock").write_text("1")
+
+    list(train(annotation, config=config, run=tmp_path, resume=True))
+
+    assert not list(tmp_path.glob(".*"))
+
+
 @pytest.mark.usefixtures("every_step")
 @pytest.mark.parametrize("n_steps", [1, 2, 3])
 def test_crash_costs_what_was_not_saved_and_no_bit(

@@ -97,6 +97,18 @@ def check_not_in_use(place: Path) -> None:
             pass
 
 
+def remove_left_locks(folder: Path) -> None:
+    """Remove what killed writers have left in a folder whose only writer this is.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be removed.
+    """
+    for lock in folder.glob(lock_of(Path("*")).name):
+        lock.unlink(missing_ok=True)
+
+
 def is_in_use(place: Path) -> bool:
     """Whether somebody is writing to a file or folder; makes no lock file."""
     if not lock_of(place).exists():

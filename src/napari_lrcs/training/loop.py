@@ -15,7 +15,7 @@ from torch import Tensor
 
 from napari_lrcs.annotation.annotation import Annotation
 from napari_lrcs.config import TrainConfig
-from napari_lrcs.io.locks import check_not_in_use, only_writer
+from napari_lrcs.io.locks import check_not_in_use, only_writer, remove_left_locks
 from napari_lrcs.io.paths import follow_link
 from napari_lrcs.models.device import (
     arithmetic,
@@ -123,6 +123,7 @@ def run_session(
     run = session.run.path
     run.parent.mkdir(parents=True, exist_ok=True)
     with only_writer(run):
+        remove_left_locks(run)
         begin()
         try:
             yield from session.take_notices()
