@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from cases import Case, by_baseline, learn, predict
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 
 from napari_lrcs.annotation.painting.labels import count_phases
 from napari_lrcs.arrays import Labels
+from napari_lrcs.classical import baselines
 from napari_lrcs.classical.baselines import Method
+from napari_lrcs.classical.forest import fit_forest
 from napari_lrcs.config import PredictConfig, TrainConfig
 from napari_lrcs.inference.predict import predict_volume
 from napari_lrcs.inference.results.disk import DiskResult
@@ -48,16 +51,16 @@ def network(config: TrainConfig) -> Way:
 
 
 def baseline(method: Method) -> Way:
-    """Segment without a network."""
+    """Segment without a network; a forest from the seed, which is 0 in the product."""
 
     def segment(
         case: Case, image: Volume, labels: Volume, seed: int, result: MemoryResult
     ) -> float:
-        del seed
-        by_baseline(case, image, labels, method=method, result=result)
+        with patch.object(baselines, "fit_forest", partial(fit_forest, seed=seed)):
+            by_baseline(case, image, labels, method=method, result=result)
         return validated(case, labels, result.labels)
 
-    return Way(segment, is_random=False)
+    return Way(segment, is_random=method == "forest")
 
 
 def _by_network(

@@ -154,6 +154,18 @@ def test_the_same_slices_give_the_same_labels(method: Method) -> None:
     np.testing.assert_array_equal(first, second)
 
 
+def test_another_seed_makes_another_forest() -> None:
+    image = stripes(0, 3, 6, noise=3.0)
+    sample = Sample(image=image, labels=truth(1, 2, 3))
+
+    first, same, other = (
+        forest.fit_forest([sample], seed=seed).predict(image) for seed in (0, 0, 1)
+    )
+
+    np.testing.assert_array_equal(first, same)
+    assert (first != other).any()
+
+
 def test_features_of_bands_are_those_of_the_slice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -56,8 +56,15 @@ class Forest:
             yield slice(start, stop), features[start - first : stop - first]
 
 
-def fit_forest(samples: Sequence[Sample]) -> Forest:
+def fit_forest(samples: Sequence[Sample], *, seed: int = 0) -> Forest:
     """Train a forest on the painted voxels.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+        The painted slices.
+    seed : int
+        Of the voxels that are drawn, and of what each tree sees of them.
 
     Raises
     ------
@@ -75,20 +82,21 @@ def fit_forest(samples: Sequence[Sample]) -> Forest:
             "two phases"
         )
     trees = RandomForestClassifier(
-        _N_TREES, max_depth=_DEPTH, n_jobs=1, random_state=0
+        _N_TREES, max_depth=_DEPTH, n_jobs=1, random_state=seed
     )  # several jobs would add up the trees' shares in any order
     forest = Forest(trees, float(grey.mean()), float(grey.std()) or 1.0)
-    features, learnt = _drawn(samples, forest, share=_PAINTED_VOXELS / len(labels))
+    share = _PAINTED_VOXELS / len(labels)
+    features, learnt = _drawn(samples, forest, share=share, seed=seed)
     trees.set_params(max_samples=min(len(learnt), _VOXELS_PER_TREE))
     trees.fit(features, learnt)
     return forest
 
 
 def _drawn(
-    samples: Sequence[Sample], forest: Forest, *, share: float
+    samples: Sequence[Sample], forest: Forest, *, share: float, seed: int
 ) -> tuple[GreyImage, Labels]:
     """Draw a share of the painted voxels: their features, and their labels."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     features, labels = [], []
     for sample in samples:
         if sample.labels is None:
