@@ -581,7 +581,7 @@ def test_pitfall_is_answered_by_a_restart_with_another_seed(
     kinds = [kind for kind, _ in notices(events) if kind != "not_learnt"]
     assert kinds[:3] == ["pitfall", "restart", "pitfall"]
     assert kinds.count("restart") == 1
-    assert notices(events)[1] == ("restart", "started again with seed 8")
+    assert notices(events)[1] == ("restart", f"started again with seed {7 + 2**20}")
     restart = [type(e) for e in events].index(Notice) + 1
     epochs = [
         [event.epoch for event in of_kind(part, EpochEnded)]
@@ -591,11 +591,50 @@ def test_pitfall_is_answered_by_a_restart_with_another_seed(
     assert len(history_of(tmp_path)) == 4
 
 
+@pytest.mark.parametrize("start", ["parent", "origin"])
+def test_weights_of_another_network_are_not_given_up_for_random_ones(
+    start: str, hopeless: TrainConfig, striped_annotation: Annotate, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "run-1", tmp_path / "run-2"
+    annotation = striped_annotation()
+    stop_after(train(annotation, config=hopeless, run=first), EpochEnded)
+    config = hopeless.with_changes(pitfall_restarts=1)
+    begun: dict[str, Any] = {
+        "parent": {"parent": first},
+        "origin": {"origin": Origin(path=first)},
+    }
+
+    stop_after(train(annotation, config=config, run=second, **begun[start]), EpochEnded)
+    events = list(train(annotation, config=config, run=second, resume=True))
+
+    kinds = [kind for kind, _ in notices(events)]
+    assert "pitfall" in kinds
+    assert "restart" not in kinds
+
+
+def test_stopped_just_after_a_restart_it_can_be_resumed(
+    hopeless: TrainConfig, striped_annotation: Annotate, tmp_path: Path
+) -> None:
+    # The pitfall is seen in the last epoch.
+    config = hopeless.with_changes(pitfall_restarts=1, n_epochs=2, seed=7)
+    annotation = striped_annotation()
+
+    with closing(train(annotation, config=config, run=tmp_path)) as events:
+        while not (isinstance(e := next(events), Notice) and e.kind == "restart"):
+            pass
+
+    summary = RunFolder(tmp_path).summarise()
+    assert (summary.n_done, summary.is_finished, summary.can_resume) == (0, False, True)
+    *_, ended = train(annotation, config=config, run=tmp_path, resume=True)
+    assert isinstance(ended, TrainingEnded)
+    assert ended.epochs == 2
+
+
 def test_restart_is_as_a_training_with_that_seed(
     hopeless: TrainConfig, striped_annotation: Annotate, tmp_path: Path
 ) -> None:
     restarted = hopeless.with_changes(pitfall_restarts=1, seed=7)
-    other_seed = hopeless.with_changes(seed=8)
+    other_seed = hopeless.with_changes(seed=7 + 2**20)
 
     for name, config in (("restarted", restarted), ("other_seed", other_seed)):
         list(train(striped_annotation(), config=config, run=tmp_path / name))

@@ -12,6 +12,9 @@ from napari_lrcs.training.session import TrainingSession
 _PITFALL_SHARE = 0.999
 """One phase predicted in more than this share of the voxels is the pitfall."""
 
+_FOUND_SHARE = 0.01
+"""Unless this share of the other phases' voxels is found: they may be as rare."""
+
 _PITFALL_EPOCHS = 2
 """Validations in a row that show it; the first alone may pass by itself."""
 
@@ -23,10 +26,14 @@ def is_major_class_pitfall(confusion: Confusion) -> bool:
     only the majority class. We call it a major class pitfall as the accuracy is stuck
     at the value of volume fraction of the major class."
     """
-    predicted = confusion.sum(axis=0)
-    n_painted_phases = int(np.count_nonzero(confusion.sum(axis=1)))
-    return n_painted_phases > 1 and bool(
-        predicted.max() > _PITFALL_SHARE * predicted.sum()
+    predicted, painted = confusion.sum(axis=0), confusion.sum(axis=1)
+    major = int(predicted.argmax())
+    n_others = painted.sum() - painted[major]
+    n_found = confusion.trace() - confusion[major, major]
+    return bool(
+        np.count_nonzero(painted) > 1
+        and predicted[major] > _PITFALL_SHARE * predicted.sum()
+        and n_found < _FOUND_SHARE * n_others
     )
 
 

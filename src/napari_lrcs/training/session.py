@@ -36,6 +36,9 @@ from napari_lrcs.training.sampling import PatchSampler, fitting_patch_size
 from napari_lrcs.training.scoring import phase_weights_of
 from napari_lrcs.training.transfer import Origin
 
+_TO_OTHER_SEED = 2**20
+"""From a seed to that of a restart: repeats of a study have those that follow."""
+
 
 class TrainingSession:
     """All that the steps of a training work on, and what they change.
@@ -168,6 +171,8 @@ class TrainingSession:
         self.parent = parent
         if parent is not None:
             self._continue(parent)
+        # What is learnt already is not given up for random weights.
+        self.state.escaped = origin is not None or parent is not None
         self.average.restart()
         self.run.check_place(overwrite=overwrite)
         self.run.begin()
@@ -223,9 +228,9 @@ class TrainingSession:
         self._notices.append(Notice(kind="resumed", text=text))
 
     def restart(self) -> None:
-        """Begin again with random weights of the next seed."""
+        """Begin again with random weights of another seed."""
         self.state = TrainingState(
-            seed=self.state.seed + 1,
+            seed=self.state.seed + _TO_OTHER_SEED,
             n_restarts=self.state.n_restarts + 1,
             n_micro_batches=self.state.n_micro_batches,
             seconds=self.state.seconds,

@@ -61,8 +61,8 @@ def end_epoch(session: TrainingSession) -> Iterator[TrainEvent]:
         session.trained_on = known
         session.temperature, session.confidence_curve = validation.calibration()
     session.run.write_epoch(session.checkpoint(), epoch=epoch, is_best=is_best)
-    session.run.write_history(state.history)
     notices = [*answer_pitfall(session, confusion), *_notices_halfway(session, event)]
+    session.run.write_history(session.state.history)  # empty if it has begun again
     # Before the events: a consumer may close the generator at any of them.
     session.save()
     yield event

@@ -206,8 +206,9 @@ class RunFolder:
     # ---- how far it has come ----
 
     def write_history(self, rows: Sequence[Row]) -> None:
-        """Write one row per epoch."""
+        """Write one row per epoch; without any there is no file."""
         if not rows:
+            (self.path / _HISTORY).unlink(missing_ok=True)
             return
         with (
             replacing(self.path / _HISTORY) as temporary,

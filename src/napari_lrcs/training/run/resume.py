@@ -54,7 +54,8 @@ class TrainingState:
     n_pitfalls: _Count = 0
     """Validations in a row that show the major-class pitfall."""
     escaped: bool = False
-    """Whether a validation has shown more than one phase."""
+    """Whether a validation has shown more than one phase, or another network was the
+    start."""
     n_restarts: _Count = 0
     seconds: _Seconds = 0.0
     loss_sum: float = 0.0
