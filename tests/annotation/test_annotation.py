@@ -15,7 +15,8 @@ from napari_lrcs.annotation.annotation import (
     Role,
     read_annotation,
 )
-from napari_lrcs.arrays import Labels
+from napari_lrcs.annotation.held_out import Split, Splits
+from napari_lrcs.arrays import Labels, Mask
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.volume import Volume, as_labels, as_volume
@@ -443,6 +444,73 @@ def test_painting_too_small_to_hold_out_is_said() -> None:
     assert not annotation.with_role("validation")
     assert not any("is held out" in text for text in annotation.advice)
     assert any("too little is painted" in text for text in annotation.advice)
+
+
+def splits_of(former: Annotation) -> Splits:
+    def where(role: Role) -> Mask:
+        masks = [s.labels > 0 for s in former.with_role(role)]
+        return np.logical_or.reduce([np.zeros((240, 320), np.bool_), *masks])
+
+    return {("image.tif", 0): Split(where("train"), where("validation"))}
+
+
+@pytest.mark.parametrize("n_rows_more", [4, 120])
+def test_a_network_that_goes_on_is_not_validated_on_what_it_has_learnt(
+    n_rows_more: int,
+) -> None:
+    whole = painted((1, 240, 320))
+    first = np.where(np.arange(240)[:, None] < 120, whole, 0).astype(np.uint8)
+    second = np.where(np.arange(240)[:, None] < 120 + n_rows_more, whole, 0)
+    second = second.astype(np.uint8)
+    second[0, :40, :10] = 0  # erased
+    former = annotate(first, train=[0])
+
+    annotation = read_annotation(
+        [annotated(second, train=[0])], config=PLAIN, splits=splits_of(former)
+    )
+
+    (had_learnt,), (had_held_out,) = (
+        former.with_role("train"),
+        former.with_role("validation"),
+    )
+    (train,), (validation,) = (
+        annotation.with_role("train"),
+        annotation.with_role("validation"),
+    )
+    np.testing.assert_array_equal(train.labels + validation.labels, second[0])
+    held_out = validation.labels > 0
+    assert not (held_out & (had_learnt.labels > 0)).any()
+    kept = (had_held_out.labels > 0) & (second[0] > 0)
+    assert held_out[kept].all()
+    # A few rows are learnt; of a large stroke a part is held out.
+    assert (held_out.sum() > kept.sum()) == (n_rows_more == 120)
+
+
+def test_held_out_part_is_learnt_if_nothing_else_is_left() -> None:
+    former = annotate(painted((1, 240, 320)), train=[0])
+    (held_out,) = former.with_role("validation")
+
+    annotation = read_annotation(
+        [annotated(held_out.labels[None], train=[0])],
+        config=PLAIN,
+        splits=splits_of(former),
+    )
+
+    (train,) = annotation.with_role("train")
+    assert len(np.unique(train.labels[train.labels > 0])) == 3
+
+
+def test_splits_of_slices_of_another_shape_do_not_count() -> None:
+    labels = painted((1, 240, 320))
+    small = np.ones((8, 8), np.bool_)
+
+    annotation = read_annotation(
+        [annotated(labels, train=[0])],
+        config=PLAIN,
+        splits={("image.tif", 0): Split(small, small)},
+    )
+
+    assert annotation.labels_hash == annotate(labels, train=[0]).labels_hash
 
 
 def test_test_slices_are_not_held_out() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from numpy.typing import NDArray
 
 from command_line import PROGRAM, SCORES, SLICES, TINY, Run, call, printed_object
 from napari_lrcs.__main__ import INTERRUPTED
@@ -62,6 +63,28 @@ def test_without_validation_slices_a_part_is_held_out_and_this_is_said(
     held_out = np.sum(json.loads(printed.out)["validation"]["confusion"])
     assert 0 < held_out < 24 * 24 / 2
     assert "held out" in printed.err
+
+
+@pytest.mark.usefixtures("place")
+def test_another_training_is_not_validated_on_what_its_start_has_learnt() -> None:
+    train = f"train image.tif labels.tif --train-z 1 {TINY} --patches-per-epoch 40"
+
+    assert call(f"{train} --out first") == 0
+    tifffile.imwrite("labels.tif", _more_of(tifffile.imread("labels.tif")))
+    assert call(f"{train} --out second --initial-weights first") == 0
+    assert call(f"{train} --out second --resume") == 0
+
+    (first,), (second,) = (
+        RunFolder(Path(name)).read_splits("z").values() for name in ("first", "second")
+    )
+    assert second.held_out.any()
+    assert not (second.held_out & first.trained).any()
+
+
+def _more_of(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    labels[1, -1] = 0  # another number of voxels: other blocks would be chosen
+    labels[1, :, :5] = 0
+    return labels
 
 
 def test_train_prints_a_table_with_the_names_of_the_phases(run: Run) -> None:

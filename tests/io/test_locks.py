@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from napari_lrcs.errors import InUseError
-from napari_lrcs.io.locks import FileLock, one_at_a_time, only_writer
+from napari_lrcs.io.locks import (
+    FileLock,
+    one_at_a_time,
+    only_writer,
+    remove_left_locks,
+)
 
 HOLD = """
 import sys
@@ -119,3 +124,14 @@ def test_a_lock_on_a_file_that_its_last_holder_removes_is_taken_anew(
     with pytest.raises(InUseError):
         lock(tmp_path)
     held.remove()
+
+
+def test_locks_that_are_held_are_not_removed_as_left_ones(tmp_path: Path) -> None:
+    (tmp_path / ".config.json.lrcs-lock").write_text("1")  # nobody holds it
+    place = tmp_path / "seg.tif"
+
+    with only_writer(place):
+        remove_left_locks(tmp_path)
+        assert [lock.name for lock in tmp_path.iterdir()] == [".seg.tif.lrcs-lock"]
+        with pytest.raises(InUseError), only_writer(place):
+            pass

@@ -619,9 +619,10 @@ def test_stopped_just_after_a_restart_it_can_be_resumed(
     config = hopeless.with_changes(pitfall_restarts=1, n_epochs=2, seed=7)
     annotation = striped_annotation()
 
-    with closing(train(annotation, config=config, run=tmp_path)) as events:
-        while not (isinstance(e := next(events), Notice) and e.kind == "restart"):
-            pass
+    events = train(annotation, config=config, run=tmp_path)
+    while not (isinstance(e := next(events), Notice) and e.kind == "restart"):
+        pass
+    del events  # closes it
 
     summary = RunFolder(tmp_path).summarise()
     assert (summary.n_done, summary.is_finished, summary.can_resume) == (0, False, True)

@@ -15,7 +15,7 @@ from napari_lrcs.annotation.advice import (
     advise_on_phases,
 )
 from napari_lrcs.annotation.check_patches import Check
-from napari_lrcs.annotation.held_out import held_out_blocks
+from napari_lrcs.annotation.held_out import Splits, held_out_of
 from napari_lrcs.annotation.left_out import (
     drawn_before,
     learnt_from,
@@ -178,6 +178,7 @@ def read_annotation(
     config: TrainConfig,
     phases: PhaseTable | None = None,
     begun_at: datetime | None = None,
+    splits: Splits | None = None,
 ) -> Annotation:
     """Read and check the annotated slices of one or several volumes.
 
@@ -189,6 +190,9 @@ def read_annotation(
         Names and colours; by default those of the labels file, else numbered ones.
     begun_at : datetime, optional
         When the work began that is continued, with its time zone; None for now.
+    splits : mapping of Place to Split, optional
+        Of the training whose network goes on, from `splits_before`: without a
+        validation slice, it is not validated on what it has learnt.
 
     Returns
     -------
@@ -209,7 +213,7 @@ def read_annotation(
     table = _phase_table(slices, phases or _first(v.labels.phases for v in volumes))
     advice = [*_advise(parts, table, config)]
     if not any(s.role == "validation" for s in slices):
-        slices = [part for s in slices for part in _hold_out(s)]
+        slices = _hold_out(slices, splits or {})
         is_held_out = any(s.role == "validation" for s in slices)
         advice.append(_HELD_OUT if is_held_out else _TOO_LITTLE)
     return Annotation(
@@ -370,11 +374,20 @@ def _advise_on_neighbours(
     return [found.describe_use(n) for found in measured if found and not found.is_alike]
 
 
-def _hold_out(whole: AnnotatedSlice) -> list[AnnotatedSlice]:
-    """Split a training slice into what is trained on and blocks for validation."""
-    if whole.role != "train":
+def _hold_out(slices: list[AnnotatedSlice], splits: Splits) -> list[AnnotatedSlice]:
+    """Split training slices into what is trained on and blocks for validation."""
+    painted = {(s.volume, s.index): s.labels for s in slices if s.role == "train"}
+    held_out = held_out_of(painted, splits)
+    parts = [p for s in slices for p in _split(s, held_out.get((s.volume, s.index)))]
+    training = [p.labels for p in parts if p.role == "train"]
+    if splits and len(set().union(*map(np.unique, training)) - {UNPAINTED}) < 2:
+        return _hold_out(slices, {})  # what is left was held out before
+    return parts
+
+
+def _split(whole: AnnotatedSlice, held_out: Mask | None) -> list[AnnotatedSlice]:
+    if held_out is None or whole.role != "train":
         return [whole]
-    held_out = held_out_blocks(whole.labels)
     parts = (
         replace(whole, labels=np.where(held_out, UNPAINTED, whole.labels)),
         replace(

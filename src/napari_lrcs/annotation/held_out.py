@@ -1,5 +1,9 @@
 """Which part of a painted slice is held out, where no slice is for validation."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +15,63 @@ _BLOCKS = 8
 """Blocks along the longer side of a slice."""
 _FEWEST_FRESH = 3
 """Blocks that a stroke begins, at least, before one of them is held out."""
+
+Place: TypeAlias = tuple[str, int]
+"""Name of a volume, and place of a slice in it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """What of a slice a network has learnt, and what it was validated on.
+
+    Parameters
+    ----------
+    trained, held_out : ndarray of bool, shape (rows, columns)
+    """
+
+    trained: Mask
+    held_out: Mask
+
+
+Splits: TypeAlias = Mapping[Place, Split]
+
+
+def held_out_of(painted: Mapping[Place, Labels], splits: Splits) -> dict[Place, Mask]:
+    """Choose what of the training slices is held out, where no slice validates.
+
+    Parameters
+    ----------
+    painted : mapping of Place to ndarray of uint8, shape (rows, columns)
+        Labels of the training slices; 0 where unpainted.
+    splits : mapping of Place to Split
+        Of the training whose network goes on: what it has held out stays so, and
+        what it has learnt is never held out.
+
+    Returns
+    -------
+    dict of Place to ndarray of bool, shape (rows, columns)
+    """
+    known = {
+        place: split
+        for place, split in splits.items()
+        if place in painted and split.trained.shape == painted[place].shape
+    }
+    held_out = {
+        place: known[place].held_out & (labels != UNPAINTED)
+        if place in known
+        else held_out_blocks(labels)
+        for place, labels in painted.items()
+    }
+    n_painted = sum(int(np.count_nonzero(labels)) for labels in painted.values())
+    for place, split in known.items():
+        n_held_out = sum(
+            int(np.count_nonzero(painted[p][mask])) for p, mask in held_out.items()
+        )
+        if is_enough(n_held_out, n_painted):
+            break
+        before = (split.trained | split.held_out).astype(np.uint8)
+        held_out[place] |= held_out_of_stroke(before, painted[place])
+    return held_out
 
 
 def held_out_blocks(labels: Labels) -> Mask:

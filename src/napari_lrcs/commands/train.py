@@ -13,6 +13,7 @@ from napari_lrcs.config import OptimisationConfig, TrainConfig
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from napari_lrcs.annotation.held_out import Splits
     from napari_lrcs.phases import PhaseTable
     from napari_lrcs.progress import TrainingEnded
     from napari_lrcs.training.transfer import Origin
@@ -76,6 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
         config=config,
         phases=flags.named_phases(arguments),
         begun_at=_begun_at(arguments),
+        splits=_splits(arguments, config, origin),
     )
     if reason:
         Display().print(reason)
@@ -132,6 +134,16 @@ def _begun_at(arguments: argparse.Namespace) -> "datetime | None":
     if not arguments.resume:
         return None
     return RunFolder(arguments.out).read_task().begun_at
+
+
+def _splits(
+    arguments: argparse.Namespace, config: TrainConfig, origin: "Origin | None"
+) -> "Splits | None":
+    """Read what the network that goes on has learnt, and was validated on."""
+    from napari_lrcs.training.run.folder import RunFolder
+
+    former = RunFolder(arguments.out) if arguments.resume else origin
+    return former.read_splits(config.preprocessing.axis) if former else None
 
 
 def _origin(arguments: argparse.Namespace) -> "Origin | None":

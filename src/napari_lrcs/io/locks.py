@@ -98,15 +98,16 @@ def check_not_in_use(place: Path) -> None:
 
 
 def remove_left_locks(folder: Path) -> None:
-    """Remove what killed writers have left in a folder whose only writer this is.
+    """Remove what killed writers have left in a folder; locks that are held stay.
 
     Raises
     ------
     OSError
-        If a file cannot be removed.
+        If a lock file cannot be opened.
     """
     for lock in folder.glob(lock_of(Path("*")).name):
-        lock.unlink(missing_ok=True)
+        with suppress(InUseError):
+            FileLock(lock, refusal="").remove()
 
 
 def is_in_use(place: Path) -> bool:

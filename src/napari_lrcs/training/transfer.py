@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from napari_lrcs.config import NetworkConfig
+from napari_lrcs.annotation.held_out import Place, Split
+from napari_lrcs.config import Axis, NetworkConfig
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.io.provenance import Learnt
 from napari_lrcs.models.header import checkpoint_file, read_header
 from napari_lrcs.phases import PhaseTable
+from napari_lrcs.training.run.folder import RunFolder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,6 +80,18 @@ class Origin:
             taken = {n: t for n, t in taken.items() if n.startswith(_ENCODER)}
         model.load_state_dict(own | taken)
         return self._describe(other.phases, phases, rows)
+
+    def read_splits(self, axis: Axis) -> dict[Place, Split]:
+        """Read what of which slices the network has learnt and was validated on.
+
+        Returns
+        -------
+        dict of Place to Split
+            Empty if its run folder is not known, or its axis is another one.
+        """
+        folder = self.path if self.path.is_dir() else self.path.parent
+        run = RunFolder(folder)
+        return run.read_splits(axis) if run.is_certain else {}
 
     def read_learnt(self) -> Learnt:
         """Read what the network has learnt from; raises as `fill` does."""

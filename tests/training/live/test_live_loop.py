@@ -169,6 +169,28 @@ def test_stroke_is_drawn_at_the_next_step(
     assert 0 < rows[0].seconds <= rows[1].seconds
 
 
+def test_strokes_in_a_slice_that_is_not_for_training_meanwhile_are_learnt_later(
+    painter: Painter,
+) -> None:
+    painter.paint(0, slice(0, 16))
+    painter.paint(3, slice(0, 32))
+    with closing(painter.train()) as events:
+        next_of(events, StepEnded)
+        painter.roles = {"validation": (0, 3)}  # by mistake
+        painter.paint(0, slice(16, 24))
+        next_of(events, EpochEnded)
+        painter.roles = {"validation": (3,)}
+        painter.painting.mark_changed([0])
+        taken = next_of(events, StrokesTaken)
+
+    assert (taken.slices, taken.n_voxels) == ((0,), 320)
+    painted = RunFolder(painter.run).read_labels().items()
+    assert {p.role: int((v != 0).sum()) for p, v in painted} == {
+        "train": 960,
+        "validation": 1280,
+    }
+
+
 def test_finished_it_is_a_run_as_any_other(painter: Painter) -> None:
     painter.paint(0, slice(0, 32))
     painter.paint(3, slice(0, 32))
@@ -338,6 +360,28 @@ def test_weights_of_another_run_need_no_forest(
         chosen = [e for e in islice(events, 30) if isinstance(e, OverlayChosen)]
 
     assert [c.by for c in chosen] == ["network"]
+
+
+def test_it_is_not_validated_on_what_the_network_it_starts_from_has_learnt(
+    painter: Painter,
+) -> None:
+    painter.roles = {}
+    painter.paint(0, slice(0, 32))
+    with closing(painter.train()) as events:
+        next_of(events, EpochEnded)
+    former = RunFolder(painter.run)
+    painter.paint(0, slice(0, 8), 0)  # erased
+    painter.run = painter.run.with_name("run-2")
+    painter.painting = LivePainting(painter.read, painted=[0])
+
+    with closing(painter.train(origin=Origin(path=former.path))) as events:
+        next_of(events, EpochEnded)
+
+    (before,), (now,) = (
+        run.read_splits("z").values() for run in (former, RunFolder(painter.run))
+    )
+    assert now.held_out.any()
+    assert not (now.held_out & before.trained).any()
 
 
 def test_learning_rate_is_constant_until_the_end_is_planned(

@@ -14,6 +14,7 @@ import torch
 from napari_lrcs.annotation.annotation import Annotation
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.errors import CheckpointError, ResultExistsError
+from napari_lrcs.io.locks import only_writer
 from napari_lrcs.models.checkpoint import Checkpoint, cpu_copy, load_checkpoint
 from napari_lrcs.training.run.folder import RunFolder, transfer_epochs
 from napari_lrcs.training.run.resume import TrainingState
@@ -254,6 +255,16 @@ def test_run_that_was_stopped_is_kept_if_it_is_wanted_and_has_a_network(
     begun.clean_up(keep=keep)
 
     assert begun.is_run == begun.path.exists() == is_kept
+
+
+def test_run_that_another_window_trains_is_not_cleaned_up(begun: RunFolder) -> None:
+    begun.write_resume({})
+    before = names(begun.path)
+
+    with only_writer(begun.path):
+        begun.clean_up(keep=False)
+
+    assert names(begun.path) == before
 
 
 def test_what_is_not_of_a_run_is_not_cleaned_up(run: RunFolder) -> None:

@@ -120,12 +120,18 @@ class TrainingJob:
                 run.clean_up(keep=not self.discarded.is_set())
 
     def needs_new_run(self, run: RunFolder) -> bool:
-        """Tell whether a run has ended, or slices were painted that it does not know.
+        """Tell whether a run has ended, or is not to learn from the same slices.
 
         Other strokes on its own slices are noticed when these are read.
         """
-        known = {z for slices in run.read_roles().values() for z in slices}
-        return run.summarise().is_finished or not self.painted <= known
+        if run.summarise().is_finished:
+            return True
+        known = run.read_roles()
+        validation = self.painted & {*self.roles.get("validation", ())}
+        return bool(self.painted) and (
+            self.painted != {*known["train"], *known["validation"]}
+            or validation != {*known["validation"]}
+        )
 
     def _branch(self) -> Events:
         """Continue the run as a new one, whose epochs count from 0."""
@@ -153,7 +159,7 @@ class TrainingJob:
 
         config, roles = self.config, self.roles
         history: tuple[Row, ...] = ()
-        begun_at = None
+        begun_at, former = None, self._former()
         if self.is_resumed:
             run = RunFolder(self.run)
             config, roles = run.read_config(), run.read_roles()
@@ -175,7 +181,11 @@ class TrainingJob:
         if self.fits_context:
             config = yield from fit_context(config, volume)
         annotation = read_annotation(
-            [volume], config=config, phases=self.labels.phases, begun_at=begun_at
+            [volume],
+            config=config,
+            phases=self.labels.phases,
+            begun_at=begun_at,
+            splits=former.read_splits(config.preprocessing.axis) if former else None,
         )
         yield Prepared(phases=annotation.phases, config=config, history=history)
         events = train(
@@ -187,6 +197,12 @@ class TrainingJob:
             parent=self.parent,
         )
         yield from self.shown(events, config)
+
+    def _former(self) -> RunFolder | Origin | None:
+        """Return what has learnt before from this painting, if anything has."""
+        if self.is_resumed:
+            return RunFolder(self.run)
+        return self.origin if self.parent is None else RunFolder(self.parent)
 
     def shown(self, events: Iterator[Any], config: TrainConfig) -> Events:
         """Add what only a dock shows to the events of a training."""

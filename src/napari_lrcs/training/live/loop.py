@@ -9,8 +9,6 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 
-import numpy as np
-
 from napari_lrcs.annotation.annotation import Annotation
 from napari_lrcs.annotation.painting.growing import GrowingAnnotation
 from napari_lrcs.annotation.painting.live import LivePainting
@@ -92,7 +90,7 @@ def train_live(  # noqa: PLR0913 where it starts from
         config=config,
         phases=phases,
         begun_at=folder.read_task().begun_at if resume else None,
-        held_out={} if former is None else _held_out(former),
+        held_out=_held_out(former or origin, config),
     )
     annotation = yield from _wait_for_phases(growing)
     if annotation is None:
@@ -188,10 +186,11 @@ def _is_settled(session: LiveSession) -> bool:
     return max(known[-_REST_EPOCHS:]) < max(known[:-_REST_EPOCHS]) + _SCORE_GAIN
 
 
-def _held_out(run: RunFolder) -> dict[int, Mask]:
-    """Read which pixels of each slice a run has held out for validation."""
-    held_out: dict[int, Mask] = {}
-    for painted, labels in run.read_labels().items():
-        own = (labels != 0) & np.bool_(painted.role == "validation")
-        held_out[painted.index] = held_out.get(painted.index, np.False_) | own
-    return held_out
+def _held_out(
+    former: RunFolder | Origin | None, config: TrainConfig
+) -> dict[int, Mask]:
+    """Read which pixels of each slice the network that goes on was validated on."""
+    if former is None:
+        return {}
+    splits = former.read_splits(config.preprocessing.axis)
+    return {index: split.held_out for (_, index), split in splits.items()}

@@ -79,6 +79,8 @@ class LiveSession(TrainingSession):
         self.strokes: list[StrokeRow] = []
         self.changed_at_epoch = 0
         """Epochs that were done when the painting changed last."""
+        self._untold: tuple[Stroke, ...] = ()
+        """Strokes that are read; they wait while too little is for training."""
         self._taken: list[StrokesTaken] = []
         self._fresh: list[tuple[float, Stroke]] = []
         self._former = annotation.learnt
@@ -142,7 +144,8 @@ class LiveSession(TrainingSession):
             Whether to read all painted slices.
         """
         annotation, strokes = self.growing.update(everything=everything)
-        if annotation is None or not self._differs(annotation, strokes):
+        self._untold += strokes
+        if annotation is None or not self._differs(annotation):
             return
         is_known = _same_slices(annotation, self.annotation)
         self.annotation = annotation
@@ -151,7 +154,8 @@ class LiveSession(TrainingSession):
             self.sampler.repaint(annotation.with_role("train"))
         else:
             self._draw_anew()
-        self._note(strokes)
+        self._note(self._untold)
+        self._untold = ()
         self._is_written = False
         self._forget_best()
         self.changed_at_epoch = self.n_epochs_done
@@ -161,9 +165,9 @@ class LiveSession(TrainingSession):
         assert isinstance(sampler, LiveSampler)
         self.sampler = sampler
 
-    def _differs(self, annotation: Annotation, strokes: tuple[Stroke, ...]) -> bool:
+    def _differs(self, annotation: Annotation) -> bool:
         """Tell whether labels have changed, or roles."""
-        return bool(strokes) or _places(annotation) != _places(self.annotation)
+        return bool(self._untold) or _places(annotation) != _places(self.annotation)
 
     def _note(self, strokes: tuple[Stroke, ...]) -> None:
         now = time.monotonic()

@@ -30,8 +30,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_lrcs.annotation.annotation import Annotation, Role
+from napari_lrcs.annotation.held_out import Place, Split
 from napari_lrcs.arrays import Labels
-from napari_lrcs.config import TrainConfig
+from napari_lrcs.config import Axis, TrainConfig
 from napari_lrcs.errors import CheckpointError, ResultExistsError
 from napari_lrcs.io.locks import is_in_use
 from napari_lrcs.io.provenance import Learnt
@@ -43,6 +44,7 @@ from napari_lrcs.training.run.labels import (
     read_labels,
     read_slices,
     roles_of,
+    splits_of,
     write_labels,
 )
 from napari_lrcs.training.run.summary import RunSummary
@@ -203,6 +205,12 @@ class RunFolder:
         """Read the painted slices."""
         return read_labels(self.path / _LABELS)
 
+    def read_splits(self, axis: Axis) -> dict[Place, Split]:
+        """Read what its network has learnt and was validated on; {} of another axis."""
+        if self.read_config().preprocessing.axis != axis:
+            return {}
+        return splits_of(self.read_labels())
+
     # ---- how far it has come ----
 
     def write_history(self, rows: Sequence[Row]) -> None:
@@ -301,7 +309,7 @@ class RunFolder:
             file.unlink(missing_ok=True)
 
     def clean_up(self, *, keep: bool) -> None:
-        """Remove a run that was stopped, and an empty folder.
+        """Remove a run that was stopped, and an empty folder; not another's run.
 
         Parameters
         ----------
@@ -309,6 +317,8 @@ class RunFolder:
             Whether to keep a run that has a network; one that has learnt nothing is
             removed in any case.
         """
+        if is_in_use(self.path):
+            return
         has_begun = (self.path / _STATE).exists()
         if has_begun and not (keep and self.best.exists()):
             self.remove()

@@ -1,19 +1,22 @@
 """The painted slices that a run was begun with: ``labels.tif`` of its folder."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import tifffile
 
 from napari_lrcs.annotation.annotation import ROLES, Annotation, Role
+from napari_lrcs.annotation.held_out import Place, Split
 from napari_lrcs.arrays import Labels
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.io.lazy_arrays import READ_ERRORS
 from napari_lrcs.io.records import parse_json
 from napari_lrcs.io.writing import replacing
+from napari_lrcs.phases import UNPAINTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +84,26 @@ def roles_of(slices: Sequence[LabelledSlice]) -> dict[Role, tuple[int, ...]]:
     }
     roles["train"] = tuple(sorted(train))
     return roles
+
+
+def splits_of(labels: Mapping[LabelledSlice, Labels]) -> dict[Place, Split]:
+    """Tell what of each slice is trained on, and what validates; without test slices.
+
+    Parameters
+    ----------
+    labels : mapping of LabelledSlice to ndarray of uint8
+        As `read_labels` returns them.
+    """
+    splits: dict[Place, Split] = {}
+    for painted, own in labels.items():
+        if painted.role == "test":
+            continue
+        place = painted.volume, painted.index
+        nothing = np.zeros(own.shape, np.bool_)
+        split = splits.setdefault(place, Split(nothing.copy(), nothing.copy()))
+        mask = split.trained if painted.role == "train" else split.held_out
+        mask |= own != UNPAINTED
+    return splits
 
 
 @contextmanager
