@@ -98,7 +98,10 @@ def test_a_series_goes_on_with_what_is_not_finished(
     assert {p.name for p in Path("segs").iterdir()} == {"t0.tif", "t1.tif", "t2.tif"}
 
 
-@pytest.mark.parametrize("change", [" --min-size 3", " --mask cylinder", " --z 1"])
+@pytest.mark.parametrize(
+    "change",
+    [" --min-size 3", " --mask cylinder", " --z 1", " --average-turns"],
+)
 def test_another_series_is_refused(
     change: str, failed_series: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -78,7 +78,10 @@ def predict_series(
         read_from += volume.sources
     places = [place for result in results.values() for place in result.places]
     check_outputs(places, inputs=read_from)
+    # Only where it is asked for, so that what was interrupted before can go on.
+    turns = {"average_turns": True} if config.average_turns else {}
     identity = {
+        **turns,
         "model": fingerprint(checkpoint),
         "slices": None if slices is None else list(slices),
         "mask": mask and [str(mask), _mask_stamp(mask)],
