@@ -81,6 +81,14 @@ class Geometry:
             provenance=provenance,
         )
 
+    def metadata(self) -> dict[str, Any]:
+        """Return the voxel size, unit and phases that the result carries, as JSON."""
+        return {
+            "voxel_size": self.voxel_size,
+            "unit": self.unit,
+            "phases": self.phases.to_dicts(),
+        }
+
     def slabs(self, slices: Sequence[int]) -> Iterator[Slab]:
         """Group slices into runs that do not cross the edges of chunks."""
         for run in runs_of(slices, depth=self.depth):

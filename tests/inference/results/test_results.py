@@ -5,6 +5,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
+from dataclasses import replace
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -36,7 +37,7 @@ from napari_lrcs.io.formats import pyramid
 from napari_lrcs.io.formats.pyramid import levels_of
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.volume import Volume
-from napari_lrcs.phases import ELECTRODE
+from napari_lrcs.phases import ELECTRODE, PhaseTable
 
 SHAPE = (6, 8, 10)
 
@@ -357,6 +358,31 @@ def test_another_prediction_is_begun_anew(
     with open_result(other, identity="a" if has_confidence else "b") as sink:
         assert sink.done == set()
         assert not open_volume(other.partial / "labels.zarr").slab(0, 6).any()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"voxel_size": (2.0, 0.5, 0.25)},
+        {"unit": "nanometer"},
+        {"phases": PhaseTable.named("pore", "carbon", "oxide")},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_result_carries_what_was_corrected_before_it_is_continued(
+    change: dict[str, Any], labels: Labels, tmp_path: Path
+) -> None:
+    result = DiskResult(labels=tmp_path / "labels.zarr")
+    begin(result, labels)
+    corrected = replace(geometry_of(), **change)
+
+    with result.open(corrected, {"checkpoint": "a"}) as sink:
+        compute(sink, labels)
+        list(sink.publish())
+
+    volume = open_volume(result.labels)
+    found = (volume.voxel_size, volume.unit, volume.phases)
+    assert found == (corrected.voxel_size, corrected.unit, corrected.phases)
 
 
 def test_note_that_a_crash_has_torn_does_not_count(

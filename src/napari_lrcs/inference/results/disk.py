@@ -217,7 +217,10 @@ class DiskResult:
         if identity is None and self._moved() == {*self.wanted}:
             folder.discard()  # of one that was killed at its very end
         names = [output.name for output in self.wanted]
-        text = json.dumps({**(identity or {}), "parts": names}, sort_keys=True)
+        carried = publication.geometry.metadata()  # may have been corrected since
+        text = json.dumps(
+            {**(identity or {}), **carried, "parts": names}, sort_keys=True
+        )
         is_same = identity is not None and folder.has_identity(text)
         in_place = {p for p in self.wanted if is_same and publication.is_in_place(p)}
         for output in self.wanted:
