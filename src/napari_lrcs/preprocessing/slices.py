@@ -104,9 +104,9 @@ class SliceReader:
             return slab
         inside = self.inside(first, first + len(slab))
         in_view = bad if inside is None else bad & inside
-        if in_view.any():
+        if inside is None or in_view.any():
             raise self._not_finite(slab, in_view, first)
-        return np.where(bad, np.median(slab[~bad]) if (~bad).any() else 0, slab)
+        return _filled(slab, bad, inside)
 
     def _not_finite(
         self, slab: NDArray[np.floating], in_view: Mask, first: int
@@ -122,6 +122,26 @@ class SliceReader:
             f"{self.volume.name} holds NaN or infinity {found}; replace them, or leave "
             "them outside a mask"
         )
+
+
+def _filled(
+    slab: NDArray[np.floating], bad: Mask, inside: Mask
+) -> NDArray[np.floating]:
+    """Replace bad voxels by a grey level of their slice, whatever is read with it.
+
+    It is the median of what is inside; of what is outside, if nothing is; that
+    of the nearest slice, if all of a slice is bad.
+    """
+    medians = {}
+    for i, (image, is_bad) in enumerate(zip(slab, bad, strict=True)):
+        is_in = inside[i] if inside[i].any() else ~is_bad
+        if is_in.any():
+            medians[i] = np.median(image[is_in])
+    filled = slab.copy()
+    for i, is_bad in enumerate(bad):
+        nearest = min(medians, key=lambda j: abs(j - i), default=None)
+        filled[i][is_bad] = 0 if nearest is None else medians[nearest]
+    return filled
 
 
 def sampled(volume: Volume, *, axis: Axis) -> Volume:
