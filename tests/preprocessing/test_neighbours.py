@@ -29,6 +29,17 @@ def test_slices_in_order_are_given_neighbours_and_shuffled_ones_are_not() -> Non
     assert measured(SHUFFLED).context_slices == 0
 
 
+@pytest.mark.parametrize("scale", [1, 1e-3, 1e3])
+def test_grey_levels_in_float16_are_compared_as_others(scale: float) -> None:
+    array = (STRUCTURE / np.abs(STRUCTURE).max() * scale).astype(np.float16)
+
+    found = measured(array)
+
+    exact = measured(array.astype(np.float64))
+    assert (found.near, found.distant) == (exact.near, exact.distant)
+    assert found.context_slices == 2
+
+
 @pytest.mark.parametrize("axis", ["z", "y", "x"])
 def test_the_axis_of_the_slices_counts(axis: Axis) -> None:
     moved = np.moveaxis(SHUFFLED, 0, "zyx".index(axis))

@@ -52,6 +52,8 @@ def _median(slab: _Real, size: int) -> _Real:
         from scipy import ndimage  # slow to import, and measuring needs none of it
 
         margin = size // 2
+        if slab.dtype.kind == "f":  # SciPy knows neither float16 nor longdouble
+            slab = slab.astype(np.float32, copy=False)
         filtered = ndimage.median_filter(slab, size=size, mode="mirror")
         return filtered[margin : len(slab) - margin]
     # The shorter the type, the more voxels go into one processor instruction.

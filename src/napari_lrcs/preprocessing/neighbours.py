@@ -186,8 +186,9 @@ def _read_pair(reader: SliceReader, start: int) -> tuple[_Blocks, _Blocks]:
     side = _BLOCK if min(height, width) >= _FEWEST_BLOCKS * _BLOCK else 1
     rows, columns = height // side, width // side
     cut = image[:, : rows * side, : columns * side]
-    # A block that is not all inside is NaN.
-    one, other = cut.reshape(2, rows, side, columns, side).mean(axis=(2, 4))
+    # A block that is not all inside is NaN. Float16 cannot hold sums of squares.
+    blocks = cut.reshape(2, rows, side, columns, side)
+    one, other = blocks.mean(axis=(2, 4), dtype=np.float64)
     return one, other
 
 
