@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 import shutil
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -26,7 +27,7 @@ from napari_lrcs.inference.predict import predict_slice, predict_volume
 from napari_lrcs.inference.results import cleaning
 from napari_lrcs.inference.results.disk import DiskResult
 from napari_lrcs.inference.results.result import MemoryResult
-from napari_lrcs.inference.task import fingerprint
+from napari_lrcs.inference.task import PredictTask, fingerprint
 from napari_lrcs.io.formats.ome_zarr import create_ome_zarr
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.volume import Volume, as_volume
@@ -851,6 +852,48 @@ def test_volume_or_mask_that_was_edited_is_not_continued(
     assert n_found_done(GREY, checkpoint, out, mask=other_mask) == 0
 
 
+@pytest.mark.parametrize("axis", ["z", "y"])
+@pytest.mark.parametrize("z", range(11))
+def test_mask_that_was_edited_anywhere_is_another(
+    z: int, axis: Axis, make_checkpoint: MakeCheckpoint, tiny_config: TrainConfig
+) -> None:
+    checkpoint = make_checkpoint(tiny_config.with_changes(axis=axis))
+    inside = np.ones(SHAPE, np.bool_)
+    edited = inside.copy()
+    edited[z, 0, 0] = False
+
+    one, other = (
+        PredictTask(
+            volume=as_volume(GREY),
+            checkpoint=checkpoint,
+            mask=Volume(array=mask, name="mask"),
+        ).identity()
+        for mask in (inside, edited)
+    )
+
+    assert one != other
+
+
+def test_file_that_was_written_anew_is_not_continued(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    scan = tmp_path / "scan.npy"
+    np.save(scan, GREY)
+    edited = GREY.copy()
+    edited[1] += 1  # in none of the sampled slices
+    begun_with = PredictTask(volume=open_volume(scan), checkpoint=make_checkpoint())
+
+    identity = begun_with.identity()
+    same = replace(begun_with, volume=open_volume(scan)).identity()
+    np.save(scan, edited)
+    os.utime(scan, ns=(0, 0))  # a coarse clock may not have moved on
+    other = replace(begun_with, volume=open_volume(scan)).identity()
+
+    assert same == identity
+    assert other != identity
+    json.dumps(identity)
+
+
 def test_samples_lie_within_the_slices_that_are_asked_for(
     make_checkpoint: MakeCheckpoint, tmp_path: Path
 ) -> None:
@@ -942,7 +985,7 @@ def test_killed_prediction_is_continued(
     assert not out.exists()
     array = CountingArray(grey)
     # Where the grey levels come from counts, the array that holds them does not.
-    volume = as_volume(array, name=open_volume(tmp_path / "grey.npy").name)
+    volume = replace(open_volume(tmp_path / "grey.npy"), array=array)
 
     events = list(
         predict_volume(

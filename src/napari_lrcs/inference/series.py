@@ -13,6 +13,7 @@ from napari_lrcs.io.locks import only_writer
 from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.paths import check_outputs
 from napari_lrcs.io.records import read_json, write_json
+from napari_lrcs.io.watching import stamp
 from napari_lrcs.io.writing import check_new
 from napari_lrcs.preprocessing.mask import CYLINDER, open_mask
 from napari_lrcs.progress import Notice, PredictEvent
@@ -208,14 +209,6 @@ def _unfinished(
             note.unlink()
         if is_new and not any(folder.iterdir()):
             folder.rmdir()
-
-
-def stamp(path: Path) -> list[int]:
-    """Tell one state of a file from another: size and time in ns; empty if absent."""
-    if not path.exists():
-        return []
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
 
 
 def _former(note: Path, identity: str) -> dict[str, list[int]] | None:

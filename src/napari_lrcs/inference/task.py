@@ -12,13 +12,18 @@ from napari_lrcs.inference.foreign import warn_of_grey_levels, warn_of_voxel_siz
 from napari_lrcs.inference.geometry import Geometry, Slab
 from napari_lrcs.io.provenance import Provenance
 from napari_lrcs.io.volume import Volume
+from napari_lrcs.io.watching import stamp
 from napari_lrcs.metrics.calibration import UNCALIBRATED
 from napari_lrcs.models.checkpoint import Checkpoint
-from napari_lrcs.preprocessing.slices import SliceReader
+from napari_lrcs.preprocessing.mask import is_cylinder
+from napari_lrcs.preprocessing.slices import SliceReader, runs_of
 from napari_lrcs.progress import Notice
 
 _N_SAMPLES = 5
-"""Slices by which one volume is told from another."""
+"""Slices by which one volume is told from another, beside the stamps of its files."""
+
+_MOST_VOXELS = 2**25
+"""Voxels that are read at once, unless a slice has more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,14 +115,19 @@ class PredictTask:
         )
         # Only where it is asked for, so that what was interrupted before can go on.
         turns = {"average_turns": True} if self.config.average_turns else {}
+        # Not of a Zarr: its folder's time says nothing of its chunks.
+        files = [stamp(place) for place in self.volume.sources if place.is_file()]
+        # A mask is often corrected in a few slices, so all of a drawn one count.
+        of_mask = samples if mask is None or is_cylinder(mask) else places
         return {
             **turns,
+            **({"files": files} if files else {}),
             "checkpoint": fingerprint(self.checkpoint),
             "volume": self.volume.name,
             "shape": self.volume.shape,
             "samples": _digest(self.volume, samples),
             "slices": wanted,
-            "mask": None if mask is None else _digest(mask, samples),
+            "mask": None if mask is None else _digest(mask, of_mask),
         }
 
 
@@ -137,6 +147,7 @@ def fingerprint(checkpoint: Checkpoint) -> str:
 
 def _digest(volume: Volume, places: Sequence[int]) -> str:
     digest = sha256(str(volume.dtype).encode())
-    for z in places:
-        digest.update(volume.slab(z, z + 1).tobytes())
+    _, rows, columns = volume.shape
+    for run in runs_of(places, depth=max(1, _MOST_VOXELS // (rows * columns))):
+        digest.update(volume.slab(run.start, run.stop).tobytes())
     return digest.hexdigest()

@@ -52,6 +52,17 @@ def signature(file: Path) -> Signature:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
+def stamp(path: Path) -> list[int]:
+    """Tell one state of a file from another: size and time in ns; empty if absent.
+
+    Unlike a signature, it is the same on all computers that see the file.
+    """
+    if not path.exists():
+        return []
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
 @contextmanager
 def unchanged(signatures: Mapping[Path, Signature]) -> Iterator[None]:
     """Check after the block that files still have the given signatures.

@@ -78,6 +78,11 @@ def as_mask(volume: Volume, *, shape: tuple[int, int, int]) -> Volume:
     )
 
 
+def is_cylinder(mask: Volume) -> bool:
+    """Whether a mask is the one that needs no file, and so cannot be edited."""
+    return isinstance(mask.array, _Cylinder)
+
+
 @dataclass(frozen=True, slots=True)
 class _Cylinder:
     """A circle whose diameter is the slice's shorter side, about the z axis."""
