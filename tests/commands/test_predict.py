@@ -2,6 +2,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -108,6 +109,15 @@ def test_a_name_with_brackets_is_a_name_where_it_exists(run: Run) -> None:
     shutil.copy("image.tif", "image[1].tif")
 
     run("predict image[1].tif run --out seg.tif --device cpu --z 0")
+
+    assert Path("seg.tif").is_file()
+
+
+def test_a_dataset_of_a_file_with_brackets_is_a_name(run: Run) -> None:
+    with h5py.File("scan[1].h5", "w") as file:
+        file["data"] = tifffile.imread("image.tif")
+
+    run("predict scan[1].h5:/data run --out seg.tif --device cpu --z 0")
 
     assert Path("seg.tif").is_file()
 

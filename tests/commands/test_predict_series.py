@@ -10,6 +10,7 @@ import tifffile
 
 from command_line import Run, call
 from napari_lrcs.inference.results.partial import PartialFolder
+from napari_lrcs.inference.series import places_of_series
 from napari_lrcs.io.writing import move_aside
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -26,6 +27,16 @@ def test_a_glob_of_images_goes_into_a_folder(place: Path, run: Run) -> None:
         *("hour-10.tif", "hour-9.tif")
     ]
     assert np.all(tifffile.imread("segs/hour-9.tif")[0] > 0)
+
+
+def test_results_of_folders_keep_what_follows_a_dot() -> None:
+    images = ["cell_1.2V", "cell_1.4V/", "t0.5.TIF", "t1.zarr", "t2.h5:/data"]
+
+    places = places_of_series(images, Path("segs"))
+
+    assert [place.name for place in places.values()] == [
+        *("cell_1.2V.tif", "cell_1.4V.tif", "t0.5.tif", "t1.tif", "t2.tif")
+    ]
 
 
 @pytest.fixture

@@ -109,7 +109,9 @@ def _follow(
 
 def _images(text: str) -> list[str]:
     """List the images that match a glob; a name stands for itself."""
-    if not any(sign in text for sign in "*?[") or Path(text).exists():
+    from napari_lrcs.io.opening import split_dataset
+
+    if not any(sign in text for sign in "*?[") or split_dataset(text)[0].exists():
         return [text]
     images = sorted(glob(text))  # noqa: PTH207 absolute patterns too
     if not images:

@@ -10,8 +10,8 @@ from napari_lrcs.config import PredictConfig
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.inference.results.disk import DiskResult
 from napari_lrcs.io.locks import only_writer
-from napari_lrcs.io.opening import open_volume
-from napari_lrcs.io.paths import check_outputs
+from napari_lrcs.io.opening import open_volume, split_dataset
+from napari_lrcs.io.paths import VOLUME_SUFFIXES, check_outputs
 from napari_lrcs.io.records import read_json, write_json
 from napari_lrcs.io.watching import stamp
 from napari_lrcs.io.writing import check_new
@@ -140,7 +140,10 @@ def places_of_series(
 
 def result_name(image: str | Path, *, suffix: str = ".tif") -> str:
     """Name the result of an image in a series."""
-    return f"{Path(image).stem}{suffix}"
+    place = split_dataset(image)[0]
+    # In the name of a folder of slices, a dot may be that of a number.
+    is_known = place.suffix.lower() in (*VOLUME_SUFFIXES, ".zarr")
+    return f"{place.stem if is_known else place.name}{suffix}"
 
 
 @contextmanager
