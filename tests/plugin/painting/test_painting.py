@@ -11,10 +11,14 @@ import zarr
 from napari import Viewer
 from napari.layers import Image, Labels, Layer
 from pytestqt.qtbot import QtBot
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
 
 from napari_lrcs.annotation.painting.folder import PaintingFolder
 from napari_lrcs.errors import InUseError, VolumeError
+from napari_lrcs.inference.painting.fill import Filled
 from napari_lrcs.phases import ELECTRODE, PhaseTable
+from napari_lrcs.plugin.label.paint_help.panel import merge
 from napari_lrcs.plugin.label.painted_layers import adopt, new_painting, open_painting
 from napari_lrcs.plugin.painting.painting import Painting, painting_of
 from napari_lrcs.plugin.parts.layers.layers import phases_shown
@@ -296,6 +300,33 @@ def test_slice_that_is_put_is_one_step_to_undo(
 
     assert not is_done_at_once  # but in bands
     assert not painting.plane(0).any()
+
+
+@pytest.mark.parametrize("axis", ["z", "x"])
+def test_stroke_in_progress_when_a_slice_is_filled_stays(
+    axis: Any,
+    make_napari_viewer: MakeViewer,
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    viewer = make_napari_viewer()
+    layer, painting = begun(axis=axis)
+    viewer.add_layer(layer)
+    former = painting.plane(1)
+    filled = Filled(index=1, former=former, labels=np.full_like(former, 2))
+    first, second = {"z": ((1, 5, 5), (1, 30, 40)), "x": ((1, 5, 1), (4, 30, 1))}[axis]
+    buttons = Qt.MouseButton.LeftButton
+    monkeypatch.setattr(QApplication, "mouseButtons", lambda: buttons)
+
+    with layer.block_history():
+        layer.paint(first, 3)
+        merge(painting, filled)
+        layer.paint(second, 3)
+    buttons = Qt.MouseButton.NoButton
+    qtbot.waitUntil(lambda: bool((painting.plane(1) == 2).any()))
+
+    assert [int(layer.data[place]) for place in (first, second)] == [3, 3]
+    assert set(np.unique(painting.plane(1))) == {2, 3}
 
 
 def test_saving_completes_what_is_being_put(make_napari_viewer: MakeViewer) -> None:

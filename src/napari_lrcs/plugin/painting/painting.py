@@ -20,7 +20,7 @@ from napari_lrcs.io.volume import Volume
 from napari_lrcs.phases import Phase, PhaseTable
 from napari_lrcs.plugin.painting.autosave import AutoSave, Counts
 from napari_lrcs.plugin.painting.mask_keeper import MaskKeeper
-from napari_lrcs.plugin.painting.slice_writer import SliceWriter
+from napari_lrcs.plugin.painting.slice_writer import Plane, SliceWriter
 from napari_lrcs.plugin.parts.layers.kinds import PAINTING_KEY
 from napari_lrcs.plugin.parts.layers.layers import (
     layer_shape,
@@ -261,9 +261,9 @@ class Painting:
         """Return a copy of the labels of a slice, uint8, shape (rows, columns)."""
         return np.array(self._autosave.plane(index), np.uint8)
 
-    def set_plane(self, index: int, labels: LabelArray) -> None:
+    def set_plane(self, index: int, plane: Plane) -> None:
         """Replace the labels of a slice, soon; see `SliceWriter.write`."""
-        self._slice_writer.write({index: labels})
+        self._slice_writer.write({index: plane})
 
     def mark_changed(self, indices: Iterable[int]) -> None:
         """Count and save slices soon: they were changed by other means than strokes."""
@@ -309,7 +309,7 @@ def propagated_slices(painting: Painting) -> tuple[int, ...]:
     return tuple(i for i in painting.state.propagated if i in painted)
 
 
-def propagate_to(painting: Painting, planes: Mapping[int, LabelArray]) -> None:
+def propagate_to(painting: Painting, planes: Mapping[int, Plane]) -> None:
     """Replace the labels of slices, soon, as one step of the undo history; mark them.
 
     Raises

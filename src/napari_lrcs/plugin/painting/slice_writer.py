@@ -1,7 +1,7 @@
 """Write whole slices into a labels layer while its window stays responsive."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -9,9 +9,13 @@ from napari.layers import Labels
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QApplication
 
+from napari_lrcs.annotation.painting.labels import slice_key
 from napari_lrcs.arrays import Labels as LabelArray
 from napari_lrcs.config import Axis
 from napari_lrcs.preprocessing.slices import AXES
+
+Plane = LabelArray | Callable[[LabelArray], LabelArray]
+"""New labels of a slice, or a function that makes them of those that are there."""
 
 _STROKE_MS = 50
 _BAND_VOXELS = 100_000
@@ -32,16 +36,18 @@ class SliceWriter:
 
     def __init__(self, layer: Labels, axis: Axis) -> None:
         self._layer, self._axis = layer, axis
-        self._waiting: deque[Mapping[int, LabelArray]] = deque()
+        self._waiting: deque[Mapping[int, Plane]] = deque()
         self._steps: Iterator[None] | None = None
 
-    def write(self, planes: Mapping[int, LabelArray]) -> None:
+    def write(self, planes: Mapping[int, Plane]) -> None:
         """Replace the labels of slices, as one step of the layer's undo history.
 
         Parameters
         ----------
-        planes : mapping of int to ndarray of uint8, shape (rows, columns)
-            The new labels by the place of their slice along the axis, from 0.
+        planes : mapping of int to ndarray of uint8, shape (rows, columns), or callable
+            The new labels by the place of their slice along the axis, from 0. A
+            function is given those that are there once the slice is written: a
+            stroke in progress ends before.
         """
         self._waiting.append(planes)
         if self._steps is None:
@@ -68,12 +74,27 @@ class SliceWriter:
         while self._waiting:
             planes = self._waiting.popleft()
             with self._without_brush(), self._layer.block_history():
-                for i, (index, start, labels) in enumerate(_bands(planes)):
+                for i, (index, start, labels) in enumerate(self._bands(planes)):
                     if i:
                         yield
                     self._write_band(index, start, labels)
             if self._waiting:
                 yield
+
+    def _bands(
+        self, planes: Mapping[int, Plane]
+    ) -> Iterator[tuple[int, int, LabelArray]]:
+        """Cut slices into bands; yields slice, first row and labels of each."""
+        for index, plane in planes.items():
+            labels = plane(self._plane(index)) if callable(plane) else plane
+            height = max(1, _BAND_VOXELS // labels.shape[1])
+            for start in range(0, len(labels), height):
+                yield index, start, labels[start : start + height]
+
+    def _plane(self, index: int) -> LabelArray:
+        is_2d = self._layer.ndim == 2
+        key = ... if is_2d else slice_key(self._axis, index)
+        return np.array(self._layer.data[key], np.uint8)
 
     def _write_band(self, index: int, start: int, labels: LabelArray) -> None:
         rows, columns = np.indices(labels.shape, np.int32)
@@ -92,11 +113,3 @@ class SliceWriter:
         finally:
             if self._layer.mode == "pan_zoom":
                 self._layer.mode = mode
-
-
-def _bands(planes: Mapping[int, LabelArray]) -> Iterator[tuple[int, int, LabelArray]]:
-    """Cut slices into bands; yields slice, first row and labels of each."""
-    for index, labels in planes.items():
-        height = max(1, _BAND_VOXELS // labels.shape[1])
-        for start in range(0, len(labels), height):
-            yield index, start, labels[start : start + height]

@@ -176,10 +176,7 @@ class Guide(QWidget):
 
     def merge(self, event: Propagated, painting: Painting) -> None:
         """Put propagated slices into their painting; new strokes stay."""
-        planes = {
-            filled.index: filled.merged(painting.plane(filled.index))
-            for filled in event.slices
-        }
+        planes = {filled.index: filled.merged for filled in event.slices}
         try:
             propagate_to(painting, planes)
         except EXPECTED as error:

@@ -11,6 +11,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_lrcs.annotation.spots import Spot
+from napari_lrcs.arrays import Labels as LabelArray
 from napari_lrcs.inference.painting.fill import Filled, SliceToFill
 from napari_lrcs.inference.painting.propagate import Propagated
 from napari_lrcs.phases import UNPAINTED
@@ -233,9 +234,12 @@ class PaintHelp(QWidget):
 
 def merge(painting: Painting, event: Filled | Imported) -> None:
     """Merge what a job has made into a painting; what was painted meanwhile stays."""
-    current = painting.plane(event.index)
     if isinstance(event, Filled):
-        painting.set_plane(event.index, event.merged(current))
-    else:
-        free = current == UNPAINTED
-        painting.set_plane(event.index, np.where(free, event.labels, current))
+        painting.set_plane(event.index, event.merged)
+        return
+    imported = event.labels
+
+    def merged(current: LabelArray) -> LabelArray:
+        return np.where(current == UNPAINTED, imported, current)
+
+    painting.set_plane(event.index, merged)
