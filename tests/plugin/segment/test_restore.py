@@ -22,7 +22,7 @@ from napari_lrcs.annotation.painting.folder import (
     PaintingState,
 )
 from napari_lrcs.annotation.project_file import ProjectFile, ProjectState
-from napari_lrcs.errors import VolumeError
+from napari_lrcs.errors import InUseError, VolumeError
 from napari_lrcs.io.formats.tiff import write_labels_tiff
 from napari_lrcs.phases import ELECTRODE
 from napari_lrcs.plugin.files.reader import choosing
@@ -152,6 +152,29 @@ def test_two_clicks_after_opening_the_image_all_is_back(
     assert names == ["scan", "scan prediction", "scan labels"]
     assert viewer.layers.selection.active == painting_in(viewer).layer
     assert not line.is_offering
+
+
+def test_what_is_open_is_noted_although_another_window_writes_first(
+    make_napari_viewer: MakeViewer,
+    image: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    viewer = make_napari_viewer()
+    viewer.open(image, plugin="napari")
+    label_page(segment_dock(viewer)).new_labels()
+    file = image.with_suffix(".lrcs") / "project.json"
+
+    def busy(*_: object) -> None:
+        raise InUseError("another window writes")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ProjectFile, "write", busy)
+        keeper_of(viewer).save()
+    is_written_at_once = file.exists()
+    keeper_of(viewer).save()
+
+    assert not is_written_at_once
+    assert file.exists()
 
 
 def test_what_is_gone_is_told_and_the_rest_is_back(

@@ -107,6 +107,7 @@ class ProjectKeeper:
             ProjectFile(folder).write(state)
         except InUseError:  # another window writes just now
             self._save_soon()
+            return
         except (LrcsError, OSError):  # all that matters more is saved elsewhere
             return
         self._saved = folder, state
