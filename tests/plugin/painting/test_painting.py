@@ -425,6 +425,27 @@ def test_stroke_that_the_disk_does_not_take_stays_in_memory(
     np.testing.assert_array_equal(np.asarray(painting.folder.labels.array[1]), shown)
 
 
+def test_phase_that_cannot_be_saved_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layer, painting = begun()
+    layer.fill((0, 0, 0), 2)
+    painting.save()
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PaintingFolder, "write", full)
+        with pytest.raises(OSError, match="No space"):
+            painting.rename(PhaseTable.named("a", "b", "c", "d"))
+    layer.fill((1, 0, 0), 1)
+    painting.save()
+
+    assert counts_of(painting) == {0: [0, 2000, 0], 1: [2000, 0, 0]}
+    assert [phase.label for phase in painting.unpainted_phases()] == [3]
+
+
 def test_what_cannot_be_saved_is_told_and_saved_later(
     qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:

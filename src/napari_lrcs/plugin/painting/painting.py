@@ -193,7 +193,6 @@ class Painting:
         """
         if (n_missing := len(self.phases) - len(phases)) > 0:
             raise ValueError(f"{n_missing} phases are missing; renumber the labels")
-        self._autosave.renumber({}, n_phases=len(phases))
         self._change(phases=phases)
         show_phases(self.layer, phases)
 
@@ -284,6 +283,7 @@ class Painting:
         state = replace(self._state, **fields)
         self.folder.write(state)
         self._state = state
+        self._autosave.renumber({}, n_phases=len(state.phases))
         self._slice_writer.finish()
         self._autosave.save(has_changed=True)
 
