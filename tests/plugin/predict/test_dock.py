@@ -454,6 +454,28 @@ def test_nothing_is_predicted_outside_the_field_of_view(
     np.testing.assert_array_equal(np.unique(chosen.data), [0, 3])
 
 
+def test_removed_field_of_view_is_not_replaced_by_another_layer(
+    grey: Any, make_dock: Callable[..., PredictDock]
+) -> None:
+    dock = make_dock(grey)
+    dock.viewer.add_labels(np.zeros(SHAPE, np.uint8), name="painting")
+    field = dock.setup.field_of_view
+    mask = dock.viewer.add_labels(np.ones(SHAPE, np.uint8), name="mask")
+    field.kind.setCurrentText(LAYER)
+    field.layers.layer = mask
+
+    dock.viewer.layers.remove(mask)
+    dock.viewer.add_labels(np.zeros(SHAPE, np.uint8), name="other")
+    dock.predict()
+
+    assert field.layers.layer is None
+    assert "there is no mask layer" in dock.message.lower()
+    assert not dock.is_busy
+    field.kind.setCurrentText(ABOUT_Z)
+    field.kind.setCurrentText(LAYER)
+    assert field.layers.layer is not None
+
+
 # ---- beside other layers ----
 
 

@@ -31,6 +31,9 @@ _WITHIN: Mapping[Neighbourhood, str] = {8: "8: edges, corners", 4: "4: edges"}
 class FieldOfView(QWidget):
     """The kind of the field of view, and below it the layer where there is one.
 
+    A layer is proposed when the user turns to layers. One that is removed afterwards is
+    not replaced: what is predicted or measured would silently be so within another.
+
     Parameters
     ----------
     offered : type
@@ -91,7 +94,7 @@ class FieldOfView(QWidget):
             self._show_kind(mask)
             if isinstance(mask, Layer) and self.layers.offers(mask):
                 self.layers.layer = mask
-        self.layers.setVisible(self.kind.currentText() == LAYER)
+            self._show_layers()
 
     def _show_kind(self, mask: Layer | str | None) -> None:
         text = EVERYTHING if mask is None else LAYER
@@ -104,10 +107,14 @@ class FieldOfView(QWidget):
         if not (mask is None and is_being_chosen):
             self.kind.setCurrentText(text)
 
+    def _show_layers(self) -> None:
+        is_layer = self.kind.currentText() == LAYER
+        self.layers.setVisible(is_layer)
+        self.layers.set_proposing(is_proposing=not is_layer)
+
     def _on_kind(self) -> None:
-        text = self.kind.currentText()
-        self.layers.setVisible(text == LAYER)
-        if text == LAYER:
+        self._show_layers()
+        if self.kind.currentText() == LAYER:
             self._on_layer()
         else:
             self.requested.emit(self.spec)

@@ -144,6 +144,7 @@ class LayerChoice(NameBox, Generic[LayerKind]):
         self._without, self._propose = without, propose
         self._layer: LayerKind | None = None
         self._is_picked = False
+        self._is_proposing = True
         self._oddity = ""
         self._offered: list[LayerKind | None] = []
         self._images: list[Image] = []
@@ -182,6 +183,11 @@ class LayerChoice(NameBox, Generic[LayerKind]):
     def propose_again(self, *, anew: bool = False) -> None:
         """Propose a layer again, unless one was chosen; `anew` forgets that choice."""
         self._is_picked &= not anew
+        self._refresh()
+
+    def set_proposing(self, *, is_proposing: bool) -> None:
+        """Set whether another layer is proposed while none is chosen, as at first."""
+        self._is_proposing = is_proposing
         self._refresh()
 
     def offers(self, layer: Layer) -> bool:
@@ -250,9 +256,10 @@ class LayerChoice(NameBox, Generic[LayerKind]):
     def _proposed(self, fitting: Sequence[LayerKind]) -> LayerKind | None:
         if self._propose is not None:
             return self._propose(fitting)
-        if self._layer in self._offered or self._none or not fitting:
-            return self._layer if self._layer in self._offered else None
-        return fitting[-1]
+        if self._layer in self._offered:
+            return self._layer
+        is_proposing = self._is_proposing and not self._none
+        return fitting[-1] if is_proposing and fitting else None
 
     def _pick(self, index: int) -> None:
         place = index - len(self._offered)
