@@ -29,7 +29,7 @@ from napari_lrcs.io.opening import open_volume
 from napari_lrcs.io.volume import as_volume
 from napari_lrcs.models.trained_on import TrainedOn, grey_quantiles
 from napari_lrcs.plugin.label.painted_layers import new_painting
-from napari_lrcs.plugin.painting.field_of_view import ABOUT_Z, LAYER
+from napari_lrcs.plugin.painting.field_of_view import ABOUT_Z, EVERYTHING, LAYER
 from napari_lrcs.plugin.parts.layers.layers import (
     labels_of,
     phases_shown,
@@ -1044,6 +1044,26 @@ def test_settings_are_remembered(
     assert other.setup.where.currentText() == TIFF
     assert other.setup.confidence.isChecked()
     assert other.setup.form.config.min_size == 7
+
+
+@pytest.mark.parametrize(("chosen", "restored"), [(LAYER, EVERYTHING), (ABOUT_Z,) * 2])
+def test_field_of_view_is_remembered_unless_it_is_a_layer(
+    chosen: str,
+    restored: str,
+    grey: Any,
+    make_dock: Callable[..., PredictDock],
+    qtbot: QtBot,
+) -> None:
+    dock = make_dock(grey)
+    dock.viewer.add_labels(np.ones(SHAPE, np.uint8), name="mask")
+    dock.setup.field_of_view.kind.setCurrentText(chosen)
+    qtbot.wait(100)
+    dock.viewer.window.remove_dock_widget(dock)
+
+    other = PredictDock(dock.viewer)
+    dock.viewer.window.add_dock_widget(other)
+
+    assert other.setup.field_of_view.kind.currentText() == restored
 
 
 # ---- on a cluster ----

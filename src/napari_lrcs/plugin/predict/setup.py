@@ -22,7 +22,7 @@ from napari_lrcs.inference.estimate import amount, fits_memory, memory_needed
 from napari_lrcs.inference.foreign import warn_of_grey_levels, warn_of_voxel_size
 from napari_lrcs.io.volume import SLICE_EXAMPLES, Volume, parse_slices
 from napari_lrcs.models.header import ModelSummary
-from napari_lrcs.plugin.painting.field_of_view import FieldOfView
+from napari_lrcs.plugin.painting.field_of_view import ABOUT_Z, FieldOfView
 from napari_lrcs.plugin.painting.role_fields import HOW
 from napari_lrcs.plugin.parts.computing.compute_on import ComputeOn
 from napari_lrcs.plugin.parts.dock import restore_forms, settings_of
@@ -268,6 +268,7 @@ class PredictSetup(QWidget):
             **settings,
             **{name: box.currentText() for name, box in self._boxes.items()},
             **{name: box.isChecked() for name, box in self._ticks.items()},
+            "field": self.field_of_view.kind.currentText(),
             "range": self.range.text(),
             "compute_on": self.compute_on.settings(),
         }
@@ -281,13 +282,14 @@ class PredictSetup(QWidget):
             box.setCurrentText(str(settings.get(name)))
         for name, tick in self._ticks.items():
             tick.setChecked(bool(settings.get(name)))
+        if settings.get("field") == ABOUT_Z:  # a layer may be another one by now
+            self.field_of_view.kind.setCurrentText(ABOUT_Z)
         self.compute_on.restore(settings.get("compute_on", {}))
         self._follow_image()  # what was chosen for another one may not fit
 
     @property
     def _boxes(self) -> Mapping[str, QComboBox]:
-        field = self.field_of_view.kind
-        return {"region": self.region, "field": field, "where": self.where}
+        return {"region": self.region, "where": self.where}
 
     @property
     def _ticks(self) -> Mapping[str, QCheckBox]:
