@@ -1,6 +1,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import (
     QApplication,
     QDockWidget,
+    QFileDialog,
     QLabel,
     QMainWindow,
     QMessageBox,
@@ -596,6 +598,33 @@ def test_hidden_dock_keeps_its_job(viewer: Viewer, qtbot: Any) -> None:
 
 
 # ---- settings ----
+
+
+@pytest.mark.parametrize(
+    ("typed", "saved"),
+    [
+        ("cell_0.5um", "cell_0.5um.png"),
+        ("cell_0.5um.png", "cell_0.5um.png"),
+        ("cell.PDF", "cell.PDF"),
+        ("cell", "cell.png"),
+        ("cell.csv", "cell.csv"),
+    ],
+)
+def test_only_the_end_of_a_kind_of_file_is_a_suffix(
+    typed: str,
+    saved: str,
+    viewer: Viewer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kinds = "Figures (*.png *.pdf);;Tables (*.csv)"
+    answer = str(tmp_path / typed), "Figures (*.png *.pdf)"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: answer)
+    paths: list[Path] = []
+
+    _open(viewer).ask_where_to_save("cell.png", kinds, paths.append)
+
+    assert paths == [tmp_path / saved]
 
 
 def test_settings_are_remembered_when_the_dock_is_closed(viewer: Viewer) -> None:

@@ -1046,6 +1046,28 @@ def test_settings_are_remembered(
     assert other.setup.form.config.min_size == 7
 
 
+@pytest.mark.parametrize(
+    ("typed", "renamed"),
+    [
+        ("scan_0.5um", "scan_0.5um.zarr"),
+        ("scan.tif", "scan.zarr"),
+        ("scan.TIFF", "scan.zarr"),
+        ("scan", "scan.zarr"),
+    ],
+)
+def test_another_type_of_file_changes_only_the_suffix(
+    typed: str, renamed: str, grey: Any, make_dock: Callable[..., PredictDock]
+) -> None:
+    place = make_dock(grey).setup.place
+    place.where.setCurrentText(TIFF)
+    place.file.setText(f"/data/{typed}")
+    place.file.textEdited.emit(place.file.text())
+
+    place.where.setCurrentText(ZARR)
+
+    assert place.file.text() == f"/data/{renamed}"
+
+
 @pytest.mark.parametrize(("chosen", "restored"), [(LAYER, EVERYTHING), (ABOUT_Z,) * 2])
 def test_field_of_view_is_remembered_unless_it_is_a_layer(
     chosen: str,

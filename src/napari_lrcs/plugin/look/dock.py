@@ -189,7 +189,7 @@ class LookDock(Dock):
     def _ask_for_maps(self) -> None:
         if self.maps is not None:
             name = maps_file(self.maps.layer.name)
-            self.ask_where_to_save(name, "TIFF files (*.tif)", self.save_maps)
+            self.ask_where_to_save(name, "TIFF files (*.tif *.tiff)", self.save_maps)
 
     def _ask_for_figure(self, name: str, write: Write) -> None:
         self.ask_where_to_save(

@@ -239,8 +239,8 @@ class Dock(Closable):
         default : str
             File name.
         kinds : str
-            Kinds of files, as Qt's dialogs take them. Where the user types no suffix,
-            the first one of the chosen kind is added.
+            Kinds of files, as Qt's dialogs take them. Where the user types none of
+            their suffixes, the first one of the chosen kind is added.
         save : callable
             Takes the path.
         """
@@ -253,7 +253,7 @@ class Dock(Closable):
             return
         path = Path(text)
         self._saved_in = path.parent
-        named = _with_suffix(path, kind, default)
+        named = _with_suffix(path, kinds, kind)
         if named != path and named.exists():  # the dialog asked about another name
             text = f"{named.name} exists already; choose another name"
             self.show_message(text, "error")
@@ -292,11 +292,15 @@ class Dock(Closable):
         self.delete_if_removed()
 
 
-def _with_suffix(path: Path, kind: str, default: str) -> Path:
-    """Add the first suffix of the chosen kind of files, where the user typed none."""
-    first = re.search(r"\*(\.\w+)", kind)
-    suffix = first[1] if first else Path(default).suffix
-    return path if path.suffix else path.with_suffix(suffix)
+def _with_suffix(path: Path, kinds: str, chosen: str) -> Path:
+    """Add the first suffix of the chosen kind of files, where the user typed none.
+
+    The end of ``cell_0.5um`` is none, unless the dialog does not tell the kind.
+    """
+    known, suffixes = (re.findall(r"\*(\.\w+)", text) for text in (kinds, chosen))
+    if path.suffix.lower() in known or (path.suffix and not suffixes):
+        return path
+    return path.with_name(path.name + (suffixes or known)[0])
 
 
 class _Message(QLabel):

@@ -12,6 +12,7 @@ from napari_lrcs.plugin.parts.widgets import button, choice, hbox
 MEMORY, ZARR, TIFF = "In memory", "OME-Zarr file", "TIFF file"
 
 _SUFFIXES = {ZARR: ".zarr", TIFF: ".tif"}
+_KNOWN = (*_SUFFIXES.values(), ".tiff")
 
 
 class ResultPlace(QWidget):
@@ -66,7 +67,7 @@ class ResultPlace(QWidget):
         if suffix is None or self._image is None:
             return
         if self._own_file:
-            self.file.setText(str(Path(self.file.text()).with_suffix(suffix)))
+            self.file.setText(_renamed(self.file.text(), suffix))
             return
         self.file.setText(str(workspace_for(self._image).new_result(suffix)))
 
@@ -109,3 +110,10 @@ class ResultPlace(QWidget):
 
     def _note_own_file(self, text: str) -> None:
         self._own_file = bool(text.strip())
+
+
+def _renamed(text: str, suffix: str) -> str:
+    """Give a file another suffix; what follows a point in a name like 0.5um stays."""
+    path = Path(text)
+    stem = path.stem if path.suffix.lower() in _KNOWN else path.name
+    return str(path.parent / f"{stem}{suffix}")
