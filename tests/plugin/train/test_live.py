@@ -135,7 +135,7 @@ def test_it_rests_and_stops_when_phases_change(
 
 
 def test_labels_that_are_no_painting_cannot_be_followed(
-    dock: TrainDock, viewer: Viewer, labels: Labels
+    dock: TrainDock, viewer: Viewer, image: Image, labels: Labels
 ) -> None:
     viewer.layers.remove(labels)
     viewer.add_labels(np.array(TRUTH), name="plain")
@@ -144,3 +144,4 @@ def test_labels_that_are_no_painting_cannot_be_followed(
 
     assert "cannot be followed" in dock.message
     assert not dock.is_busy
+    assert not [*workspace_for(image).path.glob("run-*")]

@@ -11,7 +11,7 @@ from napari_lrcs.annotation.annotation import ROLES, AnnotatedVolume, Role
 from napari_lrcs.annotation.painting.live import LivePainting
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.models.header import Row
-from napari_lrcs.plugin.painting.painting import painting_of
+from napari_lrcs.plugin.painting.painting import Painting, painting_of
 from napari_lrcs.plugin.parts.layers.current_slice import SliceInView
 from napari_lrcs.plugin.parts.layers.layers import labels_of, workspace_for
 from napari_lrcs.plugin.parts.workers import Events, load_torch
@@ -93,6 +93,7 @@ def new_live_training(setup: TrainSetup, in_view: InView) -> LiveTrainingJob:
     ValueError, LrcsError, OSError
         As `TrainSetup.new_training` does, or if the labels are not a painting.
     """
+    _painting_of(setup.layers)  # before a folder is made for the run
     return _following(setup.new_training(in_view), setup.layers)
 
 
@@ -106,12 +107,7 @@ def continued_training(setup: TrainSetup, run: Path, in_view: InView) -> Trainin
 def _following(training: TrainingJob, layers: TrainingLayers) -> LiveTrainingJob:
     """Make a training follow the painting that is chosen."""
     image, labels = layers.read()
-    painting = painting_of(labels)
-    if painting is None:
-        raise ValueError(
-            "these labels cannot be followed: choose a layer that was made by New "
-            "labels layer on the page Label phases"
-        )
+    painting = _painting_of(layers)
     workspace = workspace_for(image)
     shape = training.source.volume.shape
 
@@ -130,6 +126,18 @@ def _following(training: TrainingJob, layers: TrainingLayers) -> LiveTrainingJob
         painting=LivePainting(read, painted=painting.painted()),
         runs=workspace.path,
     )
+
+
+def _painting_of(layers: TrainingLayers) -> Painting:
+    """Return the painting that is chosen, or raise ValueError if it is none."""
+    _, labels = layers.read()
+    painting = painting_of(labels)
+    if painting is None:
+        raise ValueError(
+            "these labels cannot be followed: choose a layer that was made by New "
+            "labels layer on the page Label phases"
+        )
+    return painting
 
 
 def _by_role(roles: Mapping[int, Role]) -> dict[Role, tuple[int, ...]]:
