@@ -191,6 +191,28 @@ def test_numbers_of_labels_that_have_changed_are_no_longer_offered(
     assert not offered
 
 
+def test_outdated_numbers_do_not_come_back_with_tortuosity(
+    viewer: Viewer, dock: MeasureDock, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = add(viewer, electrode(), "result")
+    press(dock.measure_button, dock, qtbot)
+    labels.paint((0, 0, 0), 2)
+
+    def solve_for_ever(*args: Any, **options: Any) -> Iterator[Any]:
+        del args, options
+        while True:
+            time.sleep(0.01)
+            yield Measuring(share=0.5, text="Solving for ever")
+
+    monkeypatch.setattr(form.MeasureRequest, "transport_events", solve_for_ever)
+    dock.measure_tortuosity()
+    dock.stop_button.click()
+    qtbot.waitUntil(lambda: not dock.is_busy)
+
+    assert dock.measured == ()
+    assert dock.results.isHidden()
+
+
 def test_tortuosity_joins_what_is_measured(
     viewer: Viewer, dock: MeasureDock, qtbot: Any
 ) -> None:

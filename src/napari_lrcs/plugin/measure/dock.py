@@ -141,6 +141,7 @@ class MeasureDock(Dock):
         names = [labels.name for labels in request.labels if self.is_current]
         self._measured = {n: m for n, m in self._measured.items() if n in names}
         self._outdated.follow(self.form.layers.layers)
+        self._show()  # without what has changed since, also if this is stopped
         self.results.setEnabled(True)
         known = tuple(self._measured)
         self._begin("Measure tortuosity", lambda: request.transport_events(known))
@@ -202,8 +203,9 @@ class MeasureDock(Dock):
             self.job_changed.emit()
 
     def _show(self) -> None:
-        self.results.show_measures(self.measured)
-        self.results.setVisible(True)
+        if self._measured:
+            self.results.show_measures(self.measured)
+        self.results.setVisible(bool(self._measured))
 
     # ---- what can be taken along ----
 
