@@ -77,6 +77,7 @@ def test_look_inside_in_one_window(
     maps_can_be_saved(dock, tmp_path / "maps.tif", qtbot)
     gradients_need_a_painted_slice(dock, place, qtbot)
     the_way_is_drawn_and_saved(dock, tmp_path / "way.png", qtbot)
+    the_way_through_a_former_model_is_not_shown(dock, model, qtbot)
     a_damaged_network_leaves_nothing_of_the_former_one(dock, model, qtbot)
 
 
@@ -168,6 +169,22 @@ def the_way_is_drawn_and_saved(dock: LookDock, path: Path, qtbot: QtBot) -> None
     dock._save(path, dock.results._writers["Way"])
     qtbot.waitUntil(lambda: not dock.is_busy)
     assert imread(path).std() > 0.02
+
+
+def the_way_through_a_former_model_is_not_shown(
+    dock: LookDock, model: Path, qtbot: QtBot
+) -> None:
+    other = model.with_name("other.safetensors")
+    other.write_bytes(model.read_bytes())
+
+    dock.draw_way()
+    dock.setup.model_choice.choose(other)
+    qtbot.waitUntil(lambda: not dock.is_busy)
+
+    assert "Way" not in dock.results._writers
+    assert dock.message == "The model was changed meanwhile; nothing is shown"
+    dock.setup.model_choice.choose(model)
+    qtbot.waitUntil(lambda: "Kernels" in dock.results._writers)
 
 
 def a_damaged_network_leaves_nothing_of_the_former_one(

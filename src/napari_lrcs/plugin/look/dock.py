@@ -125,6 +125,8 @@ class LookDock(Dock):
                 self.progress.show_share(event.share, "Computing the maps")
             case Maps():
                 self._show_maps(event)
+            case Gradients() | Way() if not self._is_of_chosen_model:
+                self.show_message("The model was changed meanwhile; nothing is shown")
             case Gradients():
                 self.results.show_gradients(event)
                 self.show_message(f"The loss of the batch is {event.loss:.3g}", "done")
@@ -135,6 +137,16 @@ class LookDock(Dock):
                 )
             case Saved():
                 self.show_message(str(event), "done")
+
+    @property
+    def _is_of_chosen_model(self) -> bool:
+        """Whether what runs was begun with the model that is chosen now."""
+        model = self.setup.model_choice.model
+        return (
+            self._running is not None
+            and model is not None
+            and model.path == self._running[0].model
+        )
 
     def finish(self, outcome: Outcome) -> None:
         """Say so if the work was stopped."""
