@@ -1,5 +1,6 @@
 import csv
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from scipy.special import erf
 
 from napari_lrcs.__main__ import main
 from napari_lrcs.comparison.measures import Measuring, measure_labels
+from napari_lrcs.comparison.profiles import measure_profile
 from napari_lrcs.io.formats.tiff import write_labels_tiff
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.phases import ELECTRODE
@@ -318,6 +320,34 @@ def test_line_across_an_interface_has_its_width(
     shapes.add(np.array([[1, 5, 5], [3, 25, 50]]), shape_type="line")
     line.profile_button.click()
     assert "draw it within one slice" in line.text.text()
+
+
+def test_line_that_is_moved_while_it_is_measured_is_measured_again(
+    viewer: Viewer, dock: MeasureDock, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_go_on = threading.Event()
+
+    def measure_when_told(*args: Any, **options: Any) -> Any:
+        assert may_go_on.wait(10)
+        return measure_profile(*args, **options)
+
+    monkeypatch.setattr(
+        "napari_lrcs.plugin.measure.line.measure_profile", measure_when_told
+    )
+    viewer.add_image(electrode().astype(np.float32), name="image")
+    dock.line_fold.unfold()
+    lines = viewer.add_shapes(ndim=3, name="line")
+    lines.add(np.array([[2, 2, 5], [2, 2, 15]]), shape_type="line")
+    qtbot.waitUntil(lambda: dock.is_busy)
+
+    lines.data = [np.array([[2, 9, 5], [2, 9, 15]])]
+    qtbot.wait(600)  # longer than the dock waits after a change
+    may_go_on.set()
+
+    qtbot.waitUntil(
+        lambda: dock.line.measured is not None and dock.line.measured.line.start[1] == 9
+    )
+    qtbot.waitUntil(lambda: not dock.is_busy)
 
 
 def test_labels_over_the_image_are_hidden_only_while_a_line_is_drawn(

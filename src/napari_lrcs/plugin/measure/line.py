@@ -77,6 +77,7 @@ class LineProfilePart(QWidget):
         self.text.setWordWrap(True)
         self.text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         self.plot = Plot(viewer, height=210)
+        self._is_busy = self._is_waiting = False
         self._followed = Replaceable()
         self._hidden = HiddenLayers(viewer.layers)
         self._measure_soon = qdebounced(
@@ -129,7 +130,11 @@ class LineProfilePart(QWidget):
         layout.addLayout(hbox(self.copy_button, self.csv_button, self.figure_button))
 
     def update_buttons(self, *, is_busy: bool) -> None:
-        """Show the buttons that make sense now."""
+        """Show the buttons that make sense now; measure what has waited for them."""
+        self._is_busy = is_busy
+        if self._is_waiting and not is_busy:
+            self._is_waiting = False
+            self._measure_soon()
         self.profile_button.setEnabled(not is_busy)
         is_there = self.measured is not None
         self.plot.setVisible(is_there)
@@ -170,7 +175,9 @@ class LineProfilePart(QWidget):
         self.work_requested.emit("Measure a line profile", events)
 
     def _measure_again(self) -> None:
-        if self.lines.layer is not None and self.isVisibleTo(self.window()):
+        if self._is_busy:  # the dock would not begin
+            self._is_waiting = True
+        elif self.lines.layer is not None and self.isVisibleTo(self.window()):
             self.measure()
 
     def _events(self) -> Callable[[], Events]:
