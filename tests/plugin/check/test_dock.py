@@ -410,6 +410,26 @@ def test_patches_are_offered_nowhere_else(
         assert not any(found.findItems(layer.name, anyway) for found in lists)
 
 
+def test_patches_are_closed_after_a_layer_with_more_axes_has_gone(
+    make_napari_viewer: MakeViewer, file: Path, qtbot: QtBot
+) -> None:
+    viewer = make_napari_viewer()
+    dock = opened(viewer, file)
+    probabilities = viewer.add_image(np.zeros((3, *SHAPE)), name="probabilities")
+    project_of(viewer.layers).choose("image", viewer.layers["scan"])
+    folder = draw(dock, qtbot).patches.folder
+    viewer.layers.remove(probabilities)
+
+    dock.close_check()
+    is_closed = dock.session is None
+    point = viewer.dims.point
+    dock.open_check(folder)
+
+    assert is_closed
+    assert len(point) == 3
+    assert dock.session is not None
+
+
 # ---- what is wrong is told ----
 
 

@@ -142,8 +142,10 @@ class PatchSession:
     def close(self) -> None:
         """Leave the patches, and show what was there before."""
         self.disconnect_events()
-        self._view.close()
-        self.closed.emit()
+        try:
+            self._view.close()
+        finally:
+            self.closed.emit()
 
 
 def _what_is_missing(n: int) -> str:

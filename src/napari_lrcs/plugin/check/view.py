@@ -127,7 +127,9 @@ class PatchView:
         center, zoom, point = self._before
         camera = camera_of(self._viewer)
         camera.center, camera.zoom = center, zoom
-        self._viewer.dims.set_point(range(len(point)), point)
+        dims = self._viewer.dims
+        n = min(len(point), dims.ndim)  # layers with other axes may have come or gone
+        dims.set_point(range(dims.ndim - n, dims.ndim), point[len(point) - n :])
 
     # ---- the frame ----
 
