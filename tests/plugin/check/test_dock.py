@@ -39,7 +39,13 @@ from napari_lrcs.plugin.painting.layer_checks import LayerChecks
 from napari_lrcs.plugin.parts.layers.camera import camera_of, shorter_side
 from napari_lrcs.plugin.parts.layers.choice import LayerChoice
 from napari_lrcs.plugin.parts.layers.kinds import kind_of, marked
-from napari_lrcs.plugin.parts.layers.layers import PROVENANCE_KEY, appearance, place_of
+from napari_lrcs.plugin.parts.layers.layers import (
+    PROVENANCE_KEY,
+    appearance,
+    checks_of,
+    place_of,
+    workspace_for,
+)
 from napari_lrcs.plugin.project.docks import open_dock
 from napari_lrcs.plugin.project.project import project_of
 
@@ -428,6 +434,25 @@ def test_patches_are_closed_after_a_layer_with_more_axes_has_gone(
     assert is_closed
     assert len(point) == 3
     assert dock.session is not None
+
+
+def test_patches_stay_those_of_an_image_in_memory_that_is_renamed(
+    make_napari_viewer: MakeViewer, file: Path, qtbot: QtBot
+) -> None:
+    viewer = make_napari_viewer()
+    dock = opened(viewer, file)
+    viewer.layers.remove("scan")
+    image = viewer.add_image(GREY, name="in memory", **PLACE)
+    project_of(viewer.layers).choose("image", image)
+    draw(dock, qtbot)
+    before = workspace_for(image).path
+
+    image.name = "my cathode"
+    copy = Image(GREY, name="copy", metadata=image.metadata)
+
+    assert workspace_for(image).path == before
+    assert len(checks_of(image)) == 1
+    assert workspace_for(copy).path.name == "copy.lrcs"
 
 
 # ---- what is wrong is told ----

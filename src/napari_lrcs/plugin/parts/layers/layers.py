@@ -33,6 +33,9 @@ DATASET_KEY = "napari_lrcs_dataset"
 _FILE_KEY = "napari_lrcs_file"
 """Key of the metadata of labels for the file that they were opened from as an image."""
 
+_WORKSPACE_KEY = "napari_lrcs_workspace"
+"""Key of an image's metadata for its ID and the name that its workspace has."""
+
 _OTHER_LABEL = "#9a9a9a"
 """Colour of labels that are no known phase."""
 
@@ -311,9 +314,19 @@ def workspace_for(image: Layer) -> Workspace:
     source = image.source.path
     return workspace_of(
         None if source is None else Path(source),
-        name=image.name,
+        name=image.name if source is not None else _first_name(image),
         fallback=fallback_folder(),
     )
+
+
+def _first_name(image: Layer) -> str:
+    """Return the name that a layer had when its workspace was first looked for."""
+    named: tuple[object, str] | None = image.metadata.get(_WORKSPACE_KEY)
+    # napari copies the metadata along with a layer: a copy has its own workspace.
+    if named is None or named[0] != image.unique_id:
+        named = image.unique_id, image.name
+        image.metadata[_WORKSPACE_KEY] = named
+    return named[1]
 
 
 def checks_of(image: Layer) -> tuple[Check, ...]:
