@@ -446,6 +446,21 @@ def test_phase_that_cannot_be_saved_changes_nothing(
     assert [phase.label for phase in painting.unpainted_phases()] == [3]
 
 
+def test_slice_erased_by_new_data_stays_erased() -> None:
+    layer, painting = begun()
+    layer.fill((1, 0, 0), 1)
+    layer.fill((2, 0, 0), 2)
+    painting.save()
+    labels = np.asarray(layer.data)
+    labels[1] = 0
+
+    layer.data = labels
+    painting.save()
+
+    assert counts_of(painting) == {2: [0, 2000, 0]}
+    assert [*painting.folder.labels.painted_slices()] == [2]
+
+
 def test_what_cannot_be_saved_is_told_and_saved_later(
     qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:

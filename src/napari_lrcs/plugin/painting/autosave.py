@@ -203,7 +203,9 @@ class AutoSave:
 
     def _write(self, index: int, plane: NDArray[Any]) -> None:
         checksum, written = _checksum(plane), self._checksums.get(index)
-        is_empty = written is None and not plane.any()
+        # What was painted before the layer came into memory has no checksum.
+        is_known = written is not None or index in self._counts
+        is_empty = not is_known and not plane.any()
         if not is_empty and checksum != written:
             self.folder.labels.write_slices(self._layer.data, [index])
             self._checksums[index] = checksum
