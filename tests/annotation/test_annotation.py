@@ -449,7 +449,8 @@ def test_painting_too_small_to_hold_out_is_said() -> None:
 def splits_of(former: Annotation) -> Splits:
     def where(role: Role) -> Mask:
         masks = [s.labels > 0 for s in former.with_role(role)]
-        return np.logical_or.reduce([np.zeros((240, 320), np.bool_), *masks])
+        found: Mask = np.logical_or.reduce([np.zeros((240, 320), np.bool_), *masks])
+        return found
 
     return {("image.tif", 0): Split(where("train"), where("validation"))}
 
