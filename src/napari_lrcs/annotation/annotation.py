@@ -191,8 +191,8 @@ def read_annotation(
     begun_at : datetime, optional
         When the work began that is continued, with its time zone; None for now.
     splits : mapping of Place to Split, optional
-        Of the training whose network goes on, from `splits_before`: without a
-        validation slice, it is not validated on what it has learnt.
+        Of the training whose network goes on, as its `RunFolder` or `Origin` reads
+        them: without a validation slice, it is not validated on what it has learnt.
 
     Returns
     -------

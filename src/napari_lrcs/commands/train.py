@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from napari_lrcs.annotation.held_out import Splits
+    from napari_lrcs.io.volume import Volume
     from napari_lrcs.phases import PhaseTable
     from napari_lrcs.progress import TrainingEnded
     from napari_lrcs.training.transfer import Origin
@@ -77,7 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
         config=config,
         phases=flags.named_phases(arguments),
         begun_at=_begun_at(arguments),
-        splits=_splits(arguments, config, origin),
+        splits=_splits(arguments, config, [v.image for v in volumes]),
     )
     if reason:
         Display().print(reason)
@@ -137,13 +138,16 @@ def _begun_at(arguments: argparse.Namespace) -> "datetime | None":
 
 
 def _splits(
-    arguments: argparse.Namespace, config: TrainConfig, origin: "Origin | None"
+    arguments: argparse.Namespace, config: TrainConfig, images: "list[Volume]"
 ) -> "Splits | None":
     """Read what the network that goes on has learnt, and was validated on."""
     from napari_lrcs.training.run.folder import RunFolder
 
-    former = RunFolder(arguments.out) if arguments.resume else origin
-    return former.read_splits(config.preprocessing.axis) if former else None
+    axis = config.preprocessing.axis
+    if arguments.resume:
+        return RunFolder(arguments.out).read_splits(axis)
+    origin = _origin(arguments)
+    return None if origin is None else origin.read_splits(axis, images)
 
 
 def _origin(arguments: argparse.Namespace) -> "Origin | None":

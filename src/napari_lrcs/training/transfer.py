@@ -1,5 +1,6 @@
 """Transfer learning: a training that starts from the weights of another network."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -8,6 +9,7 @@ from napari_lrcs.annotation.held_out import Place, Split
 from napari_lrcs.config import Axis, NetworkConfig
 from napari_lrcs.errors import CheckpointError
 from napari_lrcs.io.provenance import Learnt
+from napari_lrcs.io.volume import Volume
 from napari_lrcs.models.header import checkpoint_file, read_header
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.training.run.folder import RunFolder
@@ -81,17 +83,27 @@ class Origin:
         model.load_state_dict(own | taken)
         return self._describe(other.phases, phases, rows)
 
-    def read_splits(self, axis: Axis) -> dict[Place, Split]:
-        """Read what of which slices the network has learnt and was validated on.
+    def read_splits(self, axis: Axis, images: Iterable[Volume]) -> dict[Place, Split]:
+        """Read what of some images the network has learnt and was validated on.
+
+        Parameters
+        ----------
+        axis : {"z", "y", "x"}
+        images : iterable of Volume
+            Told from others of their name by their fingerprints.
 
         Returns
         -------
         dict of Place to Split
-            Empty if its run folder is not known, or its axis is another one.
+            Empty without a run folder, or if all images or the axis are others.
         """
-        folder = self.path if self.path.is_dir() else self.path.parent
-        run = RunFolder(folder)
-        return run.read_splits(axis) if run.is_certain else {}
+        run = RunFolder(self.path if self.path.is_dir() else self.path.parent)
+        if not run.is_certain:
+            return {}
+        known = {s.fingerprint for s in self.read_learnt().slices}
+        names = {image.name for image in images if image.fingerprint() in known}
+        splits = run.read_splits(axis)
+        return {place: split for place, split in splits.items() if place[0] in names}
 
     def read_learnt(self) -> Learnt:
         """Read what the network has learnt from; raises as `fill` does."""

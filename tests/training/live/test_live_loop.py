@@ -384,6 +384,25 @@ def test_it_is_not_validated_on_what_the_network_it_starts_from_has_learnt(
     assert not (now.held_out & before.trained).any()
 
 
+def test_what_was_learnt_of_another_image_of_the_same_name_may_be_held_out(
+    painter: Painter,
+) -> None:
+    painter.paint(0, slice(0, 32))
+    painter.paint(3, slice(0, 32))
+    with closing(painter.train()) as events:
+        next_of(events, EpochEnded)
+    origin = Origin(path=painter.run)
+    painter.grey = painter.grey[:, ::-1].copy()
+    painter.roles, painter.run = {}, painter.run.with_name("run-2")
+    painter.painting = LivePainting(painter.read, painted=[0])
+
+    with closing(painter.train(origin=origin)) as events:
+        next_of(events, EpochEnded)
+
+    (split,) = RunFolder(painter.run).read_splits("z").values()
+    assert split.held_out.any()
+
+
 def test_learning_rate_is_constant_until_the_end_is_planned(
     tiny_config: TrainConfig,
 ) -> None:

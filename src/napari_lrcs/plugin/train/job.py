@@ -10,6 +10,7 @@ from typing import Any, cast
 from napari_lrcs.annotation.annotation import AnnotatedVolume, Role, read_annotation
 from napari_lrcs.annotation.check_patches import Check
 from napari_lrcs.annotation.context_slices import fit_context_slices
+from napari_lrcs.annotation.held_out import Splits
 from napari_lrcs.annotation.left_out import without_checks
 from napari_lrcs.annotation.painting.slices import train_on_painted
 from napari_lrcs.config import TrainConfig
@@ -159,7 +160,7 @@ class TrainingJob:
 
         config, roles = self.config, self.roles
         history: tuple[Row, ...] = ()
-        begun_at, former = None, self._former()
+        begun_at = None
         if self.is_resumed:
             run = RunFolder(self.run)
             config, roles = run.read_config(), run.read_roles()
@@ -185,7 +186,7 @@ class TrainingJob:
             config=config,
             phases=self.labels.phases,
             begun_at=begun_at,
-            splits=former.read_splits(config.preprocessing.axis) if former else None,
+            splits=self._splits(config),
         )
         yield Prepared(phases=annotation.phases, config=config, history=history)
         events = train(
@@ -198,11 +199,15 @@ class TrainingJob:
         )
         yield from self.shown(events, config)
 
-    def _former(self) -> RunFolder | Origin | None:
-        """Return what has learnt before from this painting, if anything has."""
-        if self.is_resumed:
-            return RunFolder(self.run)
-        return self.origin if self.parent is None else RunFolder(self.parent)
+    def _splits(self, config: TrainConfig) -> Splits | None:
+        """Read what the network that goes on has learnt, and was validated on."""
+        axis = config.preprocessing.axis
+        former = self.run if self.is_resumed else self.parent
+        if former is not None:
+            return RunFolder(former).read_splits(axis)
+        if self.origin is not None:
+            return self.origin.read_splits(axis, [self.source.volume])
+        return None
 
     def shown(self, events: Iterator[Any], config: TrainConfig) -> Events:
         """Add what only a dock shows to the events of a training."""

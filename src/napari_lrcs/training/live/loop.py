@@ -16,6 +16,7 @@ from napari_lrcs.arrays import Mask
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.io.locks import check_not_in_use
 from napari_lrcs.io.paths import follow_link
+from napari_lrcs.io.volume import Volume
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.progress import (
     Finishing,
@@ -90,7 +91,7 @@ def train_live(  # noqa: PLR0913 where it starts from
         config=config,
         phases=phases,
         begun_at=folder.read_task().begun_at if resume else None,
-        held_out=_held_out(former or origin, config),
+        held_out=_held_out(former or origin, config, painting.read().image),
     )
     annotation = yield from _wait_for_phases(growing)
     if annotation is None:
@@ -187,10 +188,14 @@ def _is_settled(session: LiveSession) -> bool:
 
 
 def _held_out(
-    former: RunFolder | Origin | None, config: TrainConfig
+    former: RunFolder | Origin | None, config: TrainConfig, image: Volume
 ) -> dict[int, Mask]:
     """Read which pixels of each slice the network that goes on was validated on."""
+    axis = config.preprocessing.axis
     if former is None:
         return {}
-    splits = former.read_splits(config.preprocessing.axis)
+    if isinstance(former, Origin):
+        splits = former.read_splits(axis, [image])
+    else:
+        splits = former.read_splits(axis)
     return {index: split.held_out for (_, index), split in splits.items()}
