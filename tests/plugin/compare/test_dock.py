@@ -172,6 +172,38 @@ def test_scores_of_labels_that_have_changed_are_no_longer_offered(
     assert dock.copy_button.isEnabled()
 
 
+def test_scores_of_labels_that_were_undone_since_are_no_longer_offered(
+    viewer: Viewer, dock: CompareDock, qtbot: Any
+) -> None:
+    _add_pair(viewer)
+    painting = viewer.layers["painting"]
+    painting.paint((0, 0, 0), 2)
+    for change in (painting.undo, painting.redo):
+        _compare(dock, qtbot)
+        viewer.dims.set_current_step(0, 1 - viewer.dims.current_step[0])
+        assert dock.copy_button.isEnabled()
+
+        change()
+
+        assert dock.message.startswith("painting has changed since it was compared")
+        assert not dock.copy_button.isEnabled()
+
+
+def test_scores_of_labels_that_change_meanwhile_are_not_offered(
+    viewer: Viewer, dock: CompareDock, qtbot: Any
+) -> None:
+    _add_pair(viewer)
+
+    dock.compare()
+    viewer.layers["painting"].paint((0, 0, 0), 2)
+    qtbot.waitUntil(lambda: not dock.is_busy)
+
+    assert dock.message.startswith("painting has changed since it was compared")
+    assert not dock.copy_button.isEnabled()
+    _compare(dock, qtbot)
+    assert dock.copy_button.isEnabled()
+
+
 def test_a_phase_that_is_never_predicted_is_said(
     viewer: Viewer, dock: CompareDock, qtbot: Any
 ) -> None:

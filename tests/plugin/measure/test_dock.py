@@ -193,6 +193,27 @@ def test_numbers_of_labels_that_have_changed_are_no_longer_offered(
     assert not offered
 
 
+def test_numbers_of_labels_that_change_meanwhile_or_are_undone_are_not_offered(
+    viewer: Viewer, dock: MeasureDock, qtbot: Any
+) -> None:
+    labels = add(viewer, electrode(), "result")
+
+    dock.measure()
+    labels.paint((0, 0, 0), 2)
+    qtbot.waitUntil(lambda: not dock.is_busy)
+    meanwhile = dock.is_current, dock.message
+    press(dock.measure_button, dock, qtbot)
+    viewer.dims.set_current_step(0, 1)
+    scrolled = dock.is_current
+    labels.undo()
+
+    message = "result has changed since it was measured; press Measure for its numbers"
+    assert meanwhile == (False, f"{message} as they are now")
+    assert scrolled
+    assert not dock.is_current
+    assert dock.message == meanwhile[1]
+
+
 def test_outdated_numbers_do_not_come_back_with_tortuosity(
     viewer: Viewer, dock: MeasureDock, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

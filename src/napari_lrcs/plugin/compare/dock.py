@@ -53,6 +53,8 @@ class CompareDock(Dock):
         self.comparison: Comparison | None = None
         """What is shown."""
         self._comparing: ComparedLayers | None = None
+        self._changed = ""
+        """Name of labels that have changed since the comparison began."""
         self._outdated = Outdated(viewer.layers, self._on_outdated)
         self.form = ComparisonForm(viewer)
         self.results = ComparisonResults(viewer)
@@ -127,6 +129,7 @@ class CompareDock(Dock):
             return
         self.comparison = None
         self.differences.clear()
+        self._changed = ""
         self._outdated.follow((self._comparing.predicted, self._comparing.target))
         self.results.clear()
         self.results.setVisible(False)
@@ -186,6 +189,7 @@ class CompareDock(Dock):
         self.results.setVisible(True)
         self.show_message(note_of(compared, comparison), "warning")
         self.differences.follow(compared, comparison)
+        self._warn_if_changed()
 
     # ---- what has changed since ----
 
@@ -195,11 +199,15 @@ class CompareDock(Dock):
         return self.comparison is not None and bool(self.results.isEnabled())
 
     def _on_outdated(self, name: str) -> None:
-        if self.comparison is not None:
+        self._changed = name
+        self._warn_if_changed()
+
+    def _warn_if_changed(self) -> None:
+        if self._changed and self.comparison is not None:
             self.results.setEnabled(False)
             self.show_message(
-                f"{name} has changed since it was compared; press Compare for its "
-                "scores as they are now",
+                f"{self._changed} has changed since it was compared; "
+                "press Compare for its scores as they are now",
                 "warning",
             )
             self.update_buttons()

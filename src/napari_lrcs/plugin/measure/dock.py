@@ -40,6 +40,8 @@ class MeasureDock(Dock):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer)
         self._measured: dict[str, Measures] = {}
+        self._changed = ""
+        """Name of labels that have changed since the measuring began."""
         self._outdated = Outdated(viewer.layers, self._on_outdated)
         self.form = MeasureForm(viewer)
         self.results = MeasuresResults(viewer)
@@ -126,6 +128,7 @@ class MeasureDock(Dock):
             self.show_error(error)
             return
         self._measured.clear()
+        self._changed = ""
         self._outdated.follow(self.form.layers.layers)
         self.results.setVisible(False)
         self.results.setEnabled(True)
@@ -140,6 +143,7 @@ class MeasureDock(Dock):
             return
         names = [labels.name for labels in request.labels if self.is_current]
         self._measured = {n: m for n, m in self._measured.items() if n in names}
+        self._changed = ""
         self._outdated.follow(self.form.layers.layers)
         self._show()  # without what has changed since, also if this is stopped
         self.results.setEnabled(True)
@@ -175,6 +179,7 @@ class MeasureDock(Dock):
         """Say so if the work was stopped."""
         if outcome == "stopped":
             self.show_message("Stopped; the results so far are shown")
+            self._warn_if_changed()
 
     def update_buttons(self) -> None:
         """Enable the buttons that make sense now."""
@@ -192,11 +197,15 @@ class MeasureDock(Dock):
         self.line.update_buttons(is_busy=self.is_busy)
 
     def _on_outdated(self, name: str) -> None:
-        if self._measured:
+        self._changed = name
+        self._warn_if_changed()
+
+    def _warn_if_changed(self) -> None:
+        if self._changed and self._measured:
             self.results.setEnabled(False)
             self.show_message(
-                f"{name} has changed since it was measured; press Measure for its "
-                "numbers as they are now",
+                f"{self._changed} has changed since it was measured; "
+                "press Measure for its numbers as they are now",
                 "warning",
             )
             self.update_buttons()
@@ -206,6 +215,7 @@ class MeasureDock(Dock):
         if self._measured:
             self.results.show_measures(self.measured)
         self.results.setVisible(bool(self._measured))
+        self._warn_if_changed()
 
     # ---- what can be taken along ----
 

@@ -67,8 +67,9 @@ class Replaceable:
 class Outdated:
     """Tells when labels are no longer those that a result was computed from.
 
-    They are painted on, get other data, or another layer takes their name, as a new
-    prediction does. Labels that are merely removed leave their result as it is.
+    They are painted on, a stroke is undone or redone, they get other data, or another
+    layer takes their name, as a new prediction does. Labels that are merely removed
+    leave their result as it is.
 
     Parameters
     ----------
@@ -81,16 +82,19 @@ class Outdated:
     def __init__(self, layers: LayerList, on_outdated: Callable[[str], None]) -> None:
         self._layers, self._on_outdated = layers, on_outdated
         self._used: dict[str, ref[Labels]] = {}
+        self._strokes: dict[str, tuple[int, int]] = {}
         self._connections = Replaceable()
 
     def follow(self, used: Sequence[Labels]) -> None:
         """Watch the labels that a new result is computed from."""
         self._used = {layer.name: ref(layer) for layer in used}
+        self._strokes = {layer.name: _strokes_of(layer) for layer in used}
         changes = (e for x in used for e in (x.events.paint, x.events.data))
         layers = self._layers.events
         self._connections.replace(
             Connections(
                 *((event, self._on_change) for event in changes),
+                *((x.events.set_data, self._on_set_data) for x in used),
                 *((e, self._on_layers) for e in (layers.inserted, layers.renamed)),
             )
         )
@@ -105,6 +109,17 @@ class Outdated:
         names = (name for name, used in self._used.items() if used() is changed)
         self._tell(next(names, None))
 
+    def _on_set_data(self, event: object = None) -> None:
+        """Notice undo and redo, which emit nothing else; so does scrolling."""
+        del event
+        for name, used in tuple(self._used.items()):
+            layer = used()
+            strokes = (0, 0) if layer is None else _strokes_of(layer)
+            # napari forgets all strokes without changing the labels, too.
+            if any(strokes) and strokes != self._strokes[name]:
+                self._tell(name)
+                return
+
     def _on_layers(self, event: object = None) -> None:
         del event
         others = (
@@ -118,3 +133,9 @@ class Outdated:
         if name is not None:
             self.disconnect_events()
             self._on_outdated(name)
+
+
+def _strokes_of(layer: Labels) -> tuple[int, int]:
+    """Count the strokes that can be undone and redone."""
+    own = getattr(layer, "__wrapped__", layer)  # napari gives plugins proxies
+    return len(own._undo_history), len(own._redo_history)
