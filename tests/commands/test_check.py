@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from command_line import SHAPE, Run, printed_object
+from command_line import SHAPE, Run, call, printed_object
 from napari_lrcs.annotation.check_folder import CheckFolder
 from napari_lrcs.annotation.project import read_checks
+from napari_lrcs.phases import PhaseTable
+from napari_lrcs.uncertainty.study.summary import summarise
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -119,3 +121,22 @@ def test_the_error_budget_adds_the_finite_volume(
     assert "Error budget" in printed
     assert "placed by stratified random sampling" in printed
     assert (place / "budget.png").stat().st_size > 1000
+
+
+def test_a_study_of_other_phases_is_refused(
+    painted: CheckFolder, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "study").mkdir()
+    record = {
+        "format_version": 1,
+        "state": "complete",
+        "task": {},
+        "study": {"n_members": 2, "n_repeats": 0},
+        "members": [],
+        **summarise([], PhaseTable.named("foo", "bar")).to_dict(),
+    }
+    (place / "study" / "study.json").write_text(json.dumps(record))
+
+    assert call(f"check report wrong.tif {painted.path} --study study") != 0
+
+    assert "study is of foo, bar, the patches are of phase 1" in capsys.readouterr().err

@@ -258,6 +258,12 @@ def _budgets(
     study = None
     if arguments.study is not None:
         study = StudyFolder(arguments.study).read_findings().summary
+        own, others = (", ".join(x.phases.names) for x in (report, study))
+        if others != own:
+            raise ValueError(
+                f"the study in {arguments.study} is of {others}, the patches are of "
+                f"{own}; choose a study of the same phases"
+            )
     beyond = _last_of(
         look_beyond(
             open_labels(arguments.segmentations[0]),

@@ -79,6 +79,13 @@ def test_the_scatter_of_seeds_is_not_added_twice(study: StudySummary) -> None:
     assert (found["n_label"], found["n_seed"]) == (3, 3)
 
 
+def test_the_scatter_of_a_single_network_is_unknown() -> None:
+    study = summarise([member("perturbed", 0, pore=0.4)], PHASES)
+    pore = study.groups["perturbed"].of_kind("volume_fraction")[0]
+
+    assert math.isnan(scatter_of(study, pore)["label_scatter"])
+
+
 def test_this_volume_combines_correction_labels_and_seeds() -> None:
     budget = replace(
         BUDGET, label_scatter=0.01, n_label=3, seed_scatter=0.005, n_seed=3

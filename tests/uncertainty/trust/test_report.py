@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,10 @@ from napari_lrcs.metrics.counting import compose
 from napari_lrcs.metrics.overlap import confusion_matrix, iou_per_phase
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.uncertainty.trust.budget import budgets_of_report
-from napari_lrcs.uncertainty.trust.budget_tables import draw_budget
+from napari_lrcs.uncertainty.trust.budget_tables import (
+    draw_budget,
+    methods_sentences,
+)
 from napari_lrcs.uncertainty.trust.figures import draw_intervals, write_intervals
 from napari_lrcs.uncertainty.trust.judged import Judged
 from napari_lrcs.uncertainty.trust.report import CheckReport, Counting, judge
@@ -425,3 +429,37 @@ def test_figures_name_the_level_of_their_intervals(draw: Draw) -> None:
     labels = [text.get_text() for text in intervals.get_legend().get_texts()]
     assert "corrected, 80% interval" in labels
     assert "80% interval" in budget.get_xlabel()
+
+
+@pytest.mark.parametrize(
+    ("scatter", "sentence"),
+    [
+        ({}, ""),
+        ({"label_scatter": math.nan, "n_label": 1}, ""),  # of a single network
+        (
+            {"label_scatter": 0.01, "n_label": 3},
+            "networks trained on perturbed labels. ",
+        ),
+        (
+            {"seed_scatter": 0.01, "n_seed": 3},
+            "networks trained with other seeds. ",
+        ),
+        (
+            {"label_scatter": 0.0, "n_label": 3, "seed_scatter": 0.01, "n_seed": 3},
+            "networks trained on perturbed labels and with other seeds. ",
+        ),
+    ],
+)
+def test_the_sentence_for_the_methods_names_the_scatter_that_is_included(
+    scatter: dict[str, float], sentence: str, draw: Draw
+) -> None:
+    folder = draw()
+    paint(folder, TRUTH)
+    report = report_of(folder, PREDICTED)
+    budgets = [replace(b, **scatter) for b in budgets_of_report(report)]
+
+    found = methods_sentences(budgets, report) + " "
+
+    begin = "The intervals include the scatter of "
+    assert (begin in found) == bool(sentence)
+    assert not sentence or begin + sentence in found

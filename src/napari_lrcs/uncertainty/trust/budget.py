@@ -227,7 +227,8 @@ def scatter_of(study: StudySummary | None, quantity: Judged | Quantity) -> Scatt
         scatter["seed_scatter"], scatter["n_seed"] = seeds.sd, len(seeds.defined)
     if both is not None:
         of_seeds = 0.0 if seeds is None else or_nothing(seeds.sd)
-        scatter["label_scatter"] = math.sqrt(max(0.0, both.sd**2 - of_seeds**2))
+        of_labels = both.sd**2 - of_seeds**2  # NaN, of one network, stays NaN
+        scatter["label_scatter"] = 0.0 if of_labels < 0 else math.sqrt(of_labels)
         scatter["n_label"] = len(both.defined)
     return scatter
 

@@ -94,10 +94,15 @@ def methods_sentences(budgets: Sequence[Budget], report: CheckReport) -> str:
         f"and painted by hand {sight} the segmentation (difference estimator, "
         "Student's t).",
     ]
-    if any(b.n_label or b.n_seed for b in budgets):
+    trained = {
+        "on perturbed labels": [b.label_half_width for b in budgets],
+        "with other seeds": [b.seed_half_width for b in budgets],
+    }
+    known = [how for how, widths in trained.items() if not all(map(math.isnan, widths))]
+    if known:
         parts.append(
-            "The intervals include the scatter of networks trained on perturbed labels "
-            "and with other seeds."
+            "The intervals include the scatter of networks trained "
+            f"{' and '.join(known)}."
         )
     if any(not math.isnan(b.material) for b in budgets):
         parts.append(
