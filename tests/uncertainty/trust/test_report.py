@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -451,7 +452,7 @@ def test_figures_name_the_level_of_their_intervals(draw: Draw) -> None:
     ],
 )
 def test_the_sentence_for_the_methods_names_the_scatter_that_is_included(
-    scatter: dict[str, float], sentence: str, draw: Draw
+    scatter: dict[str, Any], sentence: str, draw: Draw
 ) -> None:
     folder = draw()
     paint(folder, TRUTH)
