@@ -139,15 +139,13 @@ def _begun_at(arguments: argparse.Namespace) -> "datetime | None":
 
 def _splits(
     arguments: argparse.Namespace, config: TrainConfig, images: "list[Volume]"
-) -> "Splits | None":
+) -> "Splits":
     """Read what the network that goes on has learnt, and was validated on."""
     from napari_lrcs.training.run.folder import RunFolder
+    from napari_lrcs.training.transfer import splits_before
 
-    axis = config.preprocessing.axis
-    if arguments.resume:
-        return RunFolder(arguments.out).read_splits(axis)
-    origin = _origin(arguments)
-    return None if origin is None else origin.read_splits(axis, images)
+    former = RunFolder(arguments.out) if arguments.resume else _origin(arguments)
+    return splits_before(former, config.preprocessing.axis, images)
 
 
 def _origin(arguments: argparse.Namespace) -> "Origin | None":

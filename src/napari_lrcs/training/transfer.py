@@ -125,6 +125,15 @@ class Origin:
         )
 
 
+def splits_before(
+    former: RunFolder | Origin | None, axis: Axis, images: Iterable[Volume]
+) -> dict[Place, Split]:
+    """Read what the network that goes on has learnt of some images; {} without one."""
+    if isinstance(former, Origin):
+        return former.read_splits(axis, images)
+    return {} if former is None else former.read_splits(axis)
+
+
 def _check_channels(path: Path, other: "Checkpoint", config: NetworkConfig) -> None:
     theirs = other.config.network
     if config.n_channels != theirs.n_channels:

@@ -22,7 +22,7 @@ from napari_lrcs.plugin.parts.workers import Events, load_torch
 from napari_lrcs.plugin.train.preview import PreviewSource, with_previews
 from napari_lrcs.progress import EpochEnded, Notice
 from napari_lrcs.training.run.folder import RunFolder
-from napari_lrcs.training.transfer import Origin
+from napari_lrcs.training.transfer import Origin, splits_before
 
 Roles = Mapping[Role, tuple[int, ...]]
 
@@ -199,15 +199,11 @@ class TrainingJob:
         )
         yield from self.shown(events, config)
 
-    def _splits(self, config: TrainConfig) -> Splits | None:
+    def _splits(self, config: TrainConfig) -> Splits:
         """Read what the network that goes on has learnt, and was validated on."""
-        axis = config.preprocessing.axis
-        former = self.run if self.is_resumed else self.parent
-        if former is not None:
-            return RunFolder(former).read_splits(axis)
-        if self.origin is not None:
-            return self.origin.read_splits(axis, [self.source.volume])
-        return None
+        run = self.run if self.is_resumed else self.parent
+        former = self.origin if run is None else RunFolder(run)
+        return splits_before(former, config.preprocessing.axis, [self.source.volume])
 
     def shown(self, events: Iterator[Any], config: TrainConfig) -> Events:
         """Add what only a dock shows to the events of a training."""

@@ -30,7 +30,7 @@ from napari_lrcs.training.live.run import LiveRunFolder
 from napari_lrcs.training.live.session import LiveSession, live_config
 from napari_lrcs.training.loop import run_session, train_epoch, train_to_the_end
 from napari_lrcs.training.run.folder import RunFolder
-from napari_lrcs.training.transfer import Origin
+from napari_lrcs.training.transfer import Origin, splits_before
 from napari_lrcs.training.validation import end_epoch
 
 _WAIT_SECONDS = 0.25
@@ -191,11 +191,5 @@ def _held_out(
     former: RunFolder | Origin | None, config: TrainConfig, image: Volume
 ) -> dict[int, Mask]:
     """Read which pixels of each slice the network that goes on was validated on."""
-    axis = config.preprocessing.axis
-    if former is None:
-        return {}
-    if isinstance(former, Origin):
-        splits = former.read_splits(axis, [image])
-    else:
-        splits = former.read_splits(axis)
+    splits = splits_before(former, config.preprocessing.axis, [image])
     return {index: split.held_out for (_, index), split in splits.items()}
