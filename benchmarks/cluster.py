@@ -28,6 +28,7 @@ from napari_lrcs.inference.predict import predict_volume
 from napari_lrcs.inference.results.disk import DiskResult
 from napari_lrcs.inference.spread import predict_volume_spread
 from napari_lrcs.inference.task import PredictTask
+from napari_lrcs.io.elsewhere import Elsewhere
 from napari_lrcs.io.opening import open_labels, open_to_share
 from napari_lrcs.models.checkpoint import Checkpoint
 from napari_lrcs.models.registry import create_model
@@ -105,9 +106,8 @@ def predict(
     result = DiskResult(labels=out)
     if executor is None:
         return predict_volume(task.volume, task.checkpoint, result=result)
-    return predict_volume_spread(
-        task, result=result, executor=executor, n_workers=executor.n_workers
-    )
+    others = Elsewhere(executor=executor, n_workers=executor.n_workers)
+    return predict_volume_spread(task, result=result, others=others)
 
 
 def run(events: Iterator[PredictEvent], *, timeline: bool) -> float:

@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import shutil
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from clusters import in_threads
 from command_line import Run, call
 from napari_lrcs.inference.results.partial import PartialFolder
 from napari_lrcs.inference.series import places_of_series
@@ -27,6 +29,27 @@ def test_a_glob_of_images_goes_into_a_folder(place: Path, run: Run) -> None:
         *("hour-10.tif", "hour-9.tif")
     ]
     assert np.all(tifffile.imread("segs/hour-9.tif")[0] > 0)
+
+
+def test_a_cluster_predicts_a_series_as_this_process_does(
+    place: Path, run: Run
+) -> None:
+    for i in range(2):
+        tifffile.imwrite(f"t{i}.tif", tifffile.imread("image.tif")[::-1] + i)
+    command = "predict t*.tif run --device cpu --z 0:3 --json --out"
+    run(f"{command} here")
+
+    with in_threads() as cluster:
+        printed = run(f"{command} there --cluster {cluster.scheduler_address}")
+
+    results = json.loads(printed)["results"]
+    assert [result["out"] for result in results] == ["there/t0.tif", "there/t1.tif"]
+    for name in ("t0.tif", "t1.tif"):
+        here, there = (tifffile.imread(place / f / name) for f in ("here", "there"))
+        np.testing.assert_array_equal(there, here)
+        assert there[:3].all()
+        assert not there[3:].any()
+    assert len(list((place / "there").iterdir())) == 2
 
 
 def test_results_of_folders_keep_what_follows_a_dot() -> None:

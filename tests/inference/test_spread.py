@@ -21,6 +21,7 @@ from napari_lrcs.inference.geometry import Slab
 from napari_lrcs.inference.predict import predict_volume
 from napari_lrcs.inference.results.disk import DiskResult
 from napari_lrcs.inference.results.result import MemoryResult
+from napari_lrcs.inference.series import predict_series
 from napari_lrcs.inference.spread import predict_volume_spread
 from napari_lrcs.inference.task import PredictTask
 from napari_lrcs.io.elsewhere import Elsewhere
@@ -78,9 +79,8 @@ def spread_events(
         config=FLOAT32,
         **options,
     )
-    return predict_volume_spread(
-        task, result=DiskResult(labels=out), executor=executor, n_workers=2
-    )
+    others = Elsewhere(executor=executor, n_workers=2)
+    return predict_volume_spread(task, result=DiskResult(labels=out), others=others)
 
 
 def read(path: Path) -> NDArray[Any]:
@@ -144,11 +144,8 @@ def test_workers_read_slices_and_mask_and_write_all_outputs(
 
     with connect(cluster.address) as executor:
         task = PredictTask(volume=volume, checkpoint=checkpoint, **given)
-        list(
-            predict_volume_spread(
-                task, result=result_in(there), executor=executor, n_workers=2
-            )
-        )
+        others = Elsewhere(executor=executor, n_workers=2)
+        list(predict_volume_spread(task, result=result_in(there), others=others))
     list(predict_volume(volume, checkpoint, result=result_in(here), **given))
 
     for name in ("l.zarr", "c.tif"):
@@ -199,11 +196,10 @@ def test_volume_in_memory_is_refused(
     task = PredictTask(volume=as_volume(large), checkpoint=load_checkpoint(model))
     result = DiskResult(labels=tmp_path / "out.zarr")
 
-    with (
-        connect(cluster.address) as executor,
-        pytest.raises(ValueError, match="is in memory, where other processes"),
-    ):
-        list(predict_volume_spread(task, result=result, executor=executor, n_workers=2))
+    with connect(cluster.address) as executor:
+        others = Elsewhere(executor=executor, n_workers=2)
+        with pytest.raises(ValueError, match="is in memory, where other processes"):
+            list(predict_volume_spread(task, result=result, others=others))
 
     assert not list(tmp_path.iterdir())
 
@@ -240,6 +236,37 @@ def test_killed_worker_is_replaced_by_the_other(
 
     np.testing.assert_array_equal(read(out), labels)
     assert cluster.finished(out) == STARTS
+
+
+def test_series_goes_on_when_a_worker_is_killed(
+    cluster: Cluster, model: Path, tmp_path: Path
+) -> None:
+    images, out = [tmp_path / "t0.npy", tmp_path / "t1.npy"], tmp_path / "out"
+    np.save(images[0], GREY[:20])
+    np.save(images[1], GREY[20:40])
+    results = {str(i): DiskResult(labels=out / f"{i.stem}.zarr") for i in images}
+    checkpoint = load_checkpoint(model)
+
+    with connect(cluster.address) as executor:
+        series = predict_series(
+            results,
+            checkpoint,
+            config=FLOAT32,
+            others=Elsewhere(executor=executor, n_workers=2),
+        )
+        for image, events in series:
+            if image == str(images[1]):
+                until_some_slabs(events, cluster, out / "t1.zarr")
+                cluster.workers[0].kill()
+            list(events)
+
+    for path in images:
+        result = MemoryResult(labels=np.zeros((20, *SHAPE[1:]), np.uint8))
+        volume = open_volume(path)
+        list(predict_volume(volume, checkpoint, result=result, config=FLOAT32))
+        np.testing.assert_array_equal(read(out / f"{path.stem}.zarr"), result.labels)
+        assert cluster.finished(out / f"{path.stem}.zarr") == STARTS[:10]
+    assert sorted(path.name for path in out.iterdir()) == ["t0.zarr", "t1.zarr"]
 
 
 _DRIVER = """

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_lrcs.commands.parts import flags
-from napari_lrcs.commands.parts.cluster import connected
+from napari_lrcs.commands.parts.cluster import elsewhere
 from napari_lrcs.commands.parts.output import print_json
 from napari_lrcs.commands.parts.places import Places, network_file
 from napari_lrcs.config import PredictConfig
 from napari_lrcs.errors import ClusterError
 
 if TYPE_CHECKING:
-    from napari_lrcs.distributed import ClusterExecutor
     from napari_lrcs.inference.results.disk import DiskResult
+    from napari_lrcs.io.elsewhere import Elsewhere
     from napari_lrcs.models.checkpoint import Checkpoint
     from napari_lrcs.progress import PredictEvent
 
@@ -66,8 +66,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     results = _results(arguments)
     checkpoint = load_checkpoint(arguments.model)
-    with connected(arguments, arguments.image, arguments.mask) as executor:
-        predictions = _predictions(arguments, results, checkpoint, executor)
+    with elsewhere(arguments, *results, arguments.mask) as others:
+        predictions = _predictions(arguments, results, checkpoint, others)
         with closing(predictions):
             foreign = _follow(predictions, results, checkpoint)
     if arguments.json:
@@ -149,11 +149,6 @@ def _results(arguments: argparse.Namespace) -> "dict[str, DiskResult]":
     }
     if images == [arguments.image]:  # `predict_series` checks those of a series
         results[arguments.image].check_new()
-    elif arguments.cluster is not None:
-        raise ValueError(
-            "--cluster works with a single image, not with a series; predict one image "
-            "after the other"
-        )
     return results
 
 
@@ -161,12 +156,11 @@ def _predictions(
     arguments: argparse.Namespace,
     results: "dict[str, DiskResult]",
     checkpoint: "Checkpoint",
-    executor: "ClusterExecutor | None",
+    others: "Elsewhere | None",
 ) -> "Generator[tuple[str, Iterator[PredictEvent]]]":
     """Yield the events of the image, or of each image of a series."""
-    from napari_lrcs.inference.predict import predict_volume
     from napari_lrcs.inference.series import predict_series
-    from napari_lrcs.inference.spread import predict_volume_spread
+    from napari_lrcs.inference.spread import predict_task
     from napari_lrcs.inference.task import PredictTask
     from napari_lrcs.io.opening import open_to_share
     from napari_lrcs.preprocessing.mask import open_mask
@@ -177,16 +171,10 @@ def _predictions(
     }
     if list(results) != [arguments.image]:
         yield from predict_series(
-            results, checkpoint, folder=arguments.out, mask=arguments.mask, **given
+            results, checkpoint, mask=arguments.mask, others=others, **given
         )
         return
     volume, result = open_to_share(arguments.image), results[arguments.image]
     given["mask"] = open_mask(arguments.mask, shape=volume.shape)
-    if executor is None:
-        events = predict_volume(volume, checkpoint, result=result, **given)
-    else:
-        task = PredictTask(volume=volume, checkpoint=checkpoint, **given)
-        events = predict_volume_spread(
-            task, result=result, executor=executor, n_workers=executor.n_workers
-        )
-    yield arguments.image, events
+    task = PredictTask(volume=volume, checkpoint=checkpoint, **given)
+    yield arguments.image, predict_task(task, result=result, others=others)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from napari_lrcs.config import PredictConfig
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.inference.results.disk import DiskResult
+from napari_lrcs.io.elsewhere import Elsewhere
 from napari_lrcs.io.locks import only_writer
-from napari_lrcs.io.opening import open_volume, split_dataset
+from napari_lrcs.io.opening import open_to_share, open_volume, split_dataset
 from napari_lrcs.io.paths import VOLUME_SUFFIXES, check_outputs
 from napari_lrcs.io.records import read_json, write_json
 from napari_lrcs.io.watching import stamp
@@ -33,10 +34,10 @@ def predict_series(
     results: Mapping[str, DiskResult],
     checkpoint: "Checkpoint",
     *,
-    folder: Path,
     config: PredictConfig | None = None,
     slices: Sequence[int] | None = None,
     mask: str | Path | None = None,
+    others: Elsewhere | None = None,
 ) -> Iterator[tuple[str, Iterator[PredictEvent]]]:
     """Predict several volumes one after another into a folder.
 
@@ -46,13 +47,15 @@ def predict_series(
     Parameters
     ----------
     results : mapping of str to DiskResult
-        Where the labels of each image file go, in `folder`: see `places_of_series`.
-    folder : Path
-        Made if it is not there.
+        Where the labels of each image file go, all in one folder, which is made if it
+        is not there: see `places_of_series`.
     config, slices
         As of `predict_volume`, the same for all.
     mask : str or Path, optional
         As of `open_mask`.
+    others : Elsewhere, optional
+        Other processes, which predict one volume after another, each together; they
+        share the images, the mask and the folder. See `predict_volume_spread`.
 
     Yields
     ------
@@ -68,8 +71,8 @@ def predict_series(
     ResultExistsError
         If something else is in a result's place that may not be replaced.
     """
-    from napari_lrcs.inference.predict import predict_volume
-    from napari_lrcs.inference.task import fingerprint
+    from napari_lrcs.inference.spread import predict_task
+    from napari_lrcs.inference.task import PredictTask, fingerprint
 
     config = config or PredictConfig()
     read_from: list[Path] = []
@@ -89,24 +92,22 @@ def predict_series(
         "min_size": config.min_size,
         "images": [[str(Path(i).absolute()), stamp(Path(i))] for i in results],
     }
+    folder = next(iter(results.values())).path.parent
     with unfinished(folder, results, identity=identity) as left:
         for image, result in results.items():
             if image not in left:
                 text = f"{result.path} is finished already"
                 yield image, iter([Notice(kind="resumed", text=text)])
         for image, result in left.items():
-            volume = open_volume(image)
-            yield (
-                image,
-                predict_volume(
-                    volume,
-                    checkpoint,
-                    result=result,
-                    config=config,
-                    slices=slices,
-                    mask=open_mask(mask, shape=volume.shape),
-                ),
+            volume = open_to_share(image)
+            task = PredictTask(
+                volume=volume,
+                checkpoint=checkpoint,
+                config=config,
+                slices=slices,
+                mask=open_mask(mask, shape=volume.shape),
             )
+            yield image, predict_task(task, result=result, others=others)
 
 
 def _mask_stamp(mask: str | Path) -> list[int]:

@@ -1,7 +1,6 @@
-"""Predict a volume by other processes, each of which writes its own slabs to disk."""
+"""Predict by other processes, each of which writes its own slabs to disk."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -18,7 +17,7 @@ from napari_lrcs.inference.elsewhere import (
 )
 from napari_lrcs.inference.foreign import PredictedPhases
 from napari_lrcs.inference.geometry import Slab
-from napari_lrcs.inference.predict import run_prediction
+from napari_lrcs.inference.predict import predict_volume, run_prediction
 from napari_lrcs.inference.predictor import Predictor
 from napari_lrcs.inference.results.disk import DiskResult
 from napari_lrcs.inference.results.outputs import Output
@@ -31,8 +30,25 @@ from napari_lrcs.models.checkpoint import load_checkpoint, save_checkpoint
 from napari_lrcs.progress import Notice, PredictEvent
 
 
+def predict_task(
+    task: PredictTask, *, result: Result, others: Elsewhere | None
+) -> Iterator[PredictEvent]:
+    """Predict in this process, or by others; see `predict_volume_spread`."""
+    if others is not None:
+        assert isinstance(result, DiskResult)
+        return predict_volume_spread(task, result=result, others=others)
+    return predict_volume(
+        task.volume,
+        task.checkpoint,
+        result=result,
+        config=task.config,
+        slices=task.slices,
+        mask=task.mask,
+    )
+
+
 def predict_volume_spread(
-    task: PredictTask, *, result: DiskResult, executor: Executor, n_workers: int
+    task: PredictTask, *, result: DiskResult, others: Elsewhere
 ) -> Iterator[PredictEvent]:
     """Predict the phases of a volume by other processes.
 
@@ -45,11 +61,8 @@ def predict_volume_spread(
         Its volume, and the file of its mask, come from `open_to_share`.
     result : DiskResult
         On a disk that all processes share, as the volume is.
-    executor : Executor
-        Whose processes compute.
-    n_workers : int
-        Number of processes, about: it decides how large the parts are that each of
-        them gets at once.
+    others : Elsewhere
+        The processes.
 
     Yields
     ------
@@ -66,7 +79,7 @@ def predict_volume_spread(
         As `predict_volume` does, here or in another process.
     """
     computing = _Elsewhere(
-        others=Elsewhere(executor=executor, n_workers=n_workers),
+        others=others,
         volumes=PackedVolumes.of(task.volume, task.mask),
     )
     yield from run_prediction(task, result=result, computing=computing)

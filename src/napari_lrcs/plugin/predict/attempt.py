@@ -178,11 +178,6 @@ def _series(viewer: Viewer, setup: PredictSetup, workspace: Workspace) -> Series
     images = setup.more.images
     if not images:
         return None
-    if setup.compute_on.is_elsewhere:
-        raise ValueError(
-            "more volumes can only be predicted by this process; choose This computer "
-            "under Compute on, or remove these volumes"
-        )
     if (mask := setup.field_of_view.layer) is not None:
         raise ValueError(
             f"the mask {mask.name} fits only this image; for more volumes, choose the "

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,7 +11,8 @@ from napari_lrcs.inference.results.disk import DiskResult
 from napari_lrcs.inference.results.outputs import CONFIDENCE, LABELS
 from napari_lrcs.inference.results.result import Result
 from napari_lrcs.inference.series import predict_series
-from napari_lrcs.io.opening import open_volume
+from napari_lrcs.io.elsewhere import Elsewhere
+from napari_lrcs.io.opening import open_volume, split_dataset
 from napari_lrcs.io.provenance import Provenance
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.plugin.files.reader import read_layers
@@ -97,14 +98,49 @@ class PredictionJob:
         from napari_lrcs.models.checkpoint import load_checkpoint
 
         checkpoint = load_checkpoint(self.model)
-        if not self.series_only:
-            yield from self._volume(checkpoint)
-        if self.series is not None:
-            yield from self._series(self.series, checkpoint)
+        if self.cluster is None:
+            yield from self._all(checkpoint, others=None)
+        else:
+            yield from self._spread(self.cluster, checkpoint)
         yield AllDone()
 
-    def _volume(self, checkpoint: "Checkpoint") -> Events:
-        yield from self._predicted(checkpoint)
+    def _spread(self, cluster: Cluster, checkpoint: "Checkpoint") -> Events:
+        assert isinstance(self.result, DiskResult)
+
+        def begin(
+            volume: Volume, mask: Volume | None, executor: "ClusterExecutor"
+        ) -> Events:
+            if self.series is not None:
+                executor.check_files(
+                    [split_dataset(image)[0] for image in self.series.results],
+                    folder=_existing(self.series.folder),
+                )
+            others = Elsewhere(executor=executor, n_workers=executor.n_workers)
+            shared = replace(self, volume=volume, mask=mask)
+            return shared._all(checkpoint, others=others)
+
+        return cluster.events(
+            begin, image=self.volume, mask=self.mask, folder=self.result.labels.parent
+        )
+
+    def _all(self, checkpoint: "Checkpoint", *, others: Elsewhere | None) -> Events:
+        if not self.series_only:
+            yield from self._volume(checkpoint, others=others)
+        if self.series is not None:
+            yield from self._series(self.series, checkpoint, others=others)
+
+    def _volume(self, checkpoint: "Checkpoint", *, others: Elsewhere | None) -> Events:
+        from napari_lrcs.inference.spread import predict_task
+        from napari_lrcs.inference.task import PredictTask
+
+        task = PredictTask(
+            volume=self.volume,
+            checkpoint=checkpoint,
+            config=self.config,
+            slices=self.slices,
+            mask=self.mask,
+        )
+        yield from cast(Events, predict_task(task, result=self.result, others=others))
         paths = self.result.paths
         if paths:
             confidence = paths.get(CONFIDENCE)
@@ -114,63 +150,26 @@ class PredictionJob:
                 provenance=open_volume(paths[LABELS]).provenance,
             )
 
-    def _predicted(self, checkpoint: "Checkpoint") -> Events:
-        from napari_lrcs.inference.predict import predict_volume
-
-        if self.cluster is None:
-            return cast(
-                Events,
-                predict_volume(
-                    self.volume,
-                    checkpoint,
-                    result=self.result,
-                    config=self.config,
-                    slices=self.slices,
-                    mask=self.mask,
-                ),
-            )
-        return self._spread(self.cluster, checkpoint)
-
-    def _spread(self, cluster: Cluster, checkpoint: "Checkpoint") -> Events:
-        from napari_lrcs.inference.spread import predict_volume_spread
-        from napari_lrcs.inference.task import PredictTask
-
-        result = self.result
-        assert isinstance(result, DiskResult)
-
-        def begin(
-            volume: Volume, mask: Volume | None, executor: "ClusterExecutor"
-        ) -> Events:
-            task = PredictTask(
-                volume=volume,
-                checkpoint=checkpoint,
-                config=self.config,
-                slices=self.slices,
-                mask=mask,
-            )
-            events = predict_volume_spread(
-                task, result=result, executor=executor, n_workers=executor.n_workers
-            )
-            return cast(Events, events)
-
-        return cluster.events(
-            begin, image=self.volume, mask=self.mask, folder=result.labels.parent
-        )
-
-    def _series(self, series: Series, checkpoint: "Checkpoint") -> Events:
+    def _series(
+        self, series: Series, checkpoint: "Checkpoint", *, others: Elsewhere | None
+    ) -> Events:
         predictions = predict_series(
             series.results,
             checkpoint,
-            folder=series.folder,
             config=self.config,
             slices=self.slices,
             mask=series.mask,
+            others=others,
         )
         n = len(series.results)
         with closing(cast(Events, predictions)):
             for i, (image, events) in enumerate(predictions):
                 yield NextVolume(name=Path(image).name, number=i + 1, n_volumes=n)
                 yield from events
+
+
+def _existing(folder: Path) -> Path:
+    return folder if folder.is_dir() else folder.parent
 
 
 def _opened(path: Path) -> Any:
