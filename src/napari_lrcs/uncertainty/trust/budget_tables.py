@@ -89,7 +89,7 @@ def methods_sentences(budgets: Sequence[Budget], report: CheckReport) -> str:
     sight = "without sight of" if design.blind else "over"
     parts = [
         f"Volume fractions with {level} intervals: {values}.",
-        f"The segmentation was corrected by {report.n_patches} patches of "
+        f"The segmentation was corrected by {report.n_patches} patches of about "
         f"{design.size} × {design.size} pixels, placed by stratified random sampling "
         f"and painted by hand {sight} the segmentation (difference estimator, "
         "Student's t).",
