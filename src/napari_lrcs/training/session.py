@@ -203,7 +203,8 @@ class TrainingSession:
         if saved.labels_hash != self.annotation.labels_hash:
             raise PaintingChangedError(
                 f"the labels differ from those that the run in {self.run.path} was "
-                "started with; restore them, or start a new run from its weights"
+                "started with, or their slices have other roles; restore them, or "
+                "start a new run from its weights"
             )
         self.restore(saved)
 
