@@ -37,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--confidence",
         type=Path,
         metavar="FILE",
-        help="write how probably the predicted phase is right, 0 to 255; .tif or .zarr",
+        help="write the probability that the predicted phase is right, 0 to 255; "
+        ".tif or .zarr",
     )
     parser.add_argument(
         "--probabilities",

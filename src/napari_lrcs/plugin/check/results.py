@@ -80,8 +80,8 @@ class CheckResults(QWidget):
                 (
                     "Wanted half-width",
                     self._wanted,
-                    "The last column tells how many patches it takes, from "
-                    f"{ENOUGH_PATCHES} painted ones on",
+                    "The last column tells how many patches it takes, once "
+                    f"{ENOUGH_PATCHES} are painted",
                 )
             )
         )
@@ -231,7 +231,10 @@ def _remarks(report: CheckReport) -> Iterator[str]:
     """List what is to be known of the numbers, each once."""
     yield from report.notes
     if report.n_patches < ENOUGH_PATCHES:
-        yield f"from {ENOUGH_PATCHES} patches on, it can be told how many are needed"
+        yield (
+            f"once {ENOUGH_PATCHES} patches are painted, the table can say how many "
+            "are needed"
+        )
     (judgement,) = report.segmentations
     reasons = (q.reason for q in judgement.quantities if q.kind in MAIN_KINDS)
     yield from dict.fromkeys(reason for reason in reasons if reason)

@@ -232,7 +232,8 @@ class MeasureForm(QWidget):
         layers = self.layers.layers
         if not layers:
             raise ValueError(
-                "no labels layer is checked; predict, paint, or open labels"
+                "no labels layer is checked; check one under Labels to measure, or "
+                "predict, paint or open labels first"
             )
         labels = tuple(labels_of(layer) for layer in layers)
         view = self.what_counts.field_of_view

@@ -82,7 +82,7 @@ class PredictSetup(QWidget):
         self._rows = form_rows(*self._fields())
         self.overwrite.setToolTip("Replace the file if it exists")
         self.confidence.setToolTip(
-            "Also keep how probably the predicted phase is right, as 0 to 255"
+            "Also keep the probability that the predicted phase is right, 0 to 255"
         )
         self.probabilities.setToolTip(
             "Also write the probability of each phase, as OME-Zarr beside the labels"

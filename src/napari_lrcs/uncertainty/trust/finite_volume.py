@@ -157,7 +157,10 @@ def finite_volumes(
             )
         else:
             where = "everywhere" if fraction else "nowhere"
-            reason = f"it is {where} in the volume, and nothing shows how others differ"
+            reason = (
+                f"it is {where} in the volume, which cannot show how other volumes "
+                "would differ"
+            )
             found[key] = _without_interval(fraction, reason)
     return found
 

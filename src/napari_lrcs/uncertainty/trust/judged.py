@@ -361,9 +361,9 @@ def _note(value: float, half: float, *, lowest: float) -> str:
             f"the estimate, {value:.2%}, is cut at {min(max(value, lowest), 1.0):.0%}"
         )
     if value - half < lowest or value + half > 1:
-        return "the interval is cut where no share can be"
+        return f"the interval is cut to {lowest:.0%} to 100%"
     if half == 0:
-        return "all patches agree, so that their scatter gives no width"
+        return "all patches agree, so their scatter gives the interval no width"
     return ""
 
 

@@ -115,8 +115,8 @@ class CheckReport:
         if self.n_patches < n_drawn:
             notes.append(
                 f"{self.n_patches} of {n_drawn} patches are painted: paint the others "
-                "too, also those that are difficult, or the numbers are of the easy "
-                "places only"
+                "too, even the difficult ones, or the numbers are of the easy places "
+                "only"
             )
         if not self.check.design.blind:
             notes.append(
