@@ -34,8 +34,8 @@ _SHARED: Mapping[str, Mapping[str, Any]] = {
         "action": "append",
         "default": [],
         "metavar": "CHECK",
-        "help": "folder of check patches that nothing is learnt from, besides those "
-        "beside IMAGE (NAME.lrcs); may be given several times",
+        "help": "folder of check patches that nothing is learnt from, in addition to "
+        "those beside IMAGE (NAME.lrcs); may be given several times",
     },
     "--mask": {
         "metavar": "FILE",
