@@ -111,7 +111,7 @@ MISTAKES = {
         train("constant.npy", out="run", flags="--overwrite"), "constant"
     ),
     "no folder for a run": Mistake(train(out="no/where"), "there is no folder"),
-    "no run to resume": Mistake(train(flags="--resume"), "no run in new to resume"),
+    "no run to resume": Mistake(train(flags="--resume"), "no run in new; choose"),
     "another config": Mistake(
         train(out="run", flags="--resume --seed 5"),
         "started with seed = 0, now it is 5",

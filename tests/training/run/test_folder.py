@@ -130,7 +130,7 @@ def test_labels_of_something_else_are_refused(begun: RunFolder) -> None:
 
 def test_folder_without_a_run_does_not_resume(run: RunFolder) -> None:
     assert not run.is_run
-    with pytest.raises(CheckpointError, match=r"there is no run in .* to resume"):
+    with pytest.raises(CheckpointError, match=r"there is no run in .*; choose"):
         run.read_config()
 
 

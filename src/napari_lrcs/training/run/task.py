@@ -63,8 +63,8 @@ class RunTask:
             values = read_json(path, dict[str, Any])
         except (FileNotFoundError, NotADirectoryError) as error:
             raise CheckpointError(
-                f"there is no run in {path.parent} to resume; start one without "
-                "resuming"
+                f"there is no run in {path.parent}; choose a run folder, or start a "
+                "run without resuming"
             ) from error
         names = set(_Beside.__annotations__) & set(values)
         beside = convert({name: values.pop(name) for name in names}, _Beside)
