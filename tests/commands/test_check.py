@@ -119,6 +119,10 @@ def test_the_error_budget_adds_the_finite_volume(
     assert first["label_scatter"] is None
     assert first["resolution"][0] == pytest.approx(first["predicted"])
     assert "Error budget" in printed
+    assert "…" not in printed
+    assert max(map(len, printed.partition("±")[0].splitlines())) <= 80
+    for quantity in found["budget"]:
+        assert quantity["name"] in printed
     assert "placed by stratified random sampling" in printed
     assert (place / "budget.png").stat().st_size > 1000
 

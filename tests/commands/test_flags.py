@@ -51,7 +51,7 @@ def asked(place: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         raise ValueError("captured")
 
     monkeypatch.setattr("napari_lrcs.training.loop.train", capture)
-    monkeypatch.setattr("napari_lrcs.inference.predict.predict_volume", capture)
+    monkeypatch.setattr("napari_lrcs.inference.spread.predict_volume", capture)
     # The sample's slices show the same: across y, distant ones are as alike.
     monkeypatch.setattr(context, "fit", lambda config, *_: (config, ""))
     return configs
@@ -92,9 +92,12 @@ def test_cli_matches_api(
 def test_a_preset_is_what_the_settings_start_from(
     preset: str, asked: list[Any]
 ) -> None:
-    call(f"{COMMANDS[TrainConfig]} --preset {preset} --seed 7 --no-flip")
+    call(
+        f"{COMMANDS[TrainConfig]} --preset {preset} --seed 7 --no-flip --phase-weights"
+    )
 
-    assert asked == [PRESETS[preset].with_changes(seed=7, flip=False)]
+    equal = PRESETS[preset].with_changes(phase_weights=())
+    assert asked == [equal.with_changes(seed=7, flip=False)]
 
 
 def test_the_preset_is_quick_unless_given(asked: list[Any]) -> None:

@@ -196,7 +196,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         ("--method otsu --n-phases 2", ("phase 1", "phase 2")),
         ("--method kmeans --n-phases 2 --axis y", ("phase 1", "phase 2")),
-        ("--method fractions --n-phases 2 --fractions .583 .417 --mask m.tif", None),
+        ("--method fractions --fractions .583 .417 --mask m.tif", None),
         ("--method forest --labels labels.tif --train-z 3", PHASES.names),
     ],
 )

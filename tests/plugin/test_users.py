@@ -907,7 +907,7 @@ def test_fields_reach_the_config_of_the_prediction(
         asked.append(config)
         raise ValueError("captured")
 
-    monkeypatch.setattr("napari_lrcs.inference.predict.predict_volume", capture)
+    monkeypatch.setattr("napari_lrcs.inference.spread.predict_volume", capture)
     viewer.add_image(grey_levels(), name="scan")
     dock = predict_dock(viewer, model)
     wanted = {

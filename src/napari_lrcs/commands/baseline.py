@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "by a random forest that learns from LABELS",
     )
     parser.add_argument(
-        "--n-phases", type=int, help="number of phases (default: those of LABELS)"
+        "--n-phases",
+        type=int,
+        help="number of phases (default: those of LABELS, or one per SHARE)",
     )
     parser.add_argument(
         "--fractions",
@@ -127,6 +129,8 @@ def _phases(
     from napari_lrcs.phases import PhaseTable
 
     n_phases = arguments.n_phases
+    if n_phases is None and labels is None and arguments.fractions:
+        n_phases = len(arguments.fractions)
     if n_phases is None and labels is None:
         raise ValueError("--n-phases is missing; give the number of phases")
     if labels is not None and labels.phases is not None:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+_ABREAST = 3
+"""Quantities of an error budget that fit a terminal of 80 columns side by side."""
+
 HELP = "judge a segmentation by small patches that are painted by hand"
 
 
@@ -310,12 +313,15 @@ def _print_budgets(budgets: "Sequence[Budget]", report: "CheckReport") -> None:
     )
 
     rows = budget_rows(budgets)
-    print_table(
-        "Error budget (%)",
-        [*rows[0]],
-        [[str(cell) for cell in row.values()] for row in rows],
-        caption="± half widths; what larger voxels would give is not added",
-    )
+    parts = [name for name in rows[0] if name != "Quantity"]
+    for i in range(0, len(rows), _ABREAST):
+        shown = rows[i : i + _ABREAST]
+        print_table(
+            "Error budget (%)",
+            ["", *(str(row["Quantity"]) for row in shown)],
+            [[part, *(str(row[part]) for row in shown)] for part in parts],
+        )
+    print_line("± half widths; what larger voxels would give is not added")
     for reason in dict.fromkeys(f"{b.title}: {b.reason}" for b in budgets if b.reason):
         print_line(f"! {reason}")
     print_line(methods_sentences(budgets, report))

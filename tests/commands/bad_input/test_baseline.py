@@ -20,6 +20,9 @@ MISTAKES = {
     "fractions left out": Mistake(
         baseline("--method fractions --n-phases 2"), "0 fractions are given; expected 2"
     ),
+    "fractions for other phases": Mistake(
+        baseline("--method fractions --n-phases 2 --fractions .5 .2 .3"), "expected 2"
+    ),
     "fractions beyond 1": Mistake(
         baseline("--method fractions --n-phases 2 --fractions .5 .6"), "add up to 1.1"
     ),

@@ -146,6 +146,9 @@ def test_prediction_tells_its_start_and_its_speed(
     assert told(ended, capsys) == [
         "5,000,000 voxels in 2.0 s (2.5 million a second): seg.tif"
     ]
+    assert told(replace(ended, n_voxels=50_000), capsys) == [
+        "50,000 voxels in 2.0 s (0.025 million a second): seg.tif"
+    ]
 
 
 def test_a_bar_is_drawn_on_a_terminal(

@@ -125,7 +125,7 @@ def _flag_type(annotation: Any) -> dict[str, Any]:
     if get_origin(annotation) is Literal:
         return {"choices": get_args(annotation)}
     if get_origin(annotation) is tuple:
-        return {"nargs": "+", "type": get_args(annotation)[0]}
+        return {"nargs": "*", "type": get_args(annotation)[0]}
     return {"type": annotation}
 
 

@@ -169,7 +169,7 @@ class RunDisplay(Display):
                 speed = event.n_voxels / max(event.seconds, 1e-9) / 1e6
                 self.print(
                     f"{event.n_voxels:,} voxels in {event.seconds:.1f} s "
-                    f"({speed:.1f} million a second): {event.out}"
+                    f"({speed:.3g} million a second): {event.out}"
                 )
 
     def _epoch_line(self, event: EpochEnded) -> Text:
