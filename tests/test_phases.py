@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_lrcs.phases import ELECTRODE, MAX_PHASES, UNPAINTED, Phase, PhaseTable
+from napari_lrcs.phases import (
+    ELECTRODE,
+    MAX_PHASES,
+    UNPAINTED,
+    Phase,
+    PhaseTable,
+    check_same_numbers,
+    naming_notes,
+)
 
 
 def phase(label: int, name: str = "pore", colour: str = "#0072b2") -> Phase:
@@ -89,3 +97,50 @@ def test_row_of_other_keys_is_refused(row: Any) -> None:
 
 def test_electrode_is_pores_binder_and_particles() -> None:
     assert ELECTRODE.names == ("pore", "CBD", "NMC")
+
+
+# ---- tables of several files ----
+
+
+def test_the_same_phases_in_another_order_are_refused() -> None:
+    other = PhaseTable.named("nmc", "Pore", "cbd")
+
+    with pytest.raises(ValueError, match="1 pore, 2 CBD, 3 NMC") as caught:
+        check_same_numbers(("a.tif", ELECTRODE), ("b.tif", None), ("c.tif", other))
+
+    assert "c.tif has 1 nmc, 2 Pore, 3 cbd: the same phases" in str(caught.value)
+    assert "Label phases" in str(caught.value)
+
+
+def test_a_phase_with_another_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="pore does not have the same number"):
+        check_same_numbers(("a", ELECTRODE), ("b", PhaseTable.named("air", "pore")))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        PhaseTable.numbered(3),
+        PhaseTable.named("PORE", "cbd", "nmc"),
+        PhaseTable.named("pores", "binder", "particles", "crack"),
+        PhaseTable.named("phase 1", "CBD", "phase 3"),
+    ],
+)
+def test_other_names_at_the_same_numbers_are_accepted(other: PhaseTable) -> None:
+    check_same_numbers(("a", ELECTRODE), ("b", other))
+
+
+def test_other_names_at_the_same_numbers_are_noted() -> None:
+    spelt = PhaseTable.named("pores", "CBD", "NMC")
+
+    (note,) = naming_notes(("a", ELECTRODE), ("b", None), ("c", spelt))
+
+    assert note.startswith("a has 3 phases (pore, CBD, NMC), c 3 (pores, CBD, NMC)")
+
+
+def test_names_that_differ_in_case_or_are_numbers_are_not_noted() -> None:
+    shouted, numbered = PhaseTable.named("PORE", "cbd", "nmc"), PhaseTable.numbered(3)
+
+    notes = naming_notes(("a", ELECTRODE), ("b", shouted), ("c", numbered))
+
+    assert notes == ()

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Self, TypedDict
+from itertools import combinations
+from typing import Self, TypeAlias, TypedDict
 
 import msgspec
 
@@ -166,7 +167,8 @@ def phases_up_to(highest: int, *tables: PhaseTable | None) -> PhaseTable:
     highest : int
         Highest label that occurs.
     *tables : PhaseTable or None
-        Those of the files, if they name phases; the longest one counts.
+        Those of the files, if they name phases; the longest one counts. Tables that
+        contradict each other are to be refused before, with `check_same_numbers`.
 
     Examples
     --------
@@ -178,6 +180,77 @@ def phases_up_to(highest: int, *tables: PhaseTable | None) -> PhaseTable:
     if longest is not None and len(longest) >= highest:
         return longest
     return PhaseTable.numbered(max(highest, 2))
+
+
+NamedTable: TypeAlias = tuple[str, PhaseTable | None]
+"""The name of a file, and its phases if it names them."""
+
+
+def check_same_numbers(*files: NamedTable) -> None:
+    """Refuse files whose labels are compared, but number the same phase differently.
+
+    Names are the same in upper and lower case; "phase 1" and the like name nothing.
+
+    Raises
+    ------
+    ValueError
+        If a name has one number in one file, and another number in another.
+
+    Examples
+    --------
+    >>> check_same_numbers(("a.tif", ELECTRODE), ("b.tif", PhaseTable.numbered(3)))
+    """
+    known = [(name, table) for name, table in files if table is not None]
+    for (name, ours), (other, theirs) in combinations(known, 2):
+        numbers, others = _numbers(ours), _numbers(theirs)
+        moved = [n for n in numbers if others.get(n, numbers[n]) != numbers[n]]
+        if not moved:
+            continue
+        shown = [p.name for p in ours if p.name.strip().casefold() in moved]
+        verb = "does" if len(shown) == 1 else "do"
+        found = (
+            "the same phases in another order"
+            if numbers.keys() == others.keys()
+            else f"{' and '.join(shown)} {verb} not have the same number in both"
+        )
+        raise ValueError(
+            f"{name} has {_listed(ours)}, but {other} has {_listed(theirs)}: {found}, "
+            "and labels are compared by number; reorder the phases of one of them in "
+            "Label phases, which changes its labels, or rename those that are wrong"
+        )
+
+
+def naming_notes(*files: NamedTable) -> tuple[str, ...]:
+    """Say which files name other phases than the first one that names any.
+
+    Names that differ only in upper and lower case are the same, and "phase 1" and the
+    like name nothing.
+    """
+    known = [(name, table) for name, table in files if table is not None]
+    if not known:
+        return ()
+    first, ours = known[0]
+    return tuple(
+        f"{first} has {len(ours)} phases ({', '.join(ours.names)}), {name} "
+        f"{len(table)} ({', '.join(table.names)}); labels of the same number are "
+        "compared"
+        for name, table in known[1:]
+        if _differ(ours, table)
+    )
+
+
+def _numbers(table: PhaseTable) -> dict[str, int]:
+    return {p.name.strip().casefold(): p.label for p in table if not p.has_default_name}
+
+
+def _differ(a: PhaseTable, b: PhaseTable) -> bool:
+    names = [{label: name for name, label in _numbers(t).items()} for t in (a, b)]
+    both = names[0].keys() & names[1].keys()
+    return len(a) != len(b) or any(names[0][n] != names[1][n] for n in both)
+
+
+def _listed(phases: Iterable[Phase]) -> str:
+    return ", ".join(f"{phase.label} {phase.name}" for phase in phases)
 
 
 ELECTRODE = PhaseTable.named("pore", "CBD", "NMC")

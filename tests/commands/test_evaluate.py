@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from command_line import Run, printed_object
+from command_line import Run, call, printed_object
 from napari_lrcs.io.formats.tiff import write_labels_tiff
 from napari_lrcs.phases import PhaseTable
 
@@ -46,6 +46,23 @@ def test_evaluate_counts_the_slices_that_are_named(run: Run) -> None:
     scores = printed_object(run("evaluate labels.tif labels.tif --z 1,3:5 --json"))
 
     assert np.sum(scores["confusion"]) == 3 * 24 * 24
+
+
+@pytest.mark.usefixtures("place")
+def test_evaluate_warns_of_phases_with_other_names(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, phases in (("target", ("pore", "NMC")), ("predicted", ("pores", "AM"))):
+        write_labels_tiff(
+            Path(f"{name}.tif"),
+            [np.array([[[1, 2]]], np.uint8)],
+            shape=(1, 1, 2),
+            phases=PhaseTable.named(*phases),
+        )
+
+    assert call("evaluate predicted.tif target.tif --json") == 0
+
+    assert "predicted.tif has 2 phases (pores, AM)" in capsys.readouterr().err
 
 
 # ---- confidence ----

@@ -127,6 +127,18 @@ def test_other_shapes_are_refused_before_a_voxel_is_read() -> None:
         evaluate_volume(unreadable, labels(TARGET[:1]), phases=TWO)
 
 
+def test_phases_in_another_order_are_refused_before_a_voxel_is_read() -> None:
+    predicted, target = (
+        Volume(array=Unreadable(), name=name, phases=PhaseTable.named(*phases))
+        for name, phases in (("p.tif", ("pore", "NMC")), ("t.tif", ("NMC", "pore")))
+    )
+
+    with pytest.raises(
+        ValueError, match=r"1 pore, 2 NMC, but t\.tif has 1 NMC, 2 pore"
+    ):
+        check_comparable(predicted, target, slices=None)
+
+
 @pytest.mark.parametrize("z", [-1, 2])
 def test_slice_out_of_range_is_refused_before_a_voxel_is_read(z: int) -> None:
     unreadable = Volume(array=Unreadable(), name="unreadable")

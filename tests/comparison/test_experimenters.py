@@ -367,6 +367,21 @@ def test_labels_of_other_shapes_are_named() -> None:
         compare(pair)
 
 
+def test_experimenters_who_number_phases_differently_are_refused() -> None:
+    three = [volume(ANNA, "a", ELECTRODE), volume(BEN, "b")]
+    three.append(volume(CARL, "c", PhaseTable.named("NMC", "pore", "CBD")))
+
+    with pytest.raises(ValueError, match=r"a has 1 pore, .* but c has 1 NMC"):
+        compare(three)
+
+
+def test_a_target_that_numbers_phases_differently_is_refused() -> None:
+    target = volume(BEN, "truth", PhaseTable.named("NMC", "pore", "CBD"))
+
+    with pytest.raises(ValueError, match="but truth has 1 NMC"):
+        compare([volume(ANNA, "a", ELECTRODE), volume(BEN, "b")], target=target)
+
+
 def test_nothing_in_common_is_told() -> None:
     pair = [volume([[[1, 0]]], "a"), volume([[[0, 1]]], "b")]
 

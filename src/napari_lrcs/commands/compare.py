@@ -74,7 +74,7 @@ def places(arguments: argparse.Namespace) -> Places:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from napari_lrcs.commands.parts.progress import follow_share
+    from napari_lrcs.commands.parts.progress import Display, follow_share
     from napari_lrcs.comparison.experimenter_tables import (
         experimenters_dict,
         write_experimenters_csv,
@@ -104,6 +104,8 @@ def run(arguments: argparse.Namespace) -> None:
     )
     compared = follow_share(events, text="comparing")
     assert isinstance(compared, ExperimentersCompared)
+    for note in compared.notes:
+        Display().warn(note)
     if files.wanted:
         votes = write_votes(
             files,

@@ -37,6 +37,7 @@ def places(arguments: argparse.Namespace) -> Places:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from napari_lrcs.commands.parts.progress import Display
     from napari_lrcs.comparison.calibration import (
         check_confidence,
         evaluate_confidence,
@@ -44,10 +45,12 @@ def run(arguments: argparse.Namespace) -> None:
     from napari_lrcs.comparison.evaluate import (
         check_comparable,
         evaluate_volume,
+        named_phases,
         phases_in,
     )
     from napari_lrcs.io.opening import open_labels, open_volume
     from napari_lrcs.metrics.overlap import scores_dict
+    from napari_lrcs.phases import naming_notes
     from napari_lrcs.preprocessing.mask import open_mask
 
     slices = flags.chosen_slices(arguments)
@@ -58,6 +61,8 @@ def run(arguments: argparse.Namespace) -> None:
     confidence = open_volume(arguments.confidence) if arguments.confidence else None
     if confidence is not None:
         check_confidence(confidence, predicted)
+    for note in naming_notes(*named_phases(predicted, target)):
+        Display().warn(note)
     phases = phases_in(predicted, target)
     confusion = evaluate_volume(
         predicted, target, phases=phases, slices=slices, mask=mask

@@ -94,9 +94,9 @@ def compare_volumes(  # noqa: PLR0913 what is compared, where and how
     Raises
     ------
     ValueError
-        If the shapes differ, a slice is out of range, nothing is painted, a painted
-        voxel has no prediction, a label exceeds the phases, the confidence is not
-        that of the prediction, or there is no such neighbourhood.
+        As `check_comparable`; or if nothing is painted, a painted voxel has no
+        prediction, a label exceeds the phases, the confidence is not that of the
+        prediction, or there is no such neighbourhood.
     """
     check_comparable(predicted, target, slices=slices, axis=axis)
     if confidence is not None:

@@ -14,7 +14,14 @@ from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.composition import Composition, Neighbourhood
 from napari_lrcs.metrics.counting import compose_slabs, count_labels
 from napari_lrcs.metrics.overlap import confusion_matrix
-from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable, phases_up_to
+from napari_lrcs.phases import (
+    UNPAINTED,
+    NamedTable,
+    Phase,
+    PhaseTable,
+    check_same_numbers,
+    phases_up_to,
+)
 from napari_lrcs.preprocessing.slices import AXES
 
 _READ_BYTES = 2**26
@@ -52,8 +59,8 @@ def evaluate_volume(
     Raises
     ------
     ValueError
-        If the shapes differ, a slice is out of range, nothing is painted, a painted
-        voxel has no prediction, or a label is not one of the phases'.
+        As `check_comparable`; or if nothing is painted, a painted voxel has no
+        prediction, or a label is not one of the phases'.
     """
     check_comparable(predicted, target, slices=slices)
     wanted = range(target.shape[0]) if slices is None else slices
@@ -143,7 +150,8 @@ def check_comparable(
     Raises
     ------
     ValueError
-        If the shapes differ or a slice is out of range.
+        If the shapes differ, a slice is out of range, or both name the same phase, but
+        with different numbers.
     """
     if predicted.shape != target.shape:
         raise VolumeError(
@@ -157,6 +165,12 @@ def check_comparable(
             f"slice {beyond[0]} is out of range: {target.name} has slices 0 to "
             f"{n_slices - 1}"
         )
+    check_same_numbers(*named_phases(predicted, target))
+
+
+def named_phases(*volumes: Volume) -> list[NamedTable]:
+    """Return the names of volumes and their phases, as `check_same_numbers` takes."""
+    return [(volume.name, volume.phases) for volume in volumes]
 
 
 def measure_volume(

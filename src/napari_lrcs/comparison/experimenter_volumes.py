@@ -9,10 +9,11 @@ from typing import TypeVar
 import numpy as np
 
 from napari_lrcs.arrays import Labels
-from napari_lrcs.comparison.evaluate import check_comparable
+from napari_lrcs.comparison.evaluate import check_comparable, named_phases
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.opening import open_labels
 from napari_lrcs.io.volume import Volume
+from napari_lrcs.phases import check_same_numbers
 
 T = TypeVar("T")
 
@@ -63,8 +64,8 @@ def check_experimenters(
     Raises
     ------
     ValueError
-        If there are fewer than two, one is given twice, shapes differ, or a slice is
-        out of range.
+        If there are fewer than two, one is given twice, shapes differ, a slice is out
+        of range, or the same phase has different numbers.
     """
     if len(experimenters) < 2:
         raise ValueError(
@@ -90,6 +91,7 @@ def check_experimenters(
             f"{found}"
         )
     check_comparable(volumes[0], volumes[1], slices=slices)
+    check_same_numbers(*named_phases(*volumes))
 
 
 def slices_of_all(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Confusion, Labels, Mask
+from napari_lrcs.comparison.evaluate import named_phases
 from napari_lrcs.comparison.experimenter_volumes import (
     check_experimenters,
     slices_of_all,
@@ -19,7 +20,13 @@ from napari_lrcs.comparison.votes import majority_vote
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.interfaces import near_interface
 from napari_lrcs.metrics.overlap import accuracy, confusion_matrix
-from napari_lrcs.phases import UNPAINTED, Phase, PhaseTable, phases_up_to
+from napari_lrcs.phases import (
+    UNPAINTED,
+    Phase,
+    PhaseTable,
+    naming_notes,
+    phases_up_to,
+)
 
 NEAR = (5, 10)
 """Distances from an interface, in voxels: how far perturbed labels reach at most, and
@@ -68,6 +75,8 @@ class ExperimentersCompared:
     against_target : tuple of ndarray of int64, shape (n_phases, n_phases)
         One per experimenter, of the voxels painted in both; rows are the target. Empty
         without a target.
+    notes : tuple of str
+        As of `naming_notes`.
     """
 
     names: tuple[str, ...]
@@ -78,6 +87,7 @@ class ExperimentersCompared:
     near: tuple[int, ...]
     target: str | None = None
     against_target: tuple[Confusion, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def disagreement(self) -> NDArray[np.float64]:
@@ -240,6 +250,7 @@ class _Counts:
             against_target=tuple(
                 _sum(nothing, m) for m in self.against_target.values()
             ),
+            notes=naming_notes(*named_phases(*volumes)),
         )
 
 

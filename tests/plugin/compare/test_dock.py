@@ -509,6 +509,17 @@ def test_other_phases_are_told(viewer: Viewer, dock: CompareDock, qtbot: Any) ->
     assert _rows(dock.results.scores)[0][0] == "pore"
 
 
+def test_phases_in_another_order_are_refused(viewer: Viewer, dock: CompareDock) -> None:
+    other = PhaseTable.named("NMC", "pore", "CBD")
+    _add(viewer, TARGET, "painting", **appearance(other))
+    _add(viewer, PREDICTED, "result")
+
+    dock.compare_button.click()
+
+    assert not dock.is_busy
+    assert "1 NMC, 2 pore, 3 CBD: the same phases in another order" in dock.message
+
+
 def test_labels_without_names_are_numbered(
     viewer: Viewer, dock: CompareDock, qtbot: Any
 ) -> None:

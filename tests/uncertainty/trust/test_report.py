@@ -282,6 +282,28 @@ def test_the_better_of_two_is_named_with_a_paired_interval(draw: Draw) -> None:
     assert difference.half_width < sum(a.half_width for a in accuracy)
 
 
+def test_a_segmentation_that_numbers_phases_differently_is_refused(
+    draw: Draw,
+) -> None:
+    folder = draw()
+    paint(folder, TRUTH)
+    other = replace(volume(PREDICTED), phases=PhaseTable.named("NMC", "pore", "CBD"))
+
+    with pytest.raises(ValueError, match=r"segmentation.tif has 1 NMC, 2 pore, 3 CBD"):
+        [*judge([other], folder)]
+
+
+def test_other_names_of_phases_are_in_the_notes(draw: Draw) -> None:
+    folder = draw()
+    paint(folder, TRUTH)
+    other = replace(volume(PREDICTED), phases=PhaseTable.named("pores", "CBD", "NMC"))
+
+    *_, report = judge([other], folder)
+
+    assert isinstance(report, CheckReport)
+    assert "segmentation.tif 3 (pores, CBD, NMC)" in report.notes[-1]
+
+
 def test_a_segmentation_is_not_better_than_itself(draw: Draw) -> None:
     folder = draw()
     paint(folder, TRUTH)

@@ -159,6 +159,7 @@ class CompareDock(Dock):
                 self.progress.show_share(event.share, "Comparing")
             case Voted():
                 self.several.show_voted(event)
+                self.show_message(". ".join(event.compared.notes), "warning")
             case Saved():
                 self.show_message(str(event), "done")
 

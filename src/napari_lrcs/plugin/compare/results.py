@@ -11,17 +11,17 @@ from superqt.utils import qthrottled
 
 from napari_lrcs.arrays import Confusion
 from napari_lrcs.comparison.compare import comparison_rows
+from napari_lrcs.comparison.evaluate import named_phases
 from napari_lrcs.figures import (
     draw_composition,
     draw_confusion,
     draw_reliability,
     draw_slice_scores,
 )
-from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.calibration import Reliability
 from napari_lrcs.metrics.comparison import Comparison
 from napari_lrcs.metrics.overlap import not_learnt
-from napari_lrcs.phases import PhaseTable
+from napari_lrcs.phases import PhaseTable, naming_notes
 from napari_lrcs.plugin.compare.form import ComparedLayers
 from napari_lrcs.plugin.parts.plots import Plot
 from napari_lrcs.plugin.parts.tables import Table
@@ -229,17 +229,5 @@ def note_of(compared: ComparedLayers, comparison: Comparison) -> str:
     """Warn of phases that are not the same, or hardly ever predicted."""
     request = compared.request
     poor = map(str, not_learnt(comparison.confusion, comparison.phases))
-    notes = [_note_of_phases(request.predicted, request.target), *poor]
-    return ". ".join(note for note in notes if note)
-
-
-def _note_of_phases(predicted: Volume, target: Volume) -> str:
-    if predicted.phases is None or target.phases is None:
-        return ""
-    ours, theirs = predicted.phases.names, target.phases.names
-    if ours == theirs:
-        return ""
-    return (
-        f"{predicted.name} has {len(ours)} phases ({', '.join(ours)}), {target.name} "
-        f"{len(theirs)} ({', '.join(theirs)}); labels of the same number are compared"
-    )
+    named = naming_notes(*named_phases(request.predicted, request.target))
+    return ". ".join([*named, *poor])

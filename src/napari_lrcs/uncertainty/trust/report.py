@@ -9,14 +9,14 @@ from typing import TypedDict, Unpack
 from napari_lrcs.annotation.check_folder import CheckFolder
 from napari_lrcs.annotation.check_patches import Check
 from napari_lrcs.comparison.adding import add_slabs
-from napari_lrcs.comparison.evaluate import read_inside, slices_at_once
+from napari_lrcs.comparison.evaluate import named_phases, read_inside, slices_at_once
 from napari_lrcs.config import Axis
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.elsewhere import Elsewhere
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.composition import Composition, Neighbourhood
 from napari_lrcs.metrics.counting import compose_slabs
-from napari_lrcs.phases import PhaseTable
+from napari_lrcs.phases import PhaseTable, check_same_numbers, naming_notes
 from napari_lrcs.preprocessing.slices import AXES
 from napari_lrcs.progress import changed
 from napari_lrcs.uncertainty.trust import CONFIDENCE_LEVEL
@@ -40,6 +40,8 @@ LEAST_PATCHES = 3
 
 ENOUGH_PATCHES = 5
 """Painted patches from which the number that is needed can be told."""
+
+_PATCHES = "the painting of the patches"
 
 _WITHIN_SLICES: tuple[Neighbourhood, ...] = (8, 4)
 
@@ -232,8 +234,9 @@ def count_segmentation(
     Raises
     ------
     ValueError
-        If its shape is another one, it has unknown labels, it does not cover the field
-        of view, or its network has learnt from the patches; or as `add_slabs` does.
+        If its shape is another one, it has unknown labels or numbers phases differently
+        from the patches, it does not cover the field of view, or its network has learnt
+        from the patches; or as `add_slabs` does.
     LrcsError, OSError
         As `add_slabs` does.
     """
@@ -245,11 +248,13 @@ def count_segmentation(
             f"patches are for {design.shape}; choose a segmentation of the volume that "
             "they were drawn in"
         )
+    phases = folder.painting.read().phases
+    check_same_numbers((_PATCHES, phases), *named_phases(segmentation))
     warning = check_unseen(segmentation, check)
     count = partial(
         _count_slabs,
         axis=design.axis,
-        n_phases=len(folder.painting.read().phases),
+        n_phases=len(phases),
         neighbourhood=neighbourhood,
     )
     adding = add_slabs(
@@ -322,6 +327,9 @@ def judge_counted(
     _check_wanted(confidence_level, half_width)
     check, phases = folder.read(), folder.painting.read().phases
     chosen = neighbourhood_of(check, neighbourhood)
+    volumes = [*([painting] if painting else []), *(c.segmentation for c in counted)]
+    named = [(_PATCHES, phases), *named_phases(*volumes)]
+    check_same_numbers(*named)
     painted = _read_enough(folder, check, painting)
     estimated = []
     for one in counted:
@@ -354,7 +362,7 @@ def judge_counted(
             compare(first, second, confidence_level=confidence_level)
             for first, second in combinations(estimated, 2)
         ),
-        warnings=tuple(one.warning for one in counted if one.warning),
+        warnings=(*(c.warning for c in counted if c.warning), *naming_notes(*named)),
     )
 
 
