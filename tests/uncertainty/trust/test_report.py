@@ -314,6 +314,17 @@ def test_a_segmentation_is_not_better_than_itself(draw: Draw) -> None:
     assert all(d.value == 0 for d in comparison.differences)
 
 
+def test_the_methods_name_the_size_of_patches_as_drawn(draw: Draw) -> None:
+    folder = draw(axis="y")  # 8 pixels are wanted, slices are 12 × 32
+    paint(folder, TRUTH)
+    report = report_of(folder)
+
+    found = methods_sentences(budgets_of_report(report), report)
+
+    assert {(p.height, p.width) for p in report.check.patches} == {(6, 8)}
+    assert "10 patches of 6 × 8 pixels" in found
+
+
 # ---- what counts ----
 
 

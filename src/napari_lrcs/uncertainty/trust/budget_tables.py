@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_lrcs.annotation.check_patches import Check
 from napari_lrcs.io.tables import Row
 from napari_lrcs.io.writing import replacing
 from napari_lrcs.uncertainty.trust import level_text
@@ -89,10 +90,10 @@ def methods_sentences(budgets: Sequence[Budget], report: CheckReport) -> str:
     sight = "without sight of" if design.blind else "over"
     parts = [
         f"Volume fractions with {level} intervals: {values}.",
-        f"The segmentation was corrected by {report.n_patches} patches of about "
-        f"{design.size} × {design.size} pixels, placed by stratified random sampling "
-        f"and painted by hand {sight} the segmentation (difference estimator, "
-        "Student's t).",
+        f"The segmentation was corrected by {report.n_patches} patches of "
+        f"{_sides(report.check)} pixels, placed by stratified random sampling and "
+        f"painted by hand {sight} the segmentation (difference estimator, Student's "
+        "t).",
     ]
     trained = {
         "on perturbed labels": [b.label_half_width for b in budgets],
@@ -110,6 +111,16 @@ def methods_sentences(budgets: Sequence[Budget], report: CheckReport) -> str:
             "integral range of each phase."
         )
     return " ".join(parts)
+
+
+def _sides(check: Check) -> str:
+    """Return the height and width of patches as drawn: the wanted ones seldom fit."""
+    heights = sorted({patch.height for patch in check.patches})
+    widths = sorted({patch.width for patch in check.patches})
+    return " × ".join(
+        str(low) if low == high else f"{low} to {high}"
+        for low, high in ((s[0], s[-1]) for s in (heights, widths))
+    )
 
 
 def write_budget(path: Path, budgets: Sequence[Budget]) -> None:
