@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from napari_lrcs.io.tables import as_text
 from napari_lrcs.metrics.composition import MeasuresDict
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.uncertainty.study.summary import Group, Member, StudySummary, summarise
@@ -15,7 +16,11 @@ from napari_lrcs.uncertainty.trust.budget import (
     budgets_of_study,
     scatter_of,
 )
-from napari_lrcs.uncertainty.trust.budget_tables import budget_dict, budget_rows
+from napari_lrcs.uncertainty.trust.budget_tables import (
+    budget_dict,
+    budget_numbers,
+    budget_rows,
+)
 from napari_lrcs.uncertainty.trust.finite_volume import FiniteVolume
 
 PHASES = PhaseTable.named("pore", "NMC")
@@ -123,6 +128,26 @@ def test_without_check_patches_the_bias_is_unknown(study: StudySummary) -> None:
 def test_without_a_study_the_patches_judge_alone() -> None:
     assert BUDGET.this_volume == pytest.approx(0.03)
     assert math.isnan(BUDGET.material)
+
+
+def test_a_spreadsheet_gets_numbers() -> None:
+    finite = FiniteVolume(
+        fraction=0.4, integral_range=100, n_effective=50, sd=0.02, half_width=0.04
+    )
+    budget = replace(
+        BUDGET, correction=0.02, finite_volume=finite, resolution=(0.42, 0.41, 0.38)
+    )
+
+    (row,) = budget_numbers([budget])
+
+    assert row["quantity"] == "Volume, pore"
+    assert row["correction"] == 0.02
+    assert row["correction_half_width"] == BUDGET.correction_half_width
+    assert row["finite_volume_half_width"] == budget.material_half_width
+    assert row["at_4x_voxels"] == 0.38
+    assert "'" not in as_text([row])
+    (plain,) = budget_numbers([BUDGET])
+    assert [*plain] == [*row]
 
 
 def test_rows_and_json_name_every_source() -> None:

@@ -13,7 +13,7 @@ from napari_lrcs.plugin.parts.plots import Plot
 from napari_lrcs.plugin.parts.widgets import Notices, button, hbox, vbox
 from napari_lrcs.progress import Notice
 from napari_lrcs.uncertainty.trust.budget_tables import (
-    budget_rows,
+    budget_numbers,
     draw_budget,
     methods_sentences,
 )
@@ -89,5 +89,5 @@ class BudgetPage(QWidget):
 
     def _copy(self) -> None:
         if self._judged is not None:
-            table = as_text(budget_rows(self._judged.budgets))
+            table = as_text(budget_numbers(self._judged.budgets))
             self.copy_requested.emit(f"{table}\n{self.sentence.text()}\n")

@@ -22,7 +22,7 @@ from napari_lrcs.uncertainty.trust.budget import (
 )
 from napari_lrcs.uncertainty.trust.budget_tables import (
     budget_dict,
-    budget_rows,
+    budget_numbers,
     write_budget,
 )
 from napari_lrcs.uncertainty.trust.figures import write_intervals
@@ -146,7 +146,7 @@ def save_budget(path: Path, judged: Judged) -> Events:
 
     def write(place: Path) -> None:
         if path.suffix.lower() == ".csv":
-            write_csv(place, budget_rows(judged.budgets))
+            write_csv(place, budget_numbers(judged.budgets))
         else:
             write_budget(place, judged.budgets)
 

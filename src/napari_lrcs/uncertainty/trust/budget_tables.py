@@ -82,6 +82,35 @@ def budget_rows(budgets: Sequence[Budget]) -> list[Row]:
     ]
 
 
+def budget_numbers(budgets: Sequence[Budget]) -> list[Row]:
+    """Return one row per quantity for a spreadsheet: shares, unrounded, 0 to 1.
+
+    NaN where unknown.
+    """
+    return [
+        {
+            "quantity": b.title,
+            "predicted": b.predicted,
+            "correction": b.correction,
+            "correction_half_width": b.correction_half_width,
+            "label_sd": b.label_scatter,
+            "seed_sd": b.seed_scatter,
+            "finite_volume_half_width": b.material_half_width,
+            "value": b.value,
+            "this_volume_half_width": b.this_volume,
+            "material_half_width": b.material,
+            **_by_voxels(b.resolution),
+            "confidence_level": b.confidence_level,
+        }
+        for b in budgets
+    ]
+
+
+def _by_voxels(fractions: Sequence[float]) -> Row:
+    shown = [*fractions, *[math.nan] * 3][:3]
+    return {f"at_{n}x_voxels": f for n, f in zip((1, 2, 4), shown, strict=True)}
+
+
 def methods_sentences(budgets: Sequence[Budget], report: CheckReport) -> str:
     """Say in words what was done, as the methods section of a paper can quote it."""
     design = report.check.design
