@@ -1,9 +1,12 @@
 """Estimates from check patches: worked by hand, and by their properties."""
 
 import math
+from itertools import count
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import t as student
 
 from napari_lrcs.uncertainty.trust.estimator import (
@@ -93,6 +96,47 @@ def test_a_phase_that_is_nowhere_has_no_value() -> None:
 
     assert math.isnan(found.value)
     assert math.isnan(found.half_width())
+
+
+@given(
+    influence=st.lists(st.integers(-50, 50), min_size=2, max_size=12),
+    half_width=st.floats(0.2, 0.6),
+    confidence_level=st.floats(0.5, 0.99),
+)
+def test_the_patches_needed_are_those_found_by_counting_up(
+    influence: list[int], half_width: float, confidence_level: float
+) -> None:
+    found = np.array(influence) / 50
+    estimate = Estimate(value=0.5, influence=found - found.mean())
+
+    def is_wide(n: int) -> bool:
+        # A sample of n influences of the same scatter and tails.
+        t = estimate._quantile(confidence_level, n)
+        scatter = estimate.standard_error * math.sqrt(found.size)
+        return t * scatter / math.sqrt(n) > half_width
+
+    n = estimate.patches_needed(half_width, confidence_level)
+
+    assert n == next(n for n in count(3) if not is_wide(n))
+
+
+def test_narrow_intervals_are_planned_in_few_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    quantile, asked = Estimate._quantile, []
+
+    def counted(self: Estimate, confidence_level: float, n: int) -> float:
+        asked.append(n)
+        return quantile(self, confidence_level, n)
+
+    monkeypatch.setattr(Estimate, "_quantile", counted)
+    estimate = Estimate(value=0.5, influence=np.array([-0.4, 0.4, -0.4, 0.4]))
+
+    n = estimate.patches_needed(0.001, 0.95)
+
+    assert n is not None
+    assert n > 100_000
+    assert len(asked) < 100
 
 
 def test_one_patch_gives_no_width() -> None:

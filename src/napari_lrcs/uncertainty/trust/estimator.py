@@ -91,11 +91,21 @@ class Estimate:
         scatter = self.standard_error * math.sqrt(self.influence.size)
         if math.isnan(scatter):
             return None
-        n = 3
-        while self._quantile(confidence_level, n) * scatter / math.sqrt(n) > half_width:
-            # From where the quantile hardly changes, in one step.
-            n = max(n + 1, math.ceil((1.96 * scatter / half_width) ** 2 * 0.9))
-        return n
+
+        def is_wide(n: int) -> bool:
+            width = self._quantile(confidence_level, n) * scatter / math.sqrt(n)
+            return width > half_width
+
+        too_few, enough = 2, 3  # more patches always give a narrower interval
+        while is_wide(enough):
+            too_few, enough = enough, 2 * enough
+        while enough - too_few > 1:
+            middle = (too_few + enough) // 2
+            if is_wide(middle):
+                too_few = middle
+            else:
+                enough = middle
+        return enough
 
     def _quantile(self, confidence_level: float, n: int) -> float:
         """Return Student's t for `n` patches that scatter like these."""
