@@ -99,6 +99,7 @@ def test_undefined_scores_are_left_out_and_counted() -> None:
     assert pore.mean == pytest.approx(0.5)
     assert pore.sd == pytest.approx(math.sqrt(0.02))
     assert pore.n_missing == 1
+    assert mean_and_sd(pore) == "50.0 ± 14.1% (2 of 3)"
 
 
 def test_one_value_has_no_deviation_and_none_no_mean() -> None:
@@ -108,7 +109,7 @@ def test_one_value_has_no_deviation_and_none_no_mean() -> None:
     none = quantity([member(0, iou=undefined), member(1, iou=undefined)], "iou")
 
     assert math.isnan(one.sd)
-    assert mean_and_sd(one) == "40.0%"
+    assert mean_and_sd(one) == "40.0% (1 of 2)"
     assert math.isnan(none.mean)
     assert mean_and_sd(none) == "–"
 
@@ -252,7 +253,7 @@ def test_areas_and_tortuosities_keep_their_units_and_are_no_shares() -> None:
     assert {title: mean_and_sd(q) for title, q in found.items()} == {
         "Surface area, pore (1/micrometer)": "0.600 ± 0.100",
         "Surface area, solid (1/micrometer)": "1.20 ± 0.20",
-        "Tortuosity, pore along z": "1.60 ± 0.14",  # of two
+        "Tortuosity, pore along z": "1.60 ± 0.14 (2 of 3)",
         "Tortuosity, pore along y": "2.00 ± 0.00",
     }
     assert found["Tortuosity, pore along z"].n_missing == 1

@@ -75,6 +75,8 @@ def write_members_csv(
 def mean_and_sd(quantity: Quantity) -> str:
     """Format mean and standard deviation for a table on screen: shares in percent.
 
+    If it is undefined for some networks, the number of the others follows.
+
     Examples
     --------
     >>> iou = Quantity(kind="iou", name="pore", labels=(1,), values=(0.64, 0.66))
@@ -88,15 +90,22 @@ def mean_and_sd(quantity: Quantity) -> str:
     ...     Quantity(kind="tortuosity", name="pore along z", labels=(1,), values=(2, 3))
     ... )
     '2.50 ± 0.71'
+    >>> mean_and_sd(
+    ...     Quantity(kind="iou", name="NMC", labels=(3,), values=(0.5, math.nan))
+    ... )
+    '50.0% (1 of 2)'
     """
     if not quantity.defined:
         return "–"
     scale, sign = (100, "%") if quantity.is_share else (1, "")
     mean, sd = scale * quantity.mean, scale * quantity.sd
     digits = _digits(mean, sd, is_share=quantity.is_share)
-    if math.isnan(sd):
-        return f"{mean:.{digits}f}{sign}"
-    return f"{mean:.{digits}f} ± {sd:.{digits}f}{sign}"
+    text = f"{mean:.{digits}f}"
+    if not math.isnan(sd):
+        text += f" ± {sd:.{digits}f}"
+    n = len(quantity.values)
+    of = f" ({n - quantity.n_missing} of {n})" if quantity.n_missing else ""
+    return f"{text}{sign}{of}"
 
 
 def _digits(mean: float, sd: float, *, is_share: bool) -> int:
