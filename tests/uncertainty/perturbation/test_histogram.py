@@ -6,8 +6,10 @@ from numpy.typing import NDArray
 
 from napari_lrcs.arrays import Labels
 from napari_lrcs.config import Kernel, PerturbConfig
+from napari_lrcs.uncertainty.perturbation.figures import widths_text
 from napari_lrcs.uncertainty.perturbation.histogram import (
     InterfaceHistogram,
+    InterfaceWidths,
     SimulationEnded,
     fit_gaussian,
     interface_histogram,
@@ -220,3 +222,19 @@ def test_what_is_no_gaussian_fits_none(counts: NDArray[np.float64]) -> None:
     fit = fit_gaussian(np.arange(float(len(counts))), counts)
 
     assert np.isnan([fit.centre, fit.fwhm, fit.amplitude, fit.residual]).all()
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-9])
+def test_a_width_has_a_unit_only_where_voxels_are_cubes(scale: float) -> None:
+    widths = InterfaceWidths(
+        fwhm=np.array([2.0]),
+        shift=np.array([0.0]),
+        distance=np.arange(3.0),
+        profiles=np.ones((1, 3)),
+    )
+
+    cubes = widths_text(widths, voxel_size=(scale,) * 3, unit="meter")
+    flat = widths_text(widths, voxel_size=(4 * scale, scale, scale), unit="meter")
+
+    assert f"2.0 px ({2 * scale:.3g} m)" in cubes
+    assert "2.0 px: the median" in flat

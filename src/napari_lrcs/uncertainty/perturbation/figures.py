@@ -48,7 +48,9 @@ def widths_text(
     n = widths.n_fitted
     width = f"{widths.median_fwhm:.1f} px"
     symbol = SYMBOLS.get(unit or "")
-    if voxel_size is not None and symbol and np.allclose(voxel_size, voxel_size[0]):
+    # Without an absolute tolerance: in metres, all voxels would be cubes.
+    is_cube = voxel_size is not None and np.allclose(voxel_size, voxel_size[0], atol=0)
+    if voxel_size is not None and symbol and is_cube:
         width += f" ({widths.median_fwhm * voxel_size[0]:.3g} {symbol})"
     return (
         f"Full width at half maximum {width}: the median of {n} "
