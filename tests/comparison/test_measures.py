@@ -211,6 +211,19 @@ def test_phases_without_names_are_those_of_the_same_numbers_elsewhere() -> None:
     assert len(measures_rows([named, other])) == 2 * len(rows)
 
 
+def test_an_interface_is_one_row_whatever_the_order_of_its_phases() -> None:
+    one, other = measure(layers("one")), measure(layers("other"))
+    one = replace(one, phases=tuple(PhaseTable.named("pore", "solid")))
+    other = replace(other, phases=tuple(PhaseTable.named("solid", "pore")))
+
+    rows = measures_rows([one, other])
+
+    (interface,) = (row for row in rows if row["quantity"] == "interface_fraction")
+    assert interface["phase"] == "pore – solid"
+    assert interface["one"] == interface["other"]
+    assert len(rows) == len(measures_rows([one]))
+
+
 def test_transport_through_a_phase_replaces_the_former() -> None:
     measures = measure(layers())
     solid = Phase(label=2, name="solid", colour="#ffffff")

@@ -168,10 +168,10 @@ def table_rows(measured: Sequence[Measures]) -> list[TableRow]:
         if not phase.has_default_name
     }
     columns = [
-        {(q.kind, _name_in(names, q), q.unit): q for q in quantities(measures)}
+        {(q.kind, _names_in(names, q), q.unit): q for q in quantities(measures)}
         for measures in measured
     ]
-    every: dict[tuple[str, str, str], Quantity] = {}
+    every: dict[tuple[str, frozenset[str], str], Quantity] = {}
     for key, q in (pair for column in columns for pair in column.items()):
         if key not in every or any(p.has_default_name for p in every[key].phases):
             every[key] = q
@@ -187,13 +187,15 @@ def table_rows(measured: Sequence[Measures]) -> list[TableRow]:
     ]
 
 
-def _name_in(names: Mapping[int, str], quantity: Quantity) -> str:
-    """Name a quantity's phases, by their numbers where they have only numbers."""
-    known = (
+def _names_in(names: Mapping[int, str], quantity: Quantity) -> frozenset[str]:
+    """Name a quantity's phases, by their numbers where they have only numbers.
+
+    Without an order: an interface is the same from both sides.
+    """
+    return frozenset(
         names.get(phase.label, phase.name) if phase.has_default_name else phase.name
         for phase in quantity.phases
     )
-    return " – ".join(known)
 
 
 def measures_rows(measured: Sequence[Measures]) -> list[Row]:
