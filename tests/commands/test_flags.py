@@ -149,3 +149,12 @@ def assert_every_path_is_checked(
     values = [x for v in given.values() for x in (v if isinstance(v, list) else [v])]
     paths = {value for value in values if isinstance(value, Path)}
     assert paths <= {*places.read, *places.written}
+
+
+def test_defaults_in_the_help_are_words(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        program.main(["train", "--help"])
+
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "(paper: no) (quick: yes)" in shown
+    assert "leave empty for equal weights (quick: empty)" in shown

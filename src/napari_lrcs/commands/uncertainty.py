@@ -60,8 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="DEVICE",
         default=(),
-        help="train in parallel, with one process per device, as in cuda:0 cuda:1; by "
-        "default one network after another",
+        help="train in parallel, with one process per device, as in cuda:0 cuda:1, "
+        "instead of on --device; by default one network after another",
     )
     flags.add(parser, "--cluster", "--n-workers")
     parser.add_argument("--resume", action="store_true", help="continue a study")

@@ -110,13 +110,20 @@ def add_config(parser: argparse.ArgumentParser, config: type[Config]) -> None:
         if s.group not in groups:
             groups[s.group] = parser.add_argument_group(s.group)
         unit = f", in {s.unit}" if s.unit else ""
+        text = f"{s.tooltip}{unit} ({source}: {_shown(s.default)})"
         groups[s.group].add_argument(
             s.flag,
             dest=s.name,
             default=argparse.SUPPRESS,
-            help=f"{s.tooltip}{unit} ({source}: {s.default})".replace("%", "%%"),
+            help=text.replace("%", "%%"),
             **_flag_type(s.type),
         )
+
+
+def _shown(default: object) -> str:
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    return "empty" if default == () else str(default)
 
 
 def _flag_type(annotation: Any) -> dict[str, Any]:
