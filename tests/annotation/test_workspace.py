@@ -1,3 +1,5 @@
+import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +11,19 @@ from napari_lrcs.annotation.painting.folder import (
     PaintingFolder,
     PaintingState,
 )
+from napari_lrcs.annotation.project_file import ProjectFile, ProjectState
 from napari_lrcs.annotation.workspace import Workspace, rename_folder, workspace_of
-from napari_lrcs.errors import InUseError, ResultExistsError
+from napari_lrcs.errors import InUseError, ResultExistsError, VolumeError
 from napari_lrcs.io.locks import only_writer
 from napari_lrcs.phases import ELECTRODE
 
 
-def begin_painting(path: Path) -> PaintingFolder:
-    image = ImageIdentity(name="scan", path=None, shape=(3, 4, 5))
+def begin_painting(path: Path, *, image: Path | None = None) -> PaintingFolder:
+    place = None if image is None else str(image)
+    identity = ImageIdentity(name="scan", path=place, shape=(3, 4, 5))
     return PaintingFolder.create(
         path,
-        PaintingState(axis="z", phases=ELECTRODE, roles={}, mask=None, image=image),
+        PaintingState(axis="z", phases=ELECTRODE, roles={}, mask=None, image=identity),
     )
 
 
@@ -151,16 +155,40 @@ def test_relative_path_does_not_depend_on_where_one_goes_next(
     assert workspace.path == tmp_path / "volume.lrcs"
 
 
-def test_workspace_of_read_only_data_lies_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("os.access", lambda *_: False)
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> set[Path]:
+    """Return folders that may only be read; whoever runs the tests may write to all."""
+    folders: set[Path] = set()
 
-    workspace = workspace_of(
-        tmp_path / "volume.tif", name="", fallback=tmp_path / "other"
+    def access(path: Path, mode: int) -> bool:
+        return not (mode & os.W_OK and path in folders)
+
+    monkeypatch.setattr("os.access", access)
+    return folders
+
+
+def image_in(folder: Path, read_only: set[Path]) -> Path:
+    """Make a read-only folder with an image."""
+    folder.mkdir()
+    (folder / "recon.tif").touch()
+    read_only.add(folder)
+    return folder / "recon.tif"
+
+
+def test_workspaces_of_read_only_data_lie_elsewhere_each_in_its_own_folder(
+    tmp_path: Path, read_only: set[Path]
+) -> None:
+    images = [image_in(tmp_path / f"sample{i}", read_only) for i in (1, 2)]
+
+    first, second = (
+        workspace_of(image, name="", fallback=tmp_path / "other").path
+        for image in images
     )
 
-    assert workspace.path == tmp_path / "other" / "volume.lrcs"
+    assert first != second
+    assert first.parent == second.parent == tmp_path / "other"
+    assert re.fullmatch(r"recon-[0-9a-f]{8}\.lrcs", first.name)
+    assert workspace_of(images[0], name="", fallback=tmp_path / "other").path == first
 
 
 def test_workspace_of_data_that_is_gone_lies_elsewhere(tmp_path: Path) -> None:
@@ -168,7 +196,67 @@ def test_workspace_of_data_that_is_gone_lies_elsewhere(tmp_path: Path) -> None:
         tmp_path / "gone" / "volume.tif", name="", fallback=tmp_path / "other"
     )
 
-    assert workspace.path == tmp_path / "other" / "volume.lrcs"
+    assert workspace.path.parent == tmp_path / "other"
+
+
+@pytest.mark.parametrize("is_inside", [False, True], ids=["beside", "in a folder"])
+def test_earlier_versions_folder_elsewhere_is_that_of_the_image_painted_in_it(
+    is_inside: bool, tmp_path: Path, read_only: set[Path]
+) -> None:
+    own, other = (image_in(tmp_path / f"sample{i}", read_only) for i in (1, 2))
+    fallback = tmp_path / "other" if is_inside else tmp_path
+    former = fallback / "recon.lrcs"
+    begin_painting(former / "painting-1", image=own)
+    identity = ImageIdentity(name="recon", path=str(other), shape=(3, 4, 5))
+    ProjectFile(former).write(ProjectState(image=identity))  # the one opened last
+
+    assert workspace_of(own, name="", fallback=fallback).path == former
+    assert workspace_of(other, name="", fallback=fallback).path != former
+
+
+def test_earlier_versions_folder_without_painting_is_that_of_its_project(
+    tmp_path: Path, read_only: set[Path]
+) -> None:
+    own, other = (image_in(tmp_path / f"sample{i}", read_only) for i in (1, 2))
+    former = tmp_path / "recon.lrcs"
+    former.mkdir()
+    identity = ImageIdentity(name="recon", path=str(own), shape=(3, 4, 5))
+    ProjectFile(former).write(ProjectState(image=identity))
+
+    assert workspace_of(own, name="", fallback=tmp_path).path == former
+    assert workspace_of(other, name="", fallback=tmp_path).path != former
+    (former / "project.json").write_text("{")
+    assert workspace_of(own, name="", fallback=tmp_path).path != former
+
+
+def test_work_beside_data_that_became_read_only_is_shown_and_not_begun_again(
+    tmp_path: Path, read_only: set[Path]
+) -> None:
+    image = image_in(tmp_path / "sample", read_only)
+    beside = tmp_path / "sample" / "recon.lrcs"
+    begin_painting(beside / "painting-1").lock().release()
+    read_only |= {beside, beside / "painting-1"}
+
+    workspace = workspace_of(image, name="", fallback=tmp_path / "other")
+
+    assert workspace.path == beside
+    with pytest.raises(VolumeError, match=r"recon\.lrcs is read-only for you"):
+        begin_painting(workspace.new_painting())
+    with pytest.raises(VolumeError, match="painting-1 is read-only for you"):
+        workspace.paintings()[0].lock()
+
+
+def test_own_work_elsewhere_goes_on_beside_work_of_somebody_else(
+    tmp_path: Path, read_only: set[Path]
+) -> None:
+    image = image_in(tmp_path / "sample", read_only)
+    elsewhere = workspace_of(image, name="", fallback=tmp_path / "other")
+    elsewhere.make()
+    beside = tmp_path / "sample" / "recon.lrcs"
+    beside.mkdir()
+    read_only.add(beside)
+
+    assert workspace_of(image, name="", fallback=tmp_path / "other") == elsewhere
 
 
 @pytest.mark.parametrize(

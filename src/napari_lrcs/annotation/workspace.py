@@ -3,7 +3,9 @@
 import os
 import re
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_data_path
 
@@ -13,10 +15,14 @@ from napari_lrcs.annotation.painting.folder import PaintingFolder
 from napari_lrcs.errors import InUseError, ResultExistsError
 from napari_lrcs.io.locks import check_not_in_use
 from napari_lrcs.io.paths import TIFF_SUFFIXES, VOLUME_SUFFIXES, is_zarr
+from napari_lrcs.io.records import read_json
 
 _SUFFIX = ".lrcs"
 _LONGEST_NAME = 60
 """Characters of a name, so that its UTF-8 fits the 255 bytes of file systems."""
+
+_HASH = 8
+"""Hexadecimal digits that tell images of one name apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +153,10 @@ def workspace_of(source: Path | None, *, name: str, fallback: Path) -> Workspace
     Returns
     -------
     Workspace
-        ``NAME.lrcs`` beside the source (never inside a Zarr), or in `fallback` if the
-        folder there is read-only.
+        ``NAME.lrcs`` beside the source (never inside a Zarr). If nothing may be written
+        there, the folder that the work went to in `fallback`; else what lies beside the
+        source and can only be read; else a new folder in `fallback`, with a hash of the
+        source's place in its name.
 
     Examples
     --------
@@ -157,15 +165,58 @@ def workspace_of(source: Path | None, *, name: str, fallback: Path) -> Workspace
     """
     if source is None:
         return Workspace(fallback / (_safe(name) + _SUFFIX))
+    beside = _beside(source)
+    place = beside if beside.exists() else beside.parent
+    if _permits(place, os.W_OK | os.X_OK):
+        return Workspace(beside)
+    elsewhere = _elsewhere(beside, fallback)
+    # Work that can only be read is shown, and refuses to be changed: beginning again
+    # elsewhere would look as if it were lost.
+    if not elsewhere.exists() and _permits(beside, os.R_OK | os.X_OK):
+        return Workspace(beside)
+    return Workspace(elsewhere)
+
+
+def _beside(source: Path) -> Path:
     source = source.absolute()
     for parent in source.parents:
         if is_zarr(parent):
             source = parent
-    beside = source.with_name(_stem(source) + _SUFFIX)
-    place = beside if beside.exists() else beside.parent
-    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
-        return Workspace(beside)
-    return Workspace(fallback / (_safe(_stem(source)) + _SUFFIX))
+    return source.with_name(_stem(source) + _SUFFIX)
+
+
+def _permits(folder: Path, access: int) -> bool:
+    return folder.is_dir() and os.access(folder, access)
+
+
+def _elsewhere(beside: Path, fallback: Path) -> Path:
+    """Name the folder for work that cannot lie `beside` its image.
+
+    Images of one name in several folders differ by a hash. An earlier version wrote
+    none: its folder is used if its paintings are of this image.
+    """
+    name = _safe(beside.stem)
+    own = sha256(os.fsencode(beside)).hexdigest()[:_HASH]
+    place, former = fallback / f"{name}-{own}{_SUFFIX}", fallback / f"{name}{_SUFFIX}"
+    is_former = not place.exists() and beside in map(_beside, _images_of(former))
+    return former if is_former else place
+
+
+def _images_of(folder: Path) -> list[Path]:
+    """List the files of the images in a workspace, as far as they are known."""
+    # Two images may have shared the folder: its project is of the one opened last.
+    painted = [*map(_image_in, folder.glob("[!.]*/painting.json"))]
+    known = [image for image in painted if image is not None]
+    project = None if known else _image_in(folder / "project.json")
+    return known if project is None else [Path(os.path.normpath(folder / project))]
+
+
+def _image_in(record: Path) -> Path | None:
+    try:
+        path = read_json(record, dict[str, Any])["image"]["path"]
+        return None if path is None else Path(path)
+    except (OSError, ValueError, KeyError, TypeError):  # damaged, as is told elsewhere
+        return None
 
 
 def check_idle(folder: Path) -> None:

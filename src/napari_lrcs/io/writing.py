@@ -53,12 +53,31 @@ def check_new(path: Path, *, overwrite: bool) -> None:
     parent = path.absolute().parent
     if not parent.is_dir():
         raise VolumeError(f"{path} cannot be written: there is no folder {parent}")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise VolumeError(
-            f"{path} cannot be written: the folder {parent} is read-only for you"
-        )
+    check_writable(parent, to_write=path)
     check_not_in_use(path)
     check_free(path, overwrite=overwrite)
+
+
+def check_writable(folder: Path, *, to_write: Path) -> None:
+    """Refuse a folder that nothing can be written into.
+
+    Parameters
+    ----------
+    folder : Path
+        An existing folder.
+    to_write : Path
+        What is to be written; for the message.
+
+    Raises
+    ------
+    VolumeError
+        If the folder is read-only.
+    """
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise VolumeError(
+            f"{to_write} cannot be written: the folder {folder} is read-only for you; "
+            "make it writable, or work in another folder"
+        )
 
 
 def _is_not_text(path: Path) -> bool:

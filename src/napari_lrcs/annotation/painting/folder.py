@@ -22,7 +22,7 @@ from napari_lrcs.io.lazy_arrays import READ_ERRORS, damaged
 from napari_lrcs.io.locks import FileLock
 from napari_lrcs.io.records import convert, read_json, write_json
 from napari_lrcs.io.volume import Volume, VoxelSize
-from napari_lrcs.io.writing import check_new
+from napari_lrcs.io.writing import check_new, check_writable
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.preprocessing.slices import AXES
 
@@ -196,9 +196,13 @@ class PaintingFolder:
         ------
         InUseError
             If it is open in another window.
+        VolumeError
+            If the folder is read-only.
         OSError
             If the folder cannot be written to.
         """
+        if self.path.is_dir():
+            check_writable(self.path, to_write=self.path)
         return FileLock(
             self.path / "lock",
             refusal=f"{self.path.name} is open in another window (process "

@@ -309,7 +309,8 @@ def workspace_for(image: Layer) -> Workspace:
     """Find the folder for the paintings, runs and results of an image layer.
 
     It lies beside the file that the layer was opened from, or in the user's data folder
-    where the layer comes from no file or nothing may be written beside it.
+    where the layer comes from no file or nothing may be written beside it; see
+    `workspace_of`.
     """
     source = image.source.path
     return workspace_of(
