@@ -1,3 +1,4 @@
+import shutil
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ import pytest
 import zarr
 from zarr.storage import LocalStore
 
+from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.formats.zarr_stores import RetryingStore
 
 
@@ -52,6 +54,50 @@ def test_what_the_disk_does_not_take_is_kept_until_it_does(
 
     assert kept.sum() == 2 * 6 + 3 * 6 * 4
     np.testing.assert_array_equal(on_disk(tmp_path), kept)
+
+
+def test_folder_that_is_gone_is_not_begun_again_and_gets_its_strokes_once_it_is_back(
+    array: zarr.Array[Any], tmp_path: Path
+) -> None:
+    array[2] = 3
+    (tmp_path / "labels").rename(tmp_path / "away")
+
+    array[1] = 0  # which deletes its file
+    array[3] = 4
+    assert isinstance(array.store, RetryingStore)
+    with pytest.raises(FileNotFoundError, match=r"labels.zarr\.json"):
+        array.store.flush()
+    assert not (tmp_path / "labels").exists()
+    assert not np.asarray(array[1]).any()
+    assert (np.asarray(array[3]) == 4).all()
+    (tmp_path / "away").rename(tmp_path / "labels")
+    array.store.flush()
+
+    assert on_disk(tmp_path)[1].sum() == 0
+    assert on_disk(tmp_path).sum() == 5 * 6 * (3 + 4)
+    np.testing.assert_array_equal(on_disk(tmp_path), np.asarray(array))
+
+
+def test_slices_of_a_folder_that_is_gone_are_not_read_as_empty(
+    array: zarr.Array[Any], tmp_path: Path
+) -> None:
+    (tmp_path / "labels").rename(tmp_path / "away")
+
+    with pytest.raises(VolumeError, match="labels is not there any more; put it back"):
+        array[1]
+    with pytest.raises(VolumeError, match="labels is not there any more"):
+        array[1, :2] = 3  # a stroke, which what is painted around it belongs to
+    with pytest.raises(FileNotFoundError):
+        deepcopy(array)
+
+
+def test_array_that_another_one_has_replaced_is_still_read(
+    array: zarr.Array[Any], tmp_path: Path
+) -> None:
+    zarr.create_group(tmp_path)
+    shutil.rmtree(tmp_path / "labels")
+
+    assert not np.asarray(array[1]).any()
 
 
 def test_copy_has_all_of_it_and_writes_into_memory(

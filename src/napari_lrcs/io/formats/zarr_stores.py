@@ -17,6 +17,9 @@ from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.watching import METADATA, changed, last_change
 from napari_lrcs.io.writing import replacing
 
+_ARRAY = "zarr.json"
+"""File of an array, or of the Zarr that it is in."""
+
 
 class WatchedStore(WrapperStore[LocalStore]):
     """A Zarr on disk that refuses to read what has changed since it was opened.
@@ -92,6 +95,9 @@ class WatchedStore(WrapperStore[LocalStore]):
 class RetryingStore(WrapperStore[LocalStore]):
     """A Zarr on disk; chunks that cannot be written are kept until `flush` writes them.
 
+    If the array is moved, removed or unmounted meanwhile, nothing is written in its
+    former place, where nobody would look for it.
+
     A deep copy, which napari's "Duplicate layer" makes, is in memory, so that two
     layers never write to the same file.
 
@@ -117,6 +123,8 @@ class RetryingStore(WrapperStore[LocalStore]):
         OSError
             If one cannot be written; it is kept on.
         """
+        if self._kept:
+            self._check_there()
         for key, value in list(self._kept.items()):
             path = self._root / key
             if value is None:
@@ -133,14 +141,24 @@ class RetryingStore(WrapperStore[LocalStore]):
         prototype: BufferPrototype,
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
-        """Read a chunk, from memory if it was kept."""
+        """Read a chunk, from memory if it was kept; None if it was never written.
+
+        Raises
+        ------
+        VolumeError
+            If the array is gone; all of it would be read as unpainted.
+        """
         if key in self._kept:
             return self._kept[key]
-        return await super().get(key, prototype, byte_range)
+        value = await super().get(key, prototype, byte_range)
+        if value is None and Path(key).name not in METADATA:
+            self._check_not_lost()
+        return value
 
     async def set(self, key: str, value: Buffer) -> None:
         """Write a chunk, or keep it."""
         try:
+            self._check_there()
             await super().set(key, value)
         except OSError:
             self._kept[key] = value
@@ -150,6 +168,7 @@ class RetryingStore(WrapperStore[LocalStore]):
     async def delete(self, key: str) -> None:
         """Delete a chunk, or remember to."""
         try:
+            self._check_there()
             await super().delete(key)
         except OSError:
             self._kept[key] = None
@@ -158,6 +177,7 @@ class RetryingStore(WrapperStore[LocalStore]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Store:
         """Copy everything into memory."""
+        self._check_there()
         buffer = default_buffer_prototype().buffer
         files = (path for path in self._root.rglob("*") if path.is_file())
         content: dict[str, Buffer] = {
@@ -171,3 +191,20 @@ class RetryingStore(WrapperStore[LocalStore]):
             if value is not None:
                 content[key] = value
         return MemoryStore(content)
+
+    def _check_there(self) -> None:
+        """Raise an `OSError` if the array is not in its place."""
+        (self._root / _ARRAY).stat()
+
+    def _check_not_lost(self) -> None:
+        try:
+            self._check_there()
+        except NotADirectoryError:  # a disk in disorder, which `flush` reports
+            return
+        except OSError as error:
+            # In its Zarr, a renumbered array has replaced it just now.
+            if not (self._root.parent / _ARRAY).is_file():
+                raise VolumeError(
+                    f"{self._root} is not there any more; put it back, or mount its "
+                    "disk again"
+                ) from error

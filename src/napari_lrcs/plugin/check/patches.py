@@ -175,7 +175,8 @@ class CheckPatches:
             self._has_failed = True
             self.failed.emit(
                 f"Your strokes are only in memory, as they cannot be saved: {error}. "
-                "Make room on the disk; saving will be tried again."
+                "Make room on the disk, or put the folder back; saving will be tried "
+                "again."
             )
             QTimer.singleShot(_RETRY_MS, self._save_if_open)
             return False

@@ -180,7 +180,8 @@ class AutoSave:
             self._has_failed = True
             self.failed.emit(
                 f"Your painting is only in memory, as it cannot be saved: {error}. "
-                "Make room on the disk; saving will be tried again."
+                "Make room on the disk, or put the folder back; saving will be tried "
+                "again."
             )
             self._schedule(_RETRY_MS)
             return
