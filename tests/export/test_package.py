@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -11,13 +12,18 @@ from numpy.typing import NDArray
 
 from napari_lrcs.config import PredictConfig
 from napari_lrcs.errors import LrcsError
+from napari_lrcs.export.export import ExportTask, export_network
+from napari_lrcs.export.formats import PackageInfo
 from napari_lrcs.inference.predict import predict_volume
 from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.io.volume import as_volume
 from napari_lrcs.models.checkpoint import Checkpoint
+from napari_lrcs.preprocessing.normalisation import Normalisation
 from napari_lrcs.preprocessing.slices import SliceReader
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+INFO = PackageInfo(authors=("Ada Lovelace",), license="MIT")
 
 
 def _read(package: Path, name: str) -> bytes:
@@ -93,6 +99,27 @@ def test_bioimageio_labels_as_a_prediction_does(
     assert (labels == result.labels[4]).mean() > 0.999  # ties, in float32
     confidence = np.rint(probabilities.max(axis=0) * 255)
     assert np.median(np.abs(confidence - expected[4])) == 0
+
+
+@pytest.mark.usefixtures("without_tracing")
+@pytest.mark.parametrize("unit", [1e-8, 1e-20, 1e4])
+def test_grey_levels_of_any_size_are_normalised_as_they_are_here(
+    unit: float, package: Path, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    scale = {k: v * unit for k, v in checkpoint.normalisation.to_dict().items()}
+    network = replace(checkpoint, normalisation=Normalisation(**scale))
+    task = ExportTask(checkpoint=network, format="bioimageio", info=INFO)
+
+    list(export_network(task, out=tmp_path / "network.zip"))
+
+    tensors = ("test_input.npy", "test_output.npy")
+    (grey, found), (_, expected) = (
+        [np.load(io.BytesIO(_read(file, name))) for name in tensors]
+        for file in (tmp_path / "network.zip", package)
+    )
+    low, high = network.normalisation.limits
+    assert np.mean((low <= grey) & (grey <= high)) > 0.99
+    assert (found.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.9
 
 
 def test_package_whose_output_is_not_reproduced_is_refused(

@@ -135,7 +135,7 @@ def _write_files(folder: Path, content: PackageContent) -> None:
     np.save(folder / _TEST_INPUT, content.image[np.newaxis])
     np.save(folder / _TEST_OUTPUT, (powers / powers.sum(axis=0))[np.newaxis])
     labels = logits.argmax(axis=0).astype(np.uint8) + np.uint8(1)
-    middle = content.image[len(content.image) // 2]
+    middle = header.normalisation(content.image[len(content.image) // 2])
     write_cover(folder / _COVER, middle, labels, header.phases)
     text = readme(header, name=content.name)
     (folder / _README).write_text(text, encoding="utf-8")

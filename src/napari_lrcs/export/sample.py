@@ -10,13 +10,17 @@ from napari_lrcs.models.trained_on import QUANTILES
 _FEWEST_SLICES = 8
 """Of a phantom."""
 
+_HOT = np.float32(1e-3)
+"""Grey level of a hot pixel: bioimage.io accepts no test image within ±1e-4."""
+
 
 def sample_slices(network: NetworkInfo, *, side: int) -> GreyImage:
     """Simulate a slice and its neighbours for a network.
 
     It is the built-in electrode, its grey levels moved to the quantiles of the training
     slices; where these are not known, to their mean and standard deviation. Nothing of
-    the user's data is in it.
+    the user's data is in it. If all of them are tiny, as absorption coefficients in
+    1/µm are, one corner is a hot pixel, which the normalisation limits.
 
     Parameters
     ----------
@@ -37,4 +41,6 @@ def sample_slices(network: NetworkInfo, *, side: int) -> GreyImage:
         standard = np.interp(standard, known, network.trained_on.grey_levels)
     scale = network.normalisation
     grey: GreyImage = (standard * scale.sd + scale.mean).astype(np.float32)
+    if np.abs(grey).max() < _HOT:
+        grey[0, 0, 0] = _HOT
     return grey
