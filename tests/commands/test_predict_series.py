@@ -11,8 +11,10 @@ import tifffile
 
 from clusters import in_threads
 from command_line import Run, call
+from napari_lrcs.errors import InUseError
+from napari_lrcs.inference.results.disk import DiskResult
 from napari_lrcs.inference.results.partial import PartialFolder
-from napari_lrcs.inference.series import places_of_series
+from napari_lrcs.inference.series import places_of_series, unfinished
 from napari_lrcs.io.writing import move_aside
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -50,6 +52,64 @@ def test_a_cluster_predicts_a_series_as_this_process_does(
         assert there[:3].all()
         assert not there[3:].any()
     assert len(list((place / "there").iterdir())) == 2
+
+
+def test_a_series_goes_into_the_folder_one_is_in(
+    place: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("info")
+    Path("segs").mkdir()
+    for i in range(2):
+        shutil.copy("image.tif", f"t{i}.tif")
+    monkeypatch.chdir("segs")
+
+    code = call("predict ../t?.tif ../run --out . --device cpu --z 0")
+
+    assert code == 0
+    assert {file.name for file in (place / "segs").iterdir()} == {"t0.tif", "t1.tif"}
+
+
+def test_a_series_needs_no_more_than_its_folder_to_be_writable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "segs"
+    folder.mkdir()
+    results = {"t0.tif": DiskResult(labels=folder / "t0.tif")}
+    open_file = os.open
+
+    def refuse(path: str | Path, flags: int, *rest: Any, **options: Any) -> int:
+        if flags & os.O_CREAT and Path(path).parent == tmp_path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return open_file(path, flags, *rest, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+
+    with unfinished(folder, results, identity={}) as left:
+        assert left == results
+
+    assert list(tmp_path.rglob("*")) == [folder]
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["new", "there"])
+def test_a_second_series_into_a_folder_is_refused(
+    is_there: bool, tmp_path: Path
+) -> None:
+    folder = tmp_path / "segs"
+    if is_there:
+        folder.mkdir()
+    results = {"t0.tif": DiskResult(labels=folder / "t0.tif")}
+    refusal = f"segs is being written by process {os.getpid()}; wait"
+
+    with unfinished(folder, results, identity={}) as left:
+        assert left == results
+        with (
+            pytest.raises(InUseError, match=refusal),
+            unfinished(folder, results, identity={}),
+        ):
+            pass
+
+    assert folder.exists() == is_there
+    assert list(tmp_path.rglob("*")) == [folder] * is_there
 
 
 def test_results_of_folders_keep_what_follows_a_dot() -> None:

@@ -10,17 +10,20 @@ from napari_lrcs.config import PredictConfig
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.inference.results.disk import DiskResult
 from napari_lrcs.io.elsewhere import Elsewhere
-from napari_lrcs.io.locks import only_writer
+from napari_lrcs.io.locks import FileLock
 from napari_lrcs.io.opening import open_to_share, open_volume, split_dataset
-from napari_lrcs.io.paths import VOLUME_SUFFIXES, check_outputs
+from napari_lrcs.io.paths import VOLUME_SUFFIXES, check_outputs, lock_of
 from napari_lrcs.io.records import read_json, write_json
 from napari_lrcs.io.watching import stamp
-from napari_lrcs.io.writing import check_new
+from napari_lrcs.io.writing import check_new, check_writable
 from napari_lrcs.preprocessing.mask import CYLINDER, open_mask
 from napari_lrcs.progress import Notice, PredictEvent
 
 if TYPE_CHECKING:  # loading torch takes seconds that naming the results need not wait
     from napari_lrcs.models.checkpoint import Checkpoint
+
+_LOCK = lock_of(Path("series")).name
+"""In the folder of a series; no result has this name."""
 
 
 class _Note(TypedDict):
@@ -176,10 +179,33 @@ def unfinished(
     ResultExistsError
         If something else is in a result's place that may not be replaced.
     """
+    is_new = not folder.exists()
     if not folder.is_dir():
         check_new(folder, overwrite=False)
-    with only_writer(folder):
-        yield from _unfinished(folder, results, json.dumps(identity, sort_keys=True))
+    folder.mkdir(exist_ok=True)
+    try:
+        with _only_series(folder):
+            yield from _unfinished(
+                folder, results, json.dumps(identity, sort_keys=True)
+            )
+    finally:
+        if is_new and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+@contextmanager
+def _only_series(folder: Path) -> Iterator[None]:
+    """Be the only series into a folder; nothing beside it need be writable."""
+    check_writable(folder, to_write=folder)
+    lock = FileLock(
+        folder / _LOCK,
+        refusal=f"{folder} is being written by process {{process}}; wait until it has "
+        "ended, or choose another name",
+    )
+    try:
+        yield
+    finally:
+        lock.remove()
 
 
 def _unfinished(
@@ -196,23 +222,19 @@ def _unfinished(
         or not result.path.exists()
         or result.is_unfinished  # killed when its labels were in their place
     }
-    for image, result in results.items() if folder.is_dir() else ():
+    for image, result in results.items():
         if image in left:
             result.check_new()
         else:
             result.remove_remains()
-    is_new = not folder.exists()
-    folder.mkdir(exist_ok=True)
     write_json(note, {"identity": identity, "former": former})
     is_complete = False
     try:
         yield left
         is_complete = True
     finally:
-        if is_complete or set(folder.iterdir()) == {note}:
+        if is_complete or set(folder.iterdir()) == {note, folder / _LOCK}:
             note.unlink()
-        if is_new and not any(folder.iterdir()):
-            folder.rmdir()
 
 
 def _former(note: Path, identity: str) -> dict[str, list[int]] | None:
