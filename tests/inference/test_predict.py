@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 import zarr
 from numpy.typing import NDArray
@@ -887,6 +888,39 @@ def test_file_that_was_written_anew_is_not_continued(
     same = replace(begun_with, volume=open_volume(scan)).identity()
     np.save(scan, edited)
     os.utime(scan, ns=(0, 0))  # a coarse clock may not have moved on
+    other = replace(begun_with, volume=open_volume(scan)).identity()
+
+    assert same == identity
+    assert other != identity
+    json.dumps(identity)
+
+
+@pytest.mark.parametrize("kind", ["zarr", "tiff"])
+def test_folder_that_was_written_anew_is_not_continued(
+    kind: str, make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    edited = GREY.copy()
+    edited[1] += 1  # in none of the sampled slices
+    scan = tmp_path / "scan"
+    scan.mkdir()
+    if kind == "zarr":
+        chunks = (1, *GREY.shape[1:])
+        array = zarr.create_array(scan, shape=SHAPE, chunks=chunks, dtype=GREY.dtype)
+        array[:] = GREY
+    else:
+        for z, plane in enumerate(GREY):
+            tifffile.imwrite(scan / f"{z:02}.tif", plane)
+    begun_with = PredictTask(volume=open_volume(scan), checkpoint=make_checkpoint())
+
+    identity = begun_with.identity()
+    (scan / ".DS_Store").touch()
+    same = replace(begun_with, volume=open_volume(scan)).identity()
+    slice_1 = scan / ("c/1/0/0" if kind == "zarr" else "01.tif")
+    if kind == "zarr":
+        array[1] = edited[1]
+    else:
+        tifffile.imwrite(slice_1, edited[1])
+    os.utime(slice_1, ns=(0, 0))  # a coarse clock may not have moved on
     other = replace(begun_with, volume=open_volume(scan)).identity()
 
     assert same == identity

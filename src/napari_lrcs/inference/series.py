@@ -14,7 +14,7 @@ from napari_lrcs.io.locks import FileLock
 from napari_lrcs.io.opening import open_to_share, open_volume, split_dataset
 from napari_lrcs.io.paths import VOLUME_SUFFIXES, check_outputs, lock_of
 from napari_lrcs.io.records import read_json, write_json
-from napari_lrcs.io.watching import stamp
+from napari_lrcs.io.watching import content_stamp, stamp
 from napari_lrcs.io.writing import check_new, check_writable
 from napari_lrcs.preprocessing.mask import CYLINDER, open_mask
 from napari_lrcs.progress import Notice, PredictEvent
@@ -93,7 +93,7 @@ def predict_series(
         "slices": None if slices is None else list(slices),
         "mask": mask and [str(mask), _mask_stamp(mask)],
         "min_size": config.min_size,
-        "images": [[str(Path(i).absolute()), stamp(Path(i))] for i in results],
+        "images": [[str(Path(i).absolute()), _image_stamp(i)] for i in results],
     }
     folder = next(iter(results.values())).path.parent
     with unfinished(folder, results, identity=identity) as left:
@@ -113,8 +113,12 @@ def predict_series(
             yield image, predict_task(task, result=result, others=others)
 
 
+def _image_stamp(image: str) -> list[int]:
+    return content_stamp(split_dataset(image)[0])
+
+
 def _mask_stamp(mask: str | Path) -> list[int]:
-    return [] if str(mask) == CYLINDER else stamp(Path(mask))
+    return [] if str(mask) == CYLINDER else content_stamp(Path(mask))
 
 
 def places_of_series(

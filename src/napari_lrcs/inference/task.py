@@ -12,7 +12,7 @@ from napari_lrcs.inference.foreign import warn_of_grey_levels, warn_of_voxel_siz
 from napari_lrcs.inference.geometry import Geometry, Slab
 from napari_lrcs.io.provenance import Provenance
 from napari_lrcs.io.volume import Volume
-from napari_lrcs.io.watching import stamp
+from napari_lrcs.io.watching import content_stamp
 from napari_lrcs.metrics.calibration import UNCALIBRATED
 from napari_lrcs.models.checkpoint import Checkpoint
 from napari_lrcs.preprocessing.mask import is_cylinder
@@ -115,8 +115,7 @@ class PredictTask:
         )
         # Only where it is asked for, so that what was interrupted before can go on.
         turns = {"average_turns": True} if self.config.average_turns else {}
-        # Not of a Zarr: its folder's time says nothing of its chunks.
-        files = [stamp(place) for place in self.volume.sources if place.is_file()]
+        files = [content_stamp(place) for place in self.volume.sources]
         # A mask is often corrected in a few slices, so all of a drawn one count.
         of_mask = samples if mask is None or is_cylinder(mask) else places
         return {
