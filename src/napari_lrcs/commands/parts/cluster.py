@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_lrcs.commands.parts.output import console
 from napari_lrcs.commands.parts.terminal import printable
+from napari_lrcs.io.paths import is_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -47,7 +48,7 @@ def connected(
 
     with connect(address, n_workers=n_workers) as executor:
         out: Path | None = getattr(arguments, "out", None)
-        executor.check_files(_files(read), folder=out and out.absolute().parent)
+        executor.check_files(_files(read), folder=out and _folder_of(out.absolute()))
         if not executor.n_workers:
             text = printable(f"no worker has joined {address} yet: waiting for one")
             console(stderr=True).print(text, soft_wrap=True)
@@ -66,6 +67,11 @@ def elsewhere(
             yield None
         else:
             yield Elsewhere(executor=executor, n_workers=executor.n_workers)
+
+
+def _folder_of(out: Path) -> Path:
+    """Return the folder that results go to: that of a series is given itself."""
+    return out if out.is_dir() and not is_zarr(out) else out.parent
 
 
 def _files(given: "Iterable[str | Path | None]") -> list[Path]:
