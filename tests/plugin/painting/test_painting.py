@@ -382,6 +382,38 @@ def test_mask_that_is_replaced_while_it_is_kept_is_the_last_one(qtbot: QtBot) ->
     np.testing.assert_array_equal(back.slab(0, 5), inside > 0)
 
 
+def test_mask_layer_that_is_painted_on_is_saved_as_it_is_now(
+    make_napari_viewer: MakeViewer, qtbot: QtBot
+) -> None:
+    _, painting = begun()
+    view = Labels(np.ones(SHAPE, np.uint8), name="view")
+    make_napari_viewer().add_layer(view)
+    painting.mask = view
+    qtbot.waitUntil(lambda: painting.state.mask is not None)
+    saved = zarr.open_array(painting.folder.mask / "0", mode="r")
+
+    view.fill((2, 0, 0), 0)
+    qtbot.waitUntil(lambda: not saved[2].any(), timeout=10_000)
+    view.undo()
+    qtbot.waitUntil(lambda: bool(saved[2].all()), timeout=10_000)
+    view.data = np.zeros(SHAPE, np.uint8)
+
+    qtbot.waitUntil(lambda: not saved[:].any(), timeout=10_000)
+
+
+def test_mask_layer_is_saved_with_its_painting_as_it_is_now() -> None:
+    _, painting = begun()
+    view = Labels(np.ones(SHAPE, np.uint8), name="view")
+
+    painting.mask = view  # and its first copy may be on its way yet
+    view.data_setitem((np.array([1]), np.array([3]), np.array([4])), 0)
+    painting.save()
+
+    back = reopened(painting, Image(GREY, name="scan")).mask_volume(SHAPE)
+    assert back is not None
+    np.testing.assert_array_equal(back.slab(0, 5), view.data > 0)
+
+
 def test_painting_that_is_open_is_refused_until_it_is_released() -> None:
     layer, painting = begun()
     image, folder = Image(GREY, name="scan"), painting.folder

@@ -1,12 +1,13 @@
 """A painting on disk that is its own autosave: every stroke is saved as it is made."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NotRequired, Self, TypedDict
 
 import numpy as np
+import zarr
 
 from napari_lrcs.annotation.annotation import ROLES, Role
 from napari_lrcs.annotation.painting.labels import (
@@ -234,9 +235,24 @@ class PaintingFolder:
             chunks=(min(_SLAB, n_slices), rows, columns),
             name="mask",
         )
-        for start in range(0, n_slices, _SLAB):
-            stop = min(start + _SLAB, n_slices)
-            array[start:stop] = mask.slab(start, stop).astype(np.uint8)
+        for part in _slabs(n_slices):
+            array[part] = mask.slab(part.start, part.stop).astype(np.uint8)
+
+    def update_mask(self, mask: Volume) -> None:
+        """Write what has changed since `write_mask`, of a mask of the same shape.
+
+        All else stays on disk, so that a crash meanwhile loses no more than the change.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        array = zarr.open_array(self.mask / "0", mode="r+")
+        for part in _slabs(mask.shape[0]):
+            slab = mask.slab(part.start, part.stop).astype(np.uint8)
+            if not np.array_equal(array[part], slab):
+                array[part] = slab
 
     @property
     def saved_at(self) -> datetime:
@@ -327,3 +343,9 @@ class PaintingFolder:
             "propagated": state.propagated,
         }
         write_json(self._json, content)
+
+
+def _slabs(n_slices: int) -> Iterator[slice]:
+    """Cut a mask into the chunks that it is saved in."""
+    for start in range(0, n_slices, _SLAB):
+        yield slice(start, min(start + _SLAB, n_slices))

@@ -1,20 +1,28 @@
 """The field of view of a painting, kept although its layer may go."""
 
 from collections.abc import Callable
+from threading import Lock
 
 from napari.layers import Layer
 from psygnal import Signal
+from qtpy.QtCore import QTimer
 
 from napari_lrcs.annotation.painting.folder import PaintingFolder
 from napari_lrcs.errors import LrcsError
 from napari_lrcs.io.volume import Volume
+from napari_lrcs.plugin.parts.connections import LayerChanges, Replaceable
 from napari_lrcs.plugin.parts.layers.layers import volume_of
 from napari_lrcs.plugin.parts.workers import Events, Job, Work, start_job
 from napari_lrcs.preprocessing.mask import as_mask, open_mask
 
+_SOON_MS = 1000
+"""Time from a stroke in a mask layer to its being copied."""
+
 
 class MaskKeeper:
     """A field of view; if it is a layer, its mask is copied into the painting's folder.
+
+    The copy is made anew about a second after the layer is painted on.
 
     Parameters
     ----------
@@ -27,7 +35,7 @@ class MaskKeeper:
     """
 
     failed = Signal(str)
-    """The mask could not be copied; what follows from that."""
+    """The mask could not be copied as it is now; what follows from that."""
 
     def __init__(
         self,
@@ -39,6 +47,10 @@ class MaskKeeper:
         self._folder = folder
         self._save = save
         self._job: Job | None = None
+        self._changes = Replaceable()
+        self._is_stale = self._is_scheduled = False
+        self._copied: Layer | None = None
+        self._writing = Lock()
         self.mask: Layer | str | None = mask
         """A layer, "cylinder", a file, or None for everything."""
 
@@ -52,11 +64,32 @@ class MaskKeeper:
         OSError
             If the painting cannot be saved.
         """
+        changes = None
         if isinstance(mask, Layer):
             as_mask(volume_of(mask), shape=shape)
-        self.mask = mask
+            changes = LayerChanges(mask, self._on_change)
+        self.mask, self._shape, self._copied = mask, shape, None
+        self._is_stale = changes is not None
+        self._changes.replace(changes)
         self._save(None if isinstance(mask, Layer) else mask)
-        self._copy(shape)
+        self._copy()
+
+    def save(self) -> None:
+        """Copy a mask layer now, unless that is done; wait for a copy in progress.
+
+        Raises
+        ------
+        VolumeError
+            If the layer has another shape now.
+        OSError
+            If it cannot be saved.
+        """
+        mask = self.mask
+        if isinstance(mask, Layer) and (self._is_stale or self._job is not None):
+            self._is_stale = True  # until it is saved
+            self._write(mask, as_mask(volume_of(mask), shape=self._shape))
+            self._save(str(self._folder.mask))
+            self._is_stale = False
 
     def volume(self, shape: tuple[int, int, int]) -> Volume | None:
         """Return the field of view of a volume; None for everything.
@@ -76,30 +109,56 @@ class MaskKeeper:
             self.mask = str(folder.mask)
         self._folder = folder
 
-    def _copy(self, shape: tuple[int, int, int]) -> None:
+    def _on_change(self) -> None:
+        self._is_stale = True
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            QTimer.singleShot(_SOON_MS, self._copy)
+
+    def _copy(self) -> None:
+        self._is_scheduled = False
         mask = self.mask
-        if self._job is None and isinstance(mask, Layer):
-            inside = as_mask(volume_of(mask), shape=shape)
-            self._job = start_job(
-                Work("Saving the field of view", lambda: self._copying(mask, inside)),
-                connect={"yielded": self._on_copied, "errored": self._on_error},
-            )
+        if self._job is not None or not self._is_stale or not isinstance(mask, Layer):
+            return
+        try:
+            inside = as_mask(volume_of(mask), shape=self._shape)
+        except (LrcsError, ValueError) as error:
+            self._on_error(error)
+            return
+        self._is_stale = False
+        self._job = start_job(
+            Work("Saving the field of view", lambda: self._copying(mask, inside)),
+            connect={"yielded": self._on_copied, "errored": self._on_error},
+        )
 
     def _copying(self, mask: Layer, inside: Volume) -> Events:
-        self._folder.write_mask(inside)
-        yield mask, inside.shape
+        self._write(mask, inside)
+        yield mask
 
-    def _on_copied(self, event: tuple[Layer, tuple[int, int, int]]) -> None:
-        mask, shape = event
+    def _write(self, mask: Layer, inside: Volume) -> None:
+        with self._writing:
+            if mask is self._copied:
+                self._folder.update_mask(inside)
+            else:
+                self._folder.write_mask(inside)
+                self._copied = mask
+
+    def _on_copied(self, mask: Layer) -> None:
         self._job = None
         if mask is not self.mask:  # another one was chosen meanwhile
-            self._copy(shape)
+            self._copy()
             return
         try:
             self._save(str(self._folder.mask))
         except (LrcsError, OSError) as error:
             self._on_error(error)
+            return
+        if self._is_stale:
+            self._on_change()
 
     def _on_error(self, error: Exception) -> None:
-        self._job = None
-        self.failed.emit(f"The field of view must be chosen again next time: {error}")
+        self._job, self._is_stale = None, True
+        self.failed.emit(
+            "The field of view is not saved as it is now, so choose it again next "
+            f"time: {error}"
+        )

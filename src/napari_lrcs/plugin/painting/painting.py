@@ -278,6 +278,7 @@ class Painting:
         """
         self._slice_writer.finish()
         self._autosave.save()
+        self._masks.save()
 
     def _change(self, **fields: Any) -> None:
         state = replace(self._state, **fields)

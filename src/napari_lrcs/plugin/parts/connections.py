@@ -1,11 +1,12 @@
 """What listens to a viewer or a layer, and how it is disconnected."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 from weakref import ref
 
 from napari.components import LayerList
-from napari.layers import Labels
+from napari.layers import Labels, Layer
 
 
 class Disconnectable(Protocol):
@@ -64,12 +65,52 @@ class Replaceable:
         self.replace(None)
 
 
+class LayerChanges:
+    """Calls a function whenever the data of a layer change.
+
+    Labels are painted on, or a stroke is undone or redone; any layer gets other data.
+
+    Parameters
+    ----------
+    layer : Layer
+        Only a weak reference to it is kept.
+    on_change : callable
+        Called after each change.
+    """
+
+    def __init__(self, layer: Layer, on_change: Callable[[], None]) -> None:
+        own = getattr(layer, "__wrapped__", layer)  # napari gives plugins proxies
+        self._layer, self._told = ref(own), on_change
+        self._strokes = _strokes_of(own)
+        pairs = [(own.events.data, self._on_change)]
+        if isinstance(own, Labels):
+            pairs.append((own.events.paint, self._on_change))
+            pairs.append((own.events.set_data, self._on_set_data))
+        self._connections = Connections(*pairs)
+
+    def disconnect_events(self) -> None:
+        """Stop watching."""
+        self._connections.disconnect_events()
+
+    def _on_change(self, event: object = None) -> None:
+        del event
+        self._strokes = _strokes_of(self._layer())
+        self._told()
+
+    def _on_set_data(self, event: object = None) -> None:
+        """Notice undo and redo, which emit nothing else; so does scrolling."""
+        del event
+        former, self._strokes = self._strokes, _strokes_of(self._layer())
+        # napari forgets all strokes without changing the labels, too.
+        if any(self._strokes) and self._strokes != former:
+            self._told()
+
+
 class Outdated:
     """Tells when labels are no longer those that a result was computed from.
 
-    They are painted on, a stroke is undone or redone, they get other data, or another
-    layer takes their name, as a new prediction does. Labels that are merely removed
-    leave their result as it is.
+    They change, as `LayerChanges` notices, or another layer takes their name, as a new
+    prediction does. Labels that are merely removed leave their result as it is.
 
     Parameters
     ----------
@@ -82,43 +123,26 @@ class Outdated:
     def __init__(self, layers: LayerList, on_outdated: Callable[[str], None]) -> None:
         self._layers, self._on_outdated = layers, on_outdated
         self._used: dict[str, ref[Labels]] = {}
-        self._strokes: dict[str, tuple[int, int]] = {}
-        self._connections = Replaceable()
+        self._changes: list[Disconnectable] = []
 
     def follow(self, used: Sequence[Labels]) -> None:
         """Watch the labels that a new result is computed from."""
+        self.disconnect_events()
         self._used = {layer.name: ref(layer) for layer in used}
-        self._strokes = {layer.name: _strokes_of(layer) for layer in used}
-        changes = (e for x in used for e in (x.events.paint, x.events.data))
         layers = self._layers.events
-        self._connections.replace(
+        self._changes = [
+            *(LayerChanges(layer, partial(self._tell, layer.name)) for layer in used),
             Connections(
-                *((event, self._on_change) for event in changes),
-                *((x.events.set_data, self._on_set_data) for x in used),
-                *((e, self._on_layers) for e in (layers.inserted, layers.renamed)),
-            )
-        )
+                *((e, self._on_layers) for e in (layers.inserted, layers.renamed))
+            ),
+        ]
 
     def disconnect_events(self) -> None:
         """Stop watching."""
         self._used = {}
-        self._connections.disconnect_events()
-
-    def _on_change(self, event: object = None) -> None:
-        changed = getattr(event, "source", None)
-        names = (name for name, used in self._used.items() if used() is changed)
-        self._tell(next(names, None))
-
-    def _on_set_data(self, event: object = None) -> None:
-        """Notice undo and redo, which emit nothing else; so does scrolling."""
-        del event
-        for name, used in tuple(self._used.items()):
-            layer = used()
-            strokes = (0, 0) if layer is None else _strokes_of(layer)
-            # napari forgets all strokes without changing the labels, too.
-            if any(strokes) and strokes != self._strokes[name]:
-                self._tell(name)
-                return
+        for changes in self._changes:
+            changes.disconnect_events()
+        self._changes = []
 
     def _on_layers(self, event: object = None) -> None:
         del event
@@ -127,15 +151,16 @@ class Outdated:
             for name, used in self._used.items()
             if name in self._layers and self._layers[name] != used()
         )
-        self._tell(next(others, None))
+        if (name := next(others, None)) is not None:
+            self._tell(name)
 
-    def _tell(self, name: str | None) -> None:
-        if name is not None:
-            self.disconnect_events()
-            self._on_outdated(name)
+    def _tell(self, name: str) -> None:
+        self.disconnect_events()
+        self._on_outdated(name)
 
 
-def _strokes_of(layer: Labels) -> tuple[int, int]:
+def _strokes_of(layer: Layer | None) -> tuple[int, int]:
     """Count the strokes that can be undone and redone."""
-    own = getattr(layer, "__wrapped__", layer)  # napari gives plugins proxies
-    return len(own._undo_history), len(own._redo_history)
+    if not isinstance(layer, Labels):
+        return 0, 0
+    return len(layer._undo_history), len(layer._redo_history)
