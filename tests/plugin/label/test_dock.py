@@ -15,7 +15,8 @@ from napari.utils.key_bindings import coerce_keybinding
 from napari.utils.shortcuts import default_shortcuts
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import QApplication, QPushButton, QTableWidget
+from qtpy.QtGui import QCloseEvent
+from qtpy.QtWidgets import QApplication, QMessageBox, QPushButton, QTableWidget
 
 from napari_lrcs.config import TrainConfig
 from napari_lrcs.inference.results.result import MemoryResult
@@ -1023,6 +1024,44 @@ def test_trouble_is_told_until_it_is_over(
 
     assert in_memory
     assert (np.asarray(painting.folder.labels.array[2]) == 1).all()
+
+
+def test_closing_the_window_with_strokes_that_cannot_be_saved_asks(
+    make_napari_viewer: MakeViewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    dock, painting = begun(viewer)
+    window, folder = viewer.window._qt_window, painting.folder.path
+    away = folder.with_name("away")
+    answers = iter(("Keep it open", "Close without saving", "Try again"))
+    asked: list[str] = []
+
+    def press(box: QMessageBox) -> None:
+        asked.append(box.text())
+        answer = next(answers)
+        if answer == "Try again":
+            folder.unlink()
+            away.rename(folder)
+        next(made for made in box.buttons() if made.text() == answer).click()
+
+    monkeypatch.setattr(QMessageBox, "exec", press)
+    folder.rename(away)
+    folder.write_text("no folder")
+    painting.layer.fill((2, 0, 0), 1)
+    window.close()
+    stays_open = window.isVisible()
+    # Not the window itself, which would be deleted.
+    without_saving = [dock.eventFilter(window, QCloseEvent()) for _ in range(2)]
+    QApplication.processEvents()
+    again = dock.eventFilter(window, QCloseEvent())
+
+    assert stays_open
+    assert without_saving == [False, False]  # the second dock does not ask again
+    assert not again
+    assert len(asked) == 3
+    assert "The strokes in painting-1 that are not saved yet would be lost" in asked[0]
+    saved = zarr.open_array(folder / "labels.zarr" / "0", mode="r")
+    assert (np.asarray(saved[2]) == 1).all()
 
 
 def test_numbers_are_written_in_four_characters() -> None:

@@ -267,6 +267,11 @@ class LabelDock(Dock):
         """Return the phases and how slices are filled."""
         return {**self.phases_controller.settings(), "fill": self.help.fill.method}
 
+    @property
+    def unsaved(self) -> str:
+        """Strokes that could not be saved, and why."""
+        return self.paintings.unsaved
+
     def remember(self) -> None:
         """Keep the settings, and save the paintings: the window closes."""
         self.paintings.save()

@@ -58,6 +58,8 @@ class PaintingController:
     def __init__(self, viewer: Viewer, choices: LayersPart) -> None:
         self.painting: Painting | None = None
         """The painting of the chosen labels layer."""
+        self.unsaved = ""
+        """What `save` could not save, and why, in sentences."""
         self.viewer, self._choices = viewer, choices
         self._project = project_of(viewer.layers)
         self._connections = Connections()
@@ -166,8 +168,13 @@ class PaintingController:
 
     def save(self) -> None:
         """Save all paintings and what is open, with predictions in memory alone."""
-        for painting in self:
-            self._save(painting)
+        reasons = {painting.folder.path.name: self._save(painting) for painting in self}
+        self.unsaved = " ".join(
+            f"The strokes in {name} that are not saved yet would be lost, since they "
+            f"cannot be saved: {reason.removesuffix('.')}."
+            for name, reason in reasons.items()
+            if reason
+        )
         keeper_of(self.viewer).save_results()
 
     def unlock(self) -> None:
@@ -180,11 +187,14 @@ class PaintingController:
         self._connections.disconnect_events()
         self._viewer_connections.disconnect_events()
 
-    def _save(self, painting: Painting) -> None:
+    def _save(self, painting: Painting) -> str:
+        """Save a painting; returns why that is not possible, or an empty text."""
         try:
             painting.save()
         except EXPECTED as error:
             self.failed.emit(str(error))
+            return str(error)
+        return ""
 
     def _on_inserted(self, event: Any) -> None:
         painting = painting_of(event.value)

@@ -9,6 +9,9 @@ from qtpy.QtWidgets import QDockWidget, QMainWindow, QMessageBox, QTabBar, QWidg
 
 from napari_lrcs.plugin.parts.widgets import recolour
 
+_CLOSES = "napari_lrcs_closes_without_saving"
+"""Property of a window whose user accepts that what cannot be saved is lost."""
+
 _TABS = "QTabBar::tab { min-width: 6em }"
 """Tabs of docks show some letters of each name at least; those beyond scroll."""
 
@@ -18,7 +21,8 @@ class Closable(QWidget):
 
     napari asks before it closes a window in which a job runs (with the text of `Work`),
     but not before it closes a dock: so it is asked here, and the dock is put back if
-    its user wants that.
+    its user wants that. It is also asked before a window closes with something that
+    cannot be saved.
     """
 
     in_front_changed = Signal(bool)
@@ -43,6 +47,11 @@ class Closable(QWidget):
     @property
     def loss(self) -> str:
         """What closing now stops, in sentences; empty if that is next to nothing."""
+        return ""
+
+    @property
+    def unsaved(self) -> str:
+        """What `save_before_close` could not save, in sentences; empty if nothing."""
         return ""
 
     def remember(self) -> None:
@@ -154,11 +163,30 @@ class Closable(QWidget):
     ) -> bool:
         """Notice that the window closes, unless its user says no."""
         assert event is not None
-        if event.type() == QEvent.Type.Close and watched is self._window:
-            self.save_before_close()
+        window = self._window
+        is_closing = event.type() == QEvent.Type.Close and watched is window
+        if window is not None and is_closing:
+            if not self._may_close(window):
+                event.ignore()
+                return True
             # Not the bound method: Qt drops its call if the dock is deleted first.
             QTimer.singleShot(0, lambda: self._shut_down_if_closed())  # noqa: PLW0108
         return bool(super().eventFilter(watched, event))
+
+    def _may_close(self, window: QWidget) -> bool:
+        """Save, and ask what to do if that fails; another dock may have asked it."""
+        self.save_before_close()
+        while self.unsaved and not window.property(_CLOSES):
+            match _answer_to(self.unsaved, window):
+                case QMessageBox.ButtonRole.AcceptRole:
+                    self.save_before_close()
+                case QMessageBox.ButtonRole.DestructiveRole:
+                    window.setProperty(_CLOSES, "yes")
+                    # napari may ask next, and then not close.
+                    QTimer.singleShot(0, lambda: _forget_answer(window))
+                case _:
+                    return False
+        return True
 
     def _shut_down_if_closed(self) -> None:
         window = self._window
@@ -173,6 +201,32 @@ class Closable(QWidget):
         outer = self.window() if isalive(self) else None
         if isinstance(outer, Closable) and not outer.is_busy:
             outer.deleteLater()
+
+
+def _answer_to(unsaved: str, window: QWidget) -> QMessageBox.ButtonRole:
+    """Ask whether to try again, to close without saving, or neither."""
+    box = QMessageBox(window)
+    box.setIcon(QMessageBox.Icon.Warning)
+    box.setWindowTitle("Close without saving?")
+    box.setText(unsaved)
+    box.setInformativeText(
+        "Make room on the disk, or bring its folder back, and try again. To save "
+        "elsewhere, keep the window open, select the layer, and choose File → Save "
+        "Selected Layers."
+    )
+    roles = QMessageBox.ButtonRole
+    box.setDefaultButton(box.addButton("Try again", roles.AcceptRole))
+    box.addButton("Close without saving", roles.DestructiveRole)
+    box.setEscapeButton(box.addButton("Keep it open", roles.RejectRole))
+    box.exec()
+    answer = box.buttonRole(box.clickedButton())
+    box.deleteLater()
+    return answer
+
+
+def _forget_answer(window: QWidget) -> None:
+    if isalive(window):
+        window.setProperty(_CLOSES, "")
 
 
 def _keep_names_legible(window: QMainWindow, title: str) -> None:

@@ -215,6 +215,11 @@ class SegmentDock(Closable):
         """What closing the dock now stops; empty if that is next to nothing."""
         return " ".join(page.loss for page in self.pages.values() if page.loss)
 
+    @property
+    def unsaved(self) -> str:
+        """What the pages could not save; empty if nothing."""
+        return " ".join(page.unsaved for page in self.pages.values() if page.unsaved)
+
     def remember(self) -> None:
         """Keep the settings of the pages."""
         for page in self.pages.values():
