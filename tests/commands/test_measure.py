@@ -162,3 +162,34 @@ def test_measure_solves_for_tortuosity(run: Run) -> None:
         "effective_diffusivity": 0.0,
     }
     assert "does not percolate" in table
+
+
+def test_labels_without_tortuosity_are_refused_before_anything_is_measured(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("taufactor", reason="needs the extra transport")
+    labels = np.ones((3, 6, 6), np.uint8)
+    labels[1, 1, 1:3], labels[2, 0, 0] = 2, 0
+    write_labels_tiff(place / "holed.tif", [labels], shape=labels.shape)
+
+    status = call("measure holed.tif --particles 2 --csv p.csv --tortuosity 1")
+
+    assert status == 2
+    assert "1 voxels are 0" in capsys.readouterr().err
+    assert not (place / "p.csv").exists()
+
+
+def test_what_is_measured_is_printed_if_tortuosity_fails(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("taufactor", reason="needs the extra transport")
+
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError("no memory")
+
+    monkeypatch.setattr("napari_lrcs.comparison.transport.measure_transport", fail)
+
+    status = call("measure labels.tif --tortuosity 1")
+
+    assert status != 0
+    assert "Volume" in capsys.readouterr().out

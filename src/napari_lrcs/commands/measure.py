@@ -68,6 +68,7 @@ def places(arguments: argparse.Namespace) -> Places:
 def run(arguments: argparse.Namespace) -> None:
     from napari_lrcs.comparison.evaluate import phases_in
     from napari_lrcs.comparison.measures import Extras, measure_labels
+    from napari_lrcs.comparison.transport import check_labels
     from napari_lrcs.io.opening import open_to_share
     from napari_lrcs.io.volume import as_labels
     from napari_lrcs.phases import phase_called
@@ -81,6 +82,8 @@ def run(arguments: argparse.Namespace) -> None:
         [phase_called(text, phases) for text in texts]
         for texts in (arguments.particles, arguments.tortuosity)
     )
+    if paths:  # what is refused is so before minutes of measuring
+        check_labels(labels, mask=mask)
     with elsewhere(arguments, arguments.labels, arguments.mask) as others:
         events = measure_labels(
             labels,
@@ -92,12 +95,14 @@ def run(arguments: argparse.Namespace) -> None:
         )
         with closing(events):
             measures = _follow(events, labels, arguments)
-    for phase in paths:
-        measures = measures.with_transport(_transport(labels, mask, phase))
-    if arguments.json:
-        print_json(measures.to_dict())
-    else:
-        _print_all(measures)
+    try:
+        for phase in paths:
+            measures = measures.with_transport(_transport(labels, mask, phase))
+    finally:  # if that fails or is interrupted, what is measured is not lost
+        if arguments.json:
+            print_json(measures.to_dict())
+        else:
+            _print_all(measures)
 
 
 def _check_particle_files(arguments: argparse.Namespace) -> None:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from napari_lrcs.comparison.evaluate import read_inside, slices_at_once
 from napari_lrcs.comparison.measures import Measuring
 from napari_lrcs.config import Axis
 from napari_lrcs.io.volume import Volume
-from napari_lrcs.phases import Phase
+from napari_lrcs.phases import UNPAINTED, Phase
 from napari_lrcs.preprocessing.slices import AXES
 
 if TYPE_CHECKING:  # SciPy takes its time
@@ -16,6 +17,34 @@ if TYPE_CHECKING:  # SciPy takes its time
 def transport_axes(shape: Sequence[int]) -> list[Axis]:
     """List the axes along which `measure_transport` solves: a slice has no depth."""
     return [axis for axis, n in zip(AXES, shape, strict=True) if n > 1]
+
+
+def check_labels(labels: Volume, *, mask: Volume | None = None) -> None:
+    """Refuse labels whose transport cannot be measured, before all else is.
+
+    Parameters
+    ----------
+    labels : Volume
+        Read slab by slab.
+    mask : Volume of bool, optional
+        As of `measure_transport`.
+
+    Raises
+    ------
+    LrcsError
+        If TauFactor is not installed.
+    ValueError
+        If voxels are unpainted, or there are too few along an axis.
+    """
+    from napari_lrcs.metrics.transport import check_painted, check_transport
+
+    check_transport(labels.shape, axes=transport_axes(labels.shape))
+    n_slices, depth = labels.shape[0], slices_at_once(labels)
+    slabs = (
+        read_inside(labels, mask, start, min(start + depth, n_slices))
+        for start in range(0, n_slices, depth)
+    )
+    check_painted(sum(int((slab == UNPAINTED).sum()) for slab in slabs))
 
 
 def measure_transport(

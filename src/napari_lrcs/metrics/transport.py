@@ -182,6 +182,21 @@ def check_transport(shape: Sequence[int], *, axes: Sequence[Axis]) -> None:
     _check_length(shape, axes)
 
 
+def check_painted(n_unpainted: int) -> None:
+    """Refuse labels with so many unpainted voxels, unless there are none.
+
+    Raises
+    ------
+    ValueError
+        Says how many there are, and what to do.
+    """
+    if n_unpainted:
+        raise ValueError(
+            f"{n_unpainted} voxels are 0 (unpainted or outside the mask); tortuosity "
+            "needs a full box: cut one out of the labels"
+        )
+
+
 def _load_solver() -> Any:
     """Import TauFactor, which loads torch, only when it is needed."""
     try:
@@ -209,12 +224,7 @@ def _check(labels: Labels, axes: Sequence[Axis]) -> None:
             f"tortuosity needs a volume (z, y, x), got labels of shape {labels.shape}"
         )
     _check_length(labels.shape, axes)
-    n_unpainted = int((labels == UNPAINTED).sum())
-    if n_unpainted:
-        raise ValueError(
-            f"{n_unpainted} voxels are 0 (unpainted or outside the mask); tortuosity "
-            "needs a full box: cut one out of the labels"
-        )
+    check_painted(int((labels == UNPAINTED).sum()))
 
 
 def _solve(

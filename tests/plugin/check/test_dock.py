@@ -255,9 +255,9 @@ def assert_budgeted(dock: CheckDock, folder: Path, qtbot: QtBot) -> None:
     assert page.sentence.text().startswith("Volume fractions with 95% intervals: pore")
     dock.save(folder / "budget.csv", save_budget)
     wait(dock, qtbot)
-    table = (folder / "budget.csv").read_text()
-    assert "finite_volume_half_width" in table
-    assert "'" not in table
+    saved = (folder / "budget.csv").read_text()
+    assert "finite_volume_half_width" in saved
+    assert "'" not in saved
 
 
 def assert_needed(dock: CheckDock, folder: Path, qtbot: QtBot) -> None:

@@ -853,7 +853,7 @@ def _add_experimenters(
     viewer: Viewer, dock: CompareDock, *, flat: bool = False, **options: Any
 ) -> list[Labels]:
     layers = [
-        _add(viewer, labels[0] if flat else labels, name, **options)
+        _add(viewer, (labels[0] if flat else labels).copy(), name, **options)
         for name, labels in zip(("Anna", "Ben", "Carl"), EXPERIMENTERS, strict=True)
     ]
     dock.tabs.setCurrentIndex(1)
@@ -882,6 +882,33 @@ def test_experimenters_are_compared_pair_by_pair(
     assert target == []
     assert not dock.several.results.tabs.isTabVisible(3)
     assert "38.9% of the voxels" in dock.several.results.title.text()
+
+
+def test_numbers_of_experimenters_whose_labels_have_changed_are_no_longer_offered(
+    viewer: Viewer, dock: CompareDock, qtbot: Any
+) -> None:
+    _, ben, _ = _add_experimenters(viewer, dock)
+    several = dock.several
+
+    _compare(dock, qtbot)
+    ben.data_setitem((np.array([0]), np.array([0]), np.array([0])), 2)
+    is_offered = several.csv_button.isEnabled() or several.results.isEnabled()
+    told = dock.message
+    dock.tabs.setCurrentIndex(0)
+    elsewhere = dock.message
+    dock.tabs.setCurrentIndex(1)
+    again = dock.message
+    _compare(dock, qtbot)
+
+    assert not is_offered
+    assert told == again
+    assert told == (
+        "Ben has changed since it was compared; press Compare for the numbers as they "
+        "are now"
+    )
+    assert elsewhere == ""
+    assert several.csv_button.isEnabled()
+    assert dock.message == ""
 
 
 def test_experimenters_are_scored_against_a_target(

@@ -393,12 +393,12 @@ def test_mask_layer_that_is_painted_on_is_saved_as_it_is_now(
     saved = zarr.open_array(painting.folder.mask / "0", mode="r")
 
     view.fill((2, 0, 0), 0)
-    qtbot.waitUntil(lambda: not saved[2].any(), timeout=10_000)
+    qtbot.waitUntil(lambda: not np.any(saved[2]), timeout=10_000)
     view.undo()
-    qtbot.waitUntil(lambda: bool(saved[2].all()), timeout=10_000)
+    qtbot.waitUntil(lambda: bool(np.all(saved[2])), timeout=10_000)
     view.data = np.zeros(SHAPE, np.uint8)
 
-    qtbot.waitUntil(lambda: not saved[:].any(), timeout=10_000)
+    qtbot.waitUntil(lambda: not np.any(saved[:]), timeout=10_000)
 
 
 def test_mask_layer_is_saved_with_its_painting_as_it_is_now() -> None:

@@ -192,14 +192,13 @@ class CheckDock(Dock):
         self._count_anew()
         self.judge()
 
-    def _on_outdated(self, name: str) -> None:
+    def _on_outdated(self) -> None:
         self._count_anew()
         self._is_waiting |= self.is_busy
         if self.results.judged is not None:
             self.results.setEnabled(False)
-            self.show_message(
-                f"{name} has changed since it was judged; press Judge again", "warning"
-            )
+            warning = self._outdated.warning("judged", remedy="press Judge again")
+            self.show_message(warning, "warning")
 
     def _count_anew(self) -> None:
         if self.session is not None:

@@ -53,9 +53,7 @@ class CompareDock(Dock):
         self.comparison: Comparison | None = None
         """What is shown."""
         self._comparing: ComparedLayers | None = None
-        self._changed = ""
-        """Name of labels that have changed since the comparison began."""
-        self._outdated = Outdated(viewer.layers, self._on_outdated)
+        self._outdated = Outdated(viewer.layers, self._warn_if_changed)
         self.form = ComparisonForm(viewer)
         self.results = ComparisonResults(viewer)
         self.differences = DifferencesPart(viewer)
@@ -63,6 +61,7 @@ class CompareDock(Dock):
         self.results.slice_requested.connect(self.differences.go_to_slice)
         self.several = ExperimentersPart(viewer)
         self.several.compare_requested.connect(self._compare_several)
+        self.several.outdated.connect(self._warn_if_changed)
         self.several.copy_requested.connect(self.copy_table)
         self.several.csv_requested.connect(self._ask_for_their_csv)
         self._build()
@@ -72,7 +71,7 @@ class CompareDock(Dock):
         self.connections += [
             *self.form.connections,
             *self.results.plots,
-            *self.several.form.connections,
+            *self.several.connections,
             self.differences,
             self._outdated,
         ]
@@ -114,6 +113,7 @@ class CompareDock(Dock):
         self._two.setVisible(place == 0)
         self.several.setVisible(place == 1)
         self.show_message("")
+        self._warn_if_changed()
 
     # ---- comparing ----
 
@@ -129,7 +129,6 @@ class CompareDock(Dock):
             return
         self.comparison = None
         self.differences.clear()
-        self._changed = ""
         self._outdated.follow((self._comparing.predicted, self._comparing.target))
         self.results.clear()
         self.results.setVisible(False)
@@ -160,6 +159,7 @@ class CompareDock(Dock):
             case Voted():
                 self.several.show_voted(event)
                 self.show_message(". ".join(event.compared.notes), "warning")
+                self._warn_if_changed()
             case Saved():
                 self.show_message(str(event), "done")
 
@@ -199,19 +199,16 @@ class CompareDock(Dock):
         """Whether scores are shown, and of labels as they are now."""
         return self.comparison is not None and bool(self.results.isEnabled())
 
-    def _on_outdated(self, name: str) -> None:
-        self._changed = name
-        self._warn_if_changed()
-
     def _warn_if_changed(self) -> None:
-        if self._changed and self.comparison is not None:
+        """Grey outdated scores, and warn of those on the page that is shown."""
+        two = ""
+        if self._outdated.name and self.comparison is not None:
             self.results.setEnabled(False)
-            self.show_message(
-                f"{self._changed} has changed since it was compared; "
-                "press Compare for its scores as they are now",
-                "warning",
-            )
-            self.update_buttons()
+            remedy = "press Compare for its scores as they are now"
+            two = self._outdated.warning("compared", remedy=remedy)
+        if text := (two, self.several.warning)[self.tabs.currentIndex()]:
+            self.show_message(text, "warning")
+        self.update_buttons()
 
     # ---- what can be taken along ----
 

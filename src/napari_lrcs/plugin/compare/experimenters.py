@@ -15,6 +15,7 @@ from napari_lrcs.plugin.compare.experimenters_form import (
     Voted,
 )
 from napari_lrcs.plugin.compare.experimenters_results import ExperimentersResults
+from napari_lrcs.plugin.parts.connections import Outdated
 from napari_lrcs.plugin.parts.layers.kinds import marked
 from napari_lrcs.plugin.parts.layers.layers import (
     appearance,
@@ -38,13 +39,17 @@ class ExperimentersPart(QWidget):
     copy_requested = Signal(str)
     """Emitted with a table with tabs."""
     csv_requested = Signal()
+    outdated = Signal()
+    """Labels have changed since they were compared."""
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self._layers = viewer.layers
         self._voted: Voted | None = None
+        self._outdated = Outdated(viewer.layers, self.outdated.emit)
         self._added: dict[str, Layer] = {}
         self.form = ExperimentersForm(viewer)
+        self.connections = [*self.form.connections, self._outdated]
         self.results = ExperimentersResults()
         self.results.setVisible(False)
         self.majority_button = button(
@@ -74,6 +79,15 @@ class ExperimentersPart(QWidget):
         """What is shown."""
         return None if self._voted is None else self._voted.compared
 
+    @property
+    def warning(self) -> str:
+        """What has changed since it was compared, and what to do; empty if nothing."""
+        if self._voted is None or not self._outdated.name:
+            return ""
+        return self._outdated.warning(
+            "compared", remedy="press Compare for the numbers as they are now"
+        )
+
     def compare(self) -> None:
         """Request a comparison of the checked layers.
 
@@ -84,6 +98,7 @@ class ExperimentersPart(QWidget):
         """
         request = self.form.request()
         self._voted = None
+        self._outdated.follow(self.form.compared_layers)
         self._added.clear()
         self.results.clear()
         self.compare_requested.emit(request.events)
@@ -96,7 +111,9 @@ class ExperimentersPart(QWidget):
     def update_buttons(self, *, is_busy: bool) -> None:
         """Show the buttons that make sense now."""
         is_there = self._voted is not None
+        is_current = not self.warning
         self.results.setVisible(is_there)
+        self.results.setEnabled(is_current)
         for made in (
             self.majority_button,
             self.agreement_button,
@@ -104,7 +121,7 @@ class ExperimentersPart(QWidget):
             self.csv_button,
         ):
             made.setVisible(is_there)
-            made.setEnabled(not is_busy)
+            made.setEnabled(not is_busy and is_current)
 
     # ---- layers ----
 

@@ -129,6 +129,12 @@ class ExperimentersForm(QWidget):
         layout.addWidget(Fold("More", more))
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
 
+    @property
+    def compared_layers(self) -> tuple[Labels, ...]:
+        """The checked layers, and the target if there is one."""
+        target = self.target.layer
+        return (*self.experimenters.layers, *(() if target is None else (target,)))
+
     def request(self) -> ExperimentersRequest:
         """Return what is to be compared.
 

@@ -40,9 +40,7 @@ class MeasureDock(Dock):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer)
         self._measured: dict[str, Measures] = {}
-        self._changed = ""
-        """Name of labels that have changed since the measuring began."""
-        self._outdated = Outdated(viewer.layers, self._on_outdated)
+        self._outdated = Outdated(viewer.layers, self._warn_if_changed)
         self.form = MeasureForm(viewer)
         self.results = MeasuresResults(viewer)
         self.line = LineProfilePart(viewer)
@@ -128,7 +126,6 @@ class MeasureDock(Dock):
             self.show_error(error)
             return
         self._measured.clear()
-        self._changed = ""
         self._outdated.follow(self.form.layers.layers)
         self.results.setVisible(False)
         self.results.setEnabled(True)
@@ -143,7 +140,6 @@ class MeasureDock(Dock):
             return
         names = [labels.name for labels in request.labels if self.is_current]
         self._measured = {n: m for n, m in self._measured.items() if n in names}
-        self._changed = ""
         self._outdated.follow(self.form.layers.layers)
         self._show()  # without what has changed since, also if this is stopped
         self.results.setEnabled(True)
@@ -196,17 +192,12 @@ class MeasureDock(Dock):
             made.setEnabled(is_there)
         self.line.update_buttons(is_busy=self.is_busy)
 
-    def _on_outdated(self, name: str) -> None:
-        self._changed = name
-        self._warn_if_changed()
-
     def _warn_if_changed(self) -> None:
-        if self._changed and self._measured:
+        if self._outdated.name and self._measured:
             self.results.setEnabled(False)
+            remedy = "press Measure for its numbers as they are now"
             self.show_message(
-                f"{self._changed} has changed since it was measured; "
-                "press Measure for its numbers as they are now",
-                "warning",
+                self._outdated.warning("measured", remedy=remedy), "warning"
             )
             self.update_buttons()
             self.job_changed.emit()

@@ -117,17 +117,20 @@ class Outdated:
     layers : LayerList
         Layers of the viewer.
     on_outdated : callable
-        Takes the name of the labels; called once.
+        Called once for each result.
     """
 
-    def __init__(self, layers: LayerList, on_outdated: Callable[[str], None]) -> None:
+    def __init__(self, layers: LayerList, on_outdated: Callable[[], None]) -> None:
         self._layers, self._on_outdated = layers, on_outdated
+        self.name = ""
+        """Name of labels that have changed since the last result was begun."""
         self._used: dict[str, ref[Labels]] = {}
         self._changes: list[Disconnectable] = []
 
     def follow(self, used: Sequence[Labels]) -> None:
         """Watch the labels that a new result is computed from."""
         self.disconnect_events()
+        self.name = ""
         self._used = {layer.name: ref(layer) for layer in used}
         layers = self._layers.events
         self._changes = [
@@ -136,6 +139,10 @@ class Outdated:
                 *((e, self._on_layers) for e in (layers.inserted, layers.renamed))
             ),
         ]
+
+    def warning(self, done: str, *, remedy: str) -> str:
+        """Say what has changed since it was "measured", and what to do about it."""
+        return f"{self.name} has changed since it was {done}; {remedy}"
 
     def disconnect_events(self) -> None:
         """Stop watching."""
@@ -156,7 +163,8 @@ class Outdated:
 
     def _tell(self, name: str) -> None:
         self.disconnect_events()
-        self._on_outdated(name)
+        self.name = name
+        self._on_outdated()
 
 
 def _strokes_of(layer: Layer | None) -> tuple[int, int]:
