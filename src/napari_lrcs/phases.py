@@ -187,7 +187,7 @@ NamedTable: TypeAlias = tuple[str, PhaseTable | None]
 
 
 def check_same_numbers(*files: NamedTable) -> None:
-    """Refuse files whose labels are compared, but number the same phase differently.
+    """Refuse files of labels that number the same phase differently.
 
     Names are the same in upper and lower case; "phase 1" and the like name nothing.
 
@@ -215,7 +215,7 @@ def check_same_numbers(*files: NamedTable) -> None:
         )
         raise ValueError(
             f"{name} has {_listed(ours)}, but {other} has {_listed(theirs)}: {found}, "
-            "and labels are compared by number; reorder the phases of one of them in "
+            "and labels count by their number; reorder the phases of one of them in "
             "Label phases, which changes its labels, or rename those that are wrong"
         )
 

@@ -372,6 +372,15 @@ def test_slices_of_different_volumes_are_not_near() -> None:
     assert read_annotation(volumes, config=PLAIN).advice == ()
 
 
+def test_volumes_that_number_the_same_phases_differently_are_refused() -> None:
+    turned = PhaseTable.named("NMC", "pore", "cbd")
+    tables = (ELECTRODE, turned)
+    volumes = [annotated(painted(), train=[10], phases=table) for table in tables]
+
+    with pytest.raises(ValueError, match="1 NMC, 2 pore, 3 cbd: the same phases in an"):
+        read_annotation(volumes, config=PLAIN)
+
+
 # ---- what is held out ----
 
 

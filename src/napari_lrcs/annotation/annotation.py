@@ -27,7 +27,7 @@ from napari_lrcs.config import Axis, TrainConfig
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.provenance import Learnt
 from napari_lrcs.io.volume import Volume
-from napari_lrcs.phases import UNPAINTED, PhaseTable
+from napari_lrcs.phases import UNPAINTED, PhaseTable, check_same_numbers
 from napari_lrcs.preprocessing.neighbours import Resemblance, measure_resemblance
 from napari_lrcs.preprocessing.slices import AXES, SliceReader
 
@@ -203,9 +203,10 @@ def read_annotation(
     ------
     ValueError
         If labels and image differ in shape, a slice is out of range, empty or has two
-        roles, no slice is for training, fewer than two phases are painted, or check
-        patches leave nothing of a slice.
+        roles, no slice is for training, fewer than two phases are painted, check
+        patches leave nothing of a slice, or volumes number the same phase differently.
     """
+    check_same_numbers(*((v.labels.name, v.labels.phases) for v in volumes))
     begun_at = begun_at or datetime.now(UTC)
     volumes = [replace(v, checks=drawn_before(v.checks, begun_at)) for v in volumes]
     parts = {volume: read_slices(volume, config) for volume in volumes}
