@@ -1059,7 +1059,7 @@ def test_closing_the_window_with_strokes_that_cannot_be_saved_asks(
     assert without_saving == [False, False]  # the second dock does not ask again
     assert not again
     assert len(asked) == 3
-    assert "The strokes in painting-1 that are not saved yet would be lost" in asked[0]
+    assert f"strokes in {painting.layer.name} cannot be saved and would" in asked[0]
     saved = zarr.open_array(folder / "labels.zarr" / "0", mode="r")
     assert (np.asarray(saved[2]) == 1).all()
 

@@ -168,11 +168,11 @@ class PaintingController:
 
     def save(self) -> None:
         """Save all paintings and what is open, with predictions in memory alone."""
-        reasons = {painting.folder.path.name: self._save(painting) for painting in self}
+        reasons = [(painting.layer.name, self._save(painting)) for painting in self]
         self.unsaved = " ".join(
-            f"The strokes in {name} that are not saved yet would be lost, since they "
-            f"cannot be saved: {reason.removesuffix('.')}."
-            for name, reason in reasons.items()
+            f"The last strokes in {name} cannot be saved and would be lost: "
+            f"{reason.removesuffix('.')}."
+            for name, reason in reasons
             if reason
         )
         keeper_of(self.viewer).save_results()
