@@ -179,6 +179,7 @@ def test_labels_without_tortuosity_are_refused_before_anything_is_measured(
     assert not (place / "p.csv").exists()
 
 
+@pytest.mark.usefixtures("place")
 def test_what_is_measured_is_printed_if_tortuosity_fails(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,9 +81,8 @@ class TrainingSession:
         optimisation = config.optimisation
         n_phases = len(annotation.phases)
         self.weights = phase_weights_of(optimisation, n_phases, self.device)
-        self.steps_per_epoch = math.ceil(
-            optimisation.patches_per_epoch / optimisation.batch_size
-        )
+        n_patches = optimisation.patches_per_epoch
+        self.steps_per_epoch = math.ceil(n_patches / optimisation.batch_size)
         self.state = TrainingState(seed=config.seed)
         self.told_not_learnt: set[int] = set()
         """Labels of the phases that a notice has named as not learnt."""
@@ -99,11 +98,10 @@ class TrainingSession:
         self.sampler = make_sampler(self)
 
     def _new_model(self) -> None:
+        n_phases = len(self.annotation.phases)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.state.seed)
-            model = create_model(
-                self.config.network, n_phases=len(self.annotation.phases)
-            )
+            model = create_model(self.config.network, n_phases=n_phases)
         self.model = on_device(model, self.device)
         self.optimiser = torch.optim.Adam(self.model.parameters())
         kept = self.config.optimisation.weight_averaging
@@ -119,9 +117,8 @@ class TrainingSession:
     @property
     def is_over(self) -> bool:
         """Whether no epoch is left, or the validation has not improved for long."""
-        return self.config.optimisation.is_over(
-            self.n_epochs_done, best_epoch=self.state.best_epoch
-        )
+        n_done, best_epoch = self.n_epochs_done, self.state.best_epoch
+        return self.config.optimisation.is_over(n_done, best_epoch=best_epoch)
 
     def prepare_step(self) -> None:
         """Do what comes before each step: nothing, where the painting stays."""

@@ -250,14 +250,8 @@ class PredictSetup(QWidget):
         self.place.offer_unfinished()
         self.overwrite.setVisible(to_disk)
         self.probabilities.setVisible(to_disk)
-        self._hint.setText("" if to_disk else self._need_text())
+        self._hint.setText("" if to_disk else _need_text(self))
         self._hint.setVisible(bool(self._hint.text()))
-
-    def _need_text(self) -> str:
-        try:
-            return f"Needs {amount(self.needed())} of memory."
-        except ValueError:  # something is not chosen yet
-            return ""
 
     # ---- settings ----
 
@@ -295,3 +289,10 @@ class PredictSetup(QWidget):
     def _ticks(self) -> Mapping[str, QCheckBox]:
         # Not `overwrite`: that is asked for each time.
         return {"confidence": self.confidence, "probabilities": self.probabilities}
+
+
+def _need_text(setup: PredictSetup) -> str:
+    try:
+        return f"Needs {amount(setup.needed())} of memory."
+    except ValueError:  # something is not chosen yet
+        return ""

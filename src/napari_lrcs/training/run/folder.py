@@ -37,8 +37,8 @@ from napari_lrcs.errors import CheckpointError, ResultExistsError
 from napari_lrcs.io.locks import is_in_use
 from napari_lrcs.io.provenance import Learnt
 from napari_lrcs.io.records import newest_first
-from napari_lrcs.io.writing import replacing
 from napari_lrcs.models.header import BEST_CHECKPOINT, Row, read_header, read_summary
+from napari_lrcs.training.run.history import read_history, write_history
 from napari_lrcs.training.run.labels import (
     LabelledSlice,
     read_labels,
@@ -215,26 +215,12 @@ class RunFolder:
 
     def write_history(self, rows: Sequence[Row]) -> None:
         """Write one row per epoch; without any there is no file."""
-        if not rows:
-            (self.path / _HISTORY).unlink(missing_ok=True)
-            return
-        with (
-            replacing(self.path / _HISTORY) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
-        ):
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_history(self.path / _HISTORY, rows)
 
     def read_history(self) -> list[Row]:
         """Read one row per epoch: numbers, and None where a cell is empty."""
-        place = self.path / _HISTORY
-        if not place.is_file():  # before the first epoch has ended
-            return []
         try:
-            with place.open(newline="", encoding="utf-8") as file:
-                names, *rows = csv.reader(file, strict=True)
-            return [dict(zip(names, map(_number, row), strict=True)) for row in rows]
+            return read_history(self.path / _HISTORY)
         except (csv.Error, ValueError) as error:
             raise self._damaged(_HISTORY, error) from error
 
@@ -378,12 +364,6 @@ def _is_of_epoch(file: Path) -> bool:
     except CheckpointError:
         return False
     return True
-
-
-def _number(cell: str) -> float | int | None:
-    if not cell:
-        return None
-    return int(cell) if cell.isdigit() else float(cell)
 
 
 def _times(run: Path) -> tuple[datetime, datetime]:
