@@ -81,6 +81,8 @@ def test_the_start_says_what_is_trained_and_where(
     assert told(STARTED, capsys) == [
         "training 2,847,395 parameters on cpu in float32: 5 epochs of 100 steps"
     ]
+    short = replace(STARTED, n_epochs=1, steps_per_epoch=1)
+    assert told(short, capsys)[0].endswith(": 1 epoch of 1 step")
 
 
 def test_an_epoch_is_one_line_however_long_its_phases(

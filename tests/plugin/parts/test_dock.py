@@ -319,6 +319,10 @@ def test_napari_shows_a_long_job_until_it_ends(
     dock.begin("Endless", lambda: (event for event in events()))
     dock.progress.begin("Half of it", share=0.5)
     qtbot.waitUntil(lambda: _activities(viewer) == {"Endless: ": (50, 100)})
+    labels = viewer.window._qt_window.statusBar().findChildren(QLabel)
+    spinners = [movie for label in labels if (movie := label.movie())]
+    # Each frame draws the whole window anew.
+    assert [spinner.speed() for spinner in spinners] == [10]
     if end == "stopped":
         dock.stop()
     elif end == "failed":

@@ -102,6 +102,18 @@ def test_this_volume_combines_correction_labels_and_seeds() -> None:
     assert budget.this_volume == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("n_label", "n_seed", "said"), [(2, 0, 2), (15, 3, 3), (15, 5, 0), (0, 0, 0)]
+)
+def test_a_scatter_of_few_networks_is_called_rough(
+    n_label: int, n_seed: int, said: int
+) -> None:
+    budget = replace(BUDGET, n_label=n_label, n_seed=n_seed)
+
+    assert (f"of only {said} networks" in budget.reason) == (said > 0)
+    assert bool(budget.reason) == (said > 0)
+
+
 def test_the_material_adds_the_finite_volume_at_the_corrected_fraction() -> None:
     finite = FiniteVolume(
         fraction=0.5, integral_range=100, n_effective=50, sd=0.02, half_width=0.04

@@ -153,8 +153,8 @@ class RunDisplay(Display):
             case TrainingStarted():
                 self.print(
                     f"training {event.n_parameters:,} parameters on {event.device} in "
-                    f"{event.precision}: {event.n_epochs} epochs of "
-                    f"{event.steps_per_epoch} steps"
+                    f"{event.precision}: {_number_of(event.n_epochs, 'epoch')} of "
+                    f"{_number_of(event.steps_per_epoch, 'step')}"
                 )
                 done = event.first_epoch - 1
                 self.begin("training", total=event.n_epochs, done=done)
@@ -196,3 +196,7 @@ def _prediction_line(event: PredictionStarted) -> str:
     if event.n_done:
         line += f"; {event.n_done} were finished before"
     return line
+
+
+def _number_of(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"

@@ -17,6 +17,7 @@ from napari.qt.threading import (
 from napari.utils import progress
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtWidgets import QApplication, QLabel, QStatusBar
 
 from napari_lrcs.errors import LrcsError
 
@@ -37,6 +38,9 @@ _ACTIVITY_MS = 1000
 
 Each lets Qt handle all events that wait.
 """
+
+_SPINNER_PERCENT = 10
+"""Speed of napari's sign of progress: three frames a second."""
 
 
 class Work:
@@ -98,11 +102,25 @@ class Activity(QObject):
     def _show(self) -> None:
         if self._bar is None and current_viewer() is not None:
             self._bar = progress(total=0, desc=self._name)
+            _calm_spinners()
         if self._bar is None or self._is_over:  # it may have ended meanwhile
             self.end()
         elif self.share is not None and (percent := round(100 * self.share)):
             self._bar.total = 100
             self._bar.update(percent - self._bar.n)
+
+
+def _calm_spinners() -> None:
+    """Slow down the sign in napari's status bar that something is in progress.
+
+    Without a graphics card, each of its frames draws the whole window anew, canvas and
+    all: at its own speed, that takes a core away from what is in progress.
+    """
+    for window in QApplication.topLevelWidgets():
+        for bar in window.findChildren(QStatusBar):
+            for label in bar.findChildren(QLabel):
+                if (movie := label.movie()) is not None:
+                    movie.setSpeed(_SPINNER_PERCENT)
 
 
 class Job(WorkerBase[Any]):

@@ -35,6 +35,9 @@ UNKNOWN_BIAS = (
     "interval for this volume"
 )
 
+_ENOUGH = 5
+"""Networks from which on Student's t widens their interval by less than a half."""
+
 Key = tuple[Budgeted, tuple[int, ...]]
 """A quantity: its kind and the labels of its phases."""
 
@@ -141,7 +144,18 @@ class Budget:
         if math.isnan(self.correction_half_width):
             return self.no_interval
         found = self.finite_volume
-        return "" if found is None else found.reason or ""
+        of_material = "" if found is None else found.reason or ""
+        return "; ".join(filter(None, (self._few_networks, of_material)))
+
+    @property
+    def _few_networks(self) -> str:
+        n = min((n for n in (self.n_label, self.n_seed) if n > 1), default=_ENOUGH)
+        if n >= _ENOUGH:
+            return ""
+        return (
+            f"with the scatter of only {n} networks, the interval is wide and rough; a "
+            f"study of {_ENOUGH} or more tells it better"
+        )
 
     def _width(self, sd: float, n: int) -> float:
         if n < 2:
