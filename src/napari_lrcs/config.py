@@ -193,6 +193,7 @@ class TrainConfig(Config):
             "weight_averaging": 0.0,
             "skip_connections": False,
             "filter_scales": 0,
+            "deterministic": False,
         }
     )
 
@@ -205,6 +206,11 @@ class TrainConfig(Config):
     device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, …, mps")
     precision: Precision = setting(
         "auto", "Arithmetic of the convolutions; auto: bf16 if the hardware has it"
+    )
+    deterministic: bool = setting(
+        False,
+        "On a GPU, round alike in each training with this seed, at some cost of speed; "
+        "a processor always does",
     )
     augmentation: AugmentationConfig = AugmentationConfig()
 

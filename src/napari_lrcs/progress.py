@@ -104,6 +104,8 @@ class TrainingStarted:
 
     device: str
     precision: str
+    rounds_alike: bool
+    """Whether another training with this seed would end with the same weights."""
     n_parameters: int
     n_epochs: int
     steps_per_epoch: int

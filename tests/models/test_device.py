@@ -213,6 +213,20 @@ def test_convolutions_run_in_the_precision() -> None:
     assert not torch.is_autocast_enabled("cpu")
 
 
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_cudnn_takes_the_fastest_kernels_unless_they_must_be_deterministic(
+    deterministic: bool,
+) -> None:
+    cudnn = torch.backends.cudnn
+    before = (cudnn.deterministic, cudnn.benchmark)
+
+    with arithmetic("float32", CPU, deterministic=deterministic):
+        inside = (cudnn.deterministic, cudnn.benchmark)
+
+    assert inside == (deterministic, not deterministic)
+    assert (cudnn.deterministic, cudnn.benchmark) == before
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [

@@ -49,6 +49,7 @@ BALANCE = "Balance phases and train again"
 STARTED = TrainingStarted(
     device="cpu",
     precision="float32",
+    rounds_alike=True,
     n_parameters=1,
     n_epochs=1,
     steps_per_epoch=1,

@@ -872,6 +872,7 @@ def test_fields_reach_the_config_of_the_run(
         "weight_averaging": 0.5,
         "patience": 3,
         "seed": 7,
+        "deterministic": True,
         "rotation": 5.0,
         "scaling": 0.1,
         "elastic": 1.0,

@@ -1346,6 +1346,41 @@ def test_killed_training_resumes_to_the_same_bits(
 # ---- on a GPU ----
 
 
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_steps_take_the_kernels_that_were_asked_for(
+    deterministic: bool,
+    tiny_config: TrainConfig,
+    striped_annotation: Annotate,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[bool] = []  # on the way forward and back of each step
+
+    def look_forward(self: LRCSNet, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            seen.append(torch.backends.cudnn.deterministic)
+        return forward(self, x)
+
+    def look_back(loss: Tensor) -> None:
+        seen.append(torch.backends.cudnn.deterministic)
+        backward(loss)
+
+    forward, backward = LRCSNet.forward, torch.autograd.backward
+    monkeypatch.setattr(LRCSNet, "forward", look_forward)
+    monkeypatch.setattr(torch.autograd, "backward", look_back)
+    config = tiny_config.with_changes(deterministic=deterministic)
+
+    (started,) = (
+        event
+        for event in train(striped_annotation(), config=config, run=tmp_path)
+        if isinstance(event, TrainingStarted)
+    )
+
+    assert len(seen) >= 2
+    assert set(seen) == {deterministic}
+    assert started.rounds_alike  # on a processor, whatever was asked for
+
+
 needs_cuda = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="needs a CUDA device"
 )
@@ -1357,7 +1392,12 @@ def test_two_trainings_on_cuda_end_with_the_same_bits(
     tiny_config: TrainConfig, striped_annotation: Annotate, tmp_path: Path
 ) -> None:
     config = tiny_config.with_changes(
-        **RANDOM, device="cuda", precision="auto", n_filters=8, patches_per_epoch=80
+        **RANDOM,
+        device="cuda",
+        precision="auto",
+        deterministic=True,
+        n_filters=8,
+        patches_per_epoch=80,
     )
     before = torch.cuda.get_rng_state()
 
@@ -1392,7 +1432,9 @@ def test_training_needs_only_deterministic_operations(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(os.environ, "CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    config = tiny_config.with_changes(**RANDOM, device="cuda", precision="auto")
+    config = tiny_config.with_changes(
+        **RANDOM, device="cuda", precision="auto", deterministic=True
+    )
 
     torch.use_deterministic_algorithms(True)
     try:

@@ -125,21 +125,37 @@ def _multiplies_bf16(device: torch.device) -> bool:
 
 
 @contextmanager
-def deterministic_convolutions(precision: Precision) -> Iterator[None]:
-    """Let cuDNN choose deterministic kernels, in tf32 where that is asked for."""
+def convolution_kernels(
+    precision: Precision, *, deterministic: bool = True
+) -> Iterator[None]:
+    """Say which kernels cuDNN may choose, in tf32 where that is asked for.
+
+    Parameters
+    ----------
+    precision : {"float32", "tf32", "bf16"}
+    deterministic : bool, default True
+        Only those that give the same bits each time; else cuDNN times all that it has
+        on the first maps of a size, and takes the fastest. Of the way forward nearly
+        all are deterministic, so that a prediction gains little by the choice.
+    """
     allow_tf32 = precision in ("tf32", "bf16")
     with torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=allow_tf32
+        enabled=True,
+        benchmark=not deterministic,
+        deterministic=deterministic,
+        allow_tf32=allow_tf32,
     ):
         yield
 
 
 @contextmanager
-def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Run convolutions in a resolved precision, deterministically on CUDA."""
+def arithmetic(
+    precision: Precision, device: torch.device, *, deterministic: bool = True
+) -> Iterator[None]:
+    """Run convolutions in a resolved precision, by kernels as `convolution_kernels`."""
     with (
         torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"),
-        deterministic_convolutions(precision),
+        convolution_kernels(precision, deterministic=deterministic),
     ):
         yield
 

@@ -19,7 +19,7 @@ from napari_lrcs.io.locks import check_not_in_use, only_writer, remove_left_lock
 from napari_lrcs.io.paths import follow_link
 from napari_lrcs.models.device import (
     arithmetic,
-    deterministic_convolutions,
+    convolution_kernels,
     memory_error_for,
 )
 from napari_lrcs.progress import StepEnded, TrainEvent, TrainingStarted
@@ -120,7 +120,8 @@ def run_session(
     work : callable
         Yields the events of the training.
     """
-    run = session.run.path
+    run, config = session.run.path, session.config
+    is_alike = config.deterministic or session.device.type == "cpu"
     run.parent.mkdir(parents=True, exist_ok=True)
     with only_writer(run):
         remove_left_locks(run)
@@ -130,8 +131,9 @@ def run_session(
             yield TrainingStarted(
                 device=str(session.device),
                 precision=session.precision,
+                rounds_alike=is_alike,
                 n_parameters=sum(p.numel() for p in session.model.parameters()),
-                n_epochs=session.config.optimisation.n_epochs,
+                n_epochs=config.optimisation.n_epochs,
                 steps_per_epoch=session.steps_per_epoch,
                 first_epoch=session.n_epochs_done + 1,
             )
@@ -226,6 +228,7 @@ def _backward(
     """
     n_parts = min(session.state.n_micro_batches, len(images))
     loss_of = LOSSES[session.config.optimisation.loss]
+    deterministic = session.config.deterministic
     total = torch.zeros((), device=session.device)
     n_phases = len(session.annotation.phases)
     shape = (n_phases, n_phases)
@@ -234,8 +237,10 @@ def _backward(
     for patches, target in parts:
         inputs = patches.contiguous(memory_format=torch.channels_last)
         # Around the way back too, where autocast must not be.
-        with deterministic_convolutions(session.precision):
-            with arithmetic(session.precision, session.device):
+        with convolution_kernels(session.precision, deterministic=deterministic):
+            with arithmetic(
+                session.precision, session.device, deterministic=deterministic
+            ):
                 logits = session.model(inputs).float()
             loss = loss_of(logits, target, session.weights)
             loss = loss * (len(patches) / len(images))

@@ -28,6 +28,7 @@ CONFUSION = np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
 STARTED = TrainingStarted(
     device="cpu",
     precision="float32",
+    rounds_alike=True,
     n_parameters=2_847_395,
     n_epochs=5,
     steps_per_epoch=100,
@@ -83,6 +84,8 @@ def test_the_start_says_what_is_trained_and_where(
     ]
     short = replace(STARTED, n_epochs=1, steps_per_epoch=1)
     assert told(short, capsys)[0].endswith(": 1 epoch of 1 step")
+    on_a_gpu = replace(STARTED, device="cuda", precision="bf16", rounds_alike=False)
+    assert " on cuda in bf16, not deterministic: " in told(on_a_gpu, capsys)[0]
 
 
 def test_an_epoch_is_one_line_however_long_its_phases(

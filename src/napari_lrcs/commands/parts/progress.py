@@ -151,9 +151,11 @@ class RunDisplay(Display):
             case Notice():
                 self.warn(event.text)
             case TrainingStarted():
+                kernels = "" if event.rounds_alike else ", not deterministic"
                 self.print(
                     f"training {event.n_parameters:,} parameters on {event.device} in "
-                    f"{event.precision}: {_number_of(event.n_epochs, 'epoch')} of "
+                    f"{event.precision}{kernels}: "
+                    f"{_number_of(event.n_epochs, 'epoch')} of "
                     f"{_number_of(event.steps_per_epoch, 'step')}"
                 )
                 done = event.first_epoch - 1
