@@ -1,11 +1,15 @@
 from collections.abc import Callable
+from functools import partial
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.artist import Artist
 from matplotlib.colors import to_hex
 from napari import Viewer
 from napari.utils.theme import get_theme
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QTabWidget, QWidget
 
 from napari_lrcs.plugin.parts.plots import Plot
@@ -110,6 +114,54 @@ def test_plot_is_drawn_at_most_twice_a_second(viewer: Viewer, qtbot: Any) -> Non
     plot.disconnect_events()
 
 
+def test_window_answers_between_two_axes(viewer: Viewer, qtbot: Any) -> None:
+    plot = Plot(viewer, n_axes=2)
+    viewer.window.add_dock_widget(plot)
+    qtbot.wait(800)
+    happened: list[str] = []
+    for name, ax in zip(("first", "second"), plot.axes, strict=True):
+        ax.add_artist(_Told(partial(happened.append, name)))
+    plot.mpl_connect("draw_event", lambda _: happened.append("whole"))
+    ticks = QTimer(plot)
+    ticks.timeout.connect(lambda: happened.append("answered"))
+    ticks.start(0)
+
+    plot.draw_soon()
+    qtbot.waitUntil(lambda: "whole" in happened, timeout=5000)
+    ticks.stop()
+
+    drawn = happened[happened.index("first") : happened.index("whole") + 1]
+    assert [name for name, _ in groupby(drawn) if name != "answered"] == [
+        "first",
+        "second",
+        "whole",
+    ]
+    assert "answered" in drawn[: drawn.index("second")]
+    plot.disconnect_events()
+
+
+def test_plot_in_parts_is_the_plot_as_a_whole(viewer: Viewer, qtbot: Any) -> None:
+    plot = Plot(viewer, n_axes=2)
+    viewer.window.add_dock_widget(plot)
+    for ax in plot.axes:
+        ax.plot([0, 1], [0, 1], label="iou")
+        ax.legend()
+    (moving,) = plot.axes[0].plot([0, 1], [1, 0])
+    plot.animate([moving])
+    plot.place_legends_above()
+    qtbot.wait(800)
+    n_drawn = _count_drawings(plot)
+
+    plot.draw_soon()
+    qtbot.waitUntil(lambda: len(n_drawn) > 0, timeout=5000)
+    in_parts = np.array(plot.buffer_rgba())
+    plot.draw()
+
+    assert np.array_equal(in_parts, np.asarray(plot.buffer_rgba()))
+    assert len(np.unique(in_parts)) > 10
+    plot.disconnect_events()
+
+
 def test_plot_that_was_hidden_is_drawn_when_it_is_shown(
     viewer: Viewer, qtbot: Any
 ) -> None:
@@ -143,6 +195,19 @@ def test_long_tick_labels_are_not_cut_off(viewer: Viewer) -> None:
     left = min(label.get_window_extent().x0 for label in ax.get_yticklabels())
     assert left >= 0
     plot.disconnect_events()
+
+
+class _Told(Artist):
+    """Tells when it is drawn."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def draw(self, renderer: object) -> None:
+        """Draw nothing."""
+        del renderer
+        self._tell()
 
 
 def _count_drawings(plot: Plot) -> list[object]:

@@ -1,20 +1,23 @@
 """Plots in the colours of napari's theme, drawn no more often than needed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from operator import methodcaller
 from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import DrawEvent
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from napari.utils.theme import get_theme
 from napari.viewer import Viewer
+from qtpy.QtCore import QTimer
 from qtpy.QtGui import QResizeEvent, QShowEvent, QWheelEvent
 from qtpy.QtWidgets import QSizePolicy
 from superqt.utils import qthrottled
 
 _PAUSE_MS = 500
-"""Time between two drawings: each takes some tens of milliseconds of the GUI thread."""
+"""Time between two drawings: of each, an axes takes some fifty milliseconds."""
 
 _MARGIN = {"left": 46, "right": 10, "bottom": 42, "top": 20}
 """Margins around the axes, in pixels; the left one is a minimum."""
@@ -53,6 +56,9 @@ class Plot(FigureCanvasQTAgg):
         self._extra_rows = 0
         self._animated: list[Artist] = []
         self._background: Any = None
+        self._parts: Iterator[None] = iter(())
+        self._next_part = QTimer(self)
+        self._next_part.timeout.connect(self._draw_part)
         self.mpl_connect("draw_event", self._save_background)
         self._draw_later = qthrottled(
             self._draw_now, timeout=_PAUSE_MS, leading=False, parent=self
@@ -149,15 +155,35 @@ class Plot(FigureCanvasQTAgg):
         if not self.isVisible():
             return
         if self._background is None:
-            self.draw()
+            self._parts = self._draw_in_parts()
+            self._next_part.start(0)
             return
         self.restore_region(self._background)
         self._draw_animated()
         self.update()
 
+    def _draw_in_parts(self) -> Iterator[None]:
+        """Draw one axes at a time, so that the window answers its user in between."""
+        renderer = self.get_renderer()
+        renderer.clear()
+        figure = self.figure
+        above = (a for a in figure.get_children() if a is not figure.patch)
+        artists = sorted(above, key=methodcaller("get_zorder"))
+        for artist in (figure.patch, *artists):
+            figure.draw_artist(artist)
+            if isinstance(artist, Axes):
+                yield
+        self.callbacks.process("draw_event", DrawEvent("draw_event", self, renderer))
+        self.update()
+
+    def _draw_part(self) -> None:
+        if next(self._parts, self) is self:
+            self._next_part.stop()
+
     def _save_background(self, event: object) -> None:
         """Keep a picture of everything else, each time it is drawn."""
         del event
+        self._next_part.stop()  # what Qt had drawn as a whole needs no parts any more
         self._background = self.copy_from_bbox(self.figure.bbox)
         self._draw_animated()
 
