@@ -269,6 +269,31 @@ def test_missing_extra_and_holes_are_explained(
     assert dock.results.isVisibleTo(dock)  # the fractions are measured by then
 
 
+def test_holes_are_told_before_any_tortuosity_is_solved_for(
+    viewer: Viewer, dock: MeasureDock, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("taufactor", reason="needs the extra transport")
+    holed = electrode()
+    holed[0] = 0
+    add(viewer, electrode(), "whole")
+    add(viewer, holed, "holed")
+    dock.form.all_button.click()
+    solved: list[object] = []
+
+    def solve(labels: object, **_: object) -> Iterator[Any]:
+        solved.append(labels)
+        return iter(())
+
+    monkeypatch.setattr(form, "measure_transport", solve)
+
+    press(dock.tortuosity_button, dock, qtbot)
+
+    assert dock.message.startswith("holed: ")
+    assert "unpainted" in dock.message
+    assert not solved
+    assert {measured.name for measured in dock.measured} == {"whole", "holed"}
+
+
 def test_particles_of_a_large_volume_are_left_out_unless_chosen(
     viewer: Viewer, dock: MeasureDock, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

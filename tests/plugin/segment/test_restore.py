@@ -177,6 +177,28 @@ def test_what_is_open_is_noted_although_another_window_writes_first(
     assert file.exists()
 
 
+def test_nothing_is_saved_or_raised_once_the_window_is_gone(
+    make_napari_viewer: MakeViewer, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    viewer = make_napari_viewer()
+    viewer.open(image, plugin="napari")
+    label_page(segment_dock(viewer)).new_labels()
+    keeper = keeper_of(viewer)
+    keeper.save()
+    file = image.with_suffix(".lrcs") / "project.json"
+    saved = file.read_bytes()
+
+    def gone(_: object) -> None:
+        raise RuntimeError("wrapped C/C++ object has been deleted")  # as Qt says
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(viewer.window), "dock_widgets", property(gone))
+        keeper.show_page("Train")  # what an event does that comes late
+        keeper.save()
+
+    assert file.read_bytes() == saved
+
+
 def test_what_is_gone_is_told_and_the_rest_is_back(
     make_napari_viewer: MakeViewer, image: Path, yesterday: Path, qtbot: QtBot
 ) -> None:

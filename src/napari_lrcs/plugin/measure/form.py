@@ -17,7 +17,7 @@ from napari_lrcs.comparison.measures import (
     check_memory_for_particles,
     measure_labels,
 )
-from napari_lrcs.comparison.transport import measure_transport
+from napari_lrcs.comparison.transport import check_labels, measure_transport
 from napari_lrcs.io.volume import Volume
 from napari_lrcs.metrics.composition import Neighbourhood
 from napari_lrcs.metrics.transport import PhaseTransport
@@ -83,10 +83,14 @@ class MeasureRequest:
         known : sequence of str
             Names of the volumes whose fractions are measured already.
         """
-        for place, volumes in enumerate(zip(self.labels, self.masks, strict=True)):
-            is_known = self.labels[place].name in known
-            events = self._solve(*volumes, is_known=is_known)
-            yield from self._placed(place, events)
+        volumes = list(zip(self.labels, self.masks, strict=True))
+        for place, (labels, mask) in enumerate(volumes):
+            if labels.name not in known:
+                yield from self._placed(place, self._measure_fractions(labels, mask))
+        for labels, mask in volumes:  # before minutes are spent on any of them
+            _check_transport(labels, mask)
+        for place, (labels, mask) in enumerate(volumes):
+            yield from self._placed(place, self._solve(labels, mask))
 
     def _placed(self, place: int, events: Events) -> Events:
         """Report the progress of one volume as that of all."""
@@ -129,21 +133,28 @@ class MeasureRequest:
             return str(error)
         return ""
 
-    def _solve(self, labels: Volume, mask: Volume | None, *, is_known: bool) -> Events:
-        phases = phases_in(labels)
-        if not is_known:
-            yield from measure_labels(
-                labels,
-                phases=phases,
-                mask=mask,
-                neighbourhood=self.neighbourhood,
-            )
-        for phase in _phases_called(self.transport, phases):
+    def _measure_fractions(self, labels: Volume, mask: Volume | None) -> Events:
+        return measure_labels(
+            labels,
+            phases=phases_in(labels),
+            mask=mask,
+            neighbourhood=self.neighbourhood,
+        )
+
+    def _solve(self, labels: Volume, mask: Volume | None) -> Events:
+        for phase in _phases_called(self.transport, phases_in(labels)):
             for event in measure_transport(labels, phase=phase, mask=mask):
                 if isinstance(event, PhaseTransport):
                     yield TransportFound(name=labels.name, through=event)
                 else:
                     yield event
+
+
+def _check_transport(labels: Volume, mask: Volume | None) -> None:
+    try:
+        check_labels(labels, mask=mask)
+    except ValueError as error:
+        raise ValueError(f"{labels.name}: {error}") from error
 
 
 def _phases_called(name: str, phases: Sequence[Phase]) -> tuple[Phase, ...]:

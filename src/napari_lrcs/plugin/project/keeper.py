@@ -100,7 +100,11 @@ class ProjectKeeper:
         self._image_followed.replace(
             Connections((image.events.metadata, self.handle_change))
         )
-        state, folder = self._state(viewer, image), workspace_for(image).path
+        try:
+            state = self._state(viewer, image)
+        except RuntimeError:  # the window is gone; what was open was saved when it went
+            return
+        folder = workspace_for(image).path
         if state is None or (folder, state) == self._saved:
             return
         try:
