@@ -21,6 +21,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from cases import DATA, ELECTRODE, FUEL_CELL, Case, in_processes
+from matplotlib.ticker import MaxNLocator
 
 from napari_lrcs.annotation.annotation import AnnotatedVolume, read_annotation
 from napari_lrcs.annotation.spots import SPOT_SIZE, Squares, choose_square
@@ -360,6 +361,7 @@ def draw(rows: Sequence[Mapping[str, object]], path: Path) -> None:
                     [*curve], mean - sd, mean + sd, color=f"C{i}", alpha=0.15, lw=0
                 )
         axis.set(title=title, xlabel="squares painted", ylabel="mean IoU")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0, -1].legend(frameon=False)
     figure.savefig(path, dpi=150)
 
