@@ -1,6 +1,7 @@
 """Train as I paint, in the dock."""
 
 from collections.abc import Callable, Iterator
+from threading import Event
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from napari_lrcs.plugin.parts.layers.layers import workspace_for
 from napari_lrcs.plugin.train.dock import TrainDock
 from napari_lrcs.plugin.train.preview import PREVIEW_NAME
 from napari_lrcs.training.live import loop
+from napari_lrcs.training.live.first_overlay import FirstOverlay
 from napari_lrcs.training.live.run import LiveRunFolder
 from napari_lrcs.training.run.folder import list_runs
 
@@ -67,8 +69,14 @@ def paint(labels: Labels, index: int, rows: slice) -> None:
 
 
 def test_it_waits_learns_strokes_and_ends_as_any_training(
-    dock: TrainDock, image: Image, labels: Labels, qtbot: QtBot
+    dock: TrainDock,
+    image: Image,
+    labels: Labels,
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    is_better = Event()
+    monkeypatch.setattr(FirstOverlay, "_is_beaten", lambda _: is_better.is_set())
     dock.buttons.live.click()
     qtbot.waitUntil(lambda: "Waiting: paint two phases" in dock.live.text())
     assert dock.buttons.finish.isVisible()
@@ -80,8 +88,9 @@ def test_it_waits_learns_strokes_and_ends_as_any_training(
     (run,) = list_runs(workspace_for(image).path)
     folder = LiveRunFolder(run.path)
     qtbot.waitUntil(lambda: any(row.slice == 4 for row in folder.read_strokes()))
-    qtbot.waitUntil(lambda: "until the network is better" not in dock.live.text())
-    assert dock.live.text().endswith("Overlay: network.")
+    qtbot.waitUntil(lambda: "until the network is better" in dock.live.text())
+    is_better.set()
+    qtbot.waitUntil(lambda: dock.live.text().endswith("Overlay: network."))
 
     dock.buttons.finish.click()
     qtbot.waitUntil(lambda: not dock.is_busy)
