@@ -352,9 +352,8 @@ def draw(rows: Sequence[Mapping[str, object]], path: Path) -> None:
     for axis, title in zip(axes[0], titles, strict=True):
         for i, strategy in enumerate(STRATEGIES):
             curve = found.get((title, strategy), {})
-            mean, sd = (
-                np.array([f(s) for s in curve.values()]) for f in (np.mean, np.std)
-            )
+            mean = np.array([np.mean(s) for s in curve.values()])
+            sd = np.array([np.std(s, ddof=1) for s in curve.values()])
             if curve:
                 axis.plot([*curve], mean, color=f"C{i}", label=strategy)
                 axis.fill_between(

@@ -18,6 +18,7 @@ from napari_lrcs.models.device import (
     release_memory,
     resolve_device,
     resolve_precision,
+    rounds_alike,
 )
 
 CPU, MPS = torch.device("cpu"), torch.device("mps")
@@ -225,6 +226,23 @@ def test_cudnn_takes_the_fastest_kernels_unless_they_must_be_deterministic(
 
     assert inside == (deterministic, not deterministic)
     assert (cudnn.deterministic, cudnn.benchmark) == before
+
+
+@pytest.mark.parametrize(
+    ("device", "deterministic", "alike"),
+    [
+        ("cpu", False, True),
+        ("cuda", True, True),
+        ("cuda", False, False),
+        ("mps", True, False),  # cuDNN's kernels are the ones that can be chosen
+    ],
+)
+def test_one_seed_gives_equal_weights_where_kernels_are_deterministic(
+    device: str, deterministic: bool, alike: bool
+) -> None:
+    found = rounds_alike(torch.device(device), deterministic=deterministic)
+
+    assert found is alike
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,11 @@ def device_notices(device: torch.device) -> list[Notice]:
     return [Notice(kind="advice", text=text)]
 
 
+def rounds_alike(device: torch.device, *, deterministic: bool) -> bool:
+    """Tell whether trainings with one seed and number of threads give equal weights."""
+    return device.type == "cpu" or (device.type == "cuda" and deterministic)
+
+
 def describe_gpus() -> str:
     """Say in one line which GPUs PyTorch can use, or why none."""
     if torch.backends.mps.is_available():

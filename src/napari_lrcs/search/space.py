@@ -18,7 +18,7 @@ Values: TypeAlias = dict[str, Value]
 
 _FIXED: Mapping[str, str] = {
     "axis": "the painted slices lie across one axis",
-    "deterministic": "it changes no score",
+    "deterministic": "it changes only rounding",
     "device": "it changes no score",
     "phase_weights": "it is a list of numbers",
     "pitfall_restarts": "a trial in the pitfall is pruned",

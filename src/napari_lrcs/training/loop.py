@@ -21,6 +21,7 @@ from napari_lrcs.models.device import (
     arithmetic,
     convolution_kernels,
     memory_error_for,
+    rounds_alike,
 )
 from napari_lrcs.progress import StepEnded, TrainEvent, TrainingStarted
 from napari_lrcs.training.augment import augment
@@ -121,7 +122,6 @@ def run_session(
         Yields the events of the training.
     """
     run, config = session.run.path, session.config
-    is_alike = config.deterministic or session.device.type == "cpu"
     run.parent.mkdir(parents=True, exist_ok=True)
     with only_writer(run):
         remove_left_locks(run)
@@ -131,7 +131,9 @@ def run_session(
             yield TrainingStarted(
                 device=str(session.device),
                 precision=session.precision,
-                rounds_alike=is_alike,
+                rounds_alike=rounds_alike(
+                    session.device, deterministic=config.deterministic
+                ),
                 n_parameters=sum(p.numel() for p in session.model.parameters()),
                 n_epochs=config.optimisation.n_epochs,
                 steps_per_epoch=session.steps_per_epoch,
