@@ -1,3 +1,4 @@
+import time
 from collections.abc import Callable
 from functools import partial
 from itertools import groupby
@@ -105,12 +106,14 @@ def test_plot_is_drawn_at_most_twice_a_second(viewer: Viewer, qtbot: Any) -> Non
     qtbot.wait(800)  # until the window has settled
     n_drawn = _count_drawings(plot)
 
+    begun = time.monotonic()
     for _ in range(60):
         plot.draw_soon()
         qtbot.wait(20)
+    seconds = time.monotonic() - begun
 
     # 60 × 20 ms are 1.2 s or more: one after 0.5 s, one after 1 s, and so on.
-    assert 1 <= len(n_drawn) <= 4
+    assert 1 <= len(n_drawn) <= 2 * seconds + 2
     plot.disconnect_events()
 
 

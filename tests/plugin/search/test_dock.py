@@ -111,6 +111,8 @@ def test_a_search_on_a_cluster_tries_more_settings_here(
     qtbot: QtBot,
 ) -> None:
     pytest.importorskip("optuna")
+    # Shorter than a trial, which is then told of while it runs.
+    monkeypatch.setattr("napari_lrcs.search.search._POLL_SECONDS", 0.01)
     monkeypatch.setattr(QInputDialog, "getInt", lambda *_: (1, True))
     dock = _open(viewer, tiny_config)
     dock.setup.search.config = SearchConfig(n_trials=2, n_repeats=1)

@@ -95,10 +95,11 @@ def dock(
 
 @pytest.fixture
 def training(dock: TrainDock, qtbot: QtBot) -> TrainDock:
-    """Train without end; the first preview is there."""
+    """Train without end; the first epoch and the first preview are there."""
     _set(dock, n_epochs=1000)
     dock.buttons.train.click()
     _wait_for_preview(dock, qtbot)
+    qtbot.waitUntil(lambda: _n_points(dock) > 0)
     return dock
 
 

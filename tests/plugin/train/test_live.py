@@ -75,6 +75,7 @@ def test_it_waits_learns_strokes_and_ends_as_any_training(
     qtbot: QtBot,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(loop, "_REST_EPOCHS", 10**6)
     is_better = Event()
     monkeypatch.setattr(FirstOverlay, "_is_beaten", lambda _: is_better.is_set())
     dock.buttons.live.click()
@@ -106,11 +107,17 @@ def test_it_waits_learns_strokes_and_ends_as_any_training(
 
 
 def test_stopped_it_is_continued_with_what_was_painted_meanwhile(
-    dock: TrainDock, image: Image, labels: Labels, qtbot: QtBot
+    dock: TrainDock,
+    image: Image,
+    labels: Labels,
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(loop, "_REST_EPOCHS", 10**6)
     paint(labels, 1, slice(0, 32))
     dock.buttons.live.click()
-    qtbot.waitUntil(lambda: "epoch 2" in dock.live.text())
+    qtbot.waitUntil(lambda: ", epoch" in dock.live.text())
+    qtbot.waitUntil(lambda: "epoch 1." not in dock.live.text())
     dock.buttons.stop.click()
     qtbot.waitUntil(lambda: not dock.is_busy)
     paint(labels, 2, slice(0, 8))
