@@ -130,7 +130,7 @@ class Painter:
         inner = density[LENGTH:-LENGTH, LENGTH:-LENGTH]
         place = np.array(np.unravel_index(inner.argmax(), inner.shape)) + LENGTH
         mask = self.stroke(place.tolist())
-        return mask, self.share_right(index, mask)
+        return mask, self.share_right(overlay, index, mask)
 
     def correct(self, index: int, mask: NDArray[np.bool_], share: float) -> None:
         self.paint(index, mask)
@@ -143,16 +143,19 @@ class Painter:
         plane = np.asarray(self.viewer.layers[PREVIEW_NAME].data[index])
         return plane if plane.any() else None
 
-    def share_right(self, index: int, mask: NDArray[np.bool_]) -> float:
-        overlay = self.overlay(index)
-        if overlay is None:
-            return 0.0
-        return float((overlay == self.truth[index])[mask].mean())
+    def share_right(
+        self, overlay: NDArray[np.uint8], index: int, mask: NDArray[np.bool_]
+    ) -> float:
+        return float((overlay[mask] == self.truth[index][mask]).mean())
 
     def look(self) -> None:
         """Note how much of each correction is right in the overlay by now."""
+        overlays = {index: self.overlay(index) for index in PAINTED}
         for c in self.corrections:
-            share = self.share_right(c.index, c.mask)
+            overlay = overlays[c.index]
+            if overlay is None:
+                continue
+            share = self.share_right(overlay, c.index, c.mask)
             if share != c.shares[-1][1]:
                 c.shares.append((time.monotonic() - c.painted_at, share))
 
