@@ -201,13 +201,16 @@ def create_in_memory(
     """
     import zarr  # slow, and not needed to put files in place
 
-    return zarr.create_array(
+    from napari_lrcs.io.prompt_array import PromptArray
+
+    array = zarr.create_array(
         zarr.storage.MemoryStore(),
         shape=shape,
         chunks=tuple(1 if i == across else n for i, n in enumerate(shape)),
         dtype=dtype,
         compressors=None,
     )
+    return PromptArray(array.async_array)
 
 
 def put_in_place(temporary: Path, path: Path) -> None:

@@ -143,12 +143,65 @@ def test_window_answers_between_two_axes(viewer: Viewer, qtbot: Any) -> None:
     plot.disconnect_events()
 
 
+def test_window_answers_between_two_curves(viewer: Viewer, qtbot: Any) -> None:
+    """A first drawing of axes, with ticks, title and legend, takes 0.2 seconds."""
+    plot = Plot(viewer)
+    viewer.window.add_dock_widget(plot)
+    qtbot.wait(800)
+    happened: list[str] = []
+    (ax,) = plot.axes
+    for name in ("first", "second"):
+        ax.add_artist(_Told(partial(happened.append, name)))
+    ticks = QTimer(plot)
+    ticks.timeout.connect(lambda: happened.append("answered"))
+    ticks.start(0)
+
+    plot.draw_soon()
+    qtbot.waitUntil(lambda: "second" in happened, timeout=5000)
+    ticks.stop()
+
+    begun = happened.index("first")
+    assert "answered" in happened[begun : happened.index("second", begun)]
+    plot.disconnect_events()
+
+
+def test_curve_removed_between_two_parts_is_not_drawn(
+    viewer: Viewer, qtbot: Any
+) -> None:
+    plot = Plot(viewer)
+    viewer.window.add_dock_widget(plot)
+    qtbot.wait(800)
+    drawn: list[str] = []
+    (ax,) = plot.axes
+    second = _Told(partial(drawn.append, "second"))
+
+    def remove_second() -> None:
+        drawn.append("first")
+        if second.get_figure() is not None:
+            second.remove()
+
+    ax.add_artist(_Told(remove_second))
+    ax.add_artist(second)
+    plot.mpl_connect("draw_event", lambda _: drawn.append("whole"))
+
+    plot.draw_soon()
+    qtbot.waitUntil(lambda: "whole" in drawn, timeout=5000)
+
+    assert drawn == ["first", "whole"]
+    plot.disconnect_events()
+
+
 def test_plot_in_parts_is_the_plot_as_a_whole(viewer: Viewer, qtbot: Any) -> None:
     plot = Plot(viewer, n_axes=2)
     viewer.window.add_dock_widget(plot)
     for ax in plot.axes:
-        ax.plot([0, 1], [0, 1], label="iou")
+        ax.set_title("IoU", loc="left")
+        ax.grid()
+        ax.plot([0, 1], [0, 7], label="iou")
+        ax.fill_between([0, 1], [1, 2], [2, 3])
+        ax.text(0.3, 2, "best")
         ax.legend()
+    plot.axes[1].imshow([[0, 1], [2, 3]], aspect="auto")
     (moving,) = plot.axes[0].plot([0, 1], [1, 0])
     plot.animate([moving])
     plot.place_legends_above()

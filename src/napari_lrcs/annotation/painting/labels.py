@@ -18,6 +18,7 @@ from napari_lrcs.io.formats.label_metadata import PHASES_KEY
 from napari_lrcs.io.formats.ome_zarr import name_phases
 from napari_lrcs.io.formats.zarr_stores import RetryingStore
 from napari_lrcs.io.lazy_arrays import READ_ERRORS, ArrayLike3D, damaged
+from napari_lrcs.io.prompt_array import PromptArray
 from napari_lrcs.io.records import convert, read_json, write_json
 from napari_lrcs.io.volume import as_labels, as_volume
 from napari_lrcs.phases import MAX_PHASES, PhaseTable
@@ -163,7 +164,7 @@ class PaintedLabels:
 
     def _open(self, store: LocalStore | RetryingStore) -> zarr.Array[Any]:
         try:
-            return zarr.open_array(store, mode="r+")
+            return PromptArray(zarr.open_array(store, mode="r+").async_array)
         except READ_ERRORS as error:
             raise damaged(f"the painting {self.path}", error) from error
 

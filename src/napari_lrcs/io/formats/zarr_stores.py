@@ -5,6 +5,7 @@ They are here and not in `watching`, because zarr is slow to import.
 
 import stat
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ class RetryingStore(WrapperStore[LocalStore]):
         VolumeError
             If the array is gone; all of it would be read as unpainted.
         """
-        if key in self._kept:
+        with suppress(KeyError):
             return self._kept[key]
         value = await super().get(key, prototype, byte_range)
         if value is None and Path(key).name not in METADATA:

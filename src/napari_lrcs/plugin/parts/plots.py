@@ -163,15 +163,12 @@ class Plot(FigureCanvasQTAgg):
         self.update()
 
     def _draw_in_parts(self) -> Iterator[None]:
-        """Draw one axes at a time, so that the window answers its user in between."""
+        """Draw one artist at a time, so that the window answers its user in between."""
         renderer = self.get_renderer()
         renderer.clear()
-        figure = self.figure
-        above = (a for a in figure.get_children() if a is not figure.patch)
-        artists = sorted(above, key=methodcaller("get_zorder"))
-        for artist in (figure.patch, *artists):
-            figure.draw_artist(artist)
-            if isinstance(artist, Axes):
+        for artist in _artists_in(self.figure):
+            if artist.get_figure() is not None:  # removed meanwhile
+                self.figure.draw_artist(artist)
                 yield
         self.callbacks.process("draw_event", DrawEvent("draw_event", self, renderer))
         self.update()
@@ -190,6 +187,24 @@ class Plot(FigureCanvasQTAgg):
     def _draw_animated(self) -> None:
         for artist in self._animated:
             self.figure.draw_artist(artist)
+
+
+def _artists_in(parent: Figure | Axes) -> Iterator[Artist]:
+    """List what makes up a figure or axes, in the order in which matplotlib draws."""
+    above = (a for a in parent.get_children() if a is not parent.patch)
+    for artist in (parent.patch, *sorted(above, key=methodcaller("get_zorder"))):
+        if artist.get_animated():
+            continue
+        if isinstance(artist, Axes) and _is_sum_of_its_artists(artist):
+            artist.get_xlim(), artist.get_ylim()  # which fits them to the data
+            yield from _artists_in(artist)
+        else:
+            yield artist
+
+
+def _is_sum_of_its_artists(ax: Axes) -> bool:
+    """Whether drawing axes means to draw all that is in them, and nothing else."""
+    return ax.get_visible() and ax.axison and ax.get_frame_on() and not ax.images
 
 
 def _place_legend_above(ax: Axes) -> int:

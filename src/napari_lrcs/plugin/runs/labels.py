@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import zarr
 from napari.layers import Image, Labels
 from napari.viewer import Viewer
 
@@ -11,6 +10,7 @@ from napari_lrcs.annotation.annotation import ROLES
 from napari_lrcs.config import Axis
 from napari_lrcs.errors import VolumeError
 from napari_lrcs.io.volume import Volume, format_slices
+from napari_lrcs.io.writing import create_in_memory
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.plugin.parts.layers.current_slice import go_to
 from napari_lrcs.plugin.parts.layers.layers import (
@@ -76,14 +76,7 @@ def read_run_labels(run: RunRecord, volume: Volume) -> RunLabels:
     axis: Axis = run.settings["axis"]
     pages = RunFolder(run.path).read_labels()
     own = {s: page for s, page in pages.items() if s.volume == volume.name} or pages
-    array = zarr.create_array(
-        store={},
-        shape=volume.shape,
-        chunks=tuple(
-            1 if name == axis else n for name, n in zip(AXES, volume.shape, strict=True)
-        ),
-        dtype="uint8",
-    )
+    array = create_in_memory(volume.shape, across=AXES[axis])
     planes = [n for name, n in zip(AXES, volume.shape, strict=True) if name != axis]
     n_slices = volume.shape[AXES[axis]]
     for s, page in own.items():
