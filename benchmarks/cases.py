@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
@@ -22,7 +23,7 @@ from napari_lrcs.inference.results.result import MemoryResult
 from napari_lrcs.inference.segment import BaselineTask, segment_volume
 from napari_lrcs.io.opening import open_labels, open_volume
 from napari_lrcs.io.volume import Volume, as_labels, as_volume
-from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint
+from napari_lrcs.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from napari_lrcs.phases import PhaseTable
 from napari_lrcs.training.loop import train
 from napari_lrcs.training.transfer import Origin
@@ -51,6 +52,8 @@ class Case:
     test: Sequence[int] = range(50, 96)
     context_slices: int | None = None
     """As is measured, unless the slices have no neighbours."""
+    networks: Path | None = None
+    """Folder that keeps networks, so that several ways can use one training."""
 
     @property
     def title(self) -> str:
@@ -59,6 +62,12 @@ class Case:
     @property
     def table(self) -> PhaseTable:
         return PhaseTable.named(*self.phases)
+
+    def kept(self, config: TrainConfig) -> Path | None:
+        """Name the file of a network that has learnt this, if networks are kept."""
+        learnt = f"{self.title}, {self.train}, {config.to_dict()}"
+        name = f"{sha256(learnt.encode()).hexdigest()[:16]}.safetensors"
+        return self.networks and self.networks / name
 
     def open(self, data: Path) -> tuple[Volume, Volume]:
         """Open the image, and the labels."""
@@ -204,11 +213,17 @@ def learn(
     run: Path | None = None,
     origin: Origin | None = None,
 ) -> Checkpoint:
-    """Train a network, in a run folder that is kept or in one that is not."""
+    """Train a network, or take the one that is kept from a training like it."""
     if run is None:
+        kept = None if origin else case.kept(config)
+        if kept and kept.exists():
+            return load_checkpoint(kept)
         with tempfile.TemporaryDirectory() as folder:
-            kept = Path(folder) / "run"
-            return learn(case, image, labels, config=config, run=kept, origin=origin)
+            new = Path(folder) / "run"
+            learnt = learn(case, image, labels, config=config, run=new, origin=origin)
+        if kept:
+            save_checkpoint(kept, learnt)
+        return learnt
     roles: dict[Role, tuple[int, ...]] = {"train": case.train}
     if case.validation:
         roles["validation"] = case.validation

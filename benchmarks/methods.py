@@ -95,6 +95,8 @@ def validated(case: Case, labels: Volume, predicted: Labels) -> float:
 
 # ---- several predictions, of which the mean is used ----
 
+TURNS = PredictConfig(average_turns=True)
+
 
 def turned(config: TrainConfig) -> Way:
     """Average the predictions of the turned and mirrored slices."""
@@ -105,14 +107,15 @@ def turned(config: TrainConfig) -> Way:
         own = config.with_changes(seed=seed)
         checkpoint = learn(case, image, labels, config=own)
         slices = sorted({*case.test, *case.validation})
-        turns = PredictConfig(average_turns=True)
-        predict(image, checkpoint, result=result, slices=slices, config=turns)
+        predict(image, checkpoint, result=result, slices=slices, config=TURNS)
         return validated(case, labels, result.labels)
 
     return Way(segment)
 
 
-def members(config: TrainConfig, n_members: int = 3) -> Way:
+def members(
+    config: TrainConfig, *, n_members: int = 3, how: PredictConfig | None = None
+) -> Way:
     """Average the probabilities of networks that differ in their seeds."""
 
     def segment(
@@ -120,9 +123,9 @@ def members(config: TrainConfig, n_members: int = 3) -> Way:
     ) -> float:
         slices = sorted({*case.test, *case.validation})
         total = 0.0
-        for own in range(100 + n_members * seed, 100 + n_members * (seed + 1)):
+        for own in range(n_members * seed, n_members * (seed + 1)):
             learnt = learn(case, image, labels, config=config.with_changes(seed=own))
-            total = total + probabilities(image, learnt, slices)
+            total = total + probabilities(image, learnt, slices, how)
         result.labels[slices] = np.argmax(total, axis=0) + 1
         return validated(case, labels, result.labels)
 
@@ -130,7 +133,10 @@ def members(config: TrainConfig, n_members: int = 3) -> Way:
 
 
 def probabilities(
-    image: Volume, checkpoint: Checkpoint, slices: Sequence[int]
+    image: Volume,
+    checkpoint: Checkpoint,
+    slices: Sequence[int],
+    how: PredictConfig | None,
 ) -> Probabilities:
     """Predict the probabilities of some slices."""
     with tempfile.TemporaryDirectory() as folder:
@@ -138,7 +144,9 @@ def probabilities(
             labels=Path(folder) / "labels.zarr",
             probabilities=Path(folder) / "probabilities.zarr",
         )
-        for _ in predict_volume(image, checkpoint, result=result, slices=slices):
+        for _ in predict_volume(
+            image, checkpoint, result=result, slices=slices, config=how
+        ):
             pass
         return read_channels(result.probabilities or Path(), slices)
 
@@ -188,7 +196,7 @@ def self_trained(config: TrainConfig) -> Way:
         slices = [z for z in slices if sure[z].any()]
         painting = labels.slab(0, labels.shape[0]).copy()
         painting[slices] = sure[slices]
-        wider = replace(case, train=(*case.train, *slices))
+        wider = replace(case, train=(*case.train, *slices), networks=None)
         more = as_labels(as_volume(painting, name="labels"))
         return _by_network(own, wider, image, more, seed, result)
 

@@ -15,6 +15,7 @@ import argparse
 import csv
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -23,6 +24,7 @@ import numpy as np
 import torch
 from cases import CASES, DATA, Case, in_processes
 from methods import (
+    TURNS,
     Way,
     baseline,
     members,
@@ -193,7 +195,24 @@ def candidates() -> dict[str, Way]:
     }
 
 
-SETS = {"table": compared, "ablation": ablated, "candidates": candidates}
+def averages() -> dict[str, Way]:
+    """List the means of several predictions, by networks of the preset quick."""
+    return {
+        "quick, itself": network(QUICK),
+        "quick, eight turns": turned(QUICK),
+        "quick, mean of three": members(QUICK),
+        "quick, mean of three, eight turns": members(QUICK, how=TURNS),
+        "quick, long": network(QUICK.with_changes(**LONG)),
+        "quick, long, eight turns": turned(QUICK.with_changes(**LONG)),
+    }
+
+
+SETS = {
+    "table": compared,
+    "ablation": ablated,
+    "candidates": candidates,
+    "averages": averages,
+}
 
 
 def main() -> None:
@@ -207,6 +226,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--only", default="", help="data whose title holds this text")
     parser.add_argument("--method", default="", help="methods whose name holds this")
+    parser.add_argument("--networks", type=Path, help="folder that keeps networks")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--table", action="store_true", help="only print the table")
     parser.add_argument("--pace", action="store_true", help="only time the steps")
@@ -219,7 +239,9 @@ def main() -> None:
     rows = read_rows(arguments.out)
     if not arguments.table:
         tasks = missing(arguments, rows)
-        work = partial(measure, data=arguments.data)
+        if arguments.networks is not None:
+            arguments.networks.mkdir(parents=True, exist_ok=True)
+        work = partial(measure, data=arguments.data, networks=arguments.networks)
         for row in in_processes(work, tasks, n_jobs=arguments.jobs):
             rows.append(row)
             write_csv(arguments.out, rows)
@@ -256,9 +278,10 @@ def missing(arguments: argparse.Namespace, rows: Iterable[Row]) -> list[Task]:
     ]
 
 
-def measure(task: Task, *, data: Path) -> Row:
+def measure(task: Task, *, data: Path, networks: Path | None) -> Row:
     """Segment the test slices and score them."""
     name_of_set, name, case, seed = task
+    case = replace(case, networks=networks)
     image, labels = case.open(data)
     segmentation = np.zeros(image.shape, np.uint8)
     result = MemoryResult(labels=segmentation)
