@@ -13,8 +13,8 @@ class PromptArray(zarr.Array[Any]):
 
     zarr lets one thread of its own read, and others open files and decompress. While a
     network trains on all cores, each of them has to wait for its turn, and with them
-    the window that shows the slice: tens of milliseconds, where reading takes two. It
-    is for arrays with one chunk per slice: several are better decompressed in parallel.
+    the window that shows the slice: twice as long as reading takes. It is for arrays
+    with one chunk per slice: several are better decompressed in parallel.
 
     Parameters
     ----------
