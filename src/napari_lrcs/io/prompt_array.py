@@ -28,7 +28,7 @@ class PromptArray(zarr.Array[Any]):
         """Read what integers and slices select, as `zarr.Array` does."""
         if _is_in_loop():
             return super().get_orthogonal_selection(*args, **kwargs)
-        loop = asyncio.new_event_loop()
+        loop = asyncio.SelectorEventLoop()  # which leaves signals alone everywhere
         loop.set_default_executor(_Here())
         try:
             read = self.async_array.get_orthogonal_selection
